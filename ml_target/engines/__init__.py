@@ -1,0 +1,56 @@
+"""What an engine is: something that opens a network's file and runs lists of frames.
+
+To add an engine: one module here that fulfils `Engine`, and one line in `models.py` that opens
+it. The contract tests in `tests/test_engine_contract.py` hold for every engine.
+Engines know nothing of tasks, HTTP or settings.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ml_target.catalogue.types import Network
+from ml_target.tensors import Array, Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What one frame of an opened network looks like.
+
+    `shape`: of one frame, None where the file takes any size (pictures: H x W x 3 uint8; text:
+    (tokens,) ids or (tokens, width) embeddings). `dtype` is numpy's name of what to hand over.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    @property
+    def is_ids(self) -> bool:
+        """True for a text tower that looks its token table up itself."""
+        return len(self.shape) == 1
+
+
+class LoadedNetwork(Protocol):
+    """One opened network. `run` blocks and may be called from several threads."""
+
+    intake: Intake
+    max_batch: int
+    roles: Mapping[str, tuple[int, ...]]
+    """Role -> shape of that output for a frame of the catalogue's size."""
+
+    def run(self, frames: Sequence[Array]) -> list[Outputs]:
+        """Runs frames of one shape, at most `max_batch`. Raises EngineFault."""
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Opens files. One engine for the life of the process."""
+
+    name: str
+
+    def open(self, file: Path, network: Network) -> LoadedNetwork:
+        """Opens and warms up; raises ModelError when the file does not fit the catalogue entry."""
+
+    def close(self) -> None: ...

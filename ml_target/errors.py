@@ -1,0 +1,41 @@
+"""Everything that can go wrong, as a closed set.
+
+Each message is written for the person who meets it and ends in the remedy.
+The table from these classes to HTTP status codes stands in `app.py` alone.
+"""
+
+
+class WorkerError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class MalformedRequest(WorkerError):
+    """The request does not have Immich's form: bad JSON, unknown task, wrong option type."""
+
+
+class UnusableInput(WorkerError):
+    """The form is right but the input is not: no picture, not a picture, wrong vector width."""
+
+
+class TooLarge(WorkerError):
+    """The upload or the decoded picture exceeds a limit."""
+
+
+class Unavailable(WorkerError):
+    """The task cannot be served now: model missing, deadline passed, queue full, device lost."""
+
+
+class EngineFault(WorkerError):
+    """An engine failed on a frame that it should have been able to run."""
+
+
+class SettingsError(WorkerError):
+    """A setting has a bad value; the message names it and lists the valid ones."""
+
+
+class ModelError(WorkerError):
+    """A model file is missing, damaged, or not what the catalogue says it is."""
+
+
+class FetchError(ModelError):
+    """A model file could not be fetched from any of its sources."""

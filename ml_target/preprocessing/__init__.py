@@ -1,0 +1,1 @@
+"""Pictures in: pure functions on numpy arrays and Pillow images."""
