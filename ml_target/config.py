@@ -77,7 +77,7 @@ class Settings:
         "auto", _choice("auto", "hailo", "cpu"), "what runs the networks; auto takes a Hailo card where there is one"
     )
     clip_backend: str = _setting(
-        "tinyclip", _choice(*CLIP_BACKENDS, "auto"), "smart search model; auto loads all and picks by the name asked for"
+        "tinyclip", _choice(*CLIP_BACKENDS, "auto"), "smart search model; auto loads all, the name asked for decides"
     )
     siglip_resize: Literal["squash", "shortest"] = _setting(
         "squash",
@@ -85,7 +85,9 @@ class Settings:
         "picture preparation of the SigLIP family; shortest matches indexes made by Immich workers before 3.2",
     )
     face_detector: str = _setting(SCRFD_2_5G.name, _choice(*FACE_DETECTORS), "network that finds faces")
-    face_recognizer: str = _setting("", _choice(*FACE_RECOGNIZERS), f"network that describes faces ({ARCFACE_R50.name})")
+    face_recognizer: str = _setting(
+        "", _choice(*FACE_RECOGNIZERS), f"network that describes faces; {ARCFACE_R50.name} when left out"
+    )
     models_dir: Path = _setting(PROJECT / "models", _path, "folder with the model files")
     models_mirror: str = _setting("", str, "folder or URL that is asked for model files before the internet is")
     hf_endpoint: str = _setting("https://huggingface.co", str, "address of the Hugging Face hub or of its mirror")

@@ -27,7 +27,7 @@ class Tensor:
 
     def real(self, index: Any = ...) -> Float32:
         """The real numbers at `index` (all by default), float32."""
-        picked = np.asarray(self.values[index], dtype=np.float32)
+        picked: Float32 = np.asarray(self.values[index], dtype=np.float32)
         if self.scale == 1.0 and self.zero_point == 0.0:
             return picked
         return (picked - np.float32(self.zero_point)) * np.float32(self.scale)

@@ -1,0 +1,30 @@
+"""What happened to one request: milliseconds a stage, counts, warnings. It becomes one log line."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Trace:
+    """Filled by the tasks of one request, all on the event loop's thread."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the wall time of the block, in milliseconds, to stage `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + (time.perf_counter() - start) * 1000
+
+    def count(self, name: str, number: int) -> None:
+        self.counts[name] = self.counts.get(name, 0) + number
+
+    def warn(self, text: str) -> None:
+        """Something the operator should know about this answer, though it is a right one."""
+        self.warnings.append(text)

@@ -1,0 +1,46 @@
+"""What tests share: where real networks and photos are, and the reason when they are not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml_target.tensors import UInt8
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED = PROJECT.parent / "shared"
+CACHE = PROJECT / "tests" / ".cache" / "models"
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder with the real photos."""
+    folder = SHARED / "photos"
+    if not folder.is_dir():
+        pytest.skip("the shared photos are not beside this checkout (../shared/photos)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def manifest(photos: Path) -> dict[str, Any]:
+    """What each photo holds, by file name."""
+    content: dict[str, Any] = json.loads((photos / "manifest.json").read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.fixture(scope="session")
+def face_models() -> Path:
+    """The folder with the real face networks."""
+    folder = SHARED / "models"
+    if not (folder / "scrfd_2.5g_bnkps.onnx").is_file():
+        pytest.skip("the face networks are not beside this checkout (../shared/models)")
+    return folder
+
+
+def read_rgb(path: Path) -> UInt8:
+    """The photo as H x W x 3 uint8 RGB, decoded by Pillow alone."""
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
