@@ -1,0 +1,165 @@
+"""The CPU engine: ONNX Runtime on the networks the HEFs were compiled from."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_target.catalogue.types import Network, PictureInput, TextInput
+from ml_target.engines import Intake
+from ml_target.errors import EngineFault, ModelError
+from ml_target.roles import Binding, bind
+from ml_target.tensors import Array, Float32, Outputs, Tensor
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 8  # more gains nothing on a CPU and costs memory
+_FLOATS = ("tensor(float)",)
+_INTEGERS = {"tensor(int32)": "int32", "tensor(int64)": "int64"}
+
+
+class OnnxEngine:
+    """ONNX Runtime's CPU provider. `threads`: for one inference."""
+
+    name = "cpu"
+
+    def __init__(self, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ModelError(
+                f"the CPU engine needs onnxruntime ({error}). Install it: pip install onnxruntime"
+            ) from error
+        onnxruntime.set_default_logger_severity(3)
+        self._runtime: Any = onnxruntime
+        self._threads = threads
+
+    def open(self, file: Path, network: Network) -> "OnnxNetwork":
+        """Opens the file, finds its roles with a first inference. Raises ModelError when it does not fit."""
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # Idle threads that spin would take the processor from decoding and from the other models.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Memory patterns are kept per shape: free sizes would collect one for every picture size.
+        options.enable_mem_pattern = False
+        try:
+            session = self._runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ModelError(f"{file.name} cannot be opened by ONNX Runtime ({error}). Fetch it again.") from error
+        shrink = self._runtime.RunOptions()
+        shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        try:
+            return OnnxNetwork(session, network, shrink)
+        except ModelError as error:
+            raise ModelError(f"{file.name} does not fit {network.name}: {error}") from error
+
+    def close(self) -> None:
+        """Nothing is held beyond the sessions."""
+
+
+class OnnxNetwork:
+    """One session, with pictures normalised and outputs named by role."""
+
+    def __init__(self, session: Any, network: Network, shrink: Any) -> None:
+        self._session = session
+        self._network = network
+        self._input, self.intake, batch = _intake(session.get_inputs(), network.input)
+        self._normalise = _Normalisation(network.input) if isinstance(network.input, PictureInput) else None
+        # Sizes that change from call to call would leave the largest in the arena for ever.
+        self._options = shrink if None in self.intake.shape else None
+        frame = _first_frame(self.intake, network.input)
+        raw = self._call([frame])
+        self._bindings: tuple[Binding, ...] = bind(network.forms, [value.shape for value in raw], frame.shape)
+        self.max_batch = 1 if batch is not None or not self._takes_batches(frame) else MAX_BATCH
+        outputs = self._name(raw, frame.shape, 1)[0]
+        self.roles: Mapping[str, tuple[int, ...]] = {role: t.values.shape for role, t in outputs.items()}
+
+    def run(self, frames: Sequence[Array]) -> list[Outputs]:
+        """Runs frames of one shape, at most `max_batch`. Raises EngineFault."""
+        return self._name(self._call(frames), frames[0].shape, len(frames))
+
+    def close(self) -> None:
+        """The session frees its memory when the last reference goes."""
+
+    def _call(self, frames: Sequence[Array]) -> list[Array]:
+        if self._normalise is not None:
+            batch: Array = self._normalise(frames)
+        else:
+            batch = np.stack([np.asarray(frame, dtype=self.intake.dtype) for frame in frames])
+        try:
+            result: list[Array] = self._session.run(None, {self._input: batch}, self._options)
+        except Exception as error:
+            raise EngineFault(
+                f"{self._network.name} failed on a frame of {frames[0].shape} ({error}). "
+                "If it happens again, run `python3 -m ml_target models verify` and report it."
+            ) from error
+        return result
+
+    def _takes_batches(self, frame: Array) -> bool:
+        """Some exports declare a free batch size and cannot take one, or flatten it away."""
+        try:
+            return all(value.shape[0] == 2 for value in self._call([frame, frame]))
+        except EngineFault:
+            return False
+
+    def _name(self, raw: Sequence[Array], frame: tuple[int, ...], count: int) -> list[Outputs]:
+        split = {b.output.role: [raw[b.index]] if count == 1 else np.split(raw[b.index], count) for b in self._bindings}
+        return [
+            {b.output.role: Tensor(b.canonical(np.asarray(split[b.output.role][i]), frame)) for b in self._bindings}
+            for i in range(count)
+        ]
+
+
+class _Normalisation:
+    """uint8 H x W x 3 frames to float32 N x 3 x H x W, `(x - mean) / std` by table."""
+
+    def __init__(self, spec: PictureInput) -> None:
+        levels = np.arange(256, dtype=np.float64)
+        self._tables = [((levels - m) / s).astype(np.float32) for m, s in zip(spec.mean, spec.std, strict=True)]
+
+    def __call__(self, frames: Sequence[Array]) -> Float32:
+        height, width, channels = frames[0].shape
+        batch = np.empty((len(frames), channels, height, width), np.float32)
+        for plane, frame in zip(batch, frames, strict=True):
+            for channel, table in enumerate(self._tables):
+                np.take(table, frame[:, :, channel], out=plane[channel], mode="clip")
+        return batch
+
+
+def _intake(inputs: Sequence[Any], spec: PictureInput | TextInput) -> tuple[str, Intake, int | None]:
+    """Name, frame and fixed batch size (None where free) of the file's only input."""
+    if len(inputs) != 1:
+        raise ModelError(f"it has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), one is wanted.")
+    only = inputs[0]
+    shape = tuple(n if isinstance(n, int) and n > 0 else None for n in only.shape)
+    batch = shape[0] if shape else None
+    problem = ModelError(f"its input is {only.type} {list(only.shape)}, {_wanted(spec)} is wanted.")
+    if isinstance(spec, PictureInput):
+        if only.type not in _FLOATS or len(shape) != 4 or shape[1] not in (3, None):
+            raise problem
+        size = (shape[2], shape[3])
+        if any(n is not None and n != fixed for n, fixed in zip(size, (spec.height, spec.width), strict=True)):
+            raise problem
+        return only.name, Intake((*size, 3), "uint8"), batch
+    if len(shape) == 2 and only.type in _INTEGERS and shape[1] in (spec.tokens, None):
+        return only.name, Intake((spec.tokens,), _INTEGERS[only.type]), batch
+    if len(shape) == 3 and only.type in _FLOATS and shape[1] in (spec.tokens, None) and shape[2] in (spec.width, None):
+        return only.name, Intake((spec.tokens, spec.width), "float32"), batch
+    raise problem
+
+
+def _wanted(spec: PictureInput | TextInput) -> str:
+    if isinstance(spec, PictureInput):
+        return f"tensor(float) [N, 3, {spec.height}, {spec.width}] or free sizes"
+    return f"ids [N, {spec.tokens}] or tensor(float) [N, {spec.tokens}, {spec.width}]"
+
+
+def _first_frame(intake: Intake, spec: PictureInput | TextInput) -> Array:
+    """A frame of the catalogue's size: enough to see every output's shape."""
+    if isinstance(spec, PictureInput):
+        return np.zeros((spec.height, spec.width, 3), np.uint8)
+    shape = tuple(n if n is not None else spec.tokens for n in intake.shape)
+    return np.zeros(shape, intake.dtype)
