@@ -4,7 +4,7 @@ Sources of the facts: the Hailo Model Zoo's network descriptions (v2.17, v2.18),
 repositories, and checksums computed from the files themselves where we had them.
 """
 
-from ml_target.catalogue.types import CheckpointCut, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
+from ml_target.catalogue.types import CheckpointCut, Chip, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
 
 APACHE = "Apache-2.0"
 MIT = "MIT"
@@ -19,13 +19,14 @@ def _hef(name: str, licence: str, *, hailo8: str, size: int | None = None) -> di
 
     The two builds share one file name in MODELS_DIR, as a host has one kind of card.
     """
-    releases = {"hailo8": (hailo8, size), "hailo8l": (ZOO_V218, None)}
+    releases: dict[Chip, tuple[str, int | None]] = {"hailo8": (hailo8, size), "hailo8l": (ZOO_V218, None)}
     return {
         chip: ModelFile(
             name=f"{name}.hef",
             sources=(ZooFile(f"ModelZoo/Compiled/{release}/{chip}/{name}.hef"),),
             licence=licence,
             size=known,
+            chip=chip,
         )
         for chip, (release, known) in releases.items()
     }
@@ -259,7 +260,7 @@ SIGLIP_TEXT_WEIGHTS = ModelFile(
 )
 SIGLIP2_TEXT_WEIGHTS = ModelFile(
     name="siglip2_text_weights.npz",
-    sources=(CheckpointCut((HubFile(_SIGLIP2_REPO, "model.safetensors"),), _SIGLIP_TENSORS),),
+    sources=(CheckpointCut((HubFile(_SIGLIP2_REPO, "model.safetensors"),), _SIGLIP_TENSORS, mapped=("tokens",)),),
     licence=APACHE,
     note="the 256,000-row token table lies beside it as siglip2_text_weights.tokens.npy",
 )

@@ -7,6 +7,7 @@ from typing import Literal
 Task = Literal["clip", "facial-recognition", "ocr"]
 Stage = Literal["visual", "textual", "detection", "recognition"]
 Colour = Literal["RGB", "BGR"]
+Chip = Literal["hailo8", "hailo8l"]
 
 
 # ------------------------------------------------------------------- sources
@@ -49,12 +50,14 @@ class CheckpointCut:
     """Named tensors cut out of a checkpoint (safetensors or PyTorch zip) into one .npz file.
 
     `checkpoints` are tried in turn. `tensors` maps the array's name in the .npz to the names
-    it may have in the checkpoint; a name that starts with "T:" is stored transposed.
+    it may have in the checkpoint; a name that starts with "T:" is stored transposed. Arrays in
+    `mapped` are too large to hold: each lies beside the .npz as `<stem>.<array>.npy`.
     """
 
     checkpoints: tuple[HubFile, ...]
     tensors: Mapping[str, tuple[str, ...]]
     dtype: Literal["float16", "float32"] = "float16"
+    mapped: tuple[str, ...] = ()
 
 
 Source = ZooFile | ZooZip | HubFile | WheelMember | CheckpointCut
@@ -65,7 +68,8 @@ class ModelFile:
     """A file in MODELS_DIR. `size` (bytes) and `sha256` (hex) where they are known.
 
     `aliases` are names under which publishers hand the same file out; they are accepted too.
-    `note` is said wherever the file is named in the log and on the status page.
+    `chip` is the one a HEF is for. `note` is said wherever the file is named in the log and on
+    the status page.
     """
 
     name: str
@@ -75,6 +79,7 @@ class ModelFile:
     sha256: str | None = None
     aliases: tuple[str, ...] = ()
     note: str = ""
+    chip: Chip | None = None
 
 
 # ------------------------------------------------------------------- tensors
