@@ -1,0 +1,94 @@
+"""Smart search: a picture or a text becomes one vector of length 1."""
+
+from typing import Literal
+
+import numpy as np
+
+from ml_target.catalogue.networks import EMBEDDING
+from ml_target.catalogue.types import PictureInput, TextInput
+from ml_target.errors import EngineFault, ModelError
+from ml_target.host import HostPool
+from ml_target.models import Model
+from ml_target.preprocessing.resize import shortest_side_crop, squash
+from ml_target.tensors import Array, Float32, UInt8
+from ml_target.text_head import TextHead
+from ml_target.tokenizer import Ids, Tokenizer
+from ml_target.trace import Trace
+
+Resize = Literal["squash", "shortest"]
+
+QUERY = 2048
+"""Characters of a text that is prepared on the spot: well under a millisecond."""
+
+
+class PictureEncoder:
+    """Pictures to vectors. `resize`: "shortest" cuts the middle out, "squash" keeps everything."""
+
+    def __init__(self, model: Model, host: HostPool, resize: Resize) -> None:
+        self._model = model
+        self._host = host
+        self._resize = shortest_side_crop if resize == "shortest" else squash
+        self._size = _side(model)
+
+    async def embed(self, picture: UInt8, trace: Trace) -> Float32:
+        """The vector of a picture, H x W x 3 RGB uint8: float32 (width,), length 1. Raises EngineFault."""
+        with trace.stage("clip.prepare"):
+            frame = await self._host.run(self._resize, picture, self._size)
+        with trace.stage("clip.infer"):
+            (outputs,) = await self._model.infer([frame])
+        return unit(outputs[EMBEDDING].real().reshape(-1), self._model.network.name)
+
+
+class TextEncoder:
+    """Texts to vectors of the same space. Raises ModelError when tower, tokenizer and weights do not fit."""
+
+    def __init__(self, model: Model, tokenizer: Tokenizer, head: TextHead, host: HostPool) -> None:
+        spec = model.network.input
+        if not isinstance(spec, TextInput) or spec.tokens != tokenizer.length:
+            raise ModelError(
+                f"{model.network.name} takes {spec}, but its tokenizer gives {tokenizer.length} ids. "
+                "The tokenizer belongs to another model: correct the catalogue's entry"
+            )
+        head.check(model.intake, model.loaded.roles, tokenizer.size)
+        self._model = model
+        self._tokenizer = tokenizer
+        self._head = head
+        self._host = host
+
+    async def embed(self, text: str, trace: Trace) -> Float32:
+        """The vector of a text: float32 (width,), length 1. Raises EngineFault."""
+        with trace.stage("clip.prepare"):
+            # A query is a line; it must not queue behind pictures that are being decoded.
+            ids, frame = self._prepare(text) if len(text) <= QUERY else await self._host.run(self._prepare, text)
+        with trace.stage("clip.infer"):
+            (outputs,) = await self._model.infer([frame])
+        return unit(self._head.vector(outputs, ids), self._model.network.name)
+
+    def _prepare(self, text: str) -> tuple[Ids, Array]:
+        ids = self._tokenizer.encode(text)
+        return ids, self._head.frame(ids, self._model.intake)
+
+
+def unit(vector: Float32, source: str) -> Float32:
+    """The vector at length 1, float32. Raises EngineFault for one without direction: it would be stored for years."""
+    wide = vector.astype(np.float64)
+    length = float(np.linalg.norm(wide))
+    if not np.isfinite(length) or length == 0.0:
+        raise EngineFault(
+            f"{source} gave a vector that is zero or not a number, so there is nothing to store. Try again; if it "
+            "stays, its file may be damaged: python3 -m ml_target models verify"
+        )
+    result: Float32 = (wide / length).astype(np.float32)
+    return result
+
+
+def _side(model: Model) -> int:
+    """The side of the square the tower takes: its own, or the catalogue's where the file takes any size."""
+    spec = model.network.input
+    height, width = model.intake.shape[:2]
+    if not isinstance(spec, PictureInput) or (height or spec.height) != (width or spec.width):
+        raise ModelError(
+            f"{model.network.name} takes frames of {model.intake.shape}, a square picture is wanted. "
+            "Replace its file: python3 -m ml_target models fetch"
+        )
+    return height or spec.height
