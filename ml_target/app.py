@@ -8,9 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartParser
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from ml_target import __version__
@@ -24,7 +25,7 @@ from ml_target.errors import (
     UnusableInput,
     WorkerError,
 )
-from ml_target.limits import Budget, bounded, too_large
+from ml_target.limits import BoundedBody, Budget, too_large
 from ml_target.protocol import Job, encode, parse_entries
 from ml_target.requestlog import log_request
 from ml_target.trace import Trace
@@ -124,24 +125,37 @@ class Predict:
         return size
 
     async def _form(self, request: Request) -> tuple[list[Job], bytes | None, str | None]:
-        limit = self._settings.max_upload_mb * 2**20
-        form: FormData
-        async with Request(request.scope, bounded(request.receive, limit)).form() as form:
-            entries, image, text = form.get("entries"), form.get("image"), form.get("text")
-            if entries is None:
-                raise _NoEntriesError
-            if isinstance(entries, UploadFile):
-                entries = (await entries.read()).decode("utf-8", "replace")
-            jobs = parse_entries(entries)
-            if isinstance(image, UploadFile):
-                return jobs, await image.read(), None
-            if image:
-                raise MalformedRequest("image is a text field. Send it as a file part with a filename.")
-            if isinstance(text, UploadFile):
-                text = (await text.read()).decode("utf-8", "replace")
-            if not text:
-                raise UnusableInput("Either image or text must be provided.")
-            return jobs, None, text
+        _, options = parse_options_header(request.headers.get("content-type"))
+        body = BoundedBody(request.receive, self._settings.max_upload_mb * 2**20, options.get(b"boundary"))
+        try:
+            form = await Request(request.scope, body.receive).form()
+        except (HTTPException, MultiPartException) as error:
+            raise body.problem or error from error
+        try:
+            return await _fields(form)
+        finally:
+            await form.close()
+
+
+async def _fields(form: FormData) -> tuple[list[Job], bytes | None, str | None]:
+    """The jobs, and the picture or the text they are for."""
+    entries = await _text(form.get("entries"))
+    if entries is None:
+        raise _NoEntriesError
+    jobs = parse_entries(entries)
+    image = form.get("image")
+    if isinstance(image, UploadFile):
+        return jobs, await image.read(), None
+    if image:
+        raise MalformedRequest("image is a text field. Send it as a file part with a filename.")
+    text = await _text(form.get("text"))
+    if not text:
+        raise UnusableInput("Either image or text must be provided.")
+    return jobs, None, text
+
+
+async def _text(field: UploadFile | str | None) -> str | None:
+    return (await field.read()).decode("utf-8", "replace") if isinstance(field, UploadFile) else field
 
 
 class _NoEntriesError(MalformedRequest):

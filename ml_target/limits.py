@@ -5,9 +5,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from ml_target.errors import TooLarge
+from ml_target.errors import TooLarge, UnusableInput
 
 
 class Budget:
@@ -58,22 +60,40 @@ class Budget:
             turn.set_result(None)
 
 
-def bounded(receive: Receive, limit: int) -> Receive:
-    """`receive` that raises TooLarge once a body has passed `limit` bytes, whatever its header said."""
-    seen = 0
+class BoundedBody:
+    """A request's `receive` that ends a body which is too long, cut short, or whose sender has gone.
 
-    async def receive_bounded() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise too_large(limit)
+    It ends it by the form parser's own exception, the only one on which the parser closes the
+    files it has begun; `problem` then holds the error to raise instead.
+    """
+
+    def __init__(self, receive: Receive, limit: int, boundary: bytes | None) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._closing = None if boundary is None else b"--" + boundary + b"--"
+        self._seen = 0
+        self._tail = b""
+        self.problem: Exception | None = None
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        body = message.get("body", b"")
+        self._seen += len(body)
+        if message["type"] == "http.disconnect":
+            self.problem = ClientDisconnect()
+        elif self._seen > self._limit:
+            self.problem = too_large(self._limit)
+        elif self._closing is not None:
+            self._tail = (self._tail + body[-512:])[-512:]
+            if not message.get("more_body", False) and self._closing not in self._tail:
+                self.problem = UnusableInput("The form ends before its closing boundary. Send the whole of it.")
+        if self.problem is not None:
+            raise MultiPartException("the body ends here")
         return message
-
-    return receive_bounded
 
 
 def too_large(limit: int) -> TooLarge:
+    """The refusal of a body over `limit` bytes."""
     return TooLarge(
         f"The upload exceeds {limit // 2**20} MiB. Send a preview instead of the original, or raise MAX_UPLOAD_MB."
     )

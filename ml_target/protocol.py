@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat,
 from ml_target.errors import MalformedRequest, UnusableInput
 from ml_target.faces import Face
 from ml_target.ocr import Line, ReadOptions
-from ml_target.tensors import Array, Float32
+from ml_target.tensors import Float32
 
 # ------------------------------------------------------------------ requests
 
@@ -213,8 +213,8 @@ def faces_result(faces: Sequence[Face]) -> list[dict[str, Any]]:
     ]
 
 
-def _whole_box(box: Array) -> dict[str, int]:
-    x1, y1, x2, y2 = (int(n) for n in np.rint(np.asarray(box, np.float64)))  # half to even, as numpy and Python round
+def _whole_box(box: Sequence[float]) -> dict[str, int]:
+    x1, y1, x2, y2 = (round(n) for n in box)  # half to even, as the official worker's
     return {"x1": x1, "y1": y1, "x2": max(x2, x1 + 1), "y2": max(y2, y1 + 1)}
 
 

@@ -43,7 +43,7 @@ class Service(Generic[T]):
 
 def describe_model(model: Model) -> dict[str, Any]:
     """Network, engine, file, hash, vector space and any note of one model."""
-    described = {
+    described: dict[str, Any] = {
         "network": model.network.name,
         "stage": model.network.stage,
         "engine": model.provenance.engine,

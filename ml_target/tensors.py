@@ -30,7 +30,8 @@ class Tensor:
         picked: Float32 = np.asarray(self.values[index], dtype=np.float32)
         if self.scale == 1.0 and self.zero_point == 0.0:
             return picked
-        return (picked - np.float32(self.zero_point)) * np.float32(self.scale)
+        real: Float32 = (picked - np.float32(self.zero_point)) * np.float32(self.scale)
+        return real
 
     def raw(self, real: float) -> float:
         """The (fractional) stored value that stands for `real`: compare `values` with it."""

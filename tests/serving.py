@@ -55,14 +55,15 @@ class FakeTasks:
             await self._work()
         data = " ".join(content.split()).encode() if isinstance(content, str) else content.tobytes()
         vector = np.random.default_rng(list(data[:200])).normal(size=self.width)
-        return (vector / np.linalg.norm(vector)).astype(np.float32)
+        unit: Float32 = (vector / np.linalg.norm(vector)).astype(np.float32)
+        return unit
 
     async def find(self, picture: UInt8, min_score: float, trace: Trace) -> list[Face]:
         await self._work()
         height, width = picture.shape[:2]
         faces = [
             Face(
-                np.array([-3.5, 2.5, width / 2, height / 3], np.float32),
+                (-3.5, 2.5, width / 2, height / 3),
                 score,
                 np.zeros((5, 2), np.float32),
                 np.full(512, score, np.float32),

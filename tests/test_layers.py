@@ -13,7 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("catalogue",),
     # pure: pictures in, tensors out, texts in; and the little helpers
     ("preprocessing", "decoders", "tokenizer", "roles", "trace", "host", "names", "protobuf"),
-    ("hef", "config"),
+    ("hef", "config", "text_weights"),
     ("engines",),
     ("models", "text_head", "store"),
     ("search", "faces", "ocr"),

@@ -5,18 +5,19 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from serving import FakeTasks, fake_services, live
+from test_checklist import CLIP, FACES, OCR, ask, picture, search
 
 from ml_target.config import Settings
 from ml_target.errors import EngineFault, ModelError
 from ml_target.limits import Budget
 from ml_target.services import Services
 from ml_target.worker import Worker
-from serving import FakeTasks, fake_services, live
-from test_checklist import CLIP, FACES, OCR, ask, picture, search
 
 
 def test_an_upload_over_the_limit_is_refused_before_it_is_read() -> None:
@@ -35,7 +36,7 @@ def test_a_chunked_upload_over_the_limit_is_refused_on_the_way() -> None:
     settings = Settings(engine="cpu", max_upload_mb=1)
     sent = 0
 
-    def endless() -> object:
+    def endless() -> Iterator[bytes]:
         nonlocal sent
         yield b'--b\r\nContent-Disposition: form-data; name="image"; filename="blob"\r\n\r\n'
         for _ in range(2000):
@@ -47,7 +48,7 @@ def test_a_chunked_upload_over_the_limit_is_refused_on_the_way() -> None:
             answer = client.post(
                 "/predict",
                 content=endless(),
-                headers={"content-type": "multipart/form-data; boundary=b"},  # type: ignore[arg-type]
+                headers={"content-type": "multipart/form-data; boundary=b"},
             )
             assert answer.status_code == 413
         except httpx.TransportError:
