@@ -1,0 +1,296 @@
+"""tests/test.sh accepts a right worker, and each of its assertions fails for some wrong one."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fake_worker import Answer, Asked, FakeWorker, serving, text_of, vector
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "test.sh"
+PICTURE = HERE / "test.jpg"
+Twist = Callable[[Asked, Answer], Answer]
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here (apt-get install curl)")
+
+
+class Run:
+    """What one run of the script printed."""
+
+    def __init__(self, worker: FakeWorker, *options: str, path: str | None = None) -> None:
+        environment = {**os.environ, **({"PATH": path} if path else {})}
+        with serving(worker) as url:
+            done = subprocess.run(
+                [shutil.which("bash") or "bash", SCRIPT, *options, PICTURE, url],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        self.code, self.output = done.returncode, done.stdout + done.stderr
+        self.passed = re.findall(r"^ok \d+ - (.*)$", self.output, re.MULTILINE)
+        self.failed = set(re.findall(r"^not ok \d+ - (.*)$", self.output, re.MULTILINE))
+        self.closing = done.stdout.rstrip().rpartition("\n")[2]
+
+
+@pytest.fixture(scope="module")
+def right() -> Run:
+    """The script on a worker that answers rightly."""
+    return Run(FakeWorker())
+
+
+# ----------------------------------------------------------------- wrong answers
+
+
+def is_blank(asked: Asked) -> bool:
+    return asked.image is not None and asked.image.startswith(b"\x89PNG")
+
+
+def errors_as_success(asked: Asked, answer: Answer) -> Answer:
+    status, content = answer
+    return (200, {"imageWidth": 1920, "imageHeight": 1440}) if status >= 400 else (status, content)
+
+
+def errors_without_words(asked: Asked, answer: Answer) -> Answer:
+    status, content = answer
+    return (status, {"detail": ""}) if status >= 400 else (status, content)
+
+
+def arrays_for_strings(asked: Asked, answer: Answer) -> Answer:
+    status, content = answer
+    if status == 200 and asked.path == "/predict":
+        if "clip" in content:
+            content["clip"] = vector("x", 512)
+        for n, face in enumerate(content.get("facial-recognition", [])):
+            face["embedding"] = vector(str(n), 512)
+        if "ocr" in content:
+            content["ocr"]["text"] = " ".join(content["ocr"]["text"])
+    return status, {"": "Immich", "ping": '"pong"', "status": {"ready": False}}.get(asked.path[1:], content)
+
+
+def wrong_numbers(asked: Asked, answer: Answer) -> Answer:
+    """One number short, pixels for 0..1 and the other way round, scores above 1, sizes as text."""
+    status, content = answer
+    if status == 200 and asked.path == "/predict":
+        if "clip" in content:
+            content["clip"] = text_of(vector("x", 511))
+        for face in content.get("facial-recognition", []):
+            face["boundingBox"] = {side: n / 1920 for side, n in face["boundingBox"].items()}
+            face["embedding"] = text_of([0.0] * 512)
+            face["score"] = 1.5
+        if "ocr" in content:
+            content["ocr"]["box"] = [n * 1920 for n in content["ocr"]["box"]]
+            content["ocr"]["textScore"] = [n * 100 for n in content["ocr"]["textScore"]]
+        if asked.image is not None:
+            content["imageWidth"] = str(content["imageWidth"]) + "px"
+        else:
+            content["imageWidth"] = 1920
+    return status, content
+
+
+def wrong_shapes(asked: Asked, answer: Answer) -> Answer:
+    """Vectors of another length, boxes with a fraction, corners from elsewhere, blank texts."""
+    status, content = answer
+    if status == 200 and asked.path == "/predict":
+        if "clip" in content:
+            content["clip"] = text_of(vector("x", 512, 1.1))
+        for face in content.get("facial-recognition", []):
+            face["boundingBox"]["x1"] += 0.3
+            face["embedding"] = text_of(vector("the same", 512))
+            face["score"] = 0.6
+        if "ocr" in content:
+            box = content["ocr"]["box"]
+            content["ocr"]["box"] = [c for n in range(0, len(box), 8) for c in (*box[n + 2 : n + 8], *box[n : n + 2])]
+            content["ocr"]["text"] = [" "] * len(content["ocr"]["text"])
+            content["ocr"]["boxScore"] = [0.3] * len(content["ocr"]["text"])
+        if asked.image is not None:
+            content["imageWidth"], content["imageHeight"] = content["imageHeight"], content["imageWidth"]
+    return status, content
+
+
+def invented(asked: Asked, answer: Answer) -> Answer:
+    """The same vector for everything, NaN, thresholds ignored, finds in a blank picture, arrays cut short."""
+    status, content = answer
+    if status == 200 and asked.path == "/predict":
+        if asked.text:
+            content["clip"] = text_of(vector("always", 512))
+        elif "clip" in content:
+            content["clip"] = (
+                content["clip"].replace("0.", "NaN", 1) if is_blank(asked) else text_of(vector("always", 512))
+            )
+        if "facial-recognition" in content:
+            _, full = FakeWorker().answer(Asked("POST", "/predict", {"facial-recognition": FACES}, b"\xff\xd8"))
+            content["facial-recognition"] = full["facial-recognition"] * 2
+        if "ocr" in content:
+            _, full = FakeWorker().answer(Asked("POST", "/predict", {"ocr": TEXT}, b"\xff\xd8"))
+            content["ocr"] = {**full["ocr"], "text": [*full["ocr"]["text"][:-1], "Cal 555-O142"]}
+            if is_blank(asked):
+                del content["ocr"]["text"]
+    return status, content
+
+
+FACES = {"detection": {"modelName": "x"}, "recognition": {"modelName": "x"}}
+TEXT = {"detection": {"modelName": "x"}, "recognition": {"modelName": "x", "options": {"minScore": 0.1}}}
+
+
+class Restless:
+    """Answers every request with a vector of its own, leaves lines out, and loses /ping in the end."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def __call__(self, asked: Asked, answer: Answer) -> Answer:
+        status, content = answer
+        self.requests += 1
+        if asked.path == "/ping" and self.requests > 1:
+            return 503, {"detail": "loading"}
+        if status == 200 and "clip" in content:
+            content["clip"] = text_of(vector(str(self.requests), 512))
+        if status == 200 and "ocr" in content:
+            content["ocr"]["boxScore"].append(0.9)
+        return status, content
+
+
+class Slow:
+    """/ping waits while a request with several tasks is answered."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+
+    def __call__(self, asked: Asked, answer: Answer) -> Answer:
+        self.pings += asked.path == "/ping"
+        return (200, 2.2) if asked.path == "/ping" and self.pings == 2 else answer
+
+
+def both(first: Twist, second: Twist) -> Twist:
+    return lambda asked, answer: second(asked, first(asked, answer))
+
+
+ERRORS = r"[45]\d\d |an unknown path|GET /predict"
+# What each wrong worker must be caught at: a pattern for the names of the assertions that fail; no other does.
+WRONG: dict[str, tuple[Twist, str]] = {
+    "arrays for strings": (
+        arrays_for_strings,
+        r"GET /($|status| )|GET /(ping )?(still )?answers|answers /ping|clip.visual (?!says)|clip.textual (?!carries)"
+        r"|faces: embeddings|ocr: (?!coord|corners|says)|all the tasks|still serves",
+    ),
+    "wrong numbers": (
+        wrong_numbers,
+        r"clip.* (holds|is of|says|takes|tells|carries|ignores)|faces: (?!finds|none)|ocr: (?!text|reads|none)"
+        r"|all the tasks|still serves",
+    ),
+    "wrong shapes, slow, errors as success": (
+        both(wrong_shapes, both(errors_as_success, Slow())),
+        r"clip.* (is of|says|tells)|clip.textual takes|faces: (boxes|embeddings|scores|says)"
+        rf"|ocr: (corners|texts|reads|scores|says)|answers /ping|{ERRORS}",
+    ),
+    "invented, errors without words": (
+        both(invented, errors_without_words),
+        r"clip.* tells|clip.textual takes|faces: (finds|embeddings|a higher|none)|ocr: (reads|a higher|none)"
+        rf"|{ERRORS}",
+    ),
+    "restless": (
+        Restless(),
+        r"clip.visual takes|clip.textual ignores|ocr: (text,|a higher|none)|all the tasks|still serves"
+        r"|answers /ping|GET /ping still",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def wrong() -> dict[str, Run]:
+    """The script on each wrong worker, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        runs = pool.map(lambda twist: Run(FakeWorker(twist)), [twist for twist, _ in WRONG.values()])
+        return dict(zip(WRONG, runs, strict=True))
+
+
+def test_a_right_worker_passes(right: Run) -> None:
+    assert right.failed == set(), right.output
+    assert right.code == 0
+    assert right.closing == f"{len(right.passed)} passed, 0 failed"
+    assert len(right.passed) >= 19
+    assert len(set(right.passed)) == len(right.passed), "two assertions of one name"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_worker_is_caught(right: Run, wrong: dict[str, Run], name: str) -> None:
+    run = wrong[name]
+    assert run.failed == {each for each in right.passed if re.match(WRONG[name][1], each)}, run.output
+    assert run.code == 1
+    assert run.closing == f"{len(run.passed)} passed, {len(run.failed)} failed"
+
+
+def test_every_assertion_can_fail(right: Run, wrong: dict[str, Run]) -> None:
+    assert set(right.passed) - {name for run in wrong.values() for name in run.failed} == set()
+
+
+# ------------------------------------------------------------------ tasks that are off
+
+
+def test_tasks_that_are_off_must_refuse() -> None:
+    run = Run(FakeWorker(off=frozenset({"clip.visual", "facial-recognition"}), width=768))
+    assert run.failed == set(), run.output
+    assert "# facial-recognition is OFF on this worker" in run.output
+    assert "faces are off: refused with 503 and words" in run.passed
+    assert "clip.textual holds exactly 768 finite numbers" in run.passed
+    assert "one task that is off refuses the whole request" in run.passed
+    assert len(run.passed) >= 19
+
+
+def test_a_task_that_is_off_and_answers_all_the_same_is_caught() -> None:
+    off = frozenset({"clip.visual", "clip.textual", "ocr"})
+
+    def answers_anyway(asked: Asked, answer: Answer) -> Answer:
+        return (200, {"imageWidth": 1, "imageHeight": 1}) if answer[0] == 503 else answer
+
+    run = Run(FakeWorker(answers_anyway, off))
+    assert run.failed == {
+        "clip.visual is off: refused with 503 and words",
+        "clip.textual is off: refused with 503 and words",
+        "ocr is off: refused with 503 and words",
+        "one task that is off refuses the whole request",
+    }, run.output
+
+
+def test_expect_all_fails_for_a_task_that_is_off() -> None:
+    run = Run(FakeWorker(off=frozenset({"ocr"})), "--expect-all")
+    assert run.failed == {"all tasks are on (--expect-all)"}, run.output
+    assert run.code == 1
+
+
+# --------------------------------------------------------------------- what is needed
+
+
+@pytest.mark.parametrize(("tools", "works"), [(("curl",), True), (("python3",), True), ((), False)])
+def test_it_needs_bash_and_curl_or_python_and_nothing_else(tmp_path: Path, tools: tuple[str, ...], works: bool) -> None:
+    for tool in tools:
+        (tmp_path / tool).symlink_to(sys.executable if tool == "python3" else str(shutil.which(tool)))
+    run = Run(FakeWorker(), path=str(tmp_path))
+    if works:
+        assert run.failed == set(), run.output
+        assert run.code == 0
+    else:
+        assert run.code == 2
+        assert "install one of them" in run.output
+
+
+def test_no_worker_is_a_failure() -> None:
+    done = subprocess.run(["bash", SCRIPT, PICTURE, "http://127.0.0.1:9"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.endswith("0 passed, 1 failed\n")
+
+
+def test_the_picture_says_what_it_holds() -> None:
+    with Image.open(PICTURE) as picture:
+        assert picture.info["comment"].startswith(b"faces=4 words=")
+        assert (picture.width, picture.height) == (1920, 1440)
+    assert PICTURE.stat().st_size < 300_000
