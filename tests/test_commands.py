@@ -1,0 +1,222 @@
+"""The command line, as a process of its own: what it prints, and how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml_target.drawing import draw
+from ml_target.errors import SettingsError
+from ml_target.faces import Face
+from ml_target.ocr import Line
+from ml_target.serve import listen
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(PROJECT), "ENGINE": "cpu", **settings}
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ml_target", *arguments]
+    return subprocess.run(
+        command, env=environment(**settings), cwd=PROJECT, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def models(wheel_models: Path, face_models: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models")
+    for source in (wheel_models, face_models):
+        for file in source.iterdir():
+            if file.suffix in (".onnx", ".txt", ".gz"):
+                (folder / file.name).symlink_to(file)
+    return str(folder)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(log: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`python3 -m ml_target` on a free port, its log in a file."""
+    port = free_port()
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ml_target"],
+            env=environment(IMMICH_PORT=str(port), **settings),
+            cwd=PROJECT,
+            stdout=stream,
+            stderr=stream,
+        )
+        try:
+            yield process, port
+        finally:
+            process.kill()
+            process.wait(20)
+
+
+def wait_for_ping(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    pytest.fail("the worker did not become ready")
+
+
+# --------------------------------------------------------------------- serve
+
+
+def test_serve_tells_what_is_on_and_off_and_ends_when_told(models: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(log, MODELS_DIR=models) as (process, port):
+        wait_for_ping(port)
+        assert httpx.get(f"http://[::1]:{port}/ping").text == "pong" if socket.has_dualstack_ipv6() else True
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)
+    text = log.read_text()
+    assert "task ocr is on: network=paddle_ocr_v5_mobile_detection stage=detection engine=cpu" in text
+    assert "task clip.visual is OFF: " in text
+    assert "MODELS_MIRROR" in text
+    assert "faces are described by face_embedder_112_512" in text
+    assert "ready after" in text
+    assert "Traceback" not in text
+
+
+def test_a_damaged_file_stops_the_worker_in_words(models: str, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for file in Path(models).iterdir():
+        (folder / file.name).symlink_to(file.resolve())
+    (folder / "ppocrv5_dict.txt").unlink()
+    (folder / "ppocrv5_dict.txt").write_text("a\nb\n")
+    log = tmp_path / "log"
+    with serving(log, MODELS_DIR=str(folder)) as (process, _port):
+        assert process.wait(60) == 1
+    text = log.read_text()
+    assert "The worker stops: " in text
+    assert "ppocrv5_dict.txt" in text
+    assert "Traceback" not in text
+
+
+def test_an_explicit_recognizer_is_never_replaced(models: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(log, MODELS_DIR=models, FACE_RECOGNIZER="arcface_r50") as (_process, port):
+        wait_for_ping(port)
+        status = httpx.get(f"http://127.0.0.1:{port}/status").json()
+    assert status["tasks"]["facial-recognition"]["on"] is False
+    assert "arcface_r50" in status["tasks"]["facial-recognition"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [("ENGINE", "gpu", "auto, hailo, cpu"), ("IMMICH_PORT", "x", "1 to 65535"), ("ENGINE", "hailo", "ENGINE=cpu")],
+)
+def test_a_bad_setting_stops_with_words(setting: str, value: str, words: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        settings = {"IMMICH_PORT": str(free_port()), setting: value}
+        code = subprocess.run(
+            [sys.executable, "-m", "ml_target"], env=environment(**settings), cwd=PROJECT, stderr=stream, timeout=60
+        ).returncode
+    assert code == 1
+    assert words in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_taken_port_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"Port {port} is taken.*IMMICH_PORT"):
+            listen("127.0.0.1", port)
+    with pytest.raises(SettingsError, match=r"Cannot listen on 203\.0\.113\.1"):
+        listen("203.0.113.1", port)
+
+
+@pytest.mark.parametrize("host", ["[::]", "::", "0.0.0.0", "127.0.0.1"])
+def test_every_form_of_address(host: str) -> None:
+    with listen(host, free_port()) as listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
+        pass
+
+
+def test_without_ipv6_all_addresses_means_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen("[::]", free_port()) as listener:
+        assert listener.family == socket.AF_INET
+
+
+# ------------------------------------------------------------------- predict
+
+
+def test_predict_answers_and_draws(models: str, photos: Path, tmp_path: Path) -> None:
+    drawing = tmp_path / "drawn.png"
+    photo = photos / "faces_four.jpg"
+    result = run("predict", str(photo), "--task", "faces", "--task", "ocr", "--draw", str(drawing), MODELS_DIR=models)
+    assert result.returncode == 0, result.stderr
+    assert "faces: 4" in result.stdout
+    assert "lines of text: 0" in result.stdout
+    with Image.open(drawing) as drawn, Image.open(photo) as original:
+        assert drawn.size == original.size
+        changed = np.abs(np.asarray(drawn).astype(int) - np.asarray(original)).sum(axis=2) > 60
+    assert 0.001 < changed.mean() < 0.2
+
+
+def test_predict_reads_text_and_prints_json(models: str, photos: Path) -> None:
+    result = run("predict", str(photos / "invoice.jpg"), "--task", "ocr", MODELS_DIR=models)
+    assert "Total 1,284.50 EUR" in result.stdout
+    result = run("predict", str(photos / "invoice.jpg"), "--task", "ocr", "--json", MODELS_DIR=models)
+    assert result.stdout.startswith('{"ocr":{"text":[')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "Name a photo"),
+        (("/no/such/photo.jpg",), "cannot be read (No such file or directory)"),
+        ((str(PROJECT / "pyproject.toml"),), "not a picture this worker can read"),
+    ],
+)
+def test_predict_refuses_in_words(arguments: tuple[str, ...], words: str, models: str) -> None:
+    result = run("predict", *arguments, MODELS_DIR=models)
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_predict_says_which_task_is_off(models: str, photos: Path) -> None:
+    result = run("predict", str(photos / "coffee.jpg"), "--task", "clip", MODELS_DIR=models)
+    assert result.returncode == 1
+    assert "not answered: clip.visual (tinyclip) is off" in result.stdout
+
+
+def test_a_drawing_marks_what_was_found_where_it_was_found(tmp_path: Path) -> None:
+    picture = np.full((400, 600, 3), 255, np.uint8)
+    landmarks = np.array([[60, 60], [90, 60], [75, 80], [65, 95], [85, 95]], np.float32)
+    face = Face((50.0, 40.0, 100.0, 110.0), 0.9, landmarks, np.zeros(512, np.float32))
+    corners = np.array([[0.5, 0.5], [0.9, 0.5], [0.9, 0.6], [0.5, 0.6]], np.float32)
+    draw(picture, [face], [Line("héllo", corners, 0.9, 0.9)], tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        drawn = np.asarray(image)
+    assert drawn[75, 50].tolist() == [0xFF, 0x9F, 0x1C], "the left side of the face's box"
+    assert drawn[60, 60].tolist() == [0xE7, 0x1D, 0x36], "an eye"
+    assert drawn[240, 400].tolist() == [0x2E, 0xC4, 0xB6], "the line's lower edge"
+    assert drawn[350, 300].tolist() == [255, 255, 255], "nothing where nothing is"
