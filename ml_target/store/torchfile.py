@@ -1,0 +1,171 @@
+"""Finds tensors in a PyTorch checkpoint (the zip form) without PyTorch and without running it.
+
+Such a file carries a pickle, which is a program. Here it can only name things from a short
+list, and every one of them stands for an inert record; anything else is refused.
+"""
+
+import io
+import math
+import pickle
+import zipfile
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ml_target.store import zips
+from ml_target.store.faults import SourceError
+from ml_target.store.ranges import PartialFile
+from ml_target.store.tensorfile import FLOATS, StoredTensor
+
+LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+MAX_PICKLE = 64 << 20
+KINDS = {"FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16"}
+OTHER_STORAGES = ("Double", "Long", "Int", "Short", "Char", "Byte", "Bool")
+
+
+class _Kind(NamedTuple):
+    """A storage type by name; `kind` "" for numbers that are not read."""
+
+    kind: str
+
+
+class _Storage(NamedTuple):
+    kind: str
+    key: str
+
+
+class _View(NamedTuple):
+    """A tensor as the pickle describes it. Nothing in it is trusted until `_stored` has looked."""
+
+    storage: Any
+    offset: Any
+    shape: Any
+    stride: Any
+
+
+class _Table(dict[Any, Any]):
+    """Stands for an ordered dict; attributes that the pickle wants to hang on it are dropped."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+class _Maker:
+    """What the pickle gets for the name of a function or type: makes one sort of inert record."""
+
+    __slots__ = ("__sort",)
+
+    def __init__(self, sort: str) -> None:
+        self.__sort = sort
+
+    def __call__(self, *given: Any) -> Any:
+        if self.__sort == "table":
+            return _Table()
+        if self.__sort == "parameter" and given:
+            return given[0]
+        if self.__sort == "tensor" and len(given) >= 4:
+            return _View(*given[:4])
+        raise pickle.UnpicklingError("a tensor is described in an unknown way")
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+def _named() -> dict[tuple[str, str], Any]:
+    names: dict[tuple[str, str], Any] = {
+        ("collections", "OrderedDict"): _Maker("table"),
+        ("torch._utils", "_rebuild_tensor_v2"): _Maker("tensor"),
+        ("torch._utils", "_rebuild_parameter"): _Maker("parameter"),
+    }
+    names.update({("torch", name): _Kind(kind) for name, kind in KINDS.items()})
+    names.update({("torch", f"{name}Storage"): _Kind("") for name in OTHER_STORAGES})
+    return names
+
+
+class _InertUnpickler(pickle.Unpickler):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self._names = _named()
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        try:
+            return self._names[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it wants to use {module}.{name}") from None
+
+    def persistent_load(self, pid: Any) -> Any:
+        match pid:
+            case ("storage", _Kind(kind=kind), str(key), *_):
+                return _Storage(kind, key)
+        raise pickle.UnpicklingError("a storage is described in an unknown way")
+
+
+class TorchFile:
+    """The float32, float16 and bfloat16 tensors of a checkpoint, at its top or one table down.
+
+    Raises SourceError: old form, a pickle that wants more than tensors, damage.
+    """
+
+    def __init__(self, file: PartialFile) -> None:
+        if file.bytes_at(0, min(file.size, len(LEGACY_MAGIC))) == LEGACY_MAGIC:
+            raise SourceError(
+                "the checkpoint is in PyTorch's old form (before 1.6), which is one single program and is not read; "
+                "save it again with a current PyTorch, or as safetensors"
+            )
+        self._file = file
+        self._listing = zips.members(file)
+        pickles = [name for name in self._listing if name.rpartition("/")[2] == "data.pkl"]
+        if not pickles:
+            raise SourceError("the archive is not a PyTorch checkpoint: it has no data.pkl")
+        self._root = pickles[0].removesuffix("data.pkl")
+        order = self._listing.get(f"{self._root}byteorder")
+        if order and b"".join(zips.locate(file, order).chunks(file)) != b"little":
+            raise SourceError("the checkpoint is from a big-endian machine, which is not read; save it as safetensors")
+        self._views = _views(_unpickled(file, self._listing[pickles[0]]))
+        self.names = frozenset(self._views)
+
+    def tensor(self, name: str) -> StoredTensor:
+        """Where the tensor of that name lies. Raises SourceError when it is not stored row by row."""
+        view = self._views[name]
+        storage, shape = view.storage, view.shape
+        info = self._listing.get(f"{self._root}data/{storage.key}")
+        sizes = (view.offset, *shape) if isinstance(shape, tuple) else (None,)
+        if info is None or not all(isinstance(n, int) and n >= 0 for n in sizes):
+            raise SourceError(f"{name} is described in an unknown way; the checkpoint is damaged")
+        if not _row_by_row(shape, view.stride):
+            raise SourceError(f"{name} is not stored row by row, which is not read; save the checkpoint as safetensors")
+        offset = view.offset * FLOATS[storage.kind]
+        whole = StoredTensor(name, storage.kind, shape, 0)
+        if info.compress_type != zipfile.ZIP_STORED or offset + whole.nbytes > info.file_size:
+            raise SourceError(f"{name} is packed, or reaches beyond its storage; the checkpoint is damaged")
+        start = zips.locate(self._file, info).start + offset
+        return replace(whole, start=start, crc=info.CRC if whole.nbytes == info.file_size else None)
+
+
+def _unpickled(file: PartialFile, info: zipfile.ZipInfo) -> Any:
+    if info.file_size > MAX_PICKLE:
+        raise SourceError(f"the checkpoint's data.pkl has {info.file_size:,} bytes, too many for a list of tensors")
+    data = b"".join(zips.locate(file, info).chunks(file))
+    try:
+        return _InertUnpickler(data).load()
+    except Exception as error:  # a pickle can fail in any way it likes
+        raise SourceError(
+            f"the checkpoint is refused: {error}. Only lists of tensors are read, nothing of it was run; "
+            "save it as safetensors if you trust it"
+        ) from error
+
+
+def _views(content: Any) -> dict[str, _View]:
+    """Tensors of floats at the top, or in the tables one level down (`state_dict`, `model`)."""
+    tables = [content, *content.values()] if isinstance(content, dict) else []
+    views: dict[str, _View] = {}
+    for table in tables:
+        for name, view in table.items() if isinstance(table, dict) else ():
+            if isinstance(name, str) and isinstance(view, _View) and isinstance(view.storage, _Storage):
+                views.setdefault(name, view)
+    return {name: view for name, view in views.items() if view.storage.kind}
+
+
+def _row_by_row(shape: tuple[int, ...], stride: Any) -> bool:
+    if not isinstance(stride, tuple) or len(stride) != len(shape):
+        return False
+    return all(n == 1 or stride[i] == math.prod(shape[i + 1 :]) for i, n in enumerate(shape))

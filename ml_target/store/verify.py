@@ -1,0 +1,172 @@
+"""Whether the content of a file is what its name promises, independent of any list of checksums."""
+
+import gzip
+import hashlib
+import json
+import mmap
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ml_target import hef
+from ml_target.catalogue.types import CheckpointCut, ModelFile
+from ml_target.errors import ModelError
+from ml_target.protobuf import walk
+
+BLOCK = 1 << 20
+LFS_BEGINNING = b"version https://git-lfs.github.com/spec/"
+ONNX_GRAPH = 7
+FETCH_AGAIN = hef.FETCH_AGAIN
+
+
+def impostor(head: bytes) -> str | None:
+    """In words, what comes in place of a file when the wrong door was asked; None for anything else."""
+    if head.startswith(LFS_BEGINNING):
+        return "a Git LFS pointer instead of the file itself: fetch the content with git lfs pull, or download it"
+    if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return (
+            "a web page instead of the file: a login page of the network or a proxy stands in between; "
+            "log in there, or set HTTPS_PROXY"
+        )
+    return None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the file, hex. Raises ModelError when it cannot be read."""
+    computed = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                computed.update(block)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+    return computed.hexdigest()
+
+
+def mapped_files(file: ModelFile) -> dict[str, str]:
+    """Arrays that may lie beside the file because they are too large to be in it, and their files' names."""
+    cuts = [source for source in file.sources if isinstance(source, CheckpointCut)]
+    return {array: f"{Path(file.name).stem}.{array}.npy" for cut in cuts for array in cut.mapped}
+
+
+def require_published(file: ModelFile, path: Path, sha256: str) -> None:
+    """Raises ModelError when the catalogue has another checksum for this file.
+
+    Its size alone does not decide: what has a size and no checksum there are HEFs, which come
+    recompiled under the same name and carry a checksum of their own.
+    """
+    if file.sha256 is not None and sha256 != file.sha256:
+        size = path.stat().st_size
+        lengths = f" ({size:,} bytes instead of {file.size:,})" if file.size not in (None, size) else ""
+        raise ModelError(
+            f"{path} is not the published {file.name}: its SHA-256 is {sha256}, "
+            f"not {file.sha256}{lengths}. {FETCH_AGAIN}"
+        )
+
+
+def require_sound(file: ModelFile, path: Path) -> None:
+    """Looks into the file at `path` as its kind allows. Raises ModelError that says what is wrong with it."""
+    with path.open("rb") as opened:
+        head = opened.read(512)
+    if not head:
+        raise ModelError(f"{path} is empty. {FETCH_AGAIN}")
+    if problem := impostor(head):
+        raise ModelError(f"{path} holds {problem}.")
+    if look := _LOOKS.get(Path(file.name).suffix):
+        try:
+            look(file, path)
+        except ModelError:
+            raise
+        except Exception as error:  # parsers of other projects raise what they like
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ModelError(
+                f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}. {FETCH_AGAIN}"
+            ) from error
+
+
+def require_chip(file: ModelFile, path: Path) -> None:
+    """Raises ModelError for a HEF that the chip of `file` cannot run. Quick."""
+    if file.chip is not None:
+        hef.require_chip(hef.read_header(path), file.chip, path)
+
+
+def _hef(file: ModelFile, path: Path) -> None:
+    hef.verify(path)
+
+
+def _onnx(file: ModelFile, path: Path) -> None:
+    """Every field ends where it should; then the runtime opens it, where it is installed."""
+    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        view = memoryview(mapped)
+        try:
+            # The list keeps no field: a view that is alive would keep the mapping open.
+            numbers = [number for number, _ in walk(view)]
+        finally:
+            view.release()
+    if ONNX_GRAPH not in numbers:
+        raise ValueError("it holds no graph")
+    try:
+        import onnxruntime
+    except ImportError:
+        return
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _npz(file: ModelFile, path: Path) -> None:
+    """Has the arrays that the catalogue names, finite floats, in itself or mapped beside it."""
+    wanted = {array for source in file.sources if isinstance(source, CheckpointCut) for array in source.tensors}
+    mapped = mapped_files(file)
+    with cast(Any, np.load(path, allow_pickle=False)) as arrays:
+        inside = set(arrays.files)
+        for name in wanted & inside:
+            if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
+                raise ValueError(f"{name} does not hold finite floating-point numbers")
+    for name in sorted(wanted - inside):
+        beside = path.with_name(mapped.get(name, ""))
+        if name not in mapped or not beside.exists():
+            raise ValueError(
+                f"it has no array {name}" + (f", nor is {mapped[name]} beside it" if name in mapped else "")
+            )
+        np.load(beside, mmap_mode="r", allow_pickle=False)
+
+
+def _json(file: ModelFile, path: Path) -> None:
+    if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
+        raise ValueError("it holds no JSON object")
+
+
+def _gz(file: ModelFile, path: Path) -> None:
+    try:
+        with gzip.open(path) as opened:
+            while opened.read(BLOCK):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"it does not unpack ({error})") from error
+
+
+def _text(file: ModelFile, path: Path) -> None:
+    path.read_text(encoding="utf-8")
+
+
+def _sentencepiece(file: ModelFile, path: Path) -> None:
+    import sentencepiece
+
+    sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+
+_LOOKS: dict[str, Callable[[ModelFile, Path], None]] = {
+    ".hef": _hef,
+    ".onnx": _onnx,
+    ".npz": _npz,
+    ".json": _json,
+    ".gz": _gz,
+    ".txt": _text,
+    ".model": _sentencepiece,
+}

@@ -1,0 +1,30 @@
+"""Loads the text weights that a checkpoint was cut down to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ml_target.errors import ModelError
+from ml_target.tensors import Array
+
+
+def load_text_weights(path: Path) -> Mapping[str, Array]:
+    """The arrays of the .npz file, and those beside it as `<stem>.<array>.npy`, which are memory-mapped.
+
+    Mapped arrays are read-only. Raises ModelError when a file cannot be read.
+    """
+    beside = {npy.name[len(path.stem) + 1 : -len(".npy")]: npy for npy in path.parent.glob(f"{path.stem}.*.npy")}
+    try:
+        with cast(Any, np.load(path, allow_pickle=False)) as inside:
+            arrays: dict[str, Array] = {name: inside[name] for name in inside.files}
+        for name, npy in beside.items():
+            if name not in arrays:
+                arrays[name] = np.load(npy, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # what a damaged file makes numpy raise is not limited to a few kinds
+        raise ModelError(
+            f"the text weights {path} cannot be loaded ({error}). Delete them (also {path.stem}.*.npy) and fetch "
+            "them again: python3 -m ml_target models fetch"
+        ) from error
+    return arrays
