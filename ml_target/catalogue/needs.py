@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from ml_target.catalogue import files
 from ml_target.catalogue.networks import (
@@ -15,9 +15,19 @@ from ml_target.catalogue.networks import (
     STAND_IN_EMBEDDER,
 )
 from ml_target.catalogue.types import Chip, ClipBackend, ModelFile, Network
-from ml_target.config import Settings
 
 EngineName = Literal["cpu", "hailo"]
+
+
+class Choice(Protocol):
+    """The settings that decide which files are needed."""
+
+    @property
+    def clip_backend(self) -> str: ...
+    @property
+    def face_detector(self) -> str: ...
+    @property
+    def face_recognizer(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ class Need:
     optional: bool = False
 
 
-def needs(settings: Settings, engine: EngineName, chip: Chip = "hailo8") -> list[Need]:
+def needs(settings: Choice, engine: EngineName, chip: Chip = "hailo8") -> list[Need]:
     """What the chosen tasks need on that engine, task by task."""
     chosen = [settings.clip_backend] if settings.clip_backend != "auto" else list(CLIP_BACKENDS)
     found: list[Need] = []
@@ -51,7 +61,7 @@ def needs(settings: Settings, engine: EngineName, chip: Chip = "hailo8") -> list
 
 
 def needed_files(
-    settings: Settings,
+    settings: Choice,
     engine: EngineName,
     chip: Chip = "hailo8",
     present: Callable[[ModelFile], bool] = lambda file: False,

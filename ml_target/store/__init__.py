@@ -106,8 +106,10 @@ class Store:
         for offer in self._offers(file, attempts):
             if path := self._try(file, offer, target, attempts):
                 return path
+        if not attempts:
+            raise FetchError(f"nobody publishes it; {self._put(file)}.")
         lines = "".join(f"\n - {attempt}" for attempt in attempts)
-        raise FetchError(f"{lines}\n{self.remedy(file)}")
+        raise FetchError(f"{lines}\nOtherwise, {self._put(file)}.")
 
     def _try(self, file: ModelFile, offer: Offer, target: Path, attempts: list[str]) -> Path | None:
         try:

@@ -106,12 +106,13 @@ def _engine(name: str) -> EngineName:
 def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
     """The file that now serves the need; or None, and why none could be had."""
     there = [file for file in need.files if store.find(file)]
-    reasons = []
+    reasons: list[str] = []
     for file in there[:1] or need.files:
         reason = _have(store, file)
         if not reason:
             return file, ""
-        reasons.append(reason)
+        if file.sources or not reasons:  # nobody looks for a stand-in by name
+            reasons.append(reason)
     return None, "\n".join(reasons)
 
 
