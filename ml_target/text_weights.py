@@ -17,7 +17,8 @@ def load_text_weights(path: Path) -> Mapping[str, Array]:
     """
     beside = {npy.name[len(path.stem) + 1 : -len(".npy")]: npy for npy in path.parent.glob(f"{path.stem}.*.npy")}
     try:
-        with cast(Any, np.load(path, allow_pickle=False)) as inside:
+        # Opened here: numpy leaves the file open when it is damaged.
+        with path.open("rb") as file, cast(Any, np.load(file, allow_pickle=False)) as inside:
             arrays: dict[str, Array] = {name: inside[name] for name in inside.files}
         for name, npy in beside.items():
             if name not in arrays:

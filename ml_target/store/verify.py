@@ -123,7 +123,7 @@ def _npz(file: ModelFile, path: Path) -> None:
     """Has the arrays that the catalogue names, finite floats, in itself or mapped beside it."""
     wanted = {array for source in file.sources if isinstance(source, CheckpointCut) for array in source.tensors}
     mapped = mapped_files(file)
-    with cast(Any, np.load(path, allow_pickle=False)) as arrays:
+    with path.open("rb") as opened, cast(Any, np.load(opened, allow_pickle=False)) as arrays:
         inside = set(arrays.files)
         for name in wanted & inside:
             if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():

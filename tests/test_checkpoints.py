@@ -1,0 +1,482 @@
+"""Cutting tensors out of checkpoints: both forms, by hand and by the real libraries, and hostile ones."""
+
+import io
+import json
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import file_server
+import numpy as np
+import pytest
+
+from ml_target.catalogue.types import CheckpointCut
+from ml_target.errors import ModelError
+from ml_target.store import torchfile
+from ml_target.store.checkpoints import cut, open_checkpoint
+from ml_target.store.faults import SourceError
+from ml_target.store.progress import Progress
+from ml_target.store.ranges import LocalFile, WebFile
+from ml_target.store.web import Web
+from ml_target.tensors import Array
+from ml_target.text_weights import load_text_weights
+
+RNG = np.random.default_rng(7)
+TOKENS = RNG.standard_normal((50, 8)).astype(np.float32)
+HEAD = RNG.standard_normal((8, 8)).astype(np.float32)
+PLAN = CheckpointCut((), {"tokens": ("other.name", "model.tokens"), "head": ("T:model.head",)}, dtype="float32")
+
+
+# ------------------------------------------------------------ files by hand
+
+
+def bfloat16(values: Array) -> bytes:
+    """The upper half of each float32: what rounds towards zero."""
+    return bytes((values.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes())
+
+
+def raw(values: Array, kind: str) -> bytes:
+    return bfloat16(values) if kind == "BF16" else values.astype({"F32": "<f4", "F16": "<f2"}[kind]).tobytes()
+
+
+def safetensors(tensors: dict[str, tuple[str, Array]]) -> bytes:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    body = b""
+    for name, (kind, values) in tensors.items():
+        data = raw(values, kind) if kind in ("F32", "F16", "BF16") else values.tobytes()
+        header[name] = {"dtype": kind, "shape": list(values.shape), "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+class Named:
+    """Pickles as a name of some module, which need not be installed."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+
+class Stored:
+    def __init__(self, kind: str, key: str, count: int) -> None:
+        self.pid = ("storage", Named("torch", f"{kind}Storage"), key, "cpu", count)
+
+
+class Rebuilt:
+    """A tensor as torch.save writes it."""
+
+    def __init__(self, storage: Stored, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> None:
+        self.args: tuple[object, ...] = (storage, offset, shape, stride, False, OrderedDict())
+
+
+PythonPickler: Any = vars(pickle)["_Pickler"]  # the one written in Python lets names be written by hand
+
+
+class TorchPickler(PythonPickler):  # type: ignore[misc]  # its type is not declared
+    def persistent_id(self, obj: object) -> object:
+        return obj.pid if isinstance(obj, Stored) else None
+
+    def save(self, obj: object, save_persistent_id: bool = True) -> None:
+        if isinstance(obj, Named):
+            self.write(pickle.GLOBAL + f"{obj.module}\n{obj.name}\n".encode())
+        elif isinstance(obj, Rebuilt):
+            self.save_reduce(Named("torch._utils", "_rebuild_tensor_v2"), obj.args)
+        else:
+            super().save(obj, save_persistent_id)
+
+    def save_reduce(self, func: object, args: object, *rest: object, **more: object) -> None:
+        if isinstance(func, Named):
+            self.save(func)
+            self.save(args)
+            self.write(pickle.REDUCE)
+        else:
+            super().save_reduce(func, args, *rest, **more)
+
+
+def torch_zip(
+    content: object, storages: dict[str, bytes], *, root: str = "archive", byteorder: str = "little"
+) -> bytes:
+    pickled = io.BytesIO()
+    TorchPickler(pickled, 2).dump(content)
+    return torch_archive(pickled.getvalue(), storages, root=root, byteorder=byteorder)
+
+
+def torch_archive(
+    pickled: bytes, storages: dict[str, bytes], *, root: str = "archive", byteorder: str = "little"
+) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(f"{root}/data.pkl", pickled)
+        archive.writestr(f"{root}/byteorder", byteorder)
+        for key, data in storages.items():
+            archive.writestr(f"{root}/data/{key}", data)
+        archive.writestr(f"{root}/version", "3\n")
+    return out.getvalue()
+
+
+def tensor(key: str, values: Array, kind: str = "Float", *, offset: int = 0) -> Rebuilt:
+    stride = tuple(int(np.prod(values.shape[i + 1 :], dtype=int)) for i in range(values.ndim))
+    return Rebuilt(Stored(kind, key, values.size), offset, values.shape, stride)
+
+
+def state_dict() -> OrderedDict[str, Rebuilt]:
+    return OrderedDict({"model.tokens": tensor("0", TOKENS), "model.head": tensor("1", HEAD)})
+
+
+STORAGES = {"0": TOKENS.tobytes(), "1": HEAD.tobytes()}
+
+# ------------------------------------------------------------------- reading
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def cut_out(content: bytes, folder: Path, plan: CheckpointCut = PLAN, mapped: tuple[str, ...] = ()) -> dict[str, Array]:
+    source = folder / "checkpoint"
+    source.write_bytes(content)
+    npz = folder / "weights.npz"
+    with LocalFile(source) as file, Progress(None).transfer("x") as transfer:
+        cut(file, plan, npz, {name: folder / f"weights.{name}.npy" for name in mapped}, transfer)
+    return dict(load_text_weights(npz))
+
+
+def test_safetensors(folder: Path) -> None:
+    arrays = cut_out(safetensors({"model.head": ("F32", HEAD), "model.tokens": ("F32", TOKENS)}), folder)
+    assert set(arrays) == {"tokens", "head"}
+    assert np.array_equal(arrays["tokens"], TOKENS)
+    assert np.array_equal(arrays["head"], HEAD.T), "T: stores transposed"
+
+
+def test_torch_zip(folder: Path) -> None:
+    arrays = cut_out(torch_zip(state_dict(), STORAGES), folder)
+    assert np.array_equal(arrays["tokens"], TOKENS)
+    assert np.array_equal(arrays["head"], HEAD.T)
+
+
+@pytest.mark.parametrize("root", ["archive", "pytorch_model", "a/b"])
+def test_torch_zip_whatever_its_folder_is_called(folder: Path, root: str) -> None:
+    assert np.array_equal(cut_out(torch_zip(state_dict(), STORAGES, root=root), folder)["tokens"], TOKENS)
+
+
+@pytest.mark.parametrize("nest", ["state_dict", "model"])
+def test_torch_tables_one_level_down(folder: Path, nest: str) -> None:
+    content = {nest: state_dict(), "epoch": 3, "names": ["a", None, 1.5, True]}
+    assert np.array_equal(cut_out(torch_zip(content, STORAGES), folder)["tokens"], TOKENS)
+
+
+@pytest.mark.parametrize(("kind", "storage"), [("F32", "Float"), ("F16", "Half"), ("BF16", "BFloat16")])
+@pytest.mark.parametrize("form", ["safetensors", "torch"])
+def test_kinds_of_numbers(folder: Path, form: str, kind: str, storage: str) -> None:
+    data = raw(TOKENS, kind)
+    if form == "torch":
+        content = torch_zip({"model.tokens": tensor("0", TOKENS, storage)}, {"0": data})
+    else:
+        content = safetensors({"model.tokens": (kind, TOKENS)})
+    got = cut_out(content, folder, CheckpointCut((), {"tokens": PLAN.tensors["tokens"]}, dtype="float32"))["tokens"]
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, TOKENS, rtol={"F32": 0, "F16": 1e-3, "BF16": 8e-3}[kind])
+
+
+def test_float16_is_the_default(folder: Path) -> None:
+    plan = CheckpointCut((), {"tokens": ("t",)})
+    assert cut_out(safetensors({"t": ("F32", TOKENS)}), folder, plan)["tokens"].dtype == np.float16
+
+
+def test_offset_into_a_shared_storage(folder: Path) -> None:
+    data = b"\1" * 40 + TOKENS.tobytes() + b"\1" * 8
+    content = torch_zip({"model.tokens": tensor("0", TOKENS, offset=10)}, {"0": data})
+    plan = CheckpointCut((), {"tokens": ("model.tokens",)}, dtype="float32")
+    assert np.array_equal(cut_out(content, folder, plan)["tokens"], TOKENS)
+
+
+def test_mapped_array_is_streamed_into_its_own_file(folder: Path) -> None:
+    arrays = cut_out(
+        safetensors({"model.head": ("F32", HEAD), "model.tokens": ("F32", TOKENS)}), folder, mapped=("tokens",)
+    )
+    with np.load(folder / "weights.npz") as inside:
+        assert inside.files == ["head"]
+    assert isinstance(arrays["tokens"], np.memmap)
+    assert np.array_equal(arrays["tokens"], TOKENS)
+    assert not arrays["tokens"].flags.writeable
+
+
+def test_a_mapped_array_may_be_transposed(folder: Path) -> None:
+    content = safetensors({"model.head": ("F32", HEAD), "model.tokens": ("F32", TOKENS)})
+    arrays = cut_out(content, folder, mapped=("head",))
+    assert np.array_equal(arrays["head"], HEAD.T)
+    assert isinstance(arrays["head"], np.memmap)
+
+
+def test_text_weights_that_cannot_be_loaded(folder: Path) -> None:
+    (folder / "weights.npz").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(ModelError, match=r"cannot be loaded .*fetch them again"):
+        load_text_weights(folder / "weights.npz")
+
+
+# ---------------------------------------------------------- over the network
+
+
+@pytest.fixture
+def server() -> Iterator[file_server.FileServer]:
+    with file_server.serving() as state:
+        yield state
+
+
+@pytest.mark.parametrize("form", ["safetensors", "torch"])
+def test_only_what_is_wanted_is_transferred(folder: Path, server: file_server.FileServer, form: str) -> None:
+    other = np.zeros((2_000_000,), np.float32)
+    if form == "torch":
+        storages = {"0": TOKENS.tobytes(), "1": HEAD.tobytes(), "2": other.tobytes(), "3": other.tobytes()}
+        views = {"a": tensor("2", other), **state_dict(), "b": tensor("3", other)}
+        content = torch_zip(views, {k: storages[k] for k in "2013"})
+    else:
+        content = safetensors(
+            {"a": ("F32", other), "model.tokens": ("F32", TOKENS), "model.head": ("F32", HEAD), "b": ("F32", other)}
+        )
+    server.add("/checkpoint", content)
+    with WebFile(Web(0), f"{server.url}/checkpoint") as file, Progress(None).transfer("x") as transfer:
+        cut(file, PLAN, folder / "w.npz", {}, transfer)
+    assert np.array_equal(load_text_weights(folder / "w.npz")["tokens"], TOKENS)
+    assert len(content) > 16_000_000
+    assert server.total < 600_000
+
+
+def test_a_cut_in_the_middle_of_a_tensor_is_taken_up_again(folder: Path, server: file_server.FileServer) -> None:
+    big = RNG.standard_normal((500_000,)).astype(np.float32)
+    content = safetensors({"t": ("F32", big)})
+    served = server.add("/checkpoint", content)
+    with WebFile(Web(0), f"{server.url}/checkpoint") as file, Progress(None).transfer("x") as transfer:
+        served.cuts = [700_001, 300_002]
+        cut(file, CheckpointCut((), {"t": ("t",)}, dtype="float32"), folder / "w.npz", {}, transfer)
+    assert np.array_equal(load_text_weights(folder / "w.npz")["t"], big)
+    assert server.total < len(content) + 70_000, "nothing is sent twice but the first block"
+
+
+# -------------------------------------------------------------------- refusals
+
+
+def refused(content: bytes, folder: Path, match: str) -> None:
+    with pytest.raises(SourceError, match=match):
+        cut_out(content, folder)
+
+
+def test_a_tensor_that_is_not_there(folder: Path) -> None:
+    content = safetensors({"model.tokens": ("F32", TOKENS)})
+    refused(content, folder, r"has no tensor for head \(looked for T:model.head\)")
+
+
+def test_numbers_of_another_kind_do_not_count(folder: Path) -> None:
+    content = safetensors({"model.tokens": ("I64", np.zeros((2, 2), np.int64)), "model.head": ("F32", HEAD)})
+    refused(content, folder, "has no tensor for tokens")
+    views = {"model.tokens": tensor("0", TOKENS, "Long"), "model.head": tensor("1", HEAD)}
+    refused(torch_zip(views, STORAGES), folder, "has no tensor for tokens")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x01", b"\xff" * 64, (5).to_bytes(8, "little") + b"[1]  ", (2).to_bytes(8, "little") + b"{]" + bytes(8)],
+)
+def test_what_is_no_safetensors_file(folder: Path, content: bytes) -> None:
+    refused(content, folder, "not a safetensors file")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [50, 8], "data_offsets": [0, 1_000_000]},
+        {"dtype": "F32", "shape": [51, 8], "data_offsets": [0, 1600]},
+        {"dtype": "F32", "shape": [50, 8], "data_offsets": [-1600, 0]},
+        {"dtype": "F32", "shape": "x", "data_offsets": [0, 1600]},
+        {"dtype": "F32", "shape": [50, 8]},
+    ],
+)
+def test_a_safetensors_header_that_lies(folder: Path, entry: dict[str, Any]) -> None:
+    text = json.dumps({"model.tokens": entry}).encode()
+    refused(
+        len(text).to_bytes(8, "little") + text + TOKENS.tobytes(), folder, "not a safetensors file, or it is damaged"
+    )
+
+
+def test_numbers_that_are_not_finite_or_do_not_fit(folder: Path) -> None:
+    plan = CheckpointCut((), {"t": ("t",)})
+    for value, words in ((np.inf, "not finite"), (np.nan, "not finite"), (1e6, "do not fit float16")):
+        with pytest.raises(SourceError, match=words):
+            cut_out(safetensors({"t": ("F32", np.array([value], np.float32))}), folder, plan)
+
+
+def test_the_old_form_is_refused_in_words(folder: Path) -> None:
+    refused(torchfile.LEGACY_MAGIC + bytes(100), folder, "PyTorch's old form .*save it again")
+
+
+def test_a_zip_that_is_no_checkpoint(folder: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    refused(out.getvalue(), folder, r"it has no data\.pkl")
+
+
+def test_a_big_endian_checkpoint(folder: Path) -> None:
+    refused(torch_zip(state_dict(), STORAGES, byteorder="big"), folder, "big-endian machine")
+
+
+def test_a_cut_torch_zip(folder: Path) -> None:
+    refused(torch_zip(state_dict(), STORAGES)[:-40], folder, "archive cannot be read .*get it again")
+
+
+def test_a_flipped_bit_in_a_storage(folder: Path) -> None:
+    content = bytearray(torch_zip(state_dict(), STORAGES))
+    content[content.index(TOKENS.tobytes()) + 100] ^= 1
+    refused(bytes(content), folder, r"model\.tokens is damaged in the checkpoint \(checksum\)")
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (Rebuilt(Stored("Float", "0", 400), 0, (8, 50), (1, 8)), "not stored row by row"),
+        (Rebuilt(Stored("Float", "0", 400), 0, (50, 8), (16, 1)), "not stored row by row"),
+        (Rebuilt(Stored("Float", "0", 400), 0, (50, 8), (8,)), "not stored row by row"),
+        (Rebuilt(Stored("Float", "0", 400), 1, (50, 8), (8, 1)), "reaches beyond its storage"),
+        (Rebuilt(Stored("Float", "0", 400), -1, (50, 8), (8, 1)), "described in an unknown way"),
+        (Rebuilt(Stored("Float", "9", 400), 0, (50, 8), (8, 1)), "described in an unknown way"),
+        (Rebuilt(Stored("Float", "0", 400), 0, (-50, 8), (8, 1)), "described in an unknown way"),
+        (Rebuilt(Stored("Float", "0", 400), 0, ("a", 8), (8, 1)), "described in an unknown way"),  # type: ignore[arg-type]
+    ],
+)
+def test_views_that_cannot_be_read(folder: Path, view: Rebuilt, words: str) -> None:
+    refused(torch_zip({"model.tokens": view, "model.head": tensor("1", HEAD)}, STORAGES), folder, words)
+
+
+def test_a_packed_storage(folder: Path) -> None:
+    out = io.BytesIO(torch_zip(state_dict(), {"1": HEAD.tobytes()}))
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", TOKENS.tobytes())
+    refused(out.getvalue(), folder, r"model\.tokens is packed")
+
+
+# ---------------------------------------------------------------------- attacks
+
+
+class Attack:
+    """Runs a command when an ordinary unpickler reads it."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        import os
+
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_pickle_with_code_is_refused_and_not_run(folder: Path, protocol: int) -> None:
+    marker = folder / "it-ran"
+    pickled = pickle.dumps({"model.tokens": Attack(marker)}, protocol)
+    refused(
+        torch_archive(pickled, STORAGES), folder, r"is refused: it wants to use posix\.system.*nothing of it was run"
+    )
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["builtins\neval", "builtins\ngetattr", "torch\nload", "torch._utils\n_rebuild_qtensor", "argparse\nNamespace"],
+)
+def test_every_other_name_is_refused(folder: Path, name: str) -> None:
+    refused(torch_archive(f"c{name}\n.".encode(), {}), folder, "is refused: it wants to use")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        # BUILD on the stand-ins for names, with an attribute dict and with a slot dict
+        b"ctorch._utils\n_rebuild_tensor_v2\n}X\x08\x00\x00\x00__call__K\x01sb.",
+        b"ctorch\nFloatStorage\n}X\x04\x00\x00\x00kindX\x03\x00\x00\x00F16sb.",
+        b"ctorch\nFloatStorage\n(N}X\x09\x00\x00\x00__class__K\x01stb.",
+        # calling what is not to be called; NEWOBJ with it
+        b"ctorch\nFloatStorage\n)R.",
+        b"ctorch\nFloatStorage\n)\x81.",
+        b"ctorch._utils\n_rebuild_tensor_v2\n)R.",
+        b"ctorch._utils\n_rebuild_parameter\n)R.",
+        # storages that are none
+        b"K\x01Q.",
+        b"(X\x07\x00\x00\x00storageK\x01X\x01\x00\x00\x000tQ.",
+        # not a pickle, an endless one, a recursive one
+        b"hello",
+        b"",
+        b"\x80\x02" + b"(" * 100,
+        b"\x80\x02]q\x00h\x00a",
+    ],
+)
+def test_programs_that_tamper_are_refused(folder: Path, program: bytes) -> None:
+    before = {name: vars(torchfile)[name] for name in ("_Maker", "_Kind", "_View", "_Table")}
+    with pytest.raises(SourceError):
+        cut_out(torch_archive(program, STORAGES), folder)
+    assert before == {name: vars(torchfile)[name] for name in before}
+    assert np.array_equal(cut_out(torch_zip(state_dict(), STORAGES), folder)["tokens"], TOKENS), "nothing stuck"
+
+
+def test_attributes_hung_on_a_table_are_dropped() -> None:
+    made = torchfile._InertUnpickler(b"ccollections\nOrderedDict\n)R}X\x09\x00\x00\x00__class__K\x01sb.").load()
+    assert type(made) is torchfile._Table
+
+
+def test_an_enormous_pickle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchfile, "MAX_PICKLE", 100)
+    refused(torch_zip(state_dict(), STORAGES), folder, "too many for a list of tensors")
+
+
+# --------------------------------------------------------------- real libraries
+
+
+@pytest.fixture(params=["float32", "float16", "bfloat16"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_files_of_real_torch(folder: Path, dtype: str) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    big = torch.from_numpy(TOKENS).to(getattr(torch, dtype))
+    state = OrderedDict({"model.tokens": torch.nn.Parameter(big), "model.head": torch.from_numpy(HEAD).to(big.dtype)})
+    state["view"] = big[3:5]
+    state["count"] = torch.tensor(3)
+    state._metadata = OrderedDict({"": {"version": 1}})  # type: ignore[attr-defined]
+    out = io.BytesIO()
+    torch.save(state, out)
+    arrays = cut_out(out.getvalue(), folder)
+    assert np.array_equal(arrays["tokens"], big.float().numpy())
+    assert np.array_equal(arrays["head"], state["model.head"].float().numpy().T)
+    view = cut_out(out.getvalue(), folder, CheckpointCut((), {"v": ("view",)}, dtype="float32"))["v"]
+    assert np.array_equal(view, big[3:5].float().numpy())
+
+
+def test_old_and_transposed_files_of_real_torch(folder: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    out = io.BytesIO()
+    torch.save({"model.tokens": torch.zeros(2, 2)}, out, _use_new_zipfile_serialization=False)
+    refused(out.getvalue(), folder, "PyTorch's old form")
+    out = io.BytesIO()
+    torch.save({"model.tokens": torch.from_numpy(TOKENS).T}, out)
+    refused(out.getvalue(), folder, "not stored row by row")
+
+
+def test_files_of_real_safetensors(folder: Path, dtype: str) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    library = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
+    values = torch.from_numpy(TOKENS).to(getattr(torch, dtype))
+    content = library.save({"model.tokens": values, "model.head": torch.from_numpy(HEAD), "n": torch.tensor([1])})
+    arrays = cut_out(content, folder)
+    assert np.array_equal(arrays["tokens"], values.float().numpy())
+    assert np.array_equal(arrays["head"], HEAD.T)
+
+
+def test_the_form_is_told_by_content(folder: Path) -> None:
+    for content, kind in ((torch_zip(state_dict(), STORAGES), "TorchFile"), (safetensors({}), "SafetensorsFile")):
+        (folder / "x.bin").write_bytes(content)
+        with LocalFile(folder / "x.bin") as file:
+            assert type(open_checkpoint(file)).__name__ == kind
