@@ -90,9 +90,9 @@ class TextReader:
             texts = await self._host.run(lambda: [decode(line, self._alphabet) for line in steps])
         size = np.array(picture.shape[1::-1], np.float32)
         lines = [
-            Line(text, corners / size, float(box_score), text_score)
+            Line(text, corners / size, min(1.0, float(box_score)), min(1.0, text_score))
             for corners, box_score, (text, text_score) in zip(boxes.corners, boxes.scores, texts, strict=True)
-            if text and text_score > options.min_text_score
+            if text.strip() and text_score > options.min_text_score
         ]
         trace.count("lines", len(lines))
         return lines
