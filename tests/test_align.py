@@ -24,7 +24,9 @@ def landmarks(count: int, size: float = 60, spread: float = 400) -> Float32:
 
 
 def umeyama(points: Float32) -> NDArray[np.float64]:
-    transform = pytest.importorskip("skimage.transform", reason="scikit-image is missing; `./setup.sh test` installs it")
+    transform = pytest.importorskip(
+        "skimage.transform", reason="scikit-image is missing; `./setup.sh test` installs it"
+    )
     if hasattr(transform.SimilarityTransform, "from_estimate"):
         found = transform.SimilarityTransform.from_estimate(points.astype(np.float64), ARCFACE_POINTS)
     else:
