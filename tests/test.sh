@@ -24,7 +24,8 @@ if (($# < 1 || $# > 2)); then usage >&2; exit 2; fi
 IMAGE=$1
 URL=${2-http://127.0.0.1:3003}
 URL=${URL%/}
-TIMEOUT=${TEST_TIMEOUT_S:-300}
+TIMEOUT=${TEST_TIMEOUT_S:-300} # for one request
+WAIT=${TEST_WAIT_S:-30}        # for a worker that is starting
 if [[ ! -r $IMAGE ]]; then echo "test.sh: cannot read the picture '$IMAGE'" >&2; exit 2; fi
 
 # ------------------------------------------------------------------- HTTP
@@ -468,6 +469,12 @@ together() { # several tasks in one request answer as each alone
 # -------------------------------------------------------------------- ask
 
 say "worker $URL, picture $IMAGE (${WIDTH:-?} x ${HEIGHT:-?})"
+http GET /ping
+for ((n = 0; n < WAIT && STATUS / 100 != 2; n++)); do # it may still be starting
+  ((n)) || say "not ready yet, waiting up to $WAIT s"
+  read -r -t 1 <> <(:) || :
+  http GET /ping 2>/dev/null
+done
 check 'GET /ping answers pong' pong
 if [[ $STATUS == 000 ]]; then
   say "no worker answers at $URL; start it with ./setup.sh serve, or name another URL"
