@@ -6,14 +6,13 @@ import shutil
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from ml_target.errors import FetchError
 from ml_target.store.faults import CutError, PastEndError, SourceError, writing
 from ml_target.store.progress import MB, Progress, Transfer
 from ml_target.store.ranges import CHUNK
 from ml_target.store.verify import impostor
-from ml_target.store.web import Answer, Version, Web, first_byte, read_block, shown, version_of
+from ml_target.store.web import Answer, Version, Web, first_byte, host_of, read_block, shown, version_of
 
 ROOM_TO_SPARE = 16 * MB
 
@@ -66,7 +65,7 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> None:
     except PastEndError:
         discard(part)
         raise
-    host = urlsplit(url).hostname or ""
+    host = host_of(url)
     with closing(answer):
         version, start = version_of(answer), first_byte(answer)
         if start and (start != done or known is None or version.size != known.size):

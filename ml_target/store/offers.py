@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 from ml_target.catalogue.types import CheckpointCut, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
+from ml_target.errors import SettingsError
 from ml_target.store.web import shown
 
 ZOO = "https://hailo-model-zoo.s3.eu-west-2.amazonaws.com"
@@ -45,8 +46,11 @@ class Mirror:
 
     @classmethod
     def at(cls, text: str) -> "Mirror":
-        """The mirror the user named: http(s) address, file address or path."""
-        parts = urlsplit(text)
+        """The mirror the user named: http(s) address, file address or path. Raises SettingsError."""
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise SettingsError(f"MODELS_MIRROR={text}: it takes a folder or an http(s) address ({error})") from error
         if parts.scheme in ("http", "https"):
             return cls(text.rstrip("/"))
         return cls(Path(url2pathname(parts.path) if parts.scheme == "file" else text).expanduser().absolute())

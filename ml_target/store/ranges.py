@@ -4,10 +4,9 @@ import io
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ml_target.store.faults import CutError, NoRangesError, SourceError
-from ml_target.store.web import Answer, Web, first_byte, read_block, version_of
+from ml_target.store.web import Answer, Web, first_byte, host_of, read_block, version_of
 
 BLOCK = 64 << 10
 KEPT_BLOCKS = 64
@@ -91,7 +90,7 @@ class WebFile(PartialFile):
 
     def __init__(self, web: Web, url: str) -> None:
         self._web, self._url = web, url
-        self._host = urlsplit(url).hostname or ""
+        self._host = host_of(url)
         self._tag = ""
         self._blocks: dict[int, bytes] = {}
         with closing(self._first_answer()) as answer:

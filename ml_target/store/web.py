@@ -69,7 +69,7 @@ class Web:
         With `tag`, a file that has changed since comes whole (200). The caller closes the answer.
         Raises SourceError; CutError where another try may help.
         """
-        host = urlsplit(url).hostname or ""
+        host = host_of(url)
         at, reason = self._out_of_reach.get(host, (0.0, ""))
         if reason and time.monotonic() - at < REMEMBER_S:
             raise SourceError(reason)
@@ -105,6 +105,14 @@ class Web:
         return request
 
 
+def host_of(url: str) -> str:
+    """The server in an address. Raises SourceError for what is no address."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise SourceError(f"{url} is not a usable address ({error}); correct it") from error
+
+
 def version_of(answer: Answer) -> Version:
     """Edition and total size, from the headers of a whole or a partial answer."""
     etag = answer.headers.get("ETag", "")
@@ -127,9 +135,9 @@ def first_byte(answer: Answer) -> int:
 
 
 def read_block(answer: Answer, size: int, host: str) -> bytes:
-    """Up to `size` more bytes, b"" at the end. Raises CutError."""
+    """Up to `size` more bytes, as soon as there are any; b"" at the end. Raises CutError."""
     try:
-        return answer.read(size)
+        return answer.read1(size)
     except (OSError, http.client.HTTPException) as error:
         raise CutError(f"{host} broke off ({_words(error)}); try again later, what has come is kept") from error
 

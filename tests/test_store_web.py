@@ -1,0 +1,487 @@
+"""Transfers: resume, retries, ranges, and every fault of a server or a network in words."""
+
+import io
+import shutil
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import file_server
+import numpy as np
+import pytest
+from file_server import FileServer
+
+from ml_target.errors import FetchError
+from ml_target.store import web, zips
+from ml_target.store.faults import CutError, NoRangesError, SourceError, writing
+from ml_target.store.fetch import download
+from ml_target.store.progress import Progress
+from ml_target.store.ranges import LocalFile, WebFile, open_partial
+from ml_target.store.web import Web, shown
+
+CONTENT = np.random.default_rng(1).bytes(3_000_000)
+SILENT = Progress(None)
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with file_server.serving() as state:
+        yield state
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    return tmp_path / "network.onnx.part"
+
+
+def get(server: FileServer, part: Path, path: str = "/file", use: Web | None = None) -> None:
+    download(use or Web(0), server.url + path, part, SILENT, "file")
+
+
+# ------------------------------------------------------------------- download
+
+
+def test_whole_file(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT)
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+    assert [p.name for p in part.parent.iterdir()] == [part.name], "no note is left behind"
+
+
+@pytest.mark.parametrize("etag", ['"edition-1"', ""])
+def test_a_cut_connection_is_resumed_where_it_was_cut(server: FileServer, part: Path, etag: str) -> None:
+    server.add("/file", CONTENT, cuts=[1_000_000, 500_000], etag=etag)
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+    assert server.total == len(CONTENT), "no byte is sent twice"
+    assert [wanted for _, wanted in server.asked] == [None, "bytes=1000000-", "bytes=1500000-"]
+
+
+def test_the_next_run_goes_on_where_the_last_one_ended(server: FileServer, part: Path) -> None:
+    served = server.add("/file", CONTENT, cuts=[1_200_000, 0, 0, 0, 0])
+    with pytest.raises(CutError, match=r"127\.0\.0\.1 cut the connection after 1,200,000 of 3,000,000 bytes"):
+        get(server, part)
+    served.cuts = []
+    get(server, part, use=Web(0))
+    assert part.read_bytes() == CONTENT
+    assert server.total == len(CONTENT)
+
+
+def test_a_complete_part_is_not_asked_for_again(server: FileServer, part: Path) -> None:
+    served = server.add("/file", CONTENT, cuts=[1_000_000, 0, 0, 0, 0])
+    with pytest.raises(CutError):
+        get(server, part)
+    part.write_bytes(CONTENT)
+    served.statuses = [500]
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_in_between_is_taken_anew(server: FileServer, part: Path) -> None:
+    served = server.add("/file", CONTENT, cuts=[1_000_000, 0, 0, 0, 0])
+    with pytest.raises(CutError):
+        get(server, part)
+    served.content, served.etag, served.cuts = CONTENT[::-1], '"edition-2"', []
+    get(server, part)
+    assert part.read_bytes() == CONTENT[::-1]
+
+
+def test_a_shorter_file_without_edition_is_taken_anew(server: FileServer, part: Path) -> None:
+    served = server.add("/file", CONTENT, cuts=[1_000_000, 0, 0, 0, 0], etag="")
+    with pytest.raises(CutError):
+        get(server, part)
+    served.content, served.cuts = CONTENT[:400_000], []
+    get(server, part)
+    assert part.read_bytes() == CONTENT[:400_000]
+    served.content = CONTENT[:1_500_000]
+
+
+def test_a_part_from_another_address_is_not_gone_on_with(server: FileServer, part: Path) -> None:
+    server.add("/other", CONTENT[::-1], cuts=[1_000_000, 0, 0, 0, 0])
+    server.add("/file", CONTENT)
+    with pytest.raises(CutError):
+        get(server, part, "/other")
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_a_server_that_ignores_ranges_sends_all_again(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT, ranges=False, cuts=[1_000_000])
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+    assert server.total == 1_000_000 + len(CONTENT)
+
+
+def test_a_note_that_cannot_be_read_means_from_the_beginning(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT)
+    part.write_bytes(b"something")
+    part.with_name(part.name + ".json").write_text("{")
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_more_promised_than_sent(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT, length=len(CONTENT) + 10, ranges=False)
+    with pytest.raises(CutError, match="cut the connection after 3,000,000 of 3,000,010 bytes"):
+        get(server, part)
+
+
+def test_no_length_at_all(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT, length=-1)
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_passing_faults_of_the_server_are_waited_for(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT, statuses=[503, 429, 500])
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_redirects_keep_the_range(server: FileServer, part: Path) -> None:
+    server.add("/file", b"", redirect=f"{server.url}/real")
+    server.add("/real", CONTENT, cuts=[1_000_000])
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+    assert server.asked[-1] == ("/real", "bytes=1000000-")
+    assert server.total == len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "requests"),
+    [
+        (404, r"does not have it \(HTTP 404\); it may have moved, a mirror may help", 1),
+        (410, r"does not have it \(HTTP 410\)", 1),
+        (401, r"refuses it \(HTTP 401\): it wants a login", 1),
+        (403, r"refuses it \(HTTP 403\): it wants a login, or something between", 1),
+        (407, r"the proxy wants a login \(HTTP 407\); set HTTPS_PROXY", 1),
+        (418, r"answered HTTP 418; try again later or use a mirror", 1),
+        (503, r"has a problem of its own \(HTTP 503\); try again later", 4),
+        (416, r"has less of it than there should be \(HTTP 416\)", 4),
+    ],
+)
+def test_statuses_in_words(server: FileServer, part: Path, status: int, words: str, requests: int) -> None:
+    server.add("/file", CONTENT, statuses=[status] * 9)
+    with pytest.raises(SourceError, match=words):
+        get(server, part)
+    assert len(server.asked) == requests
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\n<!DOCTYPE html><html>Please log in</html>", "a web page instead of the file: a login page"),
+        (b"<HTML><body>", "a web page instead of the file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n", "a Git LFS pointer .*git lfs pull"),
+    ],
+)
+def test_what_comes_in_place_of_a_file(server: FileServer, part: Path, content: bytes, words: str) -> None:
+    server.add("/file", content)
+    with pytest.raises(SourceError, match=words):
+        get(server, part)
+    assert not part.exists()
+
+
+# ---------------------------------------------------------------- no network
+
+
+def test_a_name_that_is_not_known_fails_at_once_and_only_once(part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def nobody(host: str, *args: object, **more: object) -> object:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    use = Web()
+    for path in ("a", "b", "c"):
+        with pytest.raises(SourceError, match=r"models\.example cannot be found: no internet connection"):
+            download(use, f"https://models.example/{path}", part, SILENT, "x")
+    assert asked == ["models.example"]
+
+
+def test_a_host_out_of_reach_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    use = Web()
+    use._out_of_reach["127.0.0.1"] = (-1e9, "was away")
+    with file_server.serving() as server:
+        server.add("/file", b"x")
+        use.open(f"{server.url}/file").close()
+
+
+def test_a_server_that_is_down(part: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/file"
+        with pytest.raises(SourceError, match=r"127\.0\.0\.1 refuses connections: .*is the server up"):
+            download(Web(), address, part, SILENT, "x")
+
+
+def test_a_server_that_does_not_answer(part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silence(*args: object, **more: object) -> object:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", silence)
+    with pytest.raises(SourceError, match=r"did not answer within 10 s: .*a firewall drops it"):
+        download(Web(), "http://192.0.2.1/file", part, SILENT, "x")
+
+
+def test_a_server_that_hangs_up_before_it_answers(part: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        stop = threading.Event()
+
+        def hang_up() -> None:
+            listening.settimeout(0.05)
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    listening.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            with pytest.raises(CutError, match=r"broke off before it answered .*try again later"):
+                download(Web(0), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_a_server_that_falls_silent(server: FileServer, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "READ_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connections = []
+
+        def start_only() -> None:
+            for _ in range(4):
+                connections.append(listening.accept()[0])
+                connections[-1].recv(1000)
+                connections[-1].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
+
+        thread = threading.Thread(target=start_only)
+        thread.start()
+        with pytest.raises(CutError, match=r"broke off \(no byte for too long\)"):
+            download(Web(0), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
+        thread.join()
+        for connection in connections:
+            connection.close()
+    assert part.read_bytes() == b"abc", "what has come is kept"
+
+
+def test_a_certificate_that_is_not_trusted() -> None:
+    import ssl
+
+    error = ssl.SSLCertVerificationError(1, "x")
+    error.verify_message = "self-signed certificate"
+    assert "a certificate that is not trusted (self-signed certificate): check the clock" in web._out_of_reach(
+        "h", error
+    )
+    assert "h cannot be reached (odd): check the network" in web._out_of_reach("h", "odd")
+    assert "h cannot be reached (No route to host)" in web._out_of_reach("h", OSError(113, "No route to host"))
+
+
+@pytest.mark.parametrize("address", ["http://[::1/file", "http://host:port/file", "nonsense"])
+def test_an_address_that_is_none(part: Path, address: str) -> None:
+    with pytest.raises(SourceError, match=r"is not a usable address .*correct it|cannot be reached"):
+        download(Web(), address, part, SILENT, "x")
+
+
+def test_passwords_are_not_shown() -> None:
+    assert shown("https://me:secret@host:81/a?token=1") == "https://host:81/a"
+    assert shown("https://host/a") == "https://host/a"
+
+
+# ------------------------------------------------------------------- the disk
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (28, "no space left in .* MODELS_DIR at a folder on a larger disk"),
+        (13, r"cannot be written \(.*\)\. Give the worker's user write permission"),
+        (30, r"cannot be written \(.*\)\. Give the worker's user write permission"),
+        (5, "Check the disk, or point MODELS_DIR at another folder"),
+    ],
+)
+def test_faults_of_the_disk_in_words(tmp_path: Path, number: int, words: str) -> None:
+    import os
+
+    with pytest.raises(FetchError, match=words), writing(tmp_path):
+        raise OSError(number, os.strerror(number))
+
+
+def test_a_file_that_will_not_fit_is_not_begun(server: FileServer, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add("/file", CONTENT)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 4_000_000}))
+    with pytest.raises(FetchError, match=r"no space left in .*: 3 MB are needed, 4 MB are free\. Free some"):
+        get(server, part)
+    assert not part.exists()
+
+
+# --------------------------------------------------------------- partial files
+
+
+@pytest.fixture(params=["web", "disk"])
+def partial(request: pytest.FixtureRequest, server: FileServer, tmp_path: Path) -> Iterator[LocalFile | WebFile]:
+    where: str | Path = f"{server.url}/file"
+    if request.param == "web":
+        server.add("/file", CONTENT)
+    else:
+        where = tmp_path / "file"
+        where.write_bytes(CONTENT)
+    with open_partial(Web(0), where) as file:
+        yield file  # type: ignore[misc]
+
+
+def test_partial_files_read_like_files(partial: LocalFile | WebFile) -> None:
+    assert partial.size == len(CONTENT)
+    assert partial.read(10) == CONTENT[:10]
+    assert partial.tell() == 10
+    partial.seek(-100, io.SEEK_END)
+    assert partial.read() == CONTENT[-100:]
+    assert partial.read(5) == b""
+    partial.seek(65_000)
+    partial.seek(500, io.SEEK_CUR)
+    assert partial.read(100_000) == CONTENT[65_500:165_500]
+    assert b"".join(partial.chunks(1_000_001, 1_500_000)) == CONTENT[1_000_001:2_500_001]
+    with pytest.raises(OSError, match="before the beginning"):
+        partial.seek(-1)
+
+
+def test_small_reads_are_kept(server: FileServer) -> None:
+    server.add("/file", CONTENT)
+    with WebFile(Web(0), f"{server.url}/file") as file:
+        for at in (0, 10, 60_000, 100, 0):
+            file.seek(at)
+            assert file.read(4) == CONTENT[at : at + 4]
+    assert len(server.asked) == 1
+
+
+def test_reading_on_past_the_cache(server: FileServer) -> None:
+    content = CONTENT * 3
+    server.add("/file", content)
+    with WebFile(Web(0), f"{server.url}/file") as file:
+        assert file.read() == content
+        file.seek(0)
+        assert file.read(10) == content[:10]
+
+
+def test_a_server_without_ranges_says_so(server: FileServer) -> None:
+    server.add("/file", CONTENT, ranges=False)
+    with pytest.raises(NoRangesError, match="does not send parts"):
+        WebFile(Web(0), f"{server.url}/file")
+
+
+def test_a_file_that_changes_while_it_is_read(server: FileServer) -> None:
+    served = server.add("/file", CONTENT)
+    with WebFile(Web(0), f"{server.url}/file") as file:
+        served.etag = '"edition-2"'
+        with pytest.raises(SourceError, match="changed while it was read; start again"):
+            file.bytes_at(1_000_000, 10)
+
+
+def test_a_cut_range_is_gone_on_with_and_a_dead_one_given_up(server: FileServer) -> None:
+    served = server.add("/file", CONTENT)
+    with WebFile(Web(0), f"{server.url}/file") as file:
+        served.cuts = [100_000, 1]
+        assert file.bytes_at(0, len(CONTENT)) == CONTENT
+        served.cuts = [0] * 9
+        with pytest.raises(CutError, match="cut the connection; try again later"):
+            file.bytes_at(0, 10)
+
+
+def test_the_first_answer_is_waited_for(server: FileServer) -> None:
+    server.add("/file", CONTENT, statuses=[503, 503])
+    WebFile(Web(0), f"{server.url}/file").close()
+
+
+def test_a_file_on_the_disk_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read: No such file"):
+        LocalFile(tmp_path / "nothing")
+
+
+def test_a_file_on_the_disk_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    with LocalFile(path) as file:
+        path.write_bytes(CONTENT[:1000])
+        with pytest.raises(SourceError, match=r"ends .* bytes too early"):
+            file.bytes_at(500, 1000)
+
+
+# ----------------------------------------------------------------------- zips
+
+
+def archive(packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", packing, compresslevel=1) as opened:
+        opened.writestr("deep/er/large.bin", CONTENT[:1_500_000])
+        opened.writestr("deep/wanted.onnx", CONTENT[:100_000] + bytes(2_000_000))
+        opened.writestr("other.bin", CONTENT[1_500_000:])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_a_member_is_found_by_its_base_name_and_read_alone(server: FileServer, packing: int) -> None:
+    content = archive(packing)
+    server.add("/a.zip", content)
+    with WebFile(Web(0), f"{server.url}/a.zip") as file:
+        member = zips.find(file, "wanted.onnx")
+        assert b"".join(member.chunks(file)) == CONTENT[:100_000] + bytes(2_000_000)
+        assert member.size == 2_100_000
+    assert server.total < member.stored + 300_000 < len(content)
+
+
+def test_unpacked_pieces_are_bounded(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("bomb", bytes(50_000_000))
+    (tmp_path / "a.zip").write_bytes(out.getvalue())
+    with LocalFile(tmp_path / "a.zip") as file:
+        sizes = [len(piece) for piece in zips.find(file, "bomb").chunks(file)]
+    assert sum(sizes) == 50_000_000
+    assert max(sizes) <= 1 << 20
+
+
+def test_a_member_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(archive())
+    with LocalFile(tmp_path / "a.zip") as file, pytest.raises(SourceError, match=r"has no x\.onnx, it holds deep/er"):
+        zips.find(file, "x.onnx")
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_damage_inside_a_member(tmp_path: Path, packing: int) -> None:
+    content = bytearray(archive(packing))
+    content[200_000] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(content)
+    with LocalFile(tmp_path / "a.zip") as file:
+        member = zips.find(file, "large.bin")
+        with pytest.raises(SourceError, match=r"is damaged .*get the archive again"):
+            for _ in member.chunks(file):
+                pass
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", archive()[:-100]])
+def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with LocalFile(tmp_path / "a.zip") as file, pytest.raises(SourceError, match="damaged or not a zip, get it again"):
+        zips.find(file, "wanted.onnx")
+
+
+def test_a_directory_that_points_elsewhere(tmp_path: Path) -> None:
+    content = archive()
+    (tmp_path / "a.zip").write_bytes(b"PL" + content[2:])
+    with (
+        LocalFile(tmp_path / "a.zip") as file,
+        pytest.raises(SourceError, match=r"directory is wrong about deep/er/large"),
+    ):
+        zips.find(file, "large.bin")
+
+
+def test_exotic_packing(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(archive(zipfile.ZIP_BZIP2))
+    with LocalFile(tmp_path / "a.zip") as file, pytest.raises(SourceError, match="encrypted or packed in a way"):
+        zips.find(file, "large.bin")
