@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -50,6 +50,9 @@ UPLOADS_IN_MEMORY = 512 * 2**20
 SMALL_BODY = 64 * 1024
 """A body of this size (a search query) never waits for that budget."""
 
+DROP_S = 10
+"""Seconds given to a refused body to arrive and be dropped."""
+
 MISSING_ENTRIES = [{"type": "missing", "loc": ["body", "entries"], "msg": "Field required", "input": None}]
 
 
@@ -68,8 +71,9 @@ class Predict:
         log_request(trace, status, None if status == 200 else body.get("detail"), self._worker.engine_name)
         if status == 200:
             return Response(encode(body), media_type="application/json")
-        # The rest of a refused body is not read, so the connection cannot be used again.
-        return JSONResponse(body, status, {"connection": "close"} if status == STATUS[TooLarge] else None)
+        if status == STATUS[TooLarge]:
+            await _drop_rest(request)
+        return JSONResponse(body, status)
 
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any]]:
         self._inside += 1
@@ -156,6 +160,17 @@ async def _fields(form: FormData) -> tuple[list[Job], bytes | None, str | None]:
 
 async def _text(field: UploadFile | str | None) -> str | None:
     return (await field.read()).decode("utf-8", "replace") if isinstance(field, UploadFile) else field
+
+
+async def _drop_rest(request: Request) -> None:
+    """Reads what is left of a refused body: a client still sending would see a broken pipe, not the answer."""
+
+    async def read() -> None:
+        while (await request.receive()).get("more_body", False):
+            pass
+
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(read(), DROP_S)
 
 
 class _NoEntriesError(MalformedRequest):

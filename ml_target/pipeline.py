@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from ml_target.catalogue.networks import OCR_IMMICH_NAME
 from ml_target.errors import UnusableInput
 from ml_target.host import HostPool
 from ml_target.limits import Budget
@@ -60,10 +61,12 @@ class Pipeline:
             chosen = self.services.clip_for(job.model_name)
             (chosen.visual if job.stage == "visual" else chosen.textual).get()
             served = chosen.backend.name if chosen.backend.hides_behind else chosen.backend.immich_name
+        elif isinstance(job, FaceJob):
+            self.services.faces.get()
+            served = " + ".join(model.network.name for model in self.services.faces.models)
         else:
-            service = self.services.faces if isinstance(job, FaceJob) else self.services.ocr
-            service.get()
-            served = " + ".join(model.network.name for model in service.models)
+            self.services.ocr.get()
+            served = OCR_IMMICH_NAME
         self.names.note(job.label, job.model_name, served)
 
     async def _run(self, jobs: list[Job], pixels: UInt8, trace: Trace) -> dict[str, Any]:

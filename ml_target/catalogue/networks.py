@@ -115,6 +115,8 @@ OCR_RECOGNITION = Network(
     hef=files.OCR_RECOGNITION_HEF,
 )
 
+OCR_IMMICH_NAME = "PP-OCRv5_mobile"
+
 # ---------------------------------------------------------------------- CLIP
 
 TINYCLIP = ClipBackend(
