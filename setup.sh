@@ -65,8 +65,10 @@ find_python() { # sets python and minor
   if [[ -z $found ]]; then
     can_install || fail "there is no python3 here." "Run: sudo apt-get install python3 python3-venv" "then this again."
     apt_install python3 python3-venv
-    python=python3 minor=$(minor_of python3) found=3.$minor
+    python=python3 minor=$(minor_of python3)
     if fits "$minor"; then return; fi
+    [[ $minor != none ]] || fail "apt-get brought no python3 that runs." "Run: python3 --version, and mend what it says."
+    found=3.$minor
   fi
   fail "the Python here is $found; the worker needs $wanted." \
     "Install one of these beside it, and name it: PYTHON=/path/to/python3.12 ./setup.sh $command" \
@@ -192,7 +194,7 @@ serve() {
     esac
     shift
   done
-  set_up cpu 600 4
+  set_up cpu 500 4
   step 4/4 "Models"
   "$venv/bin/python" -m ml_target models fetch --best-effort ||
     say "not all models could be fetched; the worker says which tasks are off and why"
@@ -213,9 +215,9 @@ check_shell() {
 }
 
 test_all() {
-  local set=dev megabytes=1400
+  local set=dev megabytes=1000
   if [[ ${1-} == --full ]]; then
-    set=full megabytes=3000
+    set=full megabytes=2000
     shift
   fi
   set_up "$set" "$megabytes" 4

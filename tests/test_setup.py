@@ -1,0 +1,231 @@
+"""setup.sh with a stand-in Python: what it refuses and with which words, and what it does only once."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+TOOLS = ["awk", "bash", "cat", "cp", "cut", "df", "dirname", "env", "grep", "head", "id", "ls", "mkdir", "rm"]
+TOOLS += ["sha256sum", "tail", "touch", "uname"]
+
+# Answers as python3 does, as far as setup.sh asks; what it is asked to do it notes in $ASKED.
+STAND_IN = """#!/usr/bin/env bash
+minor=MINOR
+case "$*" in
+  *version_info*) echo "$minor" ;;
+  *ensurepip*) [[ -z ${NO_VENV-} || -e $ASKED.apt ]] ;;
+  -VV) echo "Python 3.$minor stand-in" ;;
+  "-m venv "*)
+    echo venv >>"$ASKED"
+    mkdir -p "$3/bin" && touch "$3/pyvenv.cfg" && cp "$0" "$3/bin/python" ;;
+  "-m pip --version") echo pip ;;
+  "-m pip install "*)
+    echo "pip ${*: -1}" >>"$ASKED"
+    if [[ -n ${PIP_WORDS-} ]]; then echo "$PIP_WORDS" >"$6"; exit 1; fi ;;
+  "-m ml_target models "*) echo models >>"$ASKED" ;;
+  "-m ml_target serve") echo "serve ENGINE=${ENGINE-}" >>"$ASKED" ;;
+  *) echo "asked for: $*" >&2; exit 9 ;;
+esac
+"""
+
+
+APT_GET = """#!/usr/bin/env bash
+echo "apt-get $1 ${*:5}" >>"$ASKED"
+if [[ $1 == install ]]; then touch "$ASKED.apt"; fi
+"""
+
+
+class Host:
+    """A checkout on a machine that has only the given Pythons."""
+
+    def __init__(self, root: Path, **pythons: int) -> None:
+        self.checkout = root / "a checkout"
+        self.bin = root / "bin"
+        self.asked = root / "asked"
+        (self.checkout / "tests").mkdir(parents=True)
+        self.bin.mkdir()
+        for name in ("setup.sh", "pyproject.toml", "tests/requirements-nodeps.txt"):
+            shutil.copy(PROJECT / name, self.checkout / name)
+        for tool in TOOLS:
+            if found := shutil.which(tool):
+                (self.bin / tool).symlink_to(found)
+        for name, minor in pythons.items():
+            self.script(name.replace("_", "."), STAND_IN.replace("MINOR", str(minor)))
+        self.script("id", "#!/bin/sh\necho 1000")
+
+    def script(self, name: str, text: str) -> None:
+        (self.bin / name).unlink(missing_ok=True)
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def root_with_apt(self) -> None:
+        self.script("id", "#!/bin/sh\necho 0")
+        self.script("apt-get", APT_GET)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        self.asked.write_text("")
+        return subprocess.run(
+            [self.checkout / "setup.sh", *arguments],
+            env={"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/"), "ASKED": str(self.asked), **environment},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def steps(self) -> list[str]:
+        """What the Pythons were asked to do in the last run."""
+        return self.asked.read_text().splitlines()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path, python3=12)
+
+
+def test_alone_it_prints_its_usage(host: Host) -> None:
+    for arguments in ([], ["--help"]):
+        done = host.run(*arguments)
+        assert done.returncode == 0
+        assert done.stdout.startswith("Usage: ./setup.sh serve")
+    assert host.steps() == []
+
+
+def test_serve_sets_up_once(host: Host) -> None:
+    done = host.run("serve")
+    assert done.returncode == 0, done.stderr
+    assert host.steps() == ["venv", "pip .[cpu]", "models", "serve ENGINE="]
+    host.run("serve", "--cpu")
+    assert host.steps() == ["models", "serve ENGINE=cpu"]
+
+
+def test_a_change_of_the_packages_wanted_installs_again(host: Host) -> None:
+    host.run("serve")
+    with (host.checkout / "pyproject.toml").open("a") as project:
+        project.write("\n# changed\n")
+    host.run("serve")
+    assert host.steps() == ["pip .[cpu]", "models", "serve ENGINE="]
+
+
+def test_a_moved_checkout_installs_again(host: Host) -> None:
+    host.run("serve")
+    host.checkout = host.checkout.rename(host.checkout.parent / "moved")
+    host.run("serve")
+    assert "pip .[cpu]" in host.steps()
+
+
+def test_the_larger_set_serves_too(host: Host) -> None:
+    host.run("test")
+    assert host.steps()[:3] == ["venv", "pip .[dev]", "pip tests/requirements-nodeps.txt"]
+    host.run("serve")
+    assert host.steps() == ["models", "serve ENGINE="]
+    host.run("test", "--full")
+    assert host.steps()[:2] == ["pip .[full]", "pip tests/requirements-nodeps.txt"]
+
+
+def test_failing_checks_are_named_and_fail(host: Host) -> None:
+    done = host.run("test")  # the stand-in knows none of the checks
+    assert done.returncode == 1
+    assert "failed: ruff check, ruff format, mypy, shellcheck, pytest" in done.stderr
+
+
+def test_an_interrupted_set_up_is_finished(host: Host) -> None:
+    assert host.run("serve", PIP_WORDS="whatever").returncode == 1
+    assert host.run("serve").returncode == 0
+    assert host.steps() == ["pip .[cpu]", "models", "serve ENGINE="]
+
+
+def test_a_broken_environment_is_made_anew(host: Host) -> None:
+    host.run("serve")
+    (host.checkout / ".venv" / "bin" / "python").unlink()
+    done = host.run("serve")
+    assert "is broken or of another Python; making it anew" in done.stdout
+    assert host.steps()[0] == "venv"
+
+
+def test_a_folder_that_is_no_environment_is_left_alone(host: Host) -> None:
+    precious = host.checkout / ".venv" / "precious"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    done = host.run("serve")
+    assert done.returncode == 1
+    assert "is not a virtual environment" in done.stderr
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("pythons", "words"),
+    [
+        ({}, "there is no python3 here.\n    Run: sudo apt-get install python3 python3-venv"),
+        ({"python3": 9}, "the Python here is 3.9; the worker needs Python 3.10 to 3.13."),
+        ({"python3": 14}, "PYTHON=/path/to/python3.12 ./setup.sh serve"),
+    ],
+)
+def test_a_python_that_does_not_fit(tmp_path: Path, pythons: dict[str, int], words: str) -> None:
+    host = Host(tmp_path, **pythons)
+    done = host.run("serve")
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert host.steps() == []
+
+
+def test_another_python_that_fits_is_taken(tmp_path: Path) -> None:
+    assert Host(tmp_path, python3=14, python3_12=12).run("serve").returncode == 0
+
+
+def test_a_python_that_is_named_must_fit(tmp_path: Path) -> None:
+    host = Host(tmp_path, python3=12, old=8)
+    done = host.run("serve", PYTHON=str(host.bin / "old"))
+    assert done.returncode == 1
+    assert "is not Python 3.10 to 3.13" in done.stderr
+
+
+def test_no_venv_module(host: Host) -> None:
+    done = host.run("serve", NO_VENV="1")
+    assert done.returncode == 1
+    assert "no venv module.\n    Run: sudo apt-get install python3.12-venv" in done.stderr
+
+
+def test_root_gets_the_venv_module_installed(host: Host) -> None:
+    host.root_with_apt()
+    done = host.run("serve", NO_VENV="1")
+    assert done.returncode == 0, done.stderr
+    assert host.steps()[:3] == ["apt-get update ", "apt-get install python3.12-venv", "venv"]
+
+
+def test_root_gets_python_installed(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.root_with_apt()
+    done = host.run("serve")
+    assert host.steps() == ["apt-get update ", "apt-get install python3 python3-venv"]
+    assert done.returncode == 1  # this apt-get brought none
+    assert "apt-get brought no python3 that runs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pip_says", "words"),
+    [
+        ("ERROR: [Errno 28] No space left on device", "no space left on the disk"),
+        ("NewConnectionError: Temporary failure in name resolution", "no connection to the package index"),
+        ("SSLError CERTIFICATE_VERIFY_FAILED", "certificate is not trusted here"),
+        ("ERROR: No matching distribution found for numpy", "pip finds no fitting package for this machine"),
+        ("something else", "all of them in "),
+    ],
+)
+def test_what_pip_says_becomes_a_remedy(host: Host, pip_says: str, words: str) -> None:
+    done = host.run("serve", PIP_WORDS=pip_says)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "serve ENGINE=" not in host.steps()
+
+
+@pytest.mark.parametrize("arguments", [["serv"], ["serve", "--gpu"]])
+def test_what_it_does_not_know(host: Host, arguments: list[str]) -> None:
+    done = host.run(*arguments)
+    assert done.returncode == 1
+    assert arguments[-1] in done.stderr
+    assert host.steps() == []
