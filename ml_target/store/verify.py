@@ -97,17 +97,25 @@ def _hef(file: ModelFile, path: Path) -> None:
     hef.verify(path)
 
 
+def _fields(path: Path) -> tuple[set[int], str]:
+    """The numbers of the fields of a protobuf file, or what is wrong with it. Reads only where fields begin."""
+    with (
+        path.open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        # Neither the fields nor an error that holds on to them may outlive the mapping.
+        try:
+            return {number for number, _ in walk(view)}, ""
+        except ValueError as error:
+            return set(), str(error)
+
+
 def _onnx(file: ModelFile, path: Path) -> None:
     """Every field ends where it should; then the runtime opens it, where it is installed."""
-    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        view = memoryview(mapped)
-        try:
-            # The list keeps no field: a view that is alive would keep the mapping open.
-            numbers = [number for number, _ in walk(view)]
-        finally:
-            view.release()
-    if ONNX_GRAPH not in numbers:
-        raise ValueError("it holds no graph")
+    numbers, problem = _fields(path)
+    if problem or ONNX_GRAPH not in numbers:
+        raise ValueError(problem or "it holds no graph")
     try:
         import onnxruntime
     except ImportError:
@@ -129,11 +137,11 @@ def _npz(file: ModelFile, path: Path) -> None:
             if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} does not hold finite floating-point numbers")
     for name in sorted(wanted - inside):
-        beside = path.with_name(mapped.get(name, ""))
-        if name not in mapped or not beside.exists():
-            raise ValueError(
-                f"it has no array {name}" + (f", nor is {mapped[name]} beside it" if name in mapped else "")
-            )
+        if name not in mapped:
+            raise ValueError(f"it has no array {name}")
+        beside = path.with_name(mapped[name])
+        if not beside.exists():
+            raise ValueError(f"it has no array {name}, nor is {beside.name} beside it")
         np.load(beside, mmap_mode="r", allow_pickle=False)
 
 
