@@ -147,7 +147,6 @@ class TextReader:
             with trace.stage("ocr.decode"):
                 steps = await self._host.run(self._steps, outputs)
             read.update(((p.line, p.window.start), s) for p, s in zip(chunk, steps, strict=True))
-            del frames, outputs
         parts: list[list[int]] = [[] for _ in corners]
         for line, start in sorted(read):
             parts[line].append(start)
@@ -175,8 +174,11 @@ class TextReader:
             frames.append(pad_right(strip[:, window.start : window.stop], frame))
         return frames
 
-    def _steps(self, outputs: Sequence[Outputs]) -> list[Steps]:
-        steps = [read_steps(output[CLASSES]) for output in outputs]
+    def _steps(self, outputs: list[Outputs]) -> list[Steps]:
+        """The steps of each output. Empties the list, so that nothing waits with this memory for its last reference."""
+        steps: list[Steps] = []
+        while outputs:
+            steps.append(read_steps(outputs.pop(0)[CLASSES]))
         if not all(np.isfinite(s.probabilities).all() for s in steps):
             raise _fault(self._recognizer, "probabilities that are not numbers")
         return steps

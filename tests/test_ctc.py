@@ -79,6 +79,12 @@ def test_integers_are_compared_as_they_are(dtype: type[np.unsignedinteger]) -> N
     assert decode(steps, SMALL) == decode(read_steps(Tensor(real)), SMALL)
 
 
+def test_nothing_of_the_rows_is_held() -> None:
+    rows = peaked([1, 0, 2], 6)
+    steps = read_steps(Tensor(rows))
+    assert not any(np.shares_memory(rows, kept) for kept in (steps.winners, steps.probabilities, steps.blanks))
+
+
 def test_the_dictionary(dictionary: Path) -> None:
     alphabet = Alphabet.from_file(dictionary)
     assert len(alphabet) == CLASSES

@@ -86,7 +86,8 @@ def read_steps(classes: Tensor) -> Steps:
     """The winners of T x classes, floats or integers as they left the engine; ties go to the lower class."""
     winners = classes.values.argmax(axis=1)
     rows = np.arange(len(winners))
-    return Steps(winners, classes.real((rows, winners)), classes.real((slice(None), BLANK)))
+    # Picked, not sliced: a view of the blanks would keep every class of every step in memory.
+    return Steps(winners, classes.real((rows, winners)), classes.real((rows, np.full_like(rows, BLANK))))
 
 
 def decode(steps: Steps, alphabet: Alphabet) -> tuple[str, float]:

@@ -1,0 +1,464 @@
+"""Text end to end: on real photos the lines of RapidOCR and the truth; hard pictures; bounded memory."""
+
+import asyncio
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import parity_table as parity
+import pytest
+from conftest import read_rgb
+from PIL import Image, ImageDraw, ImageFont
+from rapidocr_reference import RapidOcrReader, ReferenceLine, edits
+
+from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
+from ml_target.catalogue.types import Network
+from ml_target.decoders.ctc import Alphabet
+from ml_target.engines import Intake, LoadedNetwork
+from ml_target.engines.onnx import OnnxEngine
+from ml_target.errors import EngineFault, ModelError
+from ml_target.host import HostPool
+from ml_target.models import InferencePool, Model, Provenance
+from ml_target.ocr import CHUNK, Line, ReadOptions, TextReader
+from ml_target.tensors import Array, Outputs, Tensor, UInt8
+from ml_target.trace import Trace
+
+TEXT_PHOTOS = ("page_portrait", "invoice", "long_lines", "screenshot_tall", "vertical_signs", "token_grid")
+OTHER_PHOTOS = ("coffee", "astronaut", "faces_four")
+OPTIONS = ReadOptions(min_text_score=0.8)  # Immich's defaults
+LETTERS = Alphabet(("", *(chr(0x4E00 + n) for n in range(OCR_CLASSES - 2)), " "))
+
+
+@dataclass
+class Fixed:
+    """A network that takes one size only, as those on the device do."""
+
+    inner: LoadedNetwork
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        self.intake = Intake(self.shape, "uint8")
+        self.max_batch = self.inner.max_batch
+        self.roles = self.inner.roles
+
+    def run(self, frames: Sequence[Array]) -> list[Outputs]:
+        assert all(frame.shape == self.shape and frame.flags.c_contiguous for frame in frames)
+        return self.inner.run(frames)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@dataclass
+class Fake:
+    """A network that answers what `answer` makes of each frame."""
+
+    answer: Callable[[Array], Outputs]
+    intake: Intake = field(default_factory=lambda: Intake((None, None, 3), "uint8"))
+    max_batch: int = 8
+    roles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    frames: list[tuple[int, ...]] = field(default_factory=list)
+
+    def run(self, frames: Sequence[Array]) -> list[Outputs]:
+        self.frames += [frame.shape for frame in frames]
+        return [self.answer(frame) for frame in frames]
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The real networks, opened once."""
+
+    detector: Model
+    recognizer: Model
+    alphabet: Alphabet
+    host: HostPool
+    pool: InferencePool
+
+    def reader(self, *, fixed_detector: bool = False, fixed_recognizer: bool = False, lines: int = 1000) -> TextReader:
+        detector, recognizer = self.detector, self.recognizer
+        if fixed_detector:
+            detector = replace(detector, loaded=Fixed(detector.loaded, (544, 960, 3)))
+        if fixed_recognizer:
+            recognizer = replace(recognizer, loaded=Fixed(recognizer.loaded, (48, 320, 3)))
+        return TextReader(detector, recognizer, self.alphabet, self.host, lines)
+
+
+@pytest.fixture(scope="module")
+def threads() -> Iterator[tuple[HostPool, InferencePool]]:
+    host, pool = HostPool(2), InferencePool(1)
+    yield host, pool
+    host.close()
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def bench(wheel_models: Path, threads: tuple[HostPool, InferencePool]) -> Bench:
+    engine = OnnxEngine(threads=2)
+    host, pool = threads
+
+    def model(file: str, network: Network) -> Model:
+        return Model(network, engine.open(wheel_models / file, network), pool, Provenance(file, "", engine.name))
+
+    return Bench(
+        model("ppocrv5_mobile_det.onnx", OCR_DETECTION),
+        model("ppocrv5_mobile_rec.onnx", OCR_RECOGNITION),
+        Alphabet.from_file(wheel_models / "ppocrv5_dict.txt"),
+        host,
+        pool,
+    )
+
+
+@pytest.fixture(scope="module")
+def rapidocr(wheel_models: Path) -> RapidOcrReader:
+    return RapidOcrReader(wheel_models)
+
+
+def read(reader: TextReader, picture: UInt8, options: ReadOptions = OPTIONS, trace: Trace | None = None) -> list[Line]:
+    return asyncio.run(reader.read(picture, options, trace or Trace()))
+
+
+def pair(lines: Sequence[Line], reference: Sequence[ReferenceLine]) -> list[tuple[ReferenceLine, Line | None, float]]:
+    """Every line of the reference, the nearest of ours, and how far their corners are apart, 0..1."""
+    pairs: list[tuple[ReferenceLine, Line | None, float]] = []
+    for expected in reference:
+        distances = [float(np.abs(line.corners - expected.corners).max()) for line in lines]
+        nearest = int(np.argmin(distances)) if distances else -1
+        pairs.append((expected, lines[nearest], distances[nearest]) if distances else (expected, None, 1.0))
+    return pairs
+
+
+def errors_against_truth(lines: Sequence[Line], truth: Sequence[str]) -> tuple[int, int]:
+    """(rendered lines that were read, wrong letters in them), each line read used once."""
+    left = [line.text for line in lines]
+    found = wrong = 0
+    for wanted in truth:
+        best = min(left, key=lambda text: edits(text, wanted), default=None)
+        if best is not None and edits(best, wanted) <= len(wanted) // 4:
+            left.remove(best)
+            found += 1
+            wrong += edits(best, wanted)
+    return found, wrong
+
+
+# -------------------------------------------------------------- real photos
+
+
+def test_real_photos_read_as_rapidocr_reads_them(
+    bench: Bench, rapidocr: RapidOcrReader, photos: Path, manifest: dict[str, Any]
+) -> None:
+    total = near = wrong = letters = extra = 0
+    true_lines = found = ours_wrong = theirs_wrong = true_letters = 0
+    distances: list[float] = []
+    scores: list[float] = []
+    for name in (*TEXT_PHOTOS, *OTHER_PHOTOS):
+        picture = read_rgb(photos / f"{name}.jpg")
+        expected, lines = rapidocr.read(picture, OPTIONS.min_text_score), read(bench.reader(), picture)
+        if name in OTHER_PHOTOS:
+            assert not lines, name
+            assert not expected, name
+            continue
+        for reference, line, distance in pair(lines, expected):
+            total += 1
+            letters += len(reference.text)
+            if line is not None and distance <= 0.005:
+                near += 1
+                distances.append(distance)
+                wrong += edits(line.text, reference.text)
+                scores.append(abs(line.text_score - reference.text_score))
+                assert line.box_score == pytest.approx(reference.box_score, abs=1e-3)
+        extra += max(0, len(lines) - len(expected))
+        assert [line.text for line in lines] == [r.text for r in expected], name  # in the same order, too
+        truth = manifest[f"{name}.jpg"]["rendered_lines"]
+        read_lines, errors = errors_against_truth(lines, truth)
+        true_lines, found, ours_wrong = true_lines + len(truth), found + read_lines, ours_wrong + errors
+        theirs = [Line(r.text, r.corners, r.box_score, r.text_score) for r in expected]
+        theirs_wrong += errors_against_truth(theirs, truth)[1]
+        true_letters += sum(map(len, truth))
+    subject = "OCR on real photos, CPU"
+    parity.record(subject, "lines of RapidOCR found", near / total, "≥ 0.98")
+    parity.record(subject, "lines RapidOCR does not have", str(extra), "0")
+    parity.record(subject, "letters other than RapidOCR's", wrong / letters, "≤ 0.01")
+    parity.record(subject, "farthest corner, of the picture's side", max(distances), "≤ 0.005")
+    # RapidOCR's own scores follow the width of the batch that a line happens to be in.
+    parity.record(subject, "text score, mean difference", float(np.mean(scores)), "≤ 0.01")
+    parity.record(subject, "rendered lines read", f"{found} of {true_lines}", "≥ 97 %")
+    parity.record(subject, "wrong letters (RapidOCR's)", f"{ours_wrong} ({theirs_wrong}) of {true_letters}", "≤ 1 %")
+    assert near / total >= 0.98
+    assert wrong / letters <= 0.01
+    assert extra == 0
+    assert np.mean(scores) <= 0.01
+    assert found / true_lines >= 0.97  # one sign runs the other way; R0C0 read as ROCO does not count
+    assert ours_wrong / true_letters <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("fixed_detector", "fixed_recognizer", "bound"), [(False, True, 0.01), (True, False, 0.02), (True, True, 0.02)]
+)
+def test_fixed_sizes_read_the_same(
+    bench: Bench,
+    photos: Path,
+    manifest: dict[str, Any],
+    fixed_detector: bool,
+    fixed_recognizer: bool,
+    bound: float,
+) -> None:
+    reader = bench.reader(fixed_detector=fixed_detector, fixed_recognizer=fixed_recognizer)
+    found = wrong = letters = total = 0
+    for name in ("long_lines", "invoice"):
+        truth = manifest[f"{name}.jpg"]["rendered_lines"]
+        lines = read(reader, read_rgb(photos / f"{name}.jpg"))
+        read_lines, errors = errors_against_truth(lines, truth)
+        found, wrong = found + read_lines, wrong + errors
+        total, letters = total + len(truth), letters + sum(map(len, truth))
+    sizes = " + ".join([*["544 x 960"] * fixed_detector, *["48 x 320 windows"] * fixed_recognizer])
+    parity.record(f"OCR, {sizes}, float", "wrong letters, long lines", wrong / letters, f"≤ {bound}, all {total} lines")
+    assert found == total
+    assert wrong / letters <= bound
+
+
+def test_text_sits_in_its_own_box(bench: Bench, photos: Path) -> None:
+    lines = read(bench.reader(), read_rgb(photos / "token_grid.jpg"))
+    # The network cannot tell this font's 0 from its O; RapidOCR answers the same.
+    cells = {line.text.replace("O", "0"): line.corners for line in lines}
+    assert set(cells) == {f"R{row}C{column}" for row in range(8) for column in range(8)}
+    assert len(lines) == 64
+    for name, corners in cells.items():
+        row, column = int(name[1]), int(name[3])
+        x, y = corners.mean(axis=0)
+        assert (int(x * 8), int(y * 8)) == (column, row)
+    order = [line.text.replace("O", "0") for line in lines]
+    assert order == sorted(order)
+
+
+# ----------------------------------------------------------- drawn pictures
+
+
+def page(texts: Sequence[str], width: int, height: int, columns: int, size: int) -> UInt8:
+    """The texts in black on white, row by row."""
+    image = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=size)
+    rows = -(-len(texts) // columns)
+    for index, text in enumerate(texts):
+        row, column = divmod(index, columns)
+        draw.text((20 + column * (width - 20) / columns, 20 + row * (height - 20) / rows), text, "black", font)
+    return np.array(image)
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_turned_signs(bench: Bench, rapidocr: RapidOcrReader, quarters: int) -> None:
+    """Text that runs downwards is read on one of its sides only, and nothing is made up for the rest."""
+    picture = np.ascontiguousarray(np.rot90(page(["NORTH GATE"], 500, 400, 1, 60), quarters))
+    lines, expected = read(bench.reader(), picture), rapidocr.read(picture, OPTIONS.min_text_score)
+    assert [line.text for line in lines] == [line.text for line in expected]
+    assert [line.text for line in lines] == (["NORTH GATE"] if quarters in (0, 3) else [])
+    for line in lines:  # the corners are the picture's, whichever way the text runs
+        assert line.corners[0].tolist() == line.corners.min(axis=0).tolist()
+
+
+@pytest.mark.parametrize("shape", [(31, 400), (400, 31), (1, 1)])
+def test_pictures_too_small_to_look_at(bench: Bench, shape: tuple[int, int]) -> None:
+    trace = Trace()
+    assert read(bench.reader(), np.full((*shape, 3), 255, np.uint8), OPTIONS, trace) == []
+    assert not trace.stages
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("shape", [(32, 32), (33, 2000), (1500, 40), (300, 500)])
+def test_blank_and_odd_pictures_hold_nothing(bench: Bench, shape: tuple[int, int], fixed: bool) -> None:
+    reader = bench.reader(fixed_detector=fixed, fixed_recognizer=fixed)
+    for value in (0, 255):
+        assert read(reader, np.full((*shape, 3), value, np.uint8)) == []
+
+
+def test_a_strip_is_read(bench: Bench, rapidocr: RapidOcrReader) -> None:
+    picture = page(["Harbour", "market", "opens", "at", "seven", "thirty"], 2400, 72, 6, 30)
+    lines, expected = read(bench.reader(), picture), rapidocr.read(picture, OPTIONS.min_text_score)
+    assert [line.text for line in lines] == [line.text for line in expected]
+    assert "".join(line.text for line in lines).replace(" ", "") == "Harbourmarketopensatseventhirty"
+
+
+def test_a_line_far_wider_than_the_recogniser(bench: Bench) -> None:
+    """About 48 x 8000 pixels: free sizes read it in windows of 2560, fixed ones in windows of 320."""
+    words = [f"lantern {n} copper" for n in range(100, 131)]
+    font = ImageFont.load_default(size=40)
+    image = Image.new("RGB", (int(font.getlength(" ".join(words))) + 40, 90), "white")
+    ImageDraw.Draw(image).text((20, 20), " ".join(words), "black", font)
+    picture = np.array(image)
+    for fixed in (False, True):
+        lines = read(bench.reader(fixed_recognizer=fixed), picture, ReadOptions(min_text_score=0.5))
+        text = "".join(line.text for line in lines).replace(" ", "")
+        wanted = "".join(words).replace(" ", "")
+        assert max(line.corners[:, 0].max() - line.corners[:, 0].min() for line in lines) > 0.9
+        assert edits(text, wanted) / len(wanted) <= 0.02
+
+
+def test_a_dense_page(bench: Bench) -> None:
+    words = [f"{'ABCDEFGHKM'[n % 10]}{n:03d}x" for n in range(150)]
+    trace = Trace()
+    lines = read(bench.reader(), page(words, 1440, 1440, 6, 30), OPTIONS, trace)
+    assert trace.counts["boxes"] == len(words)
+    assert errors_against_truth(lines, words)[0] >= 0.98 * len(words)
+    assert [line.text for line in lines if line.text in words] == [w for w in words if w in {t.text for t in lines}]
+
+
+def test_options_filter_boxes_and_texts(bench: Bench, photos: Path) -> None:
+    picture = read_rgb(photos / "invoice.jpg")
+    lines = read(bench.reader(), picture)
+    scores = sorted(line.text_score for line in lines)
+    kept = read(bench.reader(), picture, replace(OPTIONS, min_text_score=scores[1]))
+    assert sorted(line.text_score for line in kept) == pytest.approx(scores[2:])  # strictly above
+    best = max(line.box_score for line in lines)
+    boxes = read(bench.reader(), picture, replace(OPTIONS, min_box_score=best - 1e-6))
+    assert [line.box_score for line in boxes] == [best]
+    assert not read(bench.reader(), picture, replace(OPTIONS, min_box_score=1.0))
+
+
+def test_too_many_lines_are_cut_with_words(bench: Bench, photos: Path) -> None:
+    picture, trace = read_rgb(photos / "invoice.jpg"), Trace()
+    every = read(bench.reader(), picture)
+    assert [line.text for line in read(bench.reader(lines=2), picture, OPTIONS, trace)] == [
+        line.text for line in every[:2]
+    ]
+    assert "MAX_TEXT_LINES" in trace.warnings[0]
+
+
+# ------------------------------------------------------------ fake networks
+
+
+def fake_reader(
+    threads: tuple[HostPool, InferencePool], detector: Fake, recognizer: Fake, alphabet: Alphabet = LETTERS
+) -> TextReader:
+    host, pool = threads
+    made = [
+        Model(network, fake, pool, Provenance("fake", "", "fake"))
+        for network, fake in ((OCR_DETECTION, detector), (OCR_RECOGNITION, recognizer))
+    ]
+    return TextReader(made[0], made[1], alphabet, host, 1000)
+
+
+def dark_is_text(frame: Array) -> Outputs:
+    return {PROBABILITY: Tensor((frame[:, :, :1] < 128).astype(np.float32))}
+
+
+def one_letter(frame: Array) -> Outputs:
+    """The step in the middle says class 7; everything else is blank. Full size, as a real network's."""
+    values = np.zeros((frame.shape[1] // 8, OCR_CLASSES), np.float32)
+    values[:, 0] = 1
+    values[len(values) // 2, [0, 7]] = 0, 1
+    return {CLASSES: Tensor(values)}
+
+
+def bars(count: int, width: int) -> UInt8:
+    """A page of so many dark bars, two a row."""
+    picture = np.full((30 * count // 2 + 20, 2 * width + 60, 3), 255, np.uint8)
+    for n in range(count):
+        y, x = 20 + 30 * (n // 2), 20 + (n % 2) * (width + 20)
+        picture[y : y + 10, x : x + width] = 0
+    return picture
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_memory_is_bounded_on_dense_pages(threads: tuple[HostPool, InferencePool], fixed: bool) -> None:
+    """Six hundred lines would be 2 GB of probabilities at once."""
+    recognizer = Fake(one_letter, Intake((48, 320 if fixed else None, 3), "uint8"))
+    trace, picture = Trace(), bars(600, 300)
+    reader = fake_reader(threads, Fake(dark_is_text), recognizer)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        lines = read(reader, picture, ReadOptions(max_resolution=10_000), trace)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    outputs = CHUNK // 8 * OCR_CLASSES * 4
+    assert trace.counts == {"boxes": 600, "lines": 600}
+    assert len(lines) == 600
+    assert sum(shape[1] for shape in recognizer.frames) // 8 * OCR_CLASSES * 4 > 10 * outputs
+    parity.record(
+        f"OCR, 600 lines, {'48 x 320' if fixed else 'free'}", "memory beside the picture", f"{peak / 1e6:.0f} MB",
+        f"≤ {outputs / 1e6:.0f} MB of outputs + 40 MB",
+    )  # fmt: skip
+    assert peak <= outputs + 40e6
+
+
+def test_free_widths_fall_into_few_sizes(threads: tuple[HostPool, InferencePool]) -> None:
+    recognizer = Fake(one_letter, Intake((48, None, 3), "uint8"))
+    picture = np.full((1400, 1400, 3), 255, np.uint8)
+    for n in range(40):
+        picture[30 + 33 * n : 43 + 33 * n, 20 : 80 + 25 * n] = 0
+    read(fake_reader(threads, Fake(dark_is_text), recognizer), picture, ReadOptions(max_resolution=2000))
+    widths = {shape[1] for shape in recognizer.frames}
+    assert len(recognizer.frames) == 40
+    assert all(width % 64 == 0 and width >= 320 for width in widths)
+    assert len(widths) < 30
+
+
+def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
+    """Both networks answer in bytes with a scale and a zero point."""
+
+    @dataclass
+    class InBytes(Fixed):
+        role: str = ""
+
+        def run(self, frames: Sequence[Array]) -> list[Outputs]:
+            scale, zero = 1 / 250, 3.0
+            return [
+                {self.role: Tensor(np.round(output[self.role].values / scale + zero).astype(np.uint8), scale, zero)}
+                for output in super().run(frames)
+            ]
+
+    detector = replace(bench.detector, loaded=InBytes(bench.detector.loaded, (544, 960, 3), PROBABILITY))
+    recognizer = replace(bench.recognizer, loaded=InBytes(bench.recognizer.loaded, (48, 320, 3), CLASSES))
+    reader = TextReader(detector, recognizer, bench.alphabet, bench.host, 1000)
+    picture = read_rgb(photos / "invoice.jpg")
+    expected = read(bench.reader(fixed_detector=True, fixed_recognizer=True), picture)
+    lines = read(reader, picture)
+    assert [line.text for line in lines] == [line.text for line in expected]
+    assert len(lines) == 4
+    for line, other in zip(lines, expected, strict=True):
+        assert line.text_score == pytest.approx(other.text_score, abs=0.03)
+        assert line.box_score == pytest.approx(other.box_score, abs=0.03)
+
+
+def test_a_panorama_is_looked_at_smaller_with_words(threads: tuple[HostPool, InferencePool]) -> None:
+    picture = np.full((736, 20_000, 3), 255, np.uint8)
+    cv2.rectangle(picture, (15_000, 300), (16_000, 340), (0, 0, 0), -1)
+    detector, trace = Fake(dark_is_text), Trace()
+    [line] = read(fake_reader(threads, detector, Fake(one_letter)), picture, OPTIONS, trace)
+    assert np.prod(detector.frames[0][:2]) <= 6_500_000
+    assert "to bound memory" in trace.warnings[0]
+    assert line.corners.mean(axis=0) == pytest.approx([15_500 / 20_000, 320 / 736], abs=0.01)
+
+
+@pytest.mark.parametrize("which", ["detector", "recogniser"])
+def test_what_is_not_a_number_is_a_fault(threads: tuple[HostPool, InferencePool], which: str) -> None:
+    def broken(answer: Callable[[Array], Outputs]) -> Callable[[Array], Outputs]:
+        return lambda frame: {role: Tensor(t.values * np.float32(np.nan)) for role, t in answer(frame).items()}
+
+    detector = Fake(broken(dark_is_text) if which == "detector" else dark_is_text)
+    recognizer = Fake(broken(one_letter) if which == "recogniser" else one_letter)
+    with pytest.raises(EngineFault, match="not numbers"):
+        read(fake_reader(threads, detector, recognizer), bars(4, 300))
+
+
+def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, InferencePool]) -> None:
+    def only_spaces(frame: Array) -> Outputs:
+        values = one_letter(frame)[CLASSES].values
+        values[:, [7, -1]] = values[:, [-1, 7]]
+        return {CLASSES: Tensor(values)}
+
+    trace = Trace()
+    reader = fake_reader(threads, Fake(dark_is_text), Fake(only_spaces))
+    assert read(reader, bars(4, 300), OPTIONS, trace) == []
+    assert trace.counts == {"boxes": 4, "lines": 0}
+
+
+def test_another_dictionary_is_refused(threads: tuple[HostPool, InferencePool]) -> None:
+    with pytest.raises(ModelError, match=r"18,385 classes and the dictionary stands for 3.*Replace the dictionary"):
+        fake_reader(threads, Fake(dark_is_text), Fake(one_letter), Alphabet(("", "a", " ")))
