@@ -84,11 +84,12 @@ def unit(vector: Float32, source: str) -> Float32:
 
 def _side(model: Model) -> int:
     """The side of the square the tower takes: its own, or the catalogue's where the file takes any size."""
-    spec = model.network.input
-    height, width = model.intake.shape[:2]
-    if not isinstance(spec, PictureInput) or (height or spec.height) != (width or spec.width):
-        raise ModelError(
-            f"{model.network.name} takes frames of {model.intake.shape}, a square picture is wanted. "
-            "Replace its file: python3 -m ml_target models fetch"
-        )
-    return height or spec.height
+    spec, shape = model.network.input, model.intake.shape
+    if isinstance(spec, PictureInput) and len(shape) == 3:
+        height, width = shape[0] or spec.height, shape[1] or spec.width
+        if height == width:
+            return height
+    raise ModelError(
+        f"{model.network.name} takes frames of {shape}, a square picture is wanted. "
+        "Replace its file: python3 -m ml_target models fetch"
+    )

@@ -7,11 +7,20 @@ two computations, useless for search.
 
 import itertools
 import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors, trainers
+
+from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.types import CheckpointCut, ClipBackend, PictureInput, TextInput
+from ml_target.tensors import Array, Float32
 
 _FOREIGN = """café crème naïve straße über niño garçon żółw łąka собака на пляже 東京タワーの夜景 北京的长城 서울의 밤
 שלום עולם مرحبا بالعالم हिन्दी पाठ ไทย ภาษา ½ ² 😀 👍 1234567890 20230514 ΣΊΣΥΦΟΣ Đường phố Hà Nội"""
@@ -81,3 +90,176 @@ def substitute_table(folder: Path) -> tuple[Path, Path]:
     path.write_text(json.dumps(content), encoding="utf-8")
     config.write_text(json.dumps({"pad_token": "<pad>", "eos_token": "<eos>", "add_eos_token": True}), encoding="utf-8")
     return path, config
+
+
+# --------------------------------------------------------------------- towers
+
+
+@dataclass(frozen=True)
+class Towers:
+    """Both towers of a backend in PyTorch, with seeded random weights and the real architecture.
+
+    `model`: `transformers` CLIPModel or SiglipModel.
+    """
+
+    backend: ClipBackend
+    model: Any
+
+    @cached_property
+    def weights(self) -> Mapping[str, Array]:
+        """The arrays of the backend's text weights file, cut out by the catalogue's own rules."""
+        state = self.model.state_dict()
+        (cut,) = self.backend.text_weights.sources
+        assert isinstance(cut, CheckpointCut)
+        arrays = {}
+        for name, candidates in cut.tensors.items():
+            key = next(c for c in candidates if c.removeprefix("T:") in state)
+            array = state[key.removeprefix("T:")].numpy()
+            arrays[name] = (array.T if key.startswith("T:") else array).astype(cut.dtype)
+        return arrays
+
+    def picture_vector(self, pixels: Float32) -> Float32:
+        """PyTorch's own answer for normalised pixels, 1 x 3 x H x W: float32 (width,)."""
+        import torch
+
+        with torch.inference_mode():
+            return _vector(self.model.get_image_features(pixel_values=torch.from_numpy(pixels)))
+
+    def text_vector(self, ids: Array) -> Float32:
+        """PyTorch's own answer for ids (tokens,): float32 (width,)."""
+        import torch
+
+        with torch.inference_mode():
+            return _vector(self.model.get_text_features(input_ids=torch.from_numpy(ids)[None]))
+
+
+def build_towers(name: str, layers: int) -> Towers:
+    """Seeded towers of backend `name`; at most `layers` blocks a tower, everything else as published.
+
+    Needs PyTorch and transformers. Token tables of SigLIP2 are cut to 4,000 rows (of 256,000).
+    """
+    import torch
+    import transformers
+
+    backend = CLIP_BACKENDS[name]
+    picture, text = backend.visual.input, backend.textual.input
+    assert isinstance(picture, PictureInput)
+    assert isinstance(text, TextInput)
+    torch.manual_seed(20)
+    common = {"hidden_size": text.width, "intermediate_size": 4 * text.width, "num_attention_heads": text.width // 64}
+    patch = 32 if name == "siglip2" else 16
+    vision = common | {"num_hidden_layers": min(12, layers), "image_size": picture.height, "patch_size": patch}
+    if backend.family == "clip":
+        words = {"vocab_size": 49_408, "num_hidden_layers": min(6, layers), "max_position_embeddings": text.tokens}
+        ids = {"bos_token_id": 49_406, "eos_token_id": 49_407, "pad_token_id": 49_407}
+        config = transformers.CLIPConfig(
+            text_config=common | words | ids, vision_config=vision, projection_dim=backend.width
+        )
+        model = transformers.CLIPModel(config)
+    else:
+        rows = 4_000 if name == "siglip2" else 32_000
+        words = {"vocab_size": rows, "num_hidden_layers": min(12, layers), "max_position_embeddings": text.tokens}
+        ids = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 1}
+        config = transformers.SiglipConfig(text_config=common | words | ids, vision_config=vision)
+        model = transformers.SiglipModel(config)
+    _enliven(model)
+    return Towers(backend, model.eval())
+
+
+def _enliven(model: Any) -> None:
+    """Larger random weights: with the usual ones a fresh network gives nearly one vector for everything."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name:
+                weight.add_(0.2 * torch.randn_like(weight))
+            elif "embedding" in name:
+                weight.normal_(0, 0.5 if "position" not in name and "patch" not in name else 0.1)
+            elif weight.ndim >= 2:
+                weight.normal_(0, 1.5 * weight[0].numel() ** -0.5)
+            else:
+                weight.normal_(0, 0.1)
+
+
+def _pooled(result: Any) -> Any:
+    """The vector in a tower's result: newer versions of transformers wrap it."""
+    return getattr(result, "pooler_output", result)
+
+
+def _vector(result: Any) -> Float32:
+    vector: Float32 = _pooled(result)[0].numpy()
+    return vector
+
+
+# ----------------------------------------------------------------------- ONNX
+
+
+def export_picture_tower(towers: Towers, file: Path) -> Path:
+    """The picture tower as the publishers' files are: N x 3 x H x W floats in, the vector out."""
+    import torch
+
+    picture = towers.backend.visual.input
+    assert isinstance(picture, PictureInput)
+    model = towers.model
+
+    class Tower(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixels: Any) -> Any:
+            return _pooled(self.model.get_image_features(pixel_values=pixels))
+
+    return _export(Tower(), torch.zeros(1, 3, picture.height, picture.width), file)
+
+
+def export_text_tower(towers: Towers, file: Path) -> Path:
+    """The text tower from ids to the vector."""
+    import torch
+
+    text = towers.backend.textual.input
+    assert isinstance(text, TextInput)
+    model = towers.model
+
+    class Tower(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: Any) -> Any:
+            return _pooled(self.model.get_text_features(input_ids=ids))
+
+    return _export(Tower(), torch.zeros(1, text.tokens, dtype=torch.int64), file)
+
+
+def _export(tower: Any, example: Any, file: Path) -> Path:
+    import torch
+
+    with warnings.catch_warnings():  # the exporter warns about itself and about every traced shape
+        warnings.simplefilter("ignore")
+        torch.onnx.export(tower.eval(), (example,), str(file), dynamo=False)
+    return file
+
+
+def cut_text_tower(whole: Path, file: Path, *, embeddings: bool, end: str) -> Path:
+    """Another form of an exported text tower, cut as the compilers cut it.
+
+    `embeddings`: it takes token embeddings instead of ids. `end`: "vector", "states" (after the
+    final norm) or "states before norm".
+    """
+    import onnx
+
+    model = onnx.load(str(whole))
+    graph = model.graph
+    shapes = {i.name: list(i.dims) for i in graph.initializer}
+    lookup = next(n for n in graph.node if n.op_type == "Gather" and len(shapes.get(n.input[0], ())) == 2)
+    norm = [n for n in graph.node if n.op_type == "LayerNormalization"][-1]
+    entry = lookup.output[0] if embeddings else graph.input[0].name
+    exit_ = {"vector": graph.output[0].name, "states": norm.output[0], "states before norm": norm.input[0]}[end]
+    tokens, width = graph.input[0].type.tensor_type.shape.dim[1].dim_value, shapes[lookup.input[0]][1]
+    known = {i.name for i in [*graph.input, *graph.output, *graph.value_info]}
+    for name in {entry, exit_} - known:
+        graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, tokens, width]))
+    onnx.save(onnx.utils.Extractor(model).extract_model([entry], [exit_]), str(file))
+    return file

@@ -1,0 +1,183 @@
+"""Smart search end to end against PyTorch: file bytes or text in, our vector and the model's own vector out.
+
+The towers have the published architectures and seeded random weights, because the real weights
+cannot be had everywhere; what is compared is the computation. TinyCLIP and SigLIP run in full
+depth, SigLIP2 in 4 of its 12 layers. SigLIP's and SigLIP2's vocabularies are substitutes trained
+in the test session.
+"""
+
+import asyncio
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import parity_table as parity
+import pytest
+from PIL import Image
+from towers import (
+    QUERIES,
+    Towers,
+    build_towers,
+    cut_text_tower,
+    export_picture_tower,
+    export_text_tower,
+    substitute_pieces,
+    substitute_table,
+)
+
+from ml_target.catalogue.types import Network, PictureInput
+from ml_target.engines.onnx import OnnxEngine
+from ml_target.host import HostPool
+from ml_target.models import InferencePool, Model, Provenance
+from ml_target.preprocessing.picture import decode
+from ml_target.search import PictureEncoder, Resize, TextEncoder
+from ml_target.tensors import Float32
+from ml_target.text_head import TextHead
+from ml_target.tokenizer import Tokenizer, open_tokenizer
+from ml_target.trace import Trace
+
+pytest.importorskip("torch", reason="PyTorch is not installed; `./setup.sh test --full` installs it")
+transformers = pytest.importorskip("transformers")
+
+LEAST = 0.9999
+BOUND = "≥ 0.9999"
+DEPTH = {"tinyclip": 12, "siglip": 12, "siglip2": 4}
+NAMES = {"tinyclip": "TinyCLIP", "siglip": "SigLIP B/16", "siglip2": "SigLIP2 B/32-256 (4 layers)"}
+FORMS = {
+    "ids to vector": (False, "vector"),
+    "ids to states": (False, "states"),
+    "embeddings to vector": (True, "vector"),
+    "embeddings to states": (True, "states"),
+    "embeddings to states before norm": (True, "states before norm"),
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One backend's towers, their ONNX files, and what runs them."""
+
+    name: str
+    towers: Towers
+    folder: Path
+    tokenizer: Tokenizer
+    engine: OnnxEngine
+    pool: InferencePool
+    host: HostPool
+
+    @cached_property
+    def reference(self) -> list[Float32]:
+        """PyTorch's vectors of the queries."""
+        return [self.towers.text_vector(self.tokenizer.encode(text)) for text in QUERIES]
+
+    def model(self, file: Path, network: Network) -> Model:
+        return Model(network, self.engine.open(file, network), self.pool, Provenance(file.name, "", "cpu"))
+
+    def pictures(self, resize: Resize) -> PictureEncoder:
+        return PictureEncoder(self.model(self.folder / "picture.onnx", self.towers.backend.visual), self.host, resize)
+
+    def texts(self, form: str) -> TextEncoder:
+        embeddings, end = FORMS[form]
+        file = cut_text_tower(self.folder / "text.onnx", self.folder / "form.onnx", embeddings=embeddings, end=end)
+        # A file that looks everything up itself must do without the text weights.
+        weights = None if form == "ids to vector" else self.towers.weights
+        head = TextHead(self.towers.backend, weights)
+        return TextEncoder(self.model(file, self.towers.backend.textual), self.tokenizer, head, self.host)
+
+
+@pytest.fixture(scope="module", params=list(DEPTH))
+def bench(
+    request: pytest.FixtureRequest, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp(request.param)
+    towers = build_towers(request.param, DEPTH[request.param])
+    export_picture_tower(towers, folder / "picture.onnx")
+    export_text_tower(towers, folder / "text.onnx")
+    vocabulary = {
+        "clip": lambda: [wheel_models / "bpe_simple_vocab_16e6.txt.gz"],
+        "siglip": lambda: [substitute_pieces(folder)],
+        "siglip2": lambda: list(substitute_table(folder)),
+    }[towers.backend.family]()
+    tokenizer = open_tokenizer(towers.backend.family, vocabulary)
+    pool, host = InferencePool(1), HostPool(1)
+    yield Bench(request.param, towers, folder, tokenizer, OnnxEngine(threads=2), pool, host)
+    host.close()
+    pool.close()
+    for file in folder.glob("*.onnx"):
+        file.unlink()
+
+
+def _cosine(a: Float32, b: Float32) -> float:
+    wide, other = a.astype(np.float64), b.astype(np.float64)
+    return float(wide @ other / (np.linalg.norm(wide) * np.linalg.norm(other)))
+
+
+def _most_alike(vectors: list[Float32]) -> float:
+    """The greatest cosine between two different inputs: near 1, the comparison would prove nothing."""
+    units = np.array([v / np.linalg.norm(v) for v in vectors])
+    return float((units @ units.T - 2 * np.eye(len(units))).max())
+
+
+# ------------------------------------------------------------------- pictures
+
+
+def _processor(towers: Towers) -> Any:
+    """The model's own picture processor, with the published constants."""
+    spec = towers.backend.visual.input
+    assert isinstance(spec, PictureInput)
+    kind = "CLIP" if towers.backend.family == "clip" else "Siglip"
+    processor_type = getattr(transformers, f"{kind}ImageProcessorPil", None) or getattr(
+        transformers, f"{kind}ImageProcessor"
+    )
+    if kind == "CLIP":
+        return processor_type()
+    return processor_type(size={"height": spec.height, "width": spec.width})
+
+
+def test_pictures(bench: Bench, photos: Path) -> None:
+    files = [file.read_bytes() for file in sorted(photos.glob("*.jpg"))[::2]]
+    encoder = bench.pictures("shortest" if bench.towers.backend.family == "clip" else "squash")
+    processor = _processor(bench.towers)
+    ours, theirs = [], []
+    for data in files:
+        ours.append(asyncio.run(encoder.embed(decode(data, 10**9), Trace())))
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = processor(images=image.convert("RGB"), return_tensors="np")["pixel_values"]
+        theirs.append(bench.towers.picture_vector(np.asarray(pixels, np.float32)))
+    cosines = [_cosine(a, b) for a, b in zip(ours, theirs, strict=True)]
+    alike = _most_alike(theirs)
+    parity.record(NAMES[bench.name], f"picture cosine, least of {len(files)} photos", min(cosines), BOUND)
+    parity.record(NAMES[bench.name], "cosine of the two most alike photos", alike, "< 0.999")
+    assert min(cosines) >= LEAST
+    assert alike < 0.999
+    assert all(abs(np.linalg.norm(v) - 1) < 1e-6 for v in ours)
+    assert all(v.shape == (bench.towers.backend.width,) and v.dtype == np.float32 for v in ours)
+
+
+def test_the_other_resize_rule_is_noticed(bench: Bench, photos: Path) -> None:
+    """Were the wrong rule in use, the parity above could not hold."""
+    picture = decode((photos / "screenshot_tall.jpg").read_bytes(), 10**9)
+    both = [asyncio.run(bench.pictures(rule).embed(picture, Trace())) for rule in ("squash", "shortest")]
+    assert _cosine(both[0], both[1]) < LEAST
+
+
+# ---------------------------------------------------------------------- texts
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_texts(bench: Bench, form: str) -> None:
+    """Each form a text tower's file may have gives the model's own vector."""
+    if bench.towers.backend.family == "clip" and form == "embeddings to vector":
+        pytest.skip("CLIP finds its end of text in the ids, so no such file can exist")
+    encoder = bench.texts(form)
+    ours = [asyncio.run(encoder.embed(text, Trace())) for text in QUERIES]
+    theirs = bench.reference
+    cosines = [_cosine(a, b) for a, b in zip(ours, theirs, strict=True)]
+    alike = _most_alike(theirs)
+    parity.record(NAMES[bench.name], f"text cosine, {form}, least of {len(QUERIES)}", min(cosines), BOUND)
+    assert min(cosines) >= LEAST
+    assert alike < 0.999
+    assert all(abs(np.linalg.norm(v) - 1) < 1e-6 for v in ours)
