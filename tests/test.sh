@@ -475,7 +475,7 @@ for ((n = 0; n < WAIT && STATUS / 100 != 2; n++)); do # it may still be starting
   read -r -t 1 <> <(:) || :
   http GET /ping 2>/dev/null
 done
-check 'GET /ping answers pong' pong
+check 'GET /ping answers pong' plain pong
 if [[ $STATUS == 000 ]]; then
   say "no worker answers at $URL; start it with ./setup.sh serve, or name another URL"
   echo "0 passed, 1 failed"

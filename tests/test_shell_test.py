@@ -285,7 +285,7 @@ def test_it_needs_bash_and_curl_or_python_and_nothing_else(tmp_path: Path, tools
 
 def test_no_worker_is_a_failure() -> None:
     environment = {**os.environ, "TEST_WAIT_S": "0"}
-    command = ["bash", SCRIPT, PICTURE, "http://127.0.0.1:9"]
+    command = ["bash", str(SCRIPT), str(PICTURE), "http://127.0.0.1:9"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout.endswith("0 passed, 1 failed\n")
