@@ -23,12 +23,13 @@ class Served:
 
 @dataclass
 class FileServer:
-    """`sent`: bytes of content sent, by path. `asked`: path and Range header of each request."""
+    """`sent`: bytes of content sent, by path. `asked`, `logins`: path and Range, Authorization of each request."""
 
     url: str
     files: dict[str, Served] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    logins: list[str | None] = field(default_factory=list)
 
     def add(self, path: str, content: bytes, **options: object) -> Served:
         self.files[path] = Served(content, **options)  # type: ignore[arg-type]
@@ -47,6 +48,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.state.asked.append((self.path, wanted))
+        self.state.logins.append(self.headers.get("Authorization"))
         served = self.state.files.get(self.path)
         if served is None or served.statuses:
             self._empty(served.statuses.pop(0) if served else 404)

@@ -343,10 +343,31 @@ def test_a_mirror_that_has_nothing(folder: Path, tmp_path: Path, server: FileSer
         Store(folder, mirror=server.url).fetch(entry)
 
 
-def test_the_password_of_a_mirror_is_not_told(folder: Path) -> None:
+def test_the_password_of_a_mirror_is_used_but_not_told(folder: Path, server: FileServer) -> None:
+    server.add("/words.txt", b"", redirect=f"{server.url}/elsewhere")
+    mirror = server.url.replace("http://", "http://me:se%40cret@")
     with pytest.raises(FetchError) as caught:
-        Store(folder, mirror="http://me:secret@127.0.0.1:9/x").fetch(file())
-    assert "secret" not in str(caught.value)
+        Store(folder, mirror=mirror).fetch(file())
+    assert "cret" not in str(caught.value)
+    server.add("/elsewhere", TEXT)
+    server.logins.clear()
+    Store(folder, mirror=mirror).fetch(file())
+    assert server.logins == ["Basic bWU6c2VAY3JldA==", None], "me:se@cret, and nothing where the redirect leads"
+
+
+def test_a_bad_archive_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    content = bytearray(zipped("up.onnx", RNG.bytes(200_000), 0))
+    content[100_000] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(FetchError, match=r"up\.onnx in the archive is damaged"):
+        Store(folder, mirror=str(tmp_path)).fetch(file(ZooZip("a.zip", "up.onnx"), name="n.onnx", content=None))
+    assert [p.name for p in folder.iterdir()] == [".fetching"]
+
+
+def test_a_lock_that_cannot_be_had_does_not_stop_anything(folder: Path) -> None:
+    (folder / ".fetching").mkdir()
+    with alone(folder):
+        pass
 
 
 def test_a_mirror_that_is_no_address(folder: Path) -> None:

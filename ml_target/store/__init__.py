@@ -9,7 +9,7 @@ from ml_target.errors import FetchError, ModelError
 from ml_target.store import verify
 from ml_target.store.audit import Audit
 from ml_target.store.faults import SourceError, writing
-from ml_target.store.fetch import discard
+from ml_target.store.fetch import discard, resumable
 from ml_target.store.folder import alone, writable
 from ml_target.store.offers import Mirror, Offer, upstream
 from ml_target.store.progress import Progress
@@ -136,7 +136,13 @@ class Store:
         part = home.with_name(f"{file.name}.part")
         mapped = {array: target / name for array, name in verify.mapped_files(file).items()}
         parts = {array: path.with_name(f"{path.name}.part") for array, path in mapped.items()}
-        self._sources.bring(offer, part, parts, file.name)
+        try:
+            self._sources.bring(offer, part, parts, file.name)
+        except SourceError:
+            for unfinished in (part, *parts.values()):
+                if not resumable(unfinished):
+                    discard(unfinished)
+            raise
         if offer.plan is None:
             self._bring_companions(offer, mapped, parts)
         try:

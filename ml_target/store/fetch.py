@@ -48,6 +48,11 @@ def make_room(folder: Path, size: int) -> None:
             )
 
 
+def resumable(part: Path) -> bool:
+    """True when a later attempt may go on with what lies in `part`."""
+    return _note(part).exists()
+
+
 def discard(part: Path) -> None:
     """Forgets an unfinished transfer."""
     for path in (part, _note(part)):

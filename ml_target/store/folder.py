@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -25,17 +25,16 @@ def writable(folder: Path) -> bool:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Waits until no other process fetches into `folder`. Where locks do not work, it does not wait."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (folder / LOCK).open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process is fetching into %s, waiting for it", folder)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            log.debug("no file locks in %s", folder)
+            import fcntl
+
+            lock = held.enter_context((folder / LOCK).open("a"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another process is fetching into %s, waiting for it", folder)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except (ImportError, OSError) as error:
+            log.debug("no file locks in %s (%s)", folder, error)
         yield

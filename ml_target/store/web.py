@@ -1,5 +1,6 @@
 """Asks web servers for bytes: timeouts, faults in words, and hosts known to be out of reach."""
 
+import base64
 import http.client
 import socket
 import ssl
@@ -7,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ml_target import __version__
 from ml_target.store.faults import CutError, PastEndError, SourceError
@@ -95,7 +96,13 @@ class Web:
 
     @staticmethod
     def _request(url: str, first: int, last: int | None, tag: str | None) -> urllib.request.Request:
-        request = urllib.request.Request(url)
+        parts = urlsplit(url)
+        login, _, server = parts.netloc.rpartition("@")
+        request = urllib.request.Request(parts._replace(netloc=server).geturl())
+        if login:
+            # Not passed on to where a redirect leads.
+            coded = base64.b64encode(unquote(login).encode()).decode()
+            request.add_unredirected_header("Authorization", f"Basic {coded}")
         request.add_header("User-Agent", f"immich-ml-hailo/{__version__}")
         request.add_header("Accept-Encoding", "identity")
         if first or last is not None:
