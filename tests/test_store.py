@@ -262,7 +262,7 @@ def test_only_the_member_of_a_zip_is_transferred(folder: Path, server: FileServe
     assert server.total < 300_000
 
 
-def test_a_whole_zip_where_ranges_are_not_served_resumed_is_not_but_works(folder: Path, server: FileServer) -> None:
+def test_the_whole_zip_where_ranges_are_not_served(folder: Path, server: FileServer) -> None:
     server.add("/a.zip", zipped("up.onnx", network(), 200_000), ranges=False, cuts=[100, 100_000])
     entry = file(ZooZip("a.zip", "up.onnx"), name="net.onnx", content=None)
     assert Store(folder).fetch(entry).read_bytes() == network()
