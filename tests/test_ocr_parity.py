@@ -135,9 +135,15 @@ def pair(lines: Sequence[Line], reference: Sequence[ReferenceLine]) -> list[tupl
 
 def errors_against_truth(lines: Sequence[Line], truth: Sequence[str]) -> tuple[int, int]:
     """(rendered lines that were read, wrong letters in them), each line read used once."""
-    left = [line.text for line in lines]
+    left, missing = [line.text for line in lines], []
     found = wrong = 0
     for wanted in truth:
+        if wanted in left:
+            left.remove(wanted)
+            found += 1
+        else:
+            missing.append(wanted)
+    for wanted in missing:
         best = min(left, key=lambda text: edits(text, wanted), default=None)
         if best is not None and edits(best, wanted) <= len(wanted) // 4:
             left.remove(best)
