@@ -29,6 +29,10 @@ class EngineFault(WorkerError):
     """An engine failed on a frame that it should have been able to run."""
 
 
+class BurstLost(EngineFault):
+    """The device lost a burst through no fault of its frames; they may go again once it is back."""
+
+
 class SettingsError(WorkerError):
     """A setting has a bad value; the message names it and lists the valid ones."""
 

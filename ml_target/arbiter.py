@@ -1,0 +1,165 @@
+"""Whose burst goes next: one arbiter for each device, the owner of all its queues.
+
+A burst is what has accumulated for one model, up to its batch size, across requests. Interactive
+work goes first, within bounds; the others take turns, so none starves. A burst that would leave
+partly filled may wait a moment for work that is known to come, never longer than a fraction of
+what that saves. All of it happens on the event loop's thread, so there are no locks.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from ml_target.engines import LoadedNetwork
+from ml_target.errors import BurstLost, EngineFault, WorkerError
+from ml_target.modelqueue import Entry, ModelQueue
+
+log = logging.getLogger(__name__)
+
+INTERACTIVE_IN_A_ROW = 3
+"""Interactive bursts that may pass waiting bulk work before one of that goes."""
+
+BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before each attempt to get a lost device back; the last one repeats."""
+
+Recover = Callable[[LoadedNetwork], None]
+
+
+class Arbiter:
+    """Runs bursts on one device.
+
+    `lanes`: bursts at a time. `own_lane`: interactive work has a lane of its own besides.
+    `recover`: gets a network that lost a burst going again, blocking; it may be called again
+    after it has failed. `patient`: whether fuller bursts save anything here.
+    """
+
+    def __init__(
+        self, lanes: int, *, own_lane: bool = False, patient: bool = False, recover: Recover | None = None
+    ) -> None:
+        self._threads = ThreadPoolExecutor(lanes + own_lane, thread_name_prefix="device")
+        self._lanes = lanes
+        self._own_lane = own_lane
+        self._patient = patient
+        self._recover = recover
+        self._queues: list[ModelQueue] = []
+        self._running = {False: 0, True: 0}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._interactive_in_a_row = 0
+        self._recovering: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._woken: asyncio.AbstractEventLoop | None = None
+        self.receiving = 0
+        """Requests whose body is arriving: nobody knows yet what they ask for."""
+
+    def queue(self, network: LoadedNetwork, name: str, *, interactive: bool = False) -> ModelQueue:
+        """A queue for one more model."""
+        queue = ModelQueue(self.wake, network, name, interactive=interactive)
+        self._queues.append(queue)
+        return queue
+
+    @property
+    def ready(self) -> bool:
+        """False while a lost device is being got back."""
+        return self._recovering is None
+
+    def wake(self) -> None:
+        """Something has changed: looks for a burst to send, once, when the running code has ended."""
+        loop = asyncio.get_running_loop()
+        if self._woken is not loop:  # a loop that has ended may have taken its call with it
+            self._woken = loop
+            loop.call_soon(self._pump)
+
+    def close(self) -> None:
+        """Ends the threads when their bursts have ended. What waits stays unanswered."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    # ------------------------------------------------------------------- turns
+
+    def _pump(self) -> None:
+        self._woken = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for waiting in self._queues:
+            waiting.drop_abandoned()
+        while self._recovering is None and (queue := self._next()) is not None:
+            burst = queue.take()
+            lane = queue.interactive and self._own_lane
+            self._running[lane] += 1
+            task = asyncio.get_running_loop().create_task(self._run(queue, burst, lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _next(self) -> ModelQueue | None:
+        """The queue whose burst goes now; it moves to the end of the line."""
+        waiting = [q for q in self._queues if q.waiting and self._has_lane(q)]
+        interactive = [q for q in waiting if q.interactive]
+        bulk = [q for q in waiting if not q.interactive]
+        if interactive and not (bulk and self._interactive_in_a_row >= INTERACTIVE_IN_A_ROW and not self._own_lane):
+            self._interactive_in_a_row += 1
+            return self._to_the_end(interactive[0])
+        now, patience = time.monotonic(), []
+        for queue in bulk:
+            wait = queue.patience(now, self.receiving) if self._patient else 0.0
+            if wait <= 0:
+                self._interactive_in_a_row = 0
+                return self._to_the_end(queue)
+            patience.append(wait)
+        if patience:
+            self._timer = asyncio.get_running_loop().call_later(min(patience), self.wake)
+        return None
+
+    def _has_lane(self, queue: ModelQueue) -> bool:
+        if queue.interactive and self._own_lane:
+            return self._running[True] == 0
+        return self._running[False] < self._lanes
+
+    def _to_the_end(self, queue: ModelQueue) -> ModelQueue:
+        self._queues.remove(queue)
+        self._queues.append(queue)
+        return queue
+
+    # ------------------------------------------------------------------ bursts
+
+    async def _run(self, queue: ModelQueue, burst: list[Entry], lane: bool) -> None:
+        loop = asyncio.get_running_loop()
+        started = time.monotonic()
+        try:
+            outputs = await loop.run_in_executor(self._threads, queue.network.run, [e.values for e in burst])
+        except BurstLost as error:
+            queue.put_back(burst, error)
+            self._start_recovery(queue, error)
+        except EngineFault as error:
+            queue.try_alone(burst, error)
+        except Exception as error:
+            log.exception("%s failed for a reason nobody foresaw", queue.name)
+            queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__}). The log has the details."))
+        else:
+            queue.deliver(burst, outputs, time.monotonic() - started)
+        finally:
+            self._running[lane] -= 1
+            self.wake()
+
+    def _start_recovery(self, queue: ModelQueue, error: BurstLost) -> None:
+        if self._recovering is None:
+            log.error("%s; getting it back, requests wait meanwhile", error)
+            self._recovering = asyncio.get_running_loop().create_task(self._get_back(queue))
+
+    async def _get_back(self, queue: ModelQueue) -> None:
+        """Tries until it succeeds: a request waits as long as its own deadline allows, and then gets a 503."""
+        attempt = 0
+        while self._recover is not None:
+            await asyncio.sleep(BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)])
+            attempt += 1
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._recover, queue.network)
+                break
+            except WorkerError as error:
+                log.error("attempt %d to get the device back failed: %s", attempt, error)
+            except Exception:
+                log.exception("attempt %d to get the device back failed for a reason nobody foresaw", attempt)
+        log.warning("the device is back after %d attempts", attempt)
+        self._recovering = None
+        self.wake()

@@ -1,0 +1,135 @@
+"""One model's frames that wait for the device."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ml_target.burstcost import BurstCost
+from ml_target.engines import LoadedNetwork
+from ml_target.errors import BurstLost, EngineFault, Unavailable
+from ml_target.tensors import Array, Outputs
+
+KNOWN_SHARE = 0.5
+"""A burst waits for announced work at most this share of the overhead that one burst less saves."""
+
+HOPED_SHARE = 0.1
+"""And this share for requests just arriving, and for clients just answered, who mostly come back at once."""
+
+
+@dataclass(eq=False)
+class Entry:
+    """One frame on its way."""
+
+    values: Array
+    done: "asyncio.Future[Outputs]"
+    lost: bool = False
+    alone: bool = False
+
+
+class ModelQueue:
+    """First in, first out; bursts are cut across requests. Owned by one arbiter, on the event loop's thread."""
+
+    def __init__(self, wake: Callable[[], None], network: LoadedNetwork, name: str, *, interactive: bool) -> None:
+        self.network = network
+        self.name = name
+        self.interactive = interactive
+        self.waiting: deque[Entry] = deque()
+        self.cost = BurstCost()
+        self._wake = wake
+        self._announced = 0
+        self._answered = 0
+        self._patient_since: float | None = None
+
+    # ------------------------------------------------------------- for models
+
+    async def infer(self, frames: Sequence[Array]) -> list[Outputs]:
+        """The outputs of the frames, in order. When cancelled, frames that have not been sent are dropped.
+
+        Raises EngineFault for a frame that fails, Unavailable when the device is lost for good.
+        """
+        loop = asyncio.get_running_loop()
+        entries = [Entry(frame, loop.create_future()) for frame in frames]
+        self.waiting.extend(entries)
+        self._answered = max(0, self._answered - len(entries))
+        self._wake()
+        try:
+            return list(await asyncio.gather(*(entry.done for entry in entries)))
+        finally:
+            for entry in entries:
+                if not entry.done.cancel() and not entry.done.cancelled():
+                    entry.done.exception()  # one failure was raised; the others need no second word
+
+    @contextmanager
+    def coming(self, frames: int = 1) -> Iterator[None]:
+        """Announces frames while the block prepares them."""
+        self._announced += frames
+        try:
+            yield
+        finally:
+            self._announced -= frames
+            self._wake()
+
+    # ----------------------------------------------------------- for the arbiter
+
+    def drop_abandoned(self) -> None:
+        """Forgets frames nobody waits for any more, so that they are never sent."""
+        if any(entry.done.done() for entry in self.waiting):
+            self.waiting = deque(entry for entry in self.waiting if not entry.done.done())
+        if not self.waiting:
+            self._patient_since = None
+
+    def patience(self, now: float, receiving: int) -> float:
+        """Seconds the next burst would rather wait before it goes; 0 when it should go now."""
+        if len(self.waiting) >= self.network.max_batch:
+            return 0.0
+        if self._patient_since is None:
+            self._patient_since = now
+        share = KNOWN_SHARE if self._announced else HOPED_SHARE if self._answered or receiving else 0.0
+        return max(0.0, self._patient_since + share * self.cost.overhead - now)
+
+    def take(self) -> list[Entry]:
+        """The next burst: the oldest frame, and those of its shape behind it, up to the batch size."""
+        self._patient_since = None
+        first = self.waiting[0]
+        burst = [
+            entry for entry in self.waiting if entry.values.shape == first.values.shape and entry.alone is first.alone
+        ][: 1 if first.alone else self.network.max_batch]
+        taken = set(map(id, burst))
+        self.waiting = deque(entry for entry in self.waiting if id(entry) not in taken)
+        return burst
+
+    def deliver(self, burst: list[Entry], outputs: list[Outputs], seconds: float) -> None:
+        """Answers the frames of a burst that took so long."""
+        self.cost.add(len(burst), seconds)
+        self._answered = len(burst)
+        for entry, output in zip(burst, outputs, strict=True):
+            if not entry.done.done():
+                entry.done.set_result(output)
+
+    def fail(self, burst: list[Entry], error: Exception) -> None:
+        """Tells everybody in the burst."""
+        for entry in burst:
+            if not entry.done.done():
+                entry.done.set_exception(error)
+
+    def try_alone(self, burst: list[Entry], error: EngineFault) -> None:
+        """A frame that fails must not take those of other requests with it: each goes again by itself."""
+        if len(burst) == 1:
+            self.fail(burst, error)
+            return
+        for entry in burst:
+            entry.alone = True
+        self.waiting.extendleft(reversed(burst))
+
+    def put_back(self, burst: list[Entry], error: BurstLost) -> None:
+        """A lost burst goes once more, first; frames lost for the second time are given up."""
+        again = [entry for entry in burst if not entry.lost and not entry.done.done()]
+        self.fail(
+            [entry for entry in burst if entry.lost],
+            Unavailable(f"{self.name} lost its device twice ({error}). Try again in a minute."),
+        )
+        for entry in again:
+            entry.lost = True
+        self.waiting.extendleft(reversed(again))

@@ -1,0 +1,325 @@
+"""Bursts and turns: what goes together, what goes first, what waits, and what is never sent."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from ml_target.arbiter import Arbiter
+from ml_target.burstcost import BurstCost
+from ml_target.engines import Intake
+from ml_target.errors import BurstLost, EngineFault, Unavailable
+from ml_target.tensors import Array, Outputs, Tensor
+
+
+class Device:
+    """Runs one burst at a time for `overhead + n * per_frame` seconds and remembers each."""
+
+    def __init__(self) -> None:
+        self.bursts: list[tuple[str, int]] = []
+        self.running = 0
+        self.most_running = 0
+        self._lock = threading.Lock()
+
+    def network(self, name: str, overhead: float = 0.0, per_frame: float = 0.0, batch: int = 8) -> "Network":
+        return Network(self, name, overhead, per_frame, batch)
+
+
+class Network:
+    """Answers each frame with its own number; `fail` may raise instead."""
+
+    def __init__(self, device: Device, name: str, overhead: float, per_frame: float, batch: int) -> None:
+        self.intake = Intake((1,), "int64")
+        self.roles: Mapping[str, tuple[int, ...]] = {"out": (1,)}
+        self.max_batch = batch
+        self.fail: Callable[[Sequence[Array]], None] = lambda frames: None
+        self._device, self._name, self._cost = device, name, (overhead, per_frame)
+
+    def run(self, frames: Sequence[Array]) -> list[Outputs]:
+        device = self._device
+        with device._lock:
+            device.bursts.append((self._name, len(frames)))
+            device.running += 1
+            device.most_running = max(device.most_running, device.running)
+        try:
+            time.sleep(self._cost[0] + len(frames) * self._cost[1])
+            self.fail(frames)
+            return [{"out": Tensor(frame.copy())} for frame in frames]
+        finally:
+            with device._lock:
+                device.running -= 1
+
+    def close(self) -> None: ...
+
+
+def frames(*numbers: int, width: int = 1) -> list[Array]:
+    return [np.full(width, n) for n in numbers]
+
+
+def numbers(outputs: Sequence[Outputs]) -> list[int]:
+    return [int(output["out"].values[0]) for output in outputs]
+
+
+def scenario(arbiter: Arbiter, work: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(work(), 20)
+
+    try:
+        asyncio.run(bounded())
+    finally:
+        arbiter.close()
+
+
+def test_what_waits_goes_together_across_requests() -> None:
+    device, arbiter = Device(), Arbiter(1)
+    queue = arbiter.queue(device.network("a", 0.02), "a")
+
+    async def work() -> None:
+        answers = await asyncio.gather(*(queue.infer(frames(3 * i, 3 * i + 1, 3 * i + 2)) for i in range(7)))
+        assert [numbers(a) for a in answers] == [[3 * i, 3 * i + 1, 3 * i + 2] for i in range(7)]
+
+    scenario(arbiter, work)
+    assert device.bursts == [("a", 8), ("a", 8), ("a", 5)]
+    assert device.most_running == 1
+
+
+def test_frames_of_other_shapes_keep_their_own_bursts_and_their_place() -> None:
+    device, arbiter = Device(), Arbiter(1)
+    queue = arbiter.queue(device.network("a"), "a")
+
+    async def work() -> None:
+        mixed = [*frames(0, width=2), *frames(1, width=3), *frames(2, width=2), *frames(3, width=3)]
+        assert numbers(await queue.infer(mixed)) == [0, 1, 2, 3]
+
+    scenario(arbiter, work)
+    assert device.bursts == [("a", 2), ("a", 2)]
+
+
+def test_models_take_turns() -> None:
+    device, arbiter = Device(), Arbiter(1)
+    queues = [arbiter.queue(device.network(name, 0.002), name) for name in "abc"]
+
+    async def work() -> None:
+        await asyncio.gather(*(q.infer(frames(*range(24))) for q in queues))
+
+    scenario(arbiter, work)
+    assert [name for name, _ in device.bursts] == list("abc") * 3
+
+
+def test_text_goes_first_but_bulk_work_is_never_starved() -> None:
+    device, arbiter = Device(), Arbiter(1)
+    bulk = arbiter.queue(device.network("bulk", 0.002, batch=1), "bulk")
+    text = arbiter.queue(device.network("text", 0.002, batch=1), "text", interactive=True)
+
+    async def work() -> None:
+        await asyncio.gather(bulk.infer(frames(*range(4))), text.infer(frames(*range(12))))
+
+    scenario(arbiter, work)
+    order = [name for name, _ in device.bursts]
+    assert order[:3] == ["text"] * 3, "text first"
+    assert all("bulk" in order[i : i + 4] for i in range(12)), "and one of the others after three in a row"
+
+
+def test_text_with_a_lane_of_its_own_waits_for_nobody() -> None:
+    device, arbiter = Device(), Arbiter(1, own_lane=True)
+    bulk = arbiter.queue(device.network("bulk", 0.3), "bulk")
+    text = arbiter.queue(device.network("text", 0.001), "text", interactive=True)
+
+    async def work() -> None:
+        long = asyncio.ensure_future(bulk.infer(frames(1)))
+        await asyncio.sleep(0.05)
+        started = time.monotonic()
+        await text.infer(frames(2))
+        assert time.monotonic() - started < 0.2
+        assert not long.done()
+        await long
+
+    scenario(arbiter, work)
+    assert device.most_running == 2
+
+
+def test_as_many_bursts_at_a_time_as_there_are_lanes() -> None:
+    device, arbiter = Device(), Arbiter(3)
+    queue = arbiter.queue(device.network("a", 0.02, batch=1), "a")
+    scenario(arbiter, lambda: _ignore(queue.infer(frames(*range(9)))))
+    assert device.most_running == 3
+
+
+async def _ignore(work: Awaitable[object]) -> None:
+    await work
+
+
+def test_frames_of_cancelled_requests_are_never_sent() -> None:
+    device, arbiter = Device(), Arbiter(1)
+    queue = arbiter.queue(device.network("a", 0.05, batch=4), "a")
+
+    async def work() -> None:
+        first = asyncio.ensure_future(queue.infer(frames(1)))
+        await asyncio.sleep(0.01)
+        leaving = asyncio.ensure_future(queue.infer(frames(*range(100))))
+        staying = asyncio.ensure_future(queue.infer(frames(7, 8)))
+        await asyncio.sleep(0.01)
+        leaving.cancel()
+        assert numbers(await first) == [1]
+        assert numbers(await staying) == [7, 8]
+        assert not queue.waiting
+
+    scenario(arbiter, work)
+    assert device.bursts == [("a", 1), ("a", 2)]
+
+
+def test_a_frame_that_fails_takes_no_other_request_with_it() -> None:
+    device, arbiter = Device(), Arbiter(1)
+    network = device.network("a")
+    queue = arbiter.queue(network, "a")
+
+    def fail(burst: Sequence[Array]) -> None:
+        if any(int(frame[0]) == 13 for frame in burst):
+            raise EngineFault("13 is not liked")
+
+    network.fail = fail
+
+    async def work() -> None:
+        answers = await asyncio.gather(*(queue.infer(frames(n)) for n in (1, 13, 2)), return_exceptions=True)
+        assert isinstance(answers[1], EngineFault)
+        assert [numbers(a) for a in (answers[0], answers[2]) if isinstance(a, list)] == [[1], [2]]
+
+    scenario(arbiter, work)
+    assert device.bursts == [("a", 3), ("a", 1), ("a", 1), ("a", 1)]
+
+
+def test_an_accident_in_an_engine_is_told_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+    device, arbiter = Device(), Arbiter(1)
+    network = device.network("a")
+    queue = arbiter.queue(network, "a")
+
+    def fail(_: Sequence[Array]) -> None:
+        raise ZeroDivisionError
+
+    async def work() -> None:
+        network.fail = fail
+        with pytest.raises(EngineFault, match="The log has the details"):
+            await queue.infer(frames(1, 2))
+        network.fail = lambda _: None
+        assert numbers(await queue.infer(frames(3))) == [3]
+
+    scenario(arbiter, work)
+    assert "ZeroDivisionError" in caplog.text
+
+
+# ------------------------------------------------------------------ recovery
+
+
+def test_a_lost_burst_goes_again_once_the_device_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_target.arbiter.BACK_OFF_S", (0.0, 0.01))
+    device = Device()
+    network = device.network("a")
+    state = {"broken": True, "attempts": 0}
+
+    def fail(_: Sequence[Array]) -> None:
+        if state["broken"]:
+            raise BurstLost("the device closed its streams")
+
+    def recover(_: object) -> None:
+        state["attempts"] += 1
+        if state["attempts"] < 3:
+            raise EngineFault("not yet")
+        state["broken"] = False
+
+    network.fail = fail
+    arbiter = Arbiter(1, recover=recover)
+    queue = arbiter.queue(network, "a")
+
+    async def work() -> None:
+        asked = [asyncio.ensure_future(queue.infer(frames(n))) for n in range(8)]
+        while arbiter.ready:
+            await asyncio.sleep(0.001)
+        later = asyncio.ensure_future(queue.infer(frames(8)))
+        assert [numbers(await a) for a in (*asked, later)] == [[n] for n in range(9)]
+        assert arbiter.ready
+
+    scenario(arbiter, work)
+    assert state["attempts"] == 3
+
+
+def test_a_burst_lost_twice_is_given_up_in_words() -> None:
+    device = Device()
+    network = device.network("a")
+    lost = iter([True, True, False])
+
+    def fail(_: Sequence[Array]) -> None:
+        if next(lost):
+            raise BurstLost("streams closed")
+
+    network.fail = fail
+    arbiter = Arbiter(1, recover=lambda _: None)
+    queue = arbiter.queue(network, "a")
+
+    async def work() -> None:
+        with pytest.raises(Unavailable, match=r"a lost its device twice \(streams closed\)"):
+            await queue.infer(frames(1))
+        assert numbers(await queue.infer(frames(2))) == [2]
+
+    scenario(arbiter, work)
+
+
+# ------------------------------------------------------------------ patience
+
+
+def test_costs_are_learned() -> None:
+    cost = BurstCost()
+    assert cost.overhead == 0
+    cost.add(1, 0.1)
+    assert cost.overhead == pytest.approx(0.05), "one size tells nothing: half is taken for overhead"
+    for n in (1, 8, 3, 5, 8, 2):
+        cost.add(n, 0.2 + n * 0.017)
+    for n in (1, 8, 3, 5) * 20:
+        cost.add(n, 0.2 + n * 0.017)
+    assert cost.overhead == pytest.approx(0.2, rel=0.02)
+
+
+def rounds(clients: int, patient: bool, prepare: float = 0.002) -> tuple[list[int], float]:
+    """Clients that ask again as soon as they are answered, half of them out of step at first."""
+    device, arbiter = Device(), Arbiter(1, patient=patient)
+    queue = arbiter.queue(device.network("a", 0.05, 0.002), "a")
+
+    async def client(index: int) -> None:
+        await asyncio.sleep(0.01 * (index % 2))
+        for _ in range(10):
+            with queue.coming():
+                await asyncio.sleep(prepare)
+            await queue.infer(frames(index))
+
+    started = time.monotonic()
+    scenario(arbiter, lambda: _ignore(asyncio.gather(*(client(i) for i in range(clients)))))
+    return [n for _, n in device.bursts], time.monotonic() - started
+
+
+def test_clients_in_step_are_not_split_into_two_half_bursts_for_ever() -> None:
+    bursts, _ = rounds(8, patient=True)
+    assert sum(bursts) == 80
+    assert bursts[4:-2].count(8) >= len(bursts[4:-2]) - 1, bursts
+    split, _ = rounds(8, patient=False)
+    assert max(split[2:-2]) < 8, "what it would be without patience"
+
+
+def test_a_lone_client_is_never_kept_waiting() -> None:
+    _, patient = rounds(1, patient=True)
+    assert patient < 10 * (0.05 + 0.002 + 0.002) * 1.25
+
+
+def test_patience_ends() -> None:
+    device, arbiter = Device(), Arbiter(1, patient=True)
+    queue = arbiter.queue(device.network("a", 0.1, 0.0), "a")
+
+    async def work() -> None:
+        await queue.infer(frames(0))
+        with queue.coming():  # announced, and never sent
+            started = time.monotonic()
+            await queue.infer(frames(1))
+            assert 0.1 < time.monotonic() - started < 0.1 + 0.5 * 0.1 + 0.1
+
+    scenario(arbiter, work)
