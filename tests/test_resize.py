@@ -73,7 +73,8 @@ def _matrix(length: int, full: int) -> npt.NDArray[np.float64]:
 
 def _numpy(image: Image.Image, width: int, height: int, turned: bool) -> UInt8:
     """Bicubic in two passes of real numbers, rounded to 8 bits after each; `turned`: downwards first."""
-    planes = np.asarray(image, np.float64).transpose(2, 0, 1)
+    # Contiguous, because older numpy multiplies anything else without BLAS.
+    planes = np.ascontiguousarray(np.asarray(image, np.float64).transpose(2, 0, 1))
     across, down = _matrix(image.width, width), _matrix(image.height, height)
     result = _rounded(_rounded(down @ planes) @ across.T) if turned else _rounded(down @ _rounded(planes @ across.T))
     picture: UInt8 = result.transpose(1, 2, 0).astype(np.uint8)

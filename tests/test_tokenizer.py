@@ -174,7 +174,7 @@ def clip_reference(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("clip_reference")
     (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines, ""]), encoding="utf-8")
-    tokenizer = transformers.CLIPTokenizerFast.from_pretrained(str(folder))
+    tokenizer = transformers.CLIPTokenizerFast.from_pretrained(str(folder), clean_up_tokenization_spaces=False)
 
     def ids(text: str) -> list[int]:
         # As the official worker: white space first, then padded and cut by the tokenizer.
@@ -217,7 +217,7 @@ def test_siglip_ids_equal_the_reference(pieces: Path, request: pytest.FixtureReq
     """Hugging Face's own SigLIP tokenizer (SentencePiece), on the same vocabulary."""
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("google.protobuf", reason="the reference tokenizer needs protobuf")
-    reference = transformers.SiglipTokenizer(vocab_file=str(pieces))
+    reference = transformers.SiglipTokenizer(vocab_file=str(pieces), clean_up_tokenization_spaces=False)
     ours = siglip_tokenizer(pieces)
     different = []
     texts = [text for text in TEXTS if not _is_special_case_of_siglip_reference(text)]
@@ -232,6 +232,7 @@ def test_siglip_ids_equal_the_reference(pieces: Path, request: pytest.FixtureReq
 
 def test_siglip_ids_equal_immichs_form(pieces: Path, request: pytest.FixtureRequest) -> None:
     """The same pieces in the `tokenizers` library, as the `tokenizer.json` of Immich's SigLIP models holds them."""
+    pytest.importorskip("transformers")
     pytest.importorskip("google.protobuf", reason="reading the pieces needs protobuf")
     reference = _as_fast_tokenizer(pieces)
     ours = siglip_tokenizer(pieces)
@@ -250,9 +251,9 @@ def test_siglip_ids_equal_immichs_form(pieces: Path, request: pytest.FixtureRequ
 
 def _as_fast_tokenizer(pieces: Path) -> Any:
     """What Hugging Face's conversion of a T5 SentencePiece model makes, with Immich's padding and truncation."""
-    from sentencepiece import sentencepiece_model_pb2
+    from transformers.convert_slow_tokenizer import import_protobuf
 
-    proto = sentencepiece_model_pb2.ModelProto()
+    proto = import_protobuf().ModelProto()
     proto.ParseFromString(pieces.read_bytes())
     fast = tokenizers.Tokenizer(models.Unigram([(p.piece, p.score) for p in proto.pieces], 2, byte_fallback=False))
     fast.normalizer = normalizers.Sequence(
@@ -270,8 +271,11 @@ def _as_fast_tokenizer(pieces: Path) -> Any:
 
 
 def _is_special_case_of_siglip_reference(text: str) -> bool:
-    """The reference takes `</s>` and `<unk>` in a query for special ids; Immich deletes their punctuation first."""
-    return "</s>" in text or "<unk>" in text
+    """The reference takes `</s>` and `<unk>` in a query for special ids; Immich deletes their punctuation first.
+
+    Older versions also lower letters one by one, which misses the other form of a Greek sigma at a word's end.
+    """
+    return "</s>" in text or "<unk>" in text or "ΟΣ" in text
 
 
 def test_siglip_sequence(pieces: Path) -> None:
@@ -304,7 +308,11 @@ def test_siglip2_ids_equal_the_reference(table: tuple[Path, Path], request: pyte
     transformers = pytest.importorskip("transformers")
     pad = json.loads(table[1].read_text(encoding="utf-8"))["pad_token"]
     reference = transformers.PreTrainedTokenizerFast(
-        tokenizer_file=str(table[0]), pad_token=pad, padding_side="right", model_max_length=64
+        tokenizer_file=str(table[0]),
+        pad_token=pad,
+        padding_side="right",
+        model_max_length=64,
+        clean_up_tokenization_spaces=False,
     )
     ours = siglip2_tokenizer(*table)
     marks = re.compile(f"[{re.escape(string.punctuation)}]")
