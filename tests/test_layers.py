@@ -13,7 +13,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("catalogue",),
     # pure: pictures in, tensors out, texts in; and the little helpers
     ("preprocessing", "decoders", "tokenizer", "roles", "trace", "host", "names", "protobuf", "burstcost"),
-    ("hef", "config", "text_weights"),
+    ("hef", "hef_message", "config", "text_weights"),
+    ("hef_streams",),
     ("engines",),
     ("modelqueue", "text_head", "store"),
     ("arbiter",),
