@@ -9,8 +9,9 @@ what that saves. All of it happens on the event loop's thread, so there are no l
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from ml_target.engines import LoadedNetwork
 from ml_target.errors import BurstLost, EngineFault, WorkerError
@@ -50,14 +51,23 @@ class Arbiter:
         self._recovering: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._woken: asyncio.AbstractEventLoop | None = None
-        self.receiving = 0
-        """Requests whose body is arriving: nobody knows yet what they ask for."""
+        self._arriving = 0
 
     def queue(self, network: LoadedNetwork, name: str, *, interactive: bool = False) -> ModelQueue:
         """A queue for one more model."""
         queue = ModelQueue(self.wake, network, name, interactive=interactive)
         self._queues.append(queue)
         return queue
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        """A request's body is arriving: nobody knows yet what it asks for."""
+        self._arriving += 1
+        try:
+            yield
+        finally:
+            self._arriving -= 1
+            self.wake()
 
     @property
     def ready(self) -> bool:
@@ -102,7 +112,7 @@ class Arbiter:
             return self._to_the_end(interactive[0])
         now, patience = time.monotonic(), []
         for queue in bulk:
-            wait = queue.patience(now, self.receiving) if self._patient else 0.0
+            wait = queue.patience(now, self._arriving) if self._patient else 0.0
             if wait <= 0:
                 self._interactive_in_a_row = 0
                 return self._to_the_end(queue)

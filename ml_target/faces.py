@@ -6,7 +6,7 @@ import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import PictureInput
-from ml_target.decoders.scrfd import decode
+from ml_target.decoders.scrfd import Detections, decode
 from ml_target.errors import EngineFault, ModelError
 from ml_target.host import HostPool
 from ml_target.models import Model
@@ -50,12 +50,8 @@ class FaceFinder:
 
         `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives what no face can be.
         """
-        with trace.stage("faces.prepare"):
-            frame, scale = await self._host.run(letterbox, picture, *self._frame)
-        with trace.stage("faces.detect"):
-            [outputs] = await self._detector.infer([frame])
-        with trace.stage("faces.decode"):
-            found = await self._host.run(decode, outputs, scale, min_score, self._max_faces)
+        with self._recognizer.coming():  # most pictures that are asked about show somebody
+            found = await self._detect(picture, min_score, trace)
         trace.count("faces", len(found.scores))
         if found.unseen:
             trace.warn(
@@ -70,11 +66,19 @@ class FaceFinder:
             )
         ]
 
+    async def _detect(self, picture: UInt8, min_score: float, trace: Trace) -> Detections:
+        with trace.stage("faces.prepare"), self._detector.coming():
+            frame, scale = await self._host.run(letterbox, picture, *self._frame)
+        with trace.stage("faces.detect"):
+            [outputs] = await self._detector.infer([frame])
+        with trace.stage("faces.decode"):
+            return await self._host.run(decode, outputs, scale, min_score, self._max_faces)
+
     async def _describe(self, picture: UInt8, landmarks: Float32, trace: Trace) -> list[Float32]:
         embeddings: list[Float32] = []
         for start in range(0, len(landmarks), CROPS_AT_ONCE):
             chunk = landmarks[start : start + CROPS_AT_ONCE]
-            with trace.stage("faces.align"):
+            with trace.stage("faces.align"), self._recognizer.coming(len(chunk)):
                 try:
                     crops = await self._host.run(align, picture, chunk, self._crop)
                 except ValueError as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from ml_target.arbiter import Arbiter
 from ml_target.catalogue import files
 from ml_target.catalogue.networks import (
     ARCFACE_R50,
@@ -26,7 +27,7 @@ from ml_target.engines import Engine
 from ml_target.errors import ModelError
 from ml_target.faces import FaceFinder
 from ml_target.host import HostPool
-from ml_target.models import InferencePool, Model, Provenance
+from ml_target.models import Model, Provenance
 from ml_target.ocr import TextReader
 from ml_target.search import PictureEncoder, TextEncoder
 from ml_target.services import ClipService, Service, Services
@@ -45,11 +46,11 @@ class MissingFileError(ModelError):
 class Loader:
     """Opens networks on one engine, with files from one store."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine, pool: InferencePool, host: HostPool) -> None:
+    def __init__(self, settings: Settings, store: Store, engine: Engine, arbiter: Arbiter, host: HostPool) -> None:
         self._settings = settings
         self._store = store
         self._engine = engine
-        self._pool = pool
+        self._arbiter = arbiter
         self._host = host
 
     def services(self) -> Services:
@@ -137,7 +138,7 @@ class Loader:
         return Model(
             network,
             loaded,
-            self._pool,
+            self._arbiter,
             Provenance(path.name, sha256, self._engine.name, file.note),
             interactive=interactive,
         )

@@ -80,13 +80,13 @@ class ModelQueue:
         if not self.waiting:
             self._patient_since = None
 
-    def patience(self, now: float, receiving: int) -> float:
+    def patience(self, now: float, arriving: int) -> float:
         """Seconds the next burst would rather wait before it goes; 0 when it should go now."""
         if len(self.waiting) >= self.network.max_batch:
             return 0.0
         if self._patient_since is None:
             self._patient_since = now
-        share = KNOWN_SHARE if self._announced else HOPED_SHARE if self._answered or receiving else 0.0
+        share = KNOWN_SHARE if self._announced else HOPED_SHARE if self._answered or arriving else 0.0
         return max(0.0, self._patient_since + share * self.cost.overhead - now)
 
     def take(self) -> list[Entry]:

@@ -84,7 +84,8 @@ class TextReader:
         """
         if min(picture.shape[:2]) < MIN_SIDE:
             return []
-        boxes = await self._find(picture, options, trace)
+        with self._recognizer.coming():
+            boxes = await self._find(picture, options, trace)
         steps = await self._recognise(picture, boxes.corners, trace)
         with trace.stage("ocr.decode"):
             texts = await self._host.run(lambda: [decode(line, self._alphabet) for line in steps])
@@ -100,7 +101,7 @@ class TextReader:
     # ------------------------------------------------------------------ boxes
 
     async def _find(self, picture: UInt8, options: ReadOptions, trace: Trace) -> Boxes:
-        with trace.stage("ocr.prepare"):
+        with trace.stage("ocr.prepare"), self._detector.coming():
             frame = await self._host.run(self._detection_frame, picture, options.max_resolution)
         with trace.stage("ocr.detect"):
             [outputs] = await self._detector.infer([frame.pixels])
@@ -140,7 +141,7 @@ class TextReader:
         pieces = sorted(piece for line, box in enumerate(corners) for piece in self._pieces(line, box))
         read: dict[tuple[int, int], Steps] = {}
         for chunk in _chunks(pieces):
-            with trace.stage("ocr.crop"):
+            with trace.stage("ocr.crop"), self._recognizer.coming(len(chunk)):
                 frames = await self._host.run(self._frames, picture, corners, chunk)
             with trace.stage("ocr.recognise"):
                 outputs = await self._recognizer.infer(frames)

@@ -1,7 +1,8 @@
 """One request: decode the picture once, run its tasks together, put the answer together."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -12,7 +13,7 @@ from ml_target.limits import Budget
 from ml_target.names import NamesSeen
 from ml_target.preprocessing.picture import open_picture
 from ml_target.protocol import ClipJob, FaceJob, Job, faces_result, ocr_result, vector_text
-from ml_target.services import Services
+from ml_target.services import Service, Services
 from ml_target.tensors import UInt8
 from ml_target.trace import Trace
 
@@ -39,11 +40,14 @@ class Pipeline:
         opened = await self.host.run(open_picture, data, self.max_pixels)
         trace.picture = (opened.width, opened.height)
         async with AsyncExitStack() as held:
-            with trace.stage("wait"):
-                await held.enter_async_context(self.decoded.hold(opened.pixels))
-            with trace.stage("decode"):
-                pixels = await self.host.run(opened.decode)
-            answer = await self._run(jobs, pixels, trace)
+            with self._coming(jobs):
+                with trace.stage("wait"):
+                    await held.enter_async_context(self.decoded.hold(opened.pixels))
+                with trace.stage("decode"):
+                    pixels = await self.host.run(opened.decode)
+                # Started inside the block: they announce their own frames before it ends.
+                results = asyncio.gather(*(self._job(job, pixels, trace) for job in jobs), return_exceptions=True)
+            answer = _together(await results)
         return {**answer, "imageHeight": opened.height, "imageWidth": opened.width}
 
     async def text(self, jobs: list[Job], text: str, trace: Trace) -> dict[str, Any]:
@@ -57,25 +61,31 @@ class Pipeline:
 
     def _check(self, job: Job) -> None:
         """Refuses what cannot be served before anything is decoded, and notes the name asked for."""
+        service = self._service(job)
+        service.get()
         if isinstance(job, ClipJob):
-            chosen = self.services.clip_for(job.model_name)
-            (chosen.visual if job.stage == "visual" else chosen.textual).get()
-            served = chosen.backend.name if chosen.backend.hides_behind else chosen.backend.immich_name
+            backend = self.services.clip_for(job.model_name).backend
+            served = backend.name if backend.hides_behind else backend.immich_name
         elif isinstance(job, FaceJob):
-            self.services.faces.get()
-            served = " + ".join(model.network.name for model in self.services.faces.models)
+            served = " + ".join(model.network.name for model in service.models)
         else:
-            self.services.ocr.get()
             served = OCR_IMMICH_NAME
         self.names.note(job.label, job.model_name, served)
 
-    async def _run(self, jobs: list[Job], pixels: UInt8, trace: Trace) -> dict[str, Any]:
-        """All jobs start together; every one has ended before the first failure is raised."""
-        results = await asyncio.gather(*(self._job(job, pixels, trace) for job in jobs), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return {key: value for result in results if isinstance(result, dict) for key, value in result.items()}
+    @contextmanager
+    def _coming(self, jobs: list[Job]) -> Iterator[None]:
+        """Announces a frame to the first model of every job."""
+        with ExitStack() as announced:
+            for job in jobs:
+                for model in self._service(job).models[:1]:
+                    announced.enter_context(model.coming())
+            yield
+
+    def _service(self, job: Job) -> Service[Any]:
+        if isinstance(job, ClipJob):
+            chosen = self.services.clip_for(job.model_name)
+            return chosen.visual if job.stage == "visual" else chosen.textual
+        return self.services.faces if isinstance(job, FaceJob) else self.services.ocr
 
     async def _job(self, job: Job, pixels: UInt8, trace: Trace) -> dict[str, Any]:
         if isinstance(job, ClipJob):
@@ -84,3 +94,13 @@ class Pipeline:
         if isinstance(job, FaceJob):
             return {job.label: faces_result(await self.services.faces.get().find(pixels, job.min_score, trace))}
         return {job.label: ocr_result(await self.services.ocr.get().read(pixels, job.options, trace))}
+
+
+def _together(results: list[dict[str, Any] | BaseException]) -> dict[str, Any]:
+    """All jobs have ended; the first failure among them is the answer's."""
+    answer: dict[str, Any] = {}
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        answer.update(result)
+    return answer

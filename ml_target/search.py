@@ -32,7 +32,7 @@ class PictureEncoder:
 
     async def embed(self, picture: UInt8, trace: Trace) -> Float32:
         """The vector of a picture, H x W x 3 RGB uint8: float32 (width,), length 1. Raises EngineFault."""
-        with trace.stage("clip.prepare"):
+        with trace.stage("clip.prepare"), self._model.coming():
             frame = await self._host.run(self._resize, picture, self._size)
         with trace.stage("clip.infer"):
             (outputs,) = await self._model.infer([frame])
@@ -57,7 +57,7 @@ class TextEncoder:
 
     async def embed(self, text: str, trace: Trace) -> Float32:
         """The vector of a text: float32 (width,), length 1. Raises EngineFault."""
-        with trace.stage("clip.prepare"):
+        with trace.stage("clip.prepare"), self._model.coming():
             # A query is a line; it must not queue behind pictures that are being decoded.
             ids, frame = self._prepare(text) if len(text) <= QUERY else await self._host.run(self._prepare, text)
         with trace.stage("clip.infer"):

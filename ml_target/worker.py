@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml_target import __version__
+from ml_target.arbiter import Arbiter
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.config import PROJECT, Settings, available_cores
 from ml_target.engines import Engine
@@ -16,7 +17,6 @@ from ml_target.errors import ModelError, SettingsError, Unavailable
 from ml_target.host import HostPool
 from ml_target.limits import Budget
 from ml_target.loading import Loader
-from ml_target.models import InferencePool
 from ml_target.names import NamesSeen
 from ml_target.pipeline import DECODED_PIXELS, Pipeline
 from ml_target.requestlog import quoted
@@ -67,7 +67,8 @@ class Worker:
         self.engine: Engine | None = None
         host_threads, self._threads, workers = thread_plan(settings, available_cores())
         self.host = HostPool(host_threads)
-        self.inference = InferencePool(workers)
+        # A query never waits for a picture: the processor can do both.
+        self.arbiter = Arbiter(workers, own_lane=True)
         self._make_services = load or Worker._from_files
         self._services: Services | None = None
         self._pipeline: Pipeline | None = None
@@ -104,7 +105,7 @@ class Worker:
             hf_endpoint=settings.hf_endpoint,
         )
         self.engine = open_engine(settings, self._threads)
-        return Loader(settings, store, self.engine, self.inference, self.host).services()
+        return Loader(settings, store, self.engine, self.arbiter, self.host).services()
 
     def _announce(self, services: Services, seconds: float) -> None:
         for label, service in services.all().items():
@@ -129,7 +130,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends the pools and the engine; work that has not started is dropped."""
-        self.inference.close()
+        self.arbiter.close()
         self.host.close()
         if self.engine is not None:
             self.engine.close()

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import OCR_DETECTION, SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake
 from ml_target.errors import EngineFault, ModelError
 from ml_target.faces import CROPS_AT_ONCE, Face, FaceFinder
 from ml_target.host import HostPool
-from ml_target.models import InferencePool, Model, Provenance
+from ml_target.models import Model, Provenance
 from ml_target.preprocessing.align import ARCFACE_POINTS
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 from ml_target.trace import Trace
@@ -46,13 +47,13 @@ def host() -> Iterator[HostPool]:
 
 
 @pytest.fixture
-def pool() -> Iterator[InferencePool]:
-    pool = InferencePool(1)
+def pool() -> Iterator[Arbiter]:
+    pool = Arbiter(1)
     yield pool
     pool.close()
 
 
-def model(network: Network, loaded: Scripted, pool: InferencePool) -> Model:
+def model(network: Network, loaded: Scripted, pool: Arbiter) -> Model:
     return Model(network, loaded, pool, Provenance("made up", "", "scripted"))
 
 
@@ -77,7 +78,7 @@ def describer(vector: Float32 | None = None) -> Scripted:
 
 
 def find(
-    detector: Scripted, recognizer: Scripted, host: HostPool, pool: InferencePool, trace: Trace, limit: int = 500
+    detector: Scripted, recognizer: Scripted, host: HostPool, pool: Arbiter, trace: Trace, limit: int = 500
 ) -> list[Face]:
     finder = FaceFinder(
         model(SCRFD_2_5G, detector, pool), model(STAND_IN_EMBEDDER, recognizer, pool), host, max_faces=limit
@@ -85,7 +86,7 @@ def find(
     return asyncio.run(finder.find(PICTURE, 0.5, trace))
 
 
-def test_faces_of_a_crowd_come_best_first_with_their_vectors(host: HostPool, pool: InferencePool) -> None:
+def test_faces_of_a_crowd_come_best_first_with_their_vectors(host: HostPool, pool: Arbiter) -> None:
     count = 2 * CROPS_AT_ONCE + 3
     detector, recognizer, trace = crowd(count), describer(), Trace()
     numbers = iter(range(1, 10_000))
@@ -100,14 +101,14 @@ def test_faces_of_a_crowd_come_best_first_with_their_vectors(host: HostPool, poo
     assert not trace.warnings
 
 
-def test_no_face_asks_no_recogniser(host: HostPool, pool: InferencePool) -> None:
+def test_no_face_asks_no_recogniser(host: HostPool, pool: Arbiter) -> None:
     recognizer, trace = describer(), Trace()
     assert find(crowd(0), recognizer, host, pool, trace) == []
     assert not recognizer.seen
     assert trace.counts == {"faces": 0}
 
 
-def test_the_limit_is_said(host: HostPool, pool: InferencePool) -> None:
+def test_the_limit_is_said(host: HostPool, pool: Arbiter) -> None:
     trace = Trace()
     assert len(find(crowd(20), describer(), host, pool, trace, limit=5)) == 5
     assert trace.warnings == [
@@ -115,7 +116,7 @@ def test_the_limit_is_said(host: HostPool, pool: InferencePool) -> None:
     ]
 
 
-def test_frames_have_the_size_of_the_file(host: HostPool, pool: InferencePool) -> None:
+def test_frames_have_the_size_of_the_file(host: HostPool, pool: Arbiter) -> None:
     detector = crowd(1)
     for shape, expected in (((None, None, 3), (640, 640, 3)), ((320, 480, 3), (320, 480, 3))):
         detector.intake = Intake(shape, "uint8")
@@ -123,7 +124,7 @@ def test_frames_have_the_size_of_the_file(host: HostPool, pool: InferencePool) -
         assert detector.seen[-1].shape == expected
 
 
-def test_integers_become_real_vectors(host: HostPool, pool: InferencePool) -> None:
+def test_integers_become_real_vectors(host: HostPool, pool: Arbiter) -> None:
     recognizer = describer()
     recognizer.answer = lambda crop: {"embedding": Tensor(np.full((1, 512), 146, np.uint8), 0.5, 144)}
     [face] = find(crowd(1), recognizer, host, pool, Trace())
@@ -132,24 +133,24 @@ def test_integers_become_real_vectors(host: HostPool, pool: InferencePool) -> No
 
 
 @pytest.mark.parametrize("entry", [np.nan, np.inf])
-def test_vectors_that_are_no_numbers_are_refused(entry: float, host: HostPool, pool: InferencePool) -> None:
+def test_vectors_that_are_no_numbers_are_refused(entry: float, host: HostPool, pool: Arbiter) -> None:
     vector = np.ones(512, np.float32)
     vector[7] = entry
     with pytest.raises(EngineFault, match="not numbers"):
         find(crowd(3), describer(vector), host, pool, Trace())
 
 
-def test_vectors_of_zeros_are_refused(host: HostPool, pool: InferencePool) -> None:
+def test_vectors_of_zeros_are_refused(host: HostPool, pool: Arbiter) -> None:
     with pytest.raises(EngineFault, match="zeros"):
         find(crowd(3), describer(np.zeros(512, np.float32)), host, pool, Trace())
 
 
-def test_a_face_without_extent_is_refused(host: HostPool, pool: InferencePool) -> None:
+def test_a_face_without_extent_is_refused(host: HostPool, pool: Arbiter) -> None:
     with pytest.raises(EngineFault, match="upright"):
         find(crowd(3, np.full((5, 2), 0.25, np.float32)), describer(), host, pool, Trace())
 
 
-def test_networks_that_cannot_serve_faces(host: HostPool, pool: InferencePool) -> None:
+def test_networks_that_cannot_serve_faces(host: HostPool, pool: Arbiter) -> None:
     detector, recognizer = model(SCRFD_2_5G, crowd(1), pool), model(STAND_IN_EMBEDDER, describer(), pool)
     with pytest.raises(ModelError, match="RGB"):
         FaceFinder(replace(detector, network=OCR_DETECTION), recognizer, host, 500)

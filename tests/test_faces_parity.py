@@ -12,13 +12,14 @@ import pytest
 from conftest import read_rgb
 from insightface_reference import Found, InsightFace, find_insightface
 
+from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.faces import Face, FaceFinder
 from ml_target.host import HostPool
-from ml_target.models import InferencePool, Model, Provenance
+from ml_target.models import Model, Provenance
 from ml_target.tensors import Array, Float32, Outputs, Tensor, UInt8
 from ml_target.trace import Trace
 
@@ -63,7 +64,7 @@ def detector(face_models: Path) -> LoadedNetwork:
 @pytest.fixture(scope="module")
 def build(face_models: Path) -> Iterator[Callable[[LoadedNetwork], FaceFinder]]:
     """Makes the faces task on the CPU engine from an opened detector."""
-    host, pool = HostPool(2), InferencePool(1)
+    host, pool = HostPool(2), Arbiter(1)
     recognizer = OnnxEngine(threads=2).open(face_models / RECOGNIZER, STAND_IN_EMBEDDER)
 
     def model(network: Network, loaded: LoadedNetwork) -> Model:

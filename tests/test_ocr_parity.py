@@ -15,6 +15,7 @@ from conftest import read_rgb
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr_reference import RapidOcrReader, ReferenceLine, edits
 
+from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.catalogue.types import Network
 from ml_target.decoders.ctc import Alphabet
@@ -22,7 +23,7 @@ from ml_target.engines import Intake, LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.errors import EngineFault, ModelError
 from ml_target.host import HostPool
-from ml_target.models import InferencePool, Model, Provenance
+from ml_target.models import Model, Provenance
 from ml_target.ocr import CHUNK, Line, ReadOptions, TextReader
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
 from ml_target.trace import Trace
@@ -78,7 +79,7 @@ class Bench:
     recognizer: Model
     alphabet: Alphabet
     host: HostPool
-    pool: InferencePool
+    pool: Arbiter
 
     def reader(self, *, fixed_detector: bool = False, fixed_recognizer: bool = False, lines: int = 1000) -> TextReader:
         detector, recognizer = self.detector, self.recognizer
@@ -90,15 +91,15 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def threads() -> Iterator[tuple[HostPool, InferencePool]]:
-    host, pool = HostPool(2), InferencePool(1)
+def threads() -> Iterator[tuple[HostPool, Arbiter]]:
+    host, pool = HostPool(2), Arbiter(1)
     yield host, pool
     host.close()
     pool.close()
 
 
 @pytest.fixture(scope="module")
-def bench(wheel_models: Path, threads: tuple[HostPool, InferencePool]) -> Bench:
+def bench(wheel_models: Path, threads: tuple[HostPool, Arbiter]) -> Bench:
     engine = OnnxEngine(threads=2)
     host, pool = threads
 
@@ -339,7 +340,7 @@ def test_too_many_lines_are_cut_with_words(bench: Bench, photos: Path) -> None:
 
 
 def fake_reader(
-    threads: tuple[HostPool, InferencePool], detector: Fake, recognizer: Fake, alphabet: Alphabet = LETTERS
+    threads: tuple[HostPool, Arbiter], detector: Fake, recognizer: Fake, alphabet: Alphabet = LETTERS
 ) -> TextReader:
     host, pool = threads
     made = [
@@ -371,7 +372,7 @@ def bars(count: int, width: int) -> UInt8:
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_memory_is_bounded_on_dense_pages(threads: tuple[HostPool, InferencePool], fixed: bool) -> None:
+def test_memory_is_bounded_on_dense_pages(threads: tuple[HostPool, Arbiter], fixed: bool) -> None:
     """Six hundred lines would be 2 GB of probabilities at once."""
     recognizer = Fake(one_letter, Intake((48, 320 if fixed else None, 3), "uint8"))
     trace, picture = Trace(), bars(600, 300)
@@ -394,7 +395,7 @@ def test_memory_is_bounded_on_dense_pages(threads: tuple[HostPool, InferencePool
     assert peak <= outputs + 40e6
 
 
-def test_free_widths_fall_into_few_sizes(threads: tuple[HostPool, InferencePool]) -> None:
+def test_free_widths_fall_into_few_sizes(threads: tuple[HostPool, Arbiter]) -> None:
     recognizer = Fake(one_letter, Intake((48, None, 3), "uint8"))
     picture = np.full((1400, 1400, 3), 255, np.uint8)
     for n in range(40):
@@ -433,7 +434,7 @@ def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
         assert line.box_score == pytest.approx(other.box_score, abs=0.03)
 
 
-def test_a_panorama_is_looked_at_smaller_with_words(threads: tuple[HostPool, InferencePool]) -> None:
+def test_a_panorama_is_looked_at_smaller_with_words(threads: tuple[HostPool, Arbiter]) -> None:
     picture = np.full((736, 20_000, 3), 255, np.uint8)
     cv2.rectangle(picture, (15_000, 300), (16_000, 340), (0, 0, 0), -1)
     detector, trace = Fake(dark_is_text), Trace()
@@ -444,7 +445,7 @@ def test_a_panorama_is_looked_at_smaller_with_words(threads: tuple[HostPool, Inf
 
 
 @pytest.mark.parametrize("which", ["detector", "recogniser"])
-def test_what_is_not_a_number_is_a_fault(threads: tuple[HostPool, InferencePool], which: str) -> None:
+def test_what_is_not_a_number_is_a_fault(threads: tuple[HostPool, Arbiter], which: str) -> None:
     def broken(answer: Callable[[Array], Outputs]) -> Callable[[Array], Outputs]:
         return lambda frame: {role: Tensor(t.values * np.float32(np.nan)) for role, t in answer(frame).items()}
 
@@ -454,7 +455,7 @@ def test_what_is_not_a_number_is_a_fault(threads: tuple[HostPool, InferencePool]
         read(fake_reader(threads, detector, recognizer), bars(4, 300))
 
 
-def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, InferencePool]) -> None:
+def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, Arbiter]) -> None:
     def only_spaces(frame: Array) -> Outputs:
         values = one_letter(frame)[CLASSES].values
         values[:, [7, -1]] = values[:, [-1, 7]]
@@ -466,6 +467,6 @@ def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, InferencePool]
     assert trace.counts == {"boxes": 4, "lines": 0}
 
 
-def test_another_dictionary_is_refused(threads: tuple[HostPool, InferencePool]) -> None:
+def test_another_dictionary_is_refused(threads: tuple[HostPool, Arbiter]) -> None:
     with pytest.raises(ModelError, match=r"18,385 classes and the dictionary stands for 3.*Replace the dictionary"):
         fake_reader(threads, Fake(dark_is_text), Fake(one_letter), Alphabet(("", "a", " ")))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,9 @@ class FakeModel:
     @property
     def loaded(self) -> FakeLoaded:
         return FakeLoaded(self.intake, {role: tensor.values.shape for role, tensor in self.outputs.items()})
+
+    def coming(self, frames: int = 1) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def infer(self, frames: Sequence[Array]) -> list[Outputs]:
         self.seen += frames

@@ -29,10 +29,11 @@ from towers import (
     substitute_table,
 )
 
+from ml_target.arbiter import Arbiter
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.host import HostPool
-from ml_target.models import InferencePool, Model, Provenance
+from ml_target.models import Model, Provenance
 from ml_target.preprocessing.picture import decode
 from ml_target.search import PictureEncoder, Resize, TextEncoder
 from ml_target.tensors import Float32
@@ -65,7 +66,7 @@ class Bench:
     folder: Path
     tokenizer: Tokenizer
     engine: OnnxEngine
-    pool: InferencePool
+    pool: Arbiter
     host: HostPool
 
     @cached_property
@@ -102,7 +103,7 @@ def bench(
         "siglip2": lambda: list(substitute_table(folder)),
     }[towers.backend.family]()
     tokenizer = open_tokenizer(towers.backend.family, vocabulary)
-    pool, host = InferencePool(1), HostPool(1)
+    pool, host = Arbiter(1), HostPool(1)
     yield Bench(request.param, towers, folder, tokenizer, OnnxEngine(threads=2), pool, host)
     host.close()
     pool.close()
