@@ -15,6 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("preprocessing", "decoders", "tokenizer", "roles", "trace", "host", "names", "protobuf", "burstcost"),
     ("hef", "hef_message", "config", "text_weights"),
     ("hef_streams",),
+    ("hef_fit",),
     ("engines",),
     ("modelqueue", "text_head", "store"),
     ("arbiter",),
