@@ -1,0 +1,85 @@
+"""HailoRT's status codes: found in every kind of exception, explained with a remedy."""
+
+import pytest
+
+from ml_target.hailo_status import STATUSES, describe, explain, name_of, status_of
+
+
+class HailoRTStatusException(Exception):
+    """As the binding's raw exception: one argument, the number as text."""
+
+
+class HailoRTException(Exception):
+    pass
+
+
+class HailoRTStreamAborted(HailoRTException):
+    pass
+
+
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    try:
+        raise error from cause
+    except Exception as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (HailoRTStatusException("76"), 76),
+        (HailoRTStatusException("no number"), -1),
+        (raised_from(HailoRTException("anything"), HailoRTStatusException("74")), 74),
+        (HailoRTException("libhailort failed with error: 71 (HAILO_OUT_OF_FW_MEMORY)"), 71),
+        (HailoRTException("HailoRT device not found in the system"), 74),
+        (HailoRTStreamAborted("Stream was aborted"), 63),
+        (HailoRTException("Buffer must be C_CONTIGUOUS"), -1),
+        (ValueError("array is not writeable"), -1),
+        (raised_from(HailoRTException("x"), ValueError("y")), -1),
+    ],
+)
+def test_the_status_of_an_exception(error: Exception, status: int) -> None:
+    assert status_of(error) == status
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_status_has_words_and_a_remedy(status: int) -> None:
+    name, meaning, remedy = STATUSES[status]
+    assert explain(status) == f"HailoRT reports {status} HAILO_{name}: {meaning}. {remedy}."
+    assert not meaning.endswith(".")
+    assert not remedy.endswith(".")
+    assert remedy[0].isupper()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (36, ["no permission", "--device=/dev/hailo0", "--group-add", "dmesg"]),
+        (63, ["too hot", "cool the card"]),
+        (71, ["no memory left", "CLIP_TEXT_ENGINE=cpu"]),
+        (73, ["another program holds", "Stop it"]),
+        (74, ["another program holds it, or there is none", "hailo_chardev", "fuser"]),
+        (76, ["another version than the library", "same release of all"]),
+        (84, ["force_desc_page_size=4096"]),
+        (91, ["damaged", "models fetch"]),
+        (93, ["another chip", "--chip hailo8"]),
+    ],
+)
+def test_what_people_meet(status: int, words: list[str]) -> None:
+    text = explain(status)
+    assert all(word in text for word in words), text
+
+
+def test_what_nobody_has_met_yet() -> None:
+    assert explain(199) == (
+        "HailoRT reports status 199, which this worker does not know. "
+        "Look at its log lines; python3 -m ml_target.doctor says more."
+    )
+    assert "an error without a number" in explain(-1)
+    assert (name_of(63), name_of(199)) == ("63 HAILO_STREAM_ABORT", "status 199")
+
+
+def test_exceptions_in_a_few_words() -> None:
+    assert describe(HailoRTStreamAborted("Stream was aborted")).startswith("63 HAILO_STREAM_ABORT: the card closed")
+    assert describe(ValueError("array is not writeable")) == "ValueError: array is not writeable"
+    assert describe(AttributeError()) == "AttributeError"
