@@ -106,7 +106,7 @@ class Predict:
     async def _answer(self, request: Request, trace: Trace) -> dict[str, Any]:
         size = self._announced_size(request)
         async with self._bodies.hold(0 if size <= SMALL_BODY else size):
-            with trace.stage("receive"), self._worker.arbiter.arriving():
+            with trace.stage("receive"), self._worker.arriving():
                 jobs, picture, text = await self._form(request)
             trace.tasks = [job.label for job in jobs]
             return await _unless_gone(request, self._run(jobs, picture, text, trace))

@@ -53,6 +53,10 @@ def _number(kind: type[int] | type[float], low: float, high: float, unit: str = 
     return parse
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
@@ -79,10 +83,19 @@ class Settings:
     clip_backend: str = _setting(
         "tinyclip", _choice(*CLIP_BACKENDS, "auto"), "smart search model; auto loads all, the name asked for decides"
     )
+    clip_text_engine: Literal["same", "cpu"] = _setting(
+        "same", _choice("same", "cpu"), "where search queries run: with the pictures, or on the processor"
+    )
+    hailo_batch: int = _setting(8, _number(int, 1, 63), "most frames of one burst on the card")
+    hailo_device_count: int = _setting(1, _number(int, 1, 16), "Hailo-8 cards of this host to use as one")
+    hailo_device_ids: tuple[str, ...] = _setting((), _words, "their PCI addresses instead, as in 0000:01:00.0")
+    hailo_group_id: str = _setting(
+        "", str, "shares the card with other programs through hailort_service, under this name"
+    )
     siglip_resize: Literal["squash", "shortest"] = _setting(
         "squash",
         _choice("squash", "shortest"),
-        "picture preparation of the SigLIP family; shortest matches indexes made by Immich workers before 3.2",
+        "picture preparation of the SigLIP family; shortest matches indexes made by Immich 3.1 and older",
     )
     face_detector: str = _setting(SCRFD_2_5G.name, _choice(*FACE_DETECTORS), "network that finds faces")
     face_recognizer: str = _setting(

@@ -33,6 +33,10 @@ class BurstLost(EngineFault):
     """The device lost a burst through no fault of its frames; they may go again once it is back."""
 
 
+class DeviceError(EngineFault):
+    """The accelerator cannot be opened or configured now; the message says what to look at."""
+
+
 class SettingsError(WorkerError):
     """A setting has a bad value; the message names it and lists the valid ones."""
 

@@ -5,7 +5,8 @@ not what the catalogue says, stops the worker: somebody meant it to be served.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,8 +33,11 @@ from ml_target.ocr import TextReader
 from ml_target.search import PictureEncoder, TextEncoder
 from ml_target.services import ClipService, Service, Services
 from ml_target.store import Store, load_text_weights
-from ml_target.text_head import TextHead
-from ml_target.tokenizer import open_tokenizer
+from ml_target.tensors import Array
+from ml_target.text_head import TextHead, TextLayout
+from ml_target.text_layouts import LayoutBook
+from ml_target.text_probe import settle
+from ml_target.tokenizer import Tokenizer, open_tokenizer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,26 +47,47 @@ class MissingFileError(ModelError):
     """A file that a task needs is not there; the message says how to get it."""
 
 
-class Loader:
-    """Opens networks on one engine, with files from one store."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where networks run: an engine, and the arbiter of its device."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine, arbiter: Arbiter, host: HostPool) -> None:
+    engine: Engine
+    arbiter: Arbiter
+
+
+class Loader:
+    """Opens what the settings ask for, with files from one store. `text`: where search queries run."""
+
+    def __init__(self, settings: Settings, store: Store, host: HostPool, place: Place, text: Place) -> None:
         self._settings = settings
         self._store = store
-        self._engine = engine
-        self._arbiter = arbiter
         self._host = host
+        self._place = place
+        self._text = text
+        self._layouts = LayoutBook(store.target)
 
     def services(self) -> Services:
-        """Loads all that the settings ask for. Raises ModelError for a file that is wrong."""
+        """Checks every file, then opens the device, then loads. Raises ModelError for a file that is wrong."""
         by_name = self._settings.clip_backend == "auto"
         backends = list(CLIP_BACKENDS.values()) if by_name else [CLIP_BACKENDS[self._settings.clip_backend]]
+        self._check_files(backends)
+        for engine in {id(place.engine): place.engine for place in (self._place, self._text)}.values():
+            engine.start()
         return Services(
             clip={backend.name: self._clip(backend) for backend in backends},
             faces=self._service("facial-recognition", self._faces),
             ocr=self._service("ocr", self._ocr),
             by_name=by_name,
         )
+
+    def _check_files(self, backends: Sequence[ClipBackend]) -> None:
+        """A file that cannot be served is told before any device is touched."""
+        networks = [b.visual for b in backends]
+        networks += [FACE_DETECTORS[self._settings.face_detector], self._recognizer(), OCR_DETECTION, OCR_RECOGNITION]
+        wanted = [(self._place, n) for n in networks] + [(self._text, b.textual) for b in backends]
+        for place, network in wanted:
+            if (found := self._present(network, place)) is not None:
+                place.engine.check(found[1], network)
 
     def _service(self, label: str, load: Callable[[], tuple[T, tuple[Model, ...]]]) -> Service[T]:
         try:
@@ -75,19 +100,18 @@ class Loader:
 
     def _clip(self, backend: ClipBackend) -> ClipService:
         def visual() -> tuple[PictureEncoder, tuple[Model, ...]]:
-            model = self._model(backend.visual)
+            model = self._model(backend.visual, self._place)
             resize = "shortest" if backend.family == "clip" else self._settings.siglip_resize
             return PictureEncoder(model, self._host, resize), (model,)
 
         def textual() -> tuple[TextEncoder, tuple[Model, ...]]:
+            self._require(self._text, backend.textual)
             vocabulary = [self._file(file) for file in backend.vocabulary]
-            model = self._model(backend.textual, interactive=True)
             tokenizer = open_tokenizer(backend.family, vocabulary)
-            weights = self._store.find(backend.text_weights)
-            if weights is not None:
-                self._store.check(backend.text_weights, weights)
-            head = TextHead(backend, None if weights is None else load_text_weights(weights))
+            weights = self._weights(backend)
+            model = self._model(backend.textual, self._text, interactive=True)
             try:
+                head = TextHead(backend, weights, self._layout(model, backend, weights, tokenizer))
                 return TextEncoder(model, tokenizer, head, self._host), (model,)
             except ModelError as error:
                 if weights is None:  # whether they are needed shows only when the tower is open
@@ -100,16 +124,39 @@ class Loader:
             self._service(f"clip.textual ({backend.name})", textual),
         )
 
+    def _weights(self, backend: ClipBackend) -> Mapping[str, Array] | None:
+        path = self._store.find(backend.text_weights)
+        if path is None:
+            return None
+        self._store.check(backend.text_weights, path)
+        return load_text_weights(path)
+
+    def _layout(
+        self, model: Model, backend: ClipBackend, weights: Mapping[str, Array] | None, tokenizer: Tokenizer
+    ) -> TextLayout:
+        """What a tower on the card leaves to the host: found out once, kept with the file's hash."""
+        if self._text.engine.name != "hailo" or weights is None:
+            return TextLayout()
+        sha256 = model.provenance.sha256
+        layout = self._layouts.get(sha256)
+        if layout is None:
+            TextHead(backend, weights).check(model.intake, model.loaded.roles, tokenizer.size)
+            layout = settle(lambda frame: model.loaded.run([frame])[0], model.intake, backend, weights, tokenizer)
+            self._layouts.keep(sha256, layout)
+        log.info("%s on the card: %s", backend.textual.name, layout)
+        return layout
+
     def _faces(self) -> tuple[FaceFinder, tuple[Model, ...]]:
-        detector = self._model(FACE_DETECTORS[self._settings.face_detector])
-        recognizer = self._model(self._recognizer())
+        networks = (FACE_DETECTORS[self._settings.face_detector], self._recognizer())
+        self._require(self._place, *networks)
+        detector, recognizer = (self._model(network, self._place) for network in networks)
         return FaceFinder(detector, recognizer, self._host, self._settings.max_faces), (detector, recognizer)
 
     def _recognizer(self) -> Network:
         """The network that was chosen; where none was, the stand-in if only that one is there, announced."""
         if self._settings.face_recognizer:
             return FACE_RECOGNIZERS[self._settings.face_recognizer]
-        if self._present(ARCFACE_R50) is None and self._present(STAND_IN_EMBEDDER) is not None:
+        if self._present(ARCFACE_R50, self._place) is None and self._present(STAND_IN_EMBEDDER, self._place):
             log.warning(
                 "%s is not there; faces are described by %s: %s. Keep these vectors out of a real library.",
                 ARCFACE_R50.name,
@@ -120,34 +167,35 @@ class Loader:
         return ARCFACE_R50
 
     def _ocr(self) -> tuple[TextReader, tuple[Model, ...]]:
-        detector = self._model(OCR_DETECTION)
-        recognizer = self._model(OCR_RECOGNITION)
+        self._require(self._place, OCR_DETECTION, OCR_RECOGNITION)
         alphabet = Alphabet.from_file(self._file(files.OCR_DICTIONARY))
+        detector, recognizer = (self._model(network, self._place) for network in (OCR_DETECTION, OCR_RECOGNITION))
         reader = TextReader(detector, recognizer, alphabet, self._host, self._settings.max_text_lines)
         return reader, (detector, recognizer)
 
     # ------------------------------------------------------------------ files
 
-    def _model(self, network: Network, *, interactive: bool = False) -> Model:
-        found = self._present(network)
-        if found is None:
-            raise MissingFileError(self._store.remedy(self._choices(network)[0]))
+    def _require(self, place: Place, *networks: Network) -> None:
+        """Raises MissingFileError before half a task has been put on a device."""
+        for network in networks:
+            if self._present(network, place) is None:
+                choices = place.engine.files(network)
+                if not choices:
+                    raise MissingFileError(f"{network.name} has no file for engine {place.engine.name}")
+                raise MissingFileError(self._store.remedy(choices[0]))
+
+    def _model(self, network: Network, place: Place, *, interactive: bool = False) -> Model:
+        self._require(place, network)
+        found = self._present(network, place)
+        assert found is not None
         file, path = found
         sha256 = self._store.check(file, path)
-        loaded = self._engine.open(path, network)
-        return Model(
-            network,
-            loaded,
-            self._arbiter,
-            Provenance(path.name, sha256, self._engine.name, file.note),
-            interactive=interactive,
-        )
+        loaded = place.engine.open(path, network)
+        provenance = Provenance(path.name, sha256, place.engine.name, file.note)
+        return Model(network, loaded, place.arbiter, provenance, interactive)
 
-    def _choices(self, network: Network) -> tuple[ModelFile, ...]:
-        return network.onnx
-
-    def _present(self, network: Network) -> tuple[ModelFile, Path] | None:
-        for file in self._choices(network):
+    def _present(self, network: Network, place: Place) -> tuple[ModelFile, Path] | None:
+        for file in place.engine.files(network):
             path = self._store.find(file)
             if path is not None:
                 return file, path

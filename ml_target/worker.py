@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from ml_target.engines import Engine
 from ml_target.errors import ModelError, SettingsError, Unavailable
 from ml_target.host import HostPool
 from ml_target.limits import Budget
-from ml_target.loading import Loader
+from ml_target.loading import Loader, Place
 from ml_target.names import NamesSeen
 from ml_target.pipeline import DECODED_PIXELS, Pipeline
 from ml_target.requestlog import quoted
@@ -26,21 +27,15 @@ from ml_target.store import Store
 log = logging.getLogger(__name__)
 
 HAILO_NODE = Path("/dev/hailo0")
-NODE_HINT = "ENGINE=cpu serves on the processor instead."
 
-State = Literal["loading", "ready", "idle", "failed"]
+State = Literal["loading", "ready", "recovering", "idle", "failed"]
 
 
-def open_engine(settings: Settings, threads: int) -> Engine:
-    """The engine the settings ask for. Raises SettingsError with the remedy where it is not to be had."""
-    if settings.engine == "hailo":
-        raise SettingsError(f"ENGINE=hailo: this version has no Hailo engine yet. {NODE_HINT}")
-    if settings.engine == "auto" and HAILO_NODE.exists():
-        # A card that is there and stays unused must not pass in silence.
-        raise SettingsError(f"{HAILO_NODE} is present, but this version has no Hailo engine yet. {NODE_HINT}")
-    from ml_target.engines.onnx import OnnxEngine
-
-    return OnnxEngine(threads)
+def choose_engine(settings: Settings) -> Literal["hailo", "cpu"]:
+    """`auto` takes a card whose device node is there. One that then cannot be opened is an error, never a quiet CPU."""
+    if settings.engine == "auto":
+        return "hailo" if HAILO_NODE.exists() else "cpu"
+    return settings.engine
 
 
 def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
@@ -54,21 +49,20 @@ def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
 
 
 class Worker:
-    """State machine: loading, then ready (something is served), idle (nothing is), or failed.
+    """State machine: loading, then ready (something is served), idle (nothing is), or failed; recovering now and then.
 
     `load`: what makes the services, in a thread; by default the models that the settings ask for.
     """
 
     def __init__(self, settings: Settings, load: Callable[["Worker"], Services] | None = None) -> None:
         self.settings = settings
-        self.state: State = "loading"
         self.failure: Exception | None = None
         self.names = NamesSeen()
-        self.engine: Engine | None = None
-        host_threads, self._threads, workers = thread_plan(settings, available_cores())
+        self.engine_name = choose_engine(settings)
+        host_threads, self._threads, self._workers = thread_plan(settings, available_cores())
         self.host = HostPool(host_threads)
-        # A query never waits for a picture: the processor can do both.
-        self.arbiter = Arbiter(workers, own_lane=True)
+        self.places: list[Place] = []
+        self._state: State = "loading"
         self._make_services = load or Worker._from_files
         self._services: Services | None = None
         self._pipeline: Pipeline | None = None
@@ -85,14 +79,14 @@ class Worker:
         except Exception as error:
             expected = isinstance(error, (ModelError, SettingsError))
             log.critical("The worker stops: %s", error, exc_info=None if expected else error)
-            self.state, self.failure = "failed", error
+            self._state, self.failure = "failed", error
             self._loaded.set()
             on_failure()
             return
         self._pipeline = Pipeline(
             self._services, self.host, self.names, Budget(DECODED_PIXELS), self.settings.max_pixels
         )
-        self.state = "ready" if any(service.on for service in self._services.all().values()) else "idle"
+        self._state = "ready" if any(service.on for service in self._services.all().values()) else "idle"
         self._announce(self._services, time.perf_counter() - started)
         self._loaded.set()
 
@@ -104,8 +98,36 @@ class Worker:
             mirror=settings.models_mirror,
             hf_endpoint=settings.hf_endpoint,
         )
-        self.engine = open_engine(settings, self._threads)
-        return Loader(settings, store, self.engine, self.arbiter, self.host).services()
+        place = self._card() if self.engine_name == "hailo" else self._processor(self._workers)
+        text = place
+        if self.engine_name == "hailo" and settings.clip_text_engine == "cpu":
+            log.info("search queries run on the processor (CLIP_TEXT_ENGINE=cpu), pictures on the card")
+            text = self._processor(1)
+        return Loader(settings, store, self.host, place, text).services()
+
+    def _processor(self, workers: int) -> Place:
+        from ml_target.engines.onnx import OnnxEngine
+
+        # A query never waits for a picture here: the processor can do both.
+        return self._place(OnnxEngine(self._threads), Arbiter(workers, own_lane=True))
+
+    def _card(self) -> Place:
+        from ml_target.engines.hailo import CardSettings, HailoEngine
+
+        settings = self.settings
+        card = CardSettings(
+            settings.hailo_batch, settings.hailo_device_count, settings.hailo_device_ids, settings.hailo_group_id
+        )
+        engine = HailoEngine(card)
+        # One burst runs on each card; with several, one more waits in HailoRT for whichever ends first.
+        cards = max(card.device_count, len(card.device_ids))
+        lanes = 1 if cards == 1 else cards + 1
+        return self._place(engine, Arbiter(lanes, patient=True, recover=engine.recover))
+
+    def _place(self, engine: Engine, arbiter: Arbiter) -> Place:
+        place = Place(engine, arbiter)
+        self.places.append(place)
+        return place
 
     def _announce(self, services: Services, seconds: float) -> None:
         for label, service in services.all().items():
@@ -130,10 +152,11 @@ class Worker:
 
     def close(self) -> None:
         """Ends the pools and the engine; work that has not started is dropped."""
-        self.arbiter.close()
+        for place in self.places:
+            place.arbiter.close()
         self.host.close()
-        if self.engine is not None:
-            self.engine.close()
+        for place in self.places:
+            place.engine.close()
 
     # ------------------------------------------------------------------ serve
 
@@ -145,8 +168,19 @@ class Worker:
         return self._pipeline
 
     @property
-    def engine_name(self) -> str:
-        return self.engine.name if self.engine else "none"
+    def state(self) -> State:
+        """What the worker is doing; `recovering` while a lost device is being got back."""
+        if self._state == "ready" and not all(place.arbiter.ready for place in self.places):
+            return "recovering"
+        return self._state
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        """A request's body is arriving."""
+        with ExitStack() as arrivals:
+            for place in self.places:
+                arrivals.enter_context(place.arbiter.arriving())
+            yield
 
     def status(self) -> dict[str, Any]:
         """What the status page says."""

@@ -8,7 +8,7 @@ import pytest
 
 from ml_target.config import Settings, available_cores, setting_names
 from ml_target.errors import SettingsError
-from ml_target.worker import open_engine, thread_plan
+from ml_target.worker import choose_engine, thread_plan
 
 
 def test_defaults() -> None:
@@ -63,6 +63,9 @@ def test_an_empty_variable_means_the_default() -> None:
         ("HOST_THREADS", "-1", "a whole number"),
         ("CPU_THREADS", "999", "a whole number"),
         ("CPU_WORKERS", "999", "a whole number"),
+        ("CLIP_TEXT_ENGINE", "gpu", "one of same, cpu"),
+        ("HAILO_BATCH", "64", "a whole number from 1 to 63"),
+        ("HAILO_DEVICE_COUNT", "0", "a whole number from 1 to 16"),
     ],
 )
 def test_a_bad_value_stops_and_names_the_valid_ones(name: str, value: str, words: str) -> None:
@@ -110,13 +113,19 @@ def test_cores_are_those_this_process_may_use() -> None:
     assert 1 <= available_cores() <= 4096
 
 
-def test_a_card_is_never_left_unused_in_silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no Hailo engine yet.*ENGINE=cpu"):
-        open_engine(Settings(engine="hailo"), 1)
+def test_auto_takes_a_card_that_is_there_and_never_in_silence_the_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     node = tmp_path / "hailo0"
     monkeypatch.setattr("ml_target.worker.HAILO_NODE", node)
-    assert open_engine(Settings(engine="auto"), 1).name == "cpu"
+    assert choose_engine(Settings()) == "cpu"
     node.touch()
-    with pytest.raises(SettingsError, match="hailo0 is present"):
-        open_engine(Settings(engine="auto"), 1)
-    assert open_engine(Settings(engine="cpu"), 1).name == "cpu"
+    assert choose_engine(Settings()) == "hailo"
+    assert choose_engine(Settings(engine="cpu")) == "cpu"
+    node.unlink()
+    assert choose_engine(Settings(engine="hailo")) == "hailo"
+
+
+def test_lists_are_read() -> None:
+    settings = Settings.from_environment({"HAILO_DEVICE_IDS": "0000:01:00.0, 0000:02:00.0"})
+    assert settings.hailo_device_ids == ("0000:01:00.0", "0000:02:00.0")

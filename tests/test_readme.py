@@ -27,7 +27,7 @@ def default_text(value: Any, attribute: str) -> str:
         return f"`{value.relative_to(PROJECT)}/` here"
     if isinstance(value, float):
         return f"`{value:g}`"
-    return f"`{value}`" if value != "" else "–"
+    return f"`{value}`" if value not in ("", ()) else "–"
 
 
 def settings_table() -> str:

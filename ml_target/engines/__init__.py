@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ml_target.catalogue.types import Network
+from ml_target.catalogue.types import ModelFile, Network
 from ml_target.tensors import Array, Outputs
 
 
@@ -50,7 +50,19 @@ class Engine(Protocol):
 
     name: str
 
+    def files(self, network: Network) -> tuple[ModelFile, ...]:
+        """The files of a network that this engine can run, first choice first."""
+
+    def check(self, file: Path, network: Network) -> None:
+        """Raises ModelError when the file cannot be served; touches no device."""
+
+    def start(self) -> None:
+        """Opens the device, after every file has been checked. Raises DeviceError with the remedy."""
+
     def open(self, file: Path, network: Network) -> LoadedNetwork:
         """Opens and warms up; raises ModelError when the file does not fit the catalogue entry."""
+
+    def recover(self, network: LoadedNetwork) -> None:
+        """Gets a network that lost a burst going again, blocking. Raises DeviceError: try again later."""
 
     def close(self) -> None: ...

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_target.catalogue.types import Network, PictureInput, TextInput
-from ml_target.engines import Intake
+from ml_target.catalogue.types import ModelFile, Network, PictureInput, TextInput
+from ml_target.engines import Intake, LoadedNetwork
 from ml_target.errors import EngineFault, ModelError
 from ml_target.roles import Binding, bind
 from ml_target.tensors import Array, Float32, Outputs, Tensor
@@ -36,6 +36,16 @@ class OnnxEngine:
         self._runtime: Any = onnxruntime
         self._threads = threads
 
+    def files(self, network: Network) -> tuple[ModelFile, ...]:
+        """The network's ONNX files, free sizes first."""
+        return network.onnx
+
+    def check(self, file: Path, network: Network) -> None:
+        """Opening is the check, and there is no device to spare from it."""
+
+    def start(self) -> None:
+        """There is no device."""
+
     def open(self, file: Path, network: Network) -> "OnnxNetwork":
         """Opens the file, finds its roles with a first inference. Raises ModelError when it does not fit."""
         options = self._runtime.SessionOptions()
@@ -55,6 +65,9 @@ class OnnxEngine:
             return OnnxNetwork(session, network, shrink)
         except ModelError as error:
             raise ModelError(f"{file.name} does not fit {network.name}: {error}") from error
+
+    def recover(self, network: LoadedNetwork) -> None:
+        """A session loses nothing that could be got back."""
 
     def close(self) -> None:
         """Nothing is held beyond the sessions."""

@@ -1,0 +1,184 @@
+"""One network configured on the card: frames in, raw integers out, every trap of `run_async` avoided.
+
+The rules this module keeps, from how HailoRT 4.2x behaves:
+- sizes are checked before submission, because a failing submission kills the configured model;
+- the result comes from the callback's status, because a job's `wait` succeeds even when inference failed;
+- the callback only sets an event: it runs on HailoRT's thread and must neither block nor raise;
+- frames in flight stay within the queue, because an overflow kills the model too;
+- arrays are reused, and given out so that they come back only when nobody looks at them any more.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ml_target.catalogue.types import Network, PictureInput, TextInput
+from ml_target.engines import Intake
+from ml_target.errors import BurstLost, EngineFault
+from ml_target.hailo_status import describe
+from ml_target.hef_fit import Fit
+from ml_target.hef_streams import uniform_quantisation
+from ml_target.tensors import Array, Outputs, Tensor
+
+READY_TIMEOUT_MS = 1000
+BURST_TIMEOUT_S = 12.0
+"""HailoRT's own pipelines give up after 10 s; a burst that has not ended by then never will."""
+
+
+class HailoNetwork:
+    """A network of the catalogue on the card, described by its file (`fit`)."""
+
+    def __init__(self, network: Network, fit: Fit, batch: int) -> None:
+        self.network = network
+        self.fit = fit
+        self.batch = batch
+        self.max_batch = batch
+        self.alive = False
+        self._configured: Any = None
+        self._frame = _frame_shape(network)
+        self._dtype = "uint8" if isinstance(network.input, PictureInput) else "float32"
+        self.intake = Intake(self._frame, self._dtype)
+        self._outputs = {b.output.role: (b, fit.output(b), uniform_quantisation(fit.output(b))) for b in fit.bindings}
+        self.roles: Mapping[str, tuple[int, ...]] = {
+            role: b.canonical(np.empty(stream.shape, np.uint8), self._frame).shape
+            for role, (b, stream, _) in self._outputs.items()
+        }
+        self._free: deque[_Slot] = deque()
+
+    # ------------------------------------------------------------------- life
+
+    def put_on_card(self, configured: Any) -> None:
+        """Takes a freshly configured model and runs one inference.
+
+        HailoRT makes its callback thread at the first inference, and not safely for two at once.
+        Slots of an earlier configuration are forgotten: their arrays may still be in flight.
+        Raises BurstLost.
+        """
+        self._configured = configured
+        self._free = deque()
+        self.max_batch = max(1, min(self.batch, int(configured.get_async_queue_size())))
+        self.alive = True
+        self.run([np.zeros(self._frame, self._dtype)])
+
+    def close(self) -> None:
+        """Drops the configured model; HailoRT's destructor waits for what is in flight, without the GIL."""
+        configured, self._configured, self.alive = self._configured, None, False
+        self._free = deque()
+        if configured is not None:
+            configured.__exit__(None, None, None)
+
+    # -------------------------------------------------------------------- run
+
+    def run(self, frames: Sequence[Array]) -> list[Outputs]:
+        """Runs frames of this network's shape, at most `max_batch`.
+
+        Raises EngineFault for a frame that does not fit, BurstLost when the card failed.
+        """
+        buffers = [self._buffer(frame) for frame in frames]
+        if not self.alive:
+            raise BurstLost(f"{self.network.name} is not configured on the card")
+        slots = [self._slot() for _ in frames]
+        for slot, buffer in zip(slots, buffers, strict=True):
+            slot.take(self.fit.input.name, buffer)
+        self._submit(slots)
+        return [self._named(slot) for slot in slots]
+
+    def _submit(self, slots: "Sequence[_Slot]") -> None:
+        ended = threading.Event()
+        outcome: list[Any] = []
+
+        def on_end(completion_info: Any) -> None:
+            outcome.append(completion_info.exception)
+            ended.set()
+
+        try:
+            self._configured.wait_for_async_ready(timeout_ms=READY_TIMEOUT_MS, frames_count=len(slots))
+            self._configured.run_async([slot.bindings for slot in slots], on_end)
+        except Exception as error:
+            self.alive = False
+            raise BurstLost(f"{self.network.name}: the card took no burst ({describe(error)})") from error
+        if not ended.wait(BURST_TIMEOUT_S):
+            self.alive = False
+            raise BurstLost(f"{self.network.name}: a burst did not end within {BURST_TIMEOUT_S:g} s")
+        if outcome[0] is not None:
+            self.alive = False
+            raise BurstLost(f"{self.network.name}: the card lost a burst ({describe(outcome[0])})")
+
+    def _buffer(self, frame: Array) -> Array:
+        """The frame as HailoRT wants it: right type, size and order, contiguous, writable."""
+        if frame.shape != self._frame or frame.dtype != np.dtype(self.intake.dtype):
+            raise EngineFault(
+                f"{self.network.name} takes {self.intake.dtype} {self._frame}, not {frame.dtype} {frame.shape}. "
+                "Please report it with the log."
+            )
+        if isinstance(self.network.input, TextInput):
+            return self._quantised(frame)
+        if frame.flags.c_contiguous and frame.flags.writeable:
+            return frame
+        return np.array(frame, order="C")
+
+    def _quantised(self, frame: Array) -> Array:
+        """Half to even, as HailoRT rounds; values beyond the stream's limits are clipped as it clips them."""
+        stream = self.fit.input
+        scale, zero_point = uniform_quantisation(stream)
+        top = np.iinfo(stream.dtype).max
+        levels = np.clip(frame, *stream.limits) / np.float32(scale) + np.float32(zero_point)
+        quantised: Array = np.clip(np.rint(levels), 0, top).astype(stream.dtype)
+        return quantised
+
+    # ----------------------------------------------------------------- slots
+
+    def _slot(self) -> "_Slot":
+        try:
+            return self._free.popleft()
+        except IndexError:
+            arrays = {s.name: np.empty(s.shape, s.dtype) for s in self.fit.group.outputs}
+            return _Slot(self._configured.create_bindings(output_buffers=arrays), arrays)
+
+    def _named(self, slot: "_Slot") -> Outputs:
+        """The slot's arrays by role; when the last of them is dropped, the slot is free again."""
+        loan = _Loan(slot, self._free)
+        named: dict[str, Tensor] = {}
+        for role, (binding, stream, (scale, zero_point)) in self._outputs.items():
+            values = binding.canonical(np.asarray(_Lent(slot.arrays[stream.name], loan)), self._frame)
+            named[role] = Tensor(values, scale, zero_point)
+        return named
+
+
+class _Slot:
+    """The bindings and the arrays of one frame."""
+
+    def __init__(self, bindings: Any, arrays: dict[str, Array]) -> None:
+        self.bindings = bindings
+        self.arrays = arrays
+        self._input: Array | None = None
+
+    def take(self, name: str, buffer: Array) -> None:
+        self.bindings.input(name).set_buffer(buffer)
+        self._input = buffer  # the card reads it until the burst ends
+
+
+class _Loan:
+    """Gives its slot back when nothing refers to it any more."""
+
+    def __init__(self, slot: _Slot, home: deque[_Slot]) -> None:
+        self._slot, self._home = slot, home
+
+    def __del__(self) -> None:
+        self._home.append(self._slot)
+
+
+class _Lent:
+    """An array's memory, together with the loan it belongs to: views of it keep the loan alive."""
+
+    def __init__(self, array: Array, loan: _Loan) -> None:
+        self.__array_interface__ = array.__array_interface__
+        self._held = (array, loan)
+
+
+def _frame_shape(network: Network) -> tuple[int, ...]:
+    spec = network.input
+    return (spec.height, spec.width, 3) if isinstance(spec, PictureInput) else (spec.tokens, spec.width)

@@ -1,0 +1,46 @@
+"""What the probe found out about each text tower, by the SHA-256 of its file, so that it is asked once."""
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from ml_target.text_head import TextLayout
+
+log = logging.getLogger(__name__)
+
+NAME = "text_layouts.json"
+
+
+class LayoutBook:
+    """A small JSON file in the models folder. What cannot be read or kept is found out again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+
+    def get(self, sha256: str) -> TextLayout | None:
+        """What was found out about the file with this hash, if anything."""
+        entry = self._read().get(sha256)
+        if not isinstance(entry, dict):
+            return None
+        add, norm = entry.get("add_positions"), entry.get("apply_norm")
+        if not isinstance(add, bool) or not (norm is None or isinstance(norm, bool)):
+            return None
+        return TextLayout(add, norm)
+
+    def keep(self, sha256: str, layout: TextLayout) -> None:
+        """Writes the finding down, atomically."""
+        content = {**self._read(), sha256: asdict(layout)}
+        draft = self._path.with_suffix(".part")
+        try:
+            draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            draft.replace(self._path)
+        except OSError as error:
+            log.warning("%s cannot be kept (%s); the probe runs again at the next start", self._path, error)
+
+    def _read(self) -> dict[str, object]:
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}

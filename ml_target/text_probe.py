@@ -1,0 +1,102 @@
+"""Two questions about a compiled text tower that only the card can answer, asked without a reference.
+
+Are the positions inside? Without positions a tower cannot tell one place from another: of a text
+that is one token repeated, every state comes out the same, causal mask or not; and a tower that
+sees everything at once gives the same vector for any order of the tokens.
+Is the final layer norm inside? Its mark, mean 0 and variance 1, shows in the states themselves.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ml_target.catalogue.networks import EMBEDDING, TOKEN_STATES
+from ml_target.catalogue.types import ClipBackend, TextInput
+from ml_target.engines import Intake
+from ml_target.errors import ModelError
+from ml_target.tensors import Array, Float32, Outputs
+from ml_target.text_head import TextHead, TextLayout, is_normed
+from ml_target.tokenizer import Tokenizer
+
+SAME = 0.02
+DIFFERENT = 0.05
+"""Relative distances: below the first only the rounding of the tensors differs, above the second the answers do."""
+
+PROMPTS = (
+    "a photo of a cat",
+    "two children playing on the beach at sunset",
+    "a red car parked in front of an old house",
+    "birthday cake with candles",
+    "snow on the mountains",
+)
+
+Run = Callable[[Array], Outputs]
+
+
+def settle(
+    run: Run, intake: Intake, backend: ClipBackend, weights: Mapping[str, Array], tokenizer: Tokenizer
+) -> TextLayout:
+    """How this file wants to be fed and read. `run`: one frame through the card.
+
+    Raises ModelError when the answers contradict each other.
+    """
+    spec = backend.textual.input
+    assert isinstance(spec, TextInput)
+
+    def states(ids: Array, layout: TextLayout) -> Outputs:
+        return run(TextHead(backend, weights, layout).frame(ids, intake))
+
+    layout = TextLayout(add_positions=False, apply_norm=False)
+    if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, spec.tokens):
+        layout = TextLayout(add_positions=True, apply_norm=False)
+        if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, spec.tokens):
+            raise ModelError(
+                f"{backend.textual.name}: the order of the words changes nothing, with positions added or without. "
+                "The file cannot be the catalogue's; fetch it again, or set CLIP_TEXT_ENGINE=cpu."
+            )
+    outputs = [(ids, states(ids, layout)) for ids in map(tokenizer.encode, PROMPTS)]
+    return TextLayout(layout.add_positions, _norm_is_outside(outputs, backend, weights))
+
+
+def _tells_places_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, length: int) -> bool:
+    ids = tokenizer.encode(PROMPTS[1])
+    repeated = states(np.full(length, ids[1]))
+    if TOKEN_STATES in repeated:
+        rows = repeated[TOKEN_STATES].real()
+        distances = [_distance(row, rows[0]) for row in rows[1:]]
+    else:
+        words = np.resize(ids[:6], length - 1)
+        orders = (words, words[::-1])
+        vectors = [states(np.append(order, ids[-1]))[EMBEDDING].real().reshape(-1) for order in orders]
+        distances = [_distance(*vectors)]
+    farthest = max(distances)
+    if SAME < farthest < DIFFERENT:
+        raise ModelError(
+            f"The text tower's probe is undecided (places differ by {farthest:.3f}). Set CLIP_TEXT_ENGINE=cpu, and "
+            "please report it with this line."
+        )
+    return farthest >= DIFFERENT
+
+
+def _norm_is_outside(
+    outputs: Sequence[tuple[Array, Outputs]], backend: ClipBackend, weights: Mapping[str, Array]
+) -> bool | None:
+    if EMBEDDING in outputs[0][1]:
+        return None
+    scale, shift = (np.asarray(weights[name], np.float32) for name in ("norm_weight", "norm_bias"))
+    votes = {is_normed(_used_row(o[TOKEN_STATES].real(), ids, backend), scale, shift) for ids, o in outputs}
+    if len(votes) > 1:
+        raise ModelError(
+            f"{backend.textual.name}: some states are layer-normed and some are not. Set CLIP_TEXT_ENGINE=cpu, and "
+            "please report it."
+        )
+    return not votes.pop()
+
+
+def _used_row(states: Float32, ids: Array, backend: ClipBackend) -> Float32:
+    row: Float32 = states[int(np.argmax(ids)) if backend.family == "clip" else -1]
+    return row
+
+
+def _distance(a: Float32, b: Float32) -> float:
+    return float(np.linalg.norm(a - b) / max(float(np.linalg.norm(b)), 1e-12))
