@@ -3,6 +3,7 @@
 import errno
 import logging
 import socket
+from contextlib import suppress
 
 import uvicorn
 
@@ -19,7 +20,8 @@ def serve(settings: Settings) -> int:
     listener = listen(settings.host, settings.port)
     worker = Worker(settings)
     log.info("listening on %s port %d", settings.host, settings.port)
-    build_server(worker).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, then raises it once more
+        build_server(worker).run(sockets=[listener])
     return 1 if worker.state == "failed" else 0
 
 

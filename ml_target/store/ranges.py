@@ -77,7 +77,8 @@ class LocalFile(PartialFile):
             yield block
 
     def close(self) -> None:
-        self._file.close()
+        if hasattr(self, "_file"):  # the finaliser comes here too when the file could not be opened
+            self._file.close()
         super().close()
 
 
