@@ -106,7 +106,8 @@ class TextReader:
         with trace.stage("ocr.detect"):
             [outputs] = await self._detector.infer([frame.pixels])
         with trace.stage("ocr.boxes"):
-            boxes = await self._host.run(self._boxes, outputs, frame.content, picture.shape[:2], options.min_box_score)
+            size = (picture.shape[0], picture.shape[1])
+            boxes = await self._host.run(self._boxes, outputs, frame.content, size, options.min_box_score)
         trace.count("boxes", len(boxes.scores))
         if frame.bounded:
             trace.warn(
@@ -168,7 +169,8 @@ class TextReader:
     def _frames(self, picture: UInt8, corners: Float32, pieces: Sequence[Piece]) -> list[UInt8]:
         """The pieces as frames of the recogniser. Pieces of one line follow each other, so it is cut out once."""
         frames: list[UInt8] = []
-        drawn, strip = -1, np.empty((0, 0, 3), np.uint8)
+        drawn = -1
+        strip: UInt8 = np.empty((0, 0, 3), np.uint8)
         for frame, line, window, width in pieces:
             if line != drawn:
                 drawn, strip = line, cut_line(picture, corners[line], self._height, width, self._strip.colour)

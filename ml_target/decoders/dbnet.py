@@ -92,7 +92,8 @@ def reading_order(corners: Float32) -> npt.NDArray[np.intp]:
     tops = corners[:, 0, 1]
     downwards = np.argsort(tops, kind="stable")
     rows = np.concatenate([np.zeros(1, int), np.cumsum(np.diff(tops[downwards]) >= SAME_LINE)])[: len(corners)]
-    return downwards[np.lexsort((corners[downwards, 0, 0], rows))]
+    order: npt.NDArray[np.intp] = downwards[np.lexsort((corners[downwards, 0, 0], rows))]
+    return order
 
 
 def _plane(values: Array) -> Array:

@@ -111,8 +111,8 @@ def _passing(scores: Tensor, min_score: float) -> tuple[Indices, Float32]:
 
 def _place(outputs: Outputs, stride: int, anchors: Indices) -> tuple[Float32, Float32]:
     """Boxes (N x 4) and landmarks (N x 5 x 2) of some anchors of one stride, in frame pixels."""
-    _, columns, per_cell = outputs[f"score_{stride}"].values.shape
-    rows, columns = np.divmod(anchors // per_cell, columns)
+    _, width, per_cell = outputs[f"score_{stride}"].values.shape
+    rows, columns = np.divmod(anchors // per_cell, width)
     # A cell's anchors stand on its top-left corner, not in its middle.
     centres = np.stack([columns, rows], axis=-1).astype(np.float32) * np.float32(stride)
     distances = _rows(outputs[f"box_{stride}"], 4).real(anchors) * np.float32(stride)

@@ -1,6 +1,6 @@
 """Cuts the few tensors that are needed out of a large checkpoint, reading little else of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -78,4 +78,5 @@ def _stream(file: PartialFile, tensor: StoredTensor, dtype: str, path: Path, tra
 
 def _write_header(out: BinaryIO, shape: tuple[int, ...], dtype: str) -> None:
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(out, header)
+    write: Callable[[BinaryIO, dict[str, Any]], None] = np.lib.format.write_array_header_1_0
+    write(out, header)
