@@ -1,0 +1,190 @@
+"""Faults by switch, at any time. Every method may be called from any thread; models go by network or file stem."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from hailo_sim import status as codes
+
+if TYPE_CHECKING:
+    from hailo_sim.rig import Rig
+
+CLOSING_CELSIUS = 120.0
+
+
+@dataclass(slots=True)
+class _Countdown:
+    """A fault that strikes `left` more times."""
+
+    model: str | None
+    status: int
+    left: float
+
+    def strikes(self, model: str) -> bool:
+        if self.left <= 0 or self.model not in (None, model):
+            return False
+        self.left -= 1
+        return True
+
+
+@dataclass(slots=True)
+class _Hang:
+    countdown: _Countdown
+    stubborn: bool
+
+
+def stem(model: str | None) -> str | None:
+    """File stems and network names differ in dots."""
+    return None if model is None else model.replace(".", "_")
+
+
+class Faults:
+    """What goes wrong. Everything is off at first."""
+
+    def __init__(self, rig: "Rig") -> None:
+        self._rig = rig
+        self._frames: list[_Countdown] = []
+        self._opens: list[_Countdown] = []
+        self._configures: list[_Countdown] = []
+        self._controls: list[_Countdown] = []
+        self._hangs: list[_Hang] = []
+        self._slow: dict[str, float] = {}
+        self._stuck_teardown: set[str] = set()
+        self._closed_until = -inf
+        self.occupied = False
+        self.unplugged = False
+
+    # --------------------------------------------------------------- switches
+
+    def fail_frames(self, model: str | None = None, count: int = 1, status: int = codes.STREAM_ABORT) -> None:
+        """The next `count` frames complete with `status`; the model lives on."""
+        self._add(self._frames, model, count, status)
+
+    def kill(self, model: str | None = None, status: int = codes.TIMEOUT) -> None:
+        """The pipelines of a model (all: None) die with `status` (facts §7.2); configure() again cures it."""
+        with self._rig.lock:
+            for pipeline in self._rig.pipelines():
+                if stem(model) in (None, pipeline.name):
+                    pipeline.die(status)
+
+    def hang(self, model: str | None = None, bursts: int = 1, *, stubborn: bool = False) -> None:
+        """The next bursts never complete. `stubborn`: only reopening the device frees it, not configure()."""
+        with self._rig.lock:
+            self._hangs.append(_Hang(_Countdown(stem(model), 0, bursts), stubborn))
+
+    def abort_device(self) -> None:
+        """Every model gets 63; what is configured later fails too, until the device was opened again."""
+        with self._rig.lock:
+            for device in self._rig.devices():
+                device.streams_closed = True
+            self.kill(None, codes.STREAM_ABORT)
+
+    def refuse_open(self, times: float = 1, status: int = codes.OUT_OF_PHYSICAL_DEVICES) -> None:
+        """The next `times` VDevice() fail."""
+        self._add(self._opens, None, times, status)
+
+    def refuse_configure(
+        self, times: float = 1, status: int = codes.OUT_OF_FW_MEMORY, model: str | None = None
+    ) -> None:
+        """The next `times` configure() fail."""
+        self._add(self._configures, model, times, status)
+
+    def refuse_control(self, times: float = 1, status: int = codes.FW_CONTROL_FAILURE) -> None:
+        """The next `times` calls of Device.control fail."""
+        self._add(self._controls, None, times, status)
+
+    def slow(self, call: str, seconds: float) -> None:
+        """Every "open", "configure", "create", "control" takes this long, the GIL held (facts §2.5). 0: off."""
+        with self._rig.lock:
+            self._slow[call] = seconds
+
+    def hang_teardown(self, of: str = "vdevice") -> None:
+        """Releasing the "vdevice" (or closing a "model") blocks until `free_teardown` (facts §7.3)."""
+        with self._rig.lock:
+            self._stuck_teardown.add(of)
+
+    def free_teardown(self) -> None:
+        with self._rig.lock:
+            self._stuck_teardown.clear()
+            self._rig.lock.notify_all()
+
+    def occupy(self, occupied: bool = True) -> None:
+        """Another program holds the cards: 74, or 73 with explicit ids (facts §7.1)."""
+        self.occupied = occupied
+
+    def unplug(self, unplugged: bool = True) -> None:
+        """The device falls off the bus: calls fail with 36, a scan finds nothing (facts §7.2)."""
+        with self._rig.lock:
+            self.unplugged = unplugged
+            if unplugged:
+                self.kill(None, codes.DRIVER_OPERATION_FAILED)
+
+    def thermal_close(self, seconds: float = 5.0) -> None:
+        """The chip is at its red limit: streams closed, every model 63; cool after simulated `seconds` (§7.4)."""
+        with self._rig.lock:
+            self._closed_until = self._rig.clock.now() + seconds
+            self._rig.record.say("Aborting Infer, Device got closed streams notification from 'Health Monitor'")
+            self.abort_device()
+
+    def apply(self, text: str) -> None:
+        """Faults as text: `refuse_open:2:74,fail_frames:scrfd_2.5g:3`. Numbers and words as JSON where they are."""
+        for part in filter(None, text.split(",")):
+            name, *given = part.split(":")
+            method: Callable[..., None] = getattr(self, name)
+            method(*(_value(word) for word in given))
+
+    # ------------------------------------------------------- asked by the rig
+
+    def frame_status(self, model: str) -> int:
+        """0, or what the next frame of `model` completes with."""
+        return _strike(self._frames, model)
+
+    def open_status(self) -> int:
+        return _strike(self._opens, "")
+
+    def configure_status(self, model: str) -> int:
+        return _strike(self._configures, model)
+
+    def control_status(self) -> int:
+        return _strike(self._controls, "")
+
+    def hangs(self, model: str) -> tuple[bool, bool]:
+        """Whether the next burst of `model` never ends, and whether stubbornly."""
+        for hang in self._hangs:
+            if hang.countdown.strikes(model):
+                return True, hang.stubborn
+        return False, False
+
+    def seconds(self, call: str) -> float:
+        return self._slow.get(call, 0.0)
+
+    def teardown_hangs(self, of: str) -> bool:
+        return of in self._stuck_teardown
+
+    @property
+    def too_hot(self) -> bool:
+        return self._rig.clock.now() < self._closed_until
+
+    @property
+    def celsius_above(self) -> float:
+        """How far the chip stands above its usual temperature: falls evenly to the closing limit and beyond."""
+        left = self._closed_until - self._rig.clock.now()
+        return max(0.0, CLOSING_CELSIUS - self._rig.celsius + min(left, 5.0)) if left > 0 else 0.0
+
+    def _add(self, to: list[_Countdown], model: str | None, times: float, status: int) -> None:
+        with self._rig.lock:
+            to.append(_Countdown(stem(model), status, times))
+
+
+def _strike(countdowns: list[_Countdown], model: str) -> int:
+    return next((c.status for c in countdowns if c.strikes(model)), 0)
+
+
+def _value(word: str) -> object:
+    try:
+        value: object = json.loads(word)
+    except ValueError:
+        return word
+    return value

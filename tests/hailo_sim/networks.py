@@ -1,0 +1,187 @@
+"""What computes behind a simulated HEF: an ONNX graph, or a table of stored answers.
+
+The weights section holds a magic, the length of a JSON text, the text, and its data. A real
+HEF holds none of this: it answers a fingerprint of its input.
+"""
+
+import io
+import json
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from hailo_sim.hef_file import Group, Quant, Stream
+
+Array = npt.NDArray[Any]
+Frame = Mapping[str, Array]
+MAGIC = b"SIMN"
+
+
+class Network(Protocol):
+    """`run`: native integers in, native integers out, by stream name, shaped H x W x C."""
+
+    def run(self, frame: Frame) -> dict[str, Array]: ...
+
+
+def pack(description: Mapping[str, Any], data: bytes) -> bytes:
+    """A weights section."""
+    text = json.dumps(description).encode()
+    return MAGIC + struct.pack("<I", len(text)) + text + data
+
+
+def unpack(payload: bytes) -> tuple[dict[str, Any], bytes]:
+    """Description and data; a fingerprint for the weights of a real file."""
+    if payload[:4] != MAGIC:
+        return {"kind": "table", "otherwise": "fingerprint"}, b""
+    (size,) = struct.unpack_from("<I", payload, 4)
+    description: dict[str, Any] = json.loads(payload[8 : 8 + size])
+    return description, payload[8 + size :]
+
+
+def open_network(group: Group, payload: bytes) -> Network:
+    """The computation of a group. Raises ValueError for a kind nobody knows."""
+    description, data = unpack(payload)
+    if description["kind"] == "onnx":
+        return OnnxGraph(group, description, data)
+    if description["kind"] == "table":
+        return Table(group, description, data)
+    raise ValueError(f"a network of kind {description['kind']}")
+
+
+# --------------------------------------------------------------- quantisation
+
+
+def quantise(real: Array, stream: Stream) -> Array:
+    """Round half to even, clipped to the limits and to the integers (facts §4.1); one pair a feature if there."""
+    quant = stream.quant
+    values = real.reshape(stream.shape).astype(np.float64)
+    scale, zero = _pairs(quant)
+    raw = np.rint(values / scale + zero)
+    clipped: Array = np.clip(raw, 0, 2**stream.bits - 1).astype(native(stream))
+    return clipped
+
+
+def dequantise(raw: Array, stream: Stream) -> npt.NDArray[np.float32]:
+    """The real numbers behind the integers, with each feature's own pair."""
+    scale, zero = _pairs(stream.quant)
+    real: npt.NDArray[np.float32] = ((raw.reshape(stream.shape) - zero) * scale).astype(np.float32)
+    return real
+
+
+def _pairs(quant: Quant) -> tuple[Any, Any]:
+    return np.array(quant.scales or quant.scale), np.array(quant.zero_points or quant.zero_point)
+
+
+def native(stream: Stream) -> type[np.uint8] | type[np.uint16]:
+    return np.uint8 if stream.bits == 8 else np.uint16
+
+
+# -------------------------------------------------------------------- kinds
+
+_sessions: dict[str, Any] = {}
+_sessions_lock = threading.Lock()
+
+
+def session(model: bytes) -> Any:
+    """An ONNX Runtime session, one a content: configuring again costs nothing."""
+    import onnxruntime
+
+    digest = xxhash.xxh3_64_hexdigest(model)
+    with _sessions_lock:
+        if digest not in _sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            options.inter_op_num_threads = 1
+            options.log_severity_level = 3
+            _sessions[digest] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return _sessions[digest]
+
+
+@dataclass(slots=True)
+class OnnxGraph:
+    """A plain ONNX file with normalisation before it. Outputs are found by the names the contract gives."""
+
+    group: Group
+    description: Mapping[str, Any]
+    data: bytes
+
+    def run(self, frame: Frame) -> dict[str, Array]:
+        real = floats(frame, self.group, self.description, self.data)
+        return {stream.name: quantise(real[stream.name], stream) for stream in self.group.outputs}
+
+
+def floats(frame: Frame, group: Group, description: Mapping[str, Any], data: bytes) -> dict[str, Array]:
+    """The real-valued outputs of one frame of integers, H x W x C."""
+    (stream,) = group.inputs
+    real: Array = dequantise(frame[stream.name], stream)
+    if "mean" in description:
+        real = (real - np.array(description["mean"], np.float32)) / np.array(description["std"], np.float32)
+        real = np.ascontiguousarray(real.transpose(2, 0, 1))
+    graph = session(data)
+    feed = {description["input"]["name"]: real.astype(np.float32).reshape(description["input"]["shape"])}
+    names = [o["source"] for o in description["outputs"]]
+    results = dict(zip(names, graph.run(names, feed), strict=True))
+    return {
+        output.name: _channels_last(results[how["source"]], output, how)
+        for output, how in zip(group.outputs, description["outputs"], strict=True)
+    }
+
+
+def _channels_last(values: Array, stream: Stream, how: Mapping[str, Any]) -> Array:
+    height, width, channels = stream.shape
+    if how.get("channels_first"):
+        values = values.reshape(channels, height, width).transpose(1, 2, 0)
+    return np.ascontiguousarray(values.reshape(stream.shape))
+
+
+class Table:
+    """Stored outputs by hash of the input. `otherwise`: "constant" (the first entry) or "fingerprint"."""
+
+    def __init__(self, group: Group, description: Mapping[str, Any], data: bytes) -> None:
+        self._group = group
+        self._otherwise = description["otherwise"]
+        self._entries: dict[str, dict[str, Array]] = {}
+        if data:
+            with np.load(io.BytesIO(data)) as arrays:
+                for key, value in arrays.items():
+                    digest, _, number = key.partition("-")
+                    stream = group.outputs[int(number)]
+                    self._entries.setdefault(digest, {})[stream.name] = value.reshape(stream.shape)
+
+    def run(self, frame: Frame) -> dict[str, Array]:
+        digest = frame_hash(frame)
+        if digest in self._entries:
+            return self._entries[digest]
+        if self._otherwise == "constant":
+            return next(iter(self._entries.values()))
+        noise = np.random.default_rng(int(digest, 16))
+        return {
+            stream.name: noise.integers(0, 2**stream.bits, stream.shape, native(stream))
+            for stream in self._group.outputs
+        }
+
+
+def frame_hash(frame: Frame) -> str:
+    """Tells frames apart by their bytes."""
+    digest = xxhash.xxh3_64()
+    for name in sorted(frame):
+        digest.update(frame[name].tobytes())
+    return digest.hexdigest()
+
+
+def table_data(outputs: Sequence[Stream], entries: Mapping[str, Frame]) -> bytes:
+    """Stored outputs (hash -> stream name -> integers) as a payload's data."""
+    arrays = {
+        f"{digest}-{number}": entry[stream.name].astype(native(stream))
+        for digest, entry in entries.items()
+        for number, stream in enumerate(outputs)
+    }
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()

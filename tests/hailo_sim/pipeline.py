@@ -1,0 +1,219 @@
+"""One configured model: its frames in flight, its status, its callback thread (facts §2.3 to §2.5)."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hailo_sim import status as codes
+from hailo_sim.formats import UserStream
+from hailo_sim.networks import Array
+from hailo_sim.scheduler import CoreOp
+from hailo_sim.status import fail
+
+if TYPE_CHECKING:
+    from hailo_sim.device import OpenDevice
+
+INTERNAL_TIMEOUT = 10.0
+Buffers = Mapping[str, Array]
+JUNK = 0xA5
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """Frames submitted together. `finished`: all frames completed; `called`: its callback returned."""
+
+    callback: Callable[[int], None]
+    left: int
+    status: int = 0
+    finished: bool = False
+    called: bool = False
+    abandoned: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Frame:
+    """One frame in flight. The arrays are the caller's own: read when the card runs, written at completion."""
+
+    pipeline: "Pipeline"
+    job: Job
+    inputs: Buffers
+    outputs: Buffers
+    results: Mapping[str, Array] = field(default_factory=dict)
+    status: int = 0
+    never: bool = False
+
+
+class Pipeline:
+    """What `configure()` gives. All state belongs to the rig's lock."""
+
+    def __init__(
+        self, device: "OpenDevice", core_op: CoreOp, inputs: Sequence[UserStream], outputs: Sequence[UserStream]
+    ) -> None:
+        self.device, self.core_op = device, core_op
+        self.inputs, self.outputs = inputs, outputs
+        self.name = core_op.name
+        self.status = 0
+        self.closed = False
+        self.outstanding: dict[Frame, None] = {}
+        self.moved_at = 0.0
+        self._completed: deque[Frame] = deque()
+        self._thread: threading.Thread | None = None
+        self._rig = device.rig
+        self._counts = self._rig.record.models[self.name]
+
+    # -------------------------------------------------------------- submission
+
+    def ready_for(self, frames: int) -> bool:
+        """The real test: occupancy against twice the queue size (§2.3)."""
+        return len(self.outstanding) + frames < 2 * self.core_op.queue_size
+
+    def submit(self, requests: Sequence[tuple[Buffers, Buffers]], callback: Callable[[int], None]) -> Job:
+        """Pushes frames one after the other; the first that fails ends the model for good (§2.5-6, -7)."""
+        with self._rig.lock:
+            if self.status:
+                self._rig.record.say(f"Can't handle inference request since pipeline status is {self.status}")
+                fail(self.status)
+            self._start_thread()
+            job = Job(callback, len(requests))
+            for number, (inputs, outputs) in enumerate(requests):
+                status = self._check(inputs, outputs)
+                if status:
+                    job.abandoned = True
+                    self._counts.refused += 1
+                    self.die(codes.STREAM_ABORT)
+                    fail(status)
+                self._push(Frame(self, job, inputs, outputs))
+                if number == 0 and self._rig.list_split:
+                    self.device.kick()
+            self.device.kick()
+            self._counts.submissions += 1
+            return job
+
+    def _check(self, inputs: Buffers, outputs: Buffers) -> int:
+        """By byte size only (§2.4)."""
+        for kind, streams, buffers in (("Input", self.inputs, inputs), ("Output", self.outputs, outputs)):
+            for stream in streams:
+                if stream.name not in buffers:
+                    return codes.NOT_FOUND if kind == "Input" else codes.INVALID_OPERATION
+                actual = buffers[stream.name].nbytes
+                if actual != stream.frame_bytes:
+                    self._rig.record.say(
+                        f"{kind} buffer size {actual} is different than expected {stream.frame_bytes} "
+                        f"for {kind.lower()} '{stream.name}'"
+                    )
+                    return codes.INVALID_OPERATION
+        if self.ready_for(1):
+            return 0
+        self._rig.record.say("Can't handle infer request since a queue in the pipeline is full.")
+        return codes.QUEUE_IS_FULL
+
+    def _push(self, frame: Frame) -> None:
+        if len(self.outstanding) <= self.core_op.queue_size:
+            self.moved_at = self._rig.clock.now()
+        self.outstanding[frame] = None
+        self._counts.max_in_flight = max(self._counts.max_in_flight, len(self.outstanding))
+        self.core_op.fifo.append(frame)
+
+    # -------------------------------------------------------------- completion
+
+    @property
+    def stalls_at(self) -> float:
+        """When the internal timeout strikes: more frames than the queue holds, and none moved (§2.5-10)."""
+        overfull = len(self.outstanding) > self.core_op.queue_size
+        return self.moved_at + INTERNAL_TIMEOUT if overfull else float("inf")
+
+    def complete(self, frame: Frame, status: int) -> None:
+        """A frame is done, well or not. Frames of a model complete in order."""
+        if frame not in self.outstanding:
+            return
+        del self.outstanding[frame]
+        self.moved_at = self._rig.clock.now()
+        frame.status = status
+        job = frame.job
+        job.left -= 1
+        job.status = job.status or status
+        job.finished = job.left == 0
+        self._counts.completed += 1
+        self._counts.failed += status != 0
+        self._completed.append(frame)
+        self._rig.lock.notify_all()
+
+    def die(self, status: int) -> None:
+        """The pipeline is shut down: everything in flight is aborted, nothing is taken any more."""
+        if self.status:
+            return
+        self.status = status
+        self._rig.record.say(f"Shutting down the pipeline with status {codes.name(status)}({status})")
+        own = set(self.outstanding)
+        kept = [frame for frame in self.core_op.fifo if frame not in own]
+        self.core_op.fifo.clear()
+        self.core_op.fifo.extend(kept)
+        for frame in list(self.outstanding):
+            self.complete(frame, status)
+        self.device.kick()
+
+    def close(self, *, join: bool = True) -> None:
+        """The C++ destructor: aborts, lets the callbacks run, joins their thread (§2.3).
+
+        `join` is off where the garbage collector calls: it may come anywhere, even under the lock.
+        """
+        with self._rig.lock:
+            if self.closed:
+                return
+            self._rig.clock.wait(lambda: not self._rig.faults.teardown_hangs("model"))
+            self.die(codes.STREAM_ABORT)
+            self.closed = True
+            self._counts.closed += 1
+            self._rig.lock.notify_all()
+        if join and self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self.device.forget(self, join=join)
+
+    # ---------------------------------------------------------------- callbacks
+
+    def _start_thread(self) -> None:
+        """One thread a configured model, made by the first submission (§2.5-9)."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._call_back, name=f"sim-callbacks-{self.name}", daemon=True)
+            self._rig.clock.enter()
+            self._thread.start()
+
+    def _call_back(self) -> None:
+        while self._call_back_once():  # no local may keep a frame, and so the caller's model, alive while waiting
+            pass
+
+    def _call_back_once(self) -> bool:
+        with self._rig.lock:
+            self._rig.clock.wait(lambda: bool(self._completed) or self.closed, actor=True)
+            if not self._completed:
+                self._rig.clock.leave()
+                return False
+            frame = self._completed.popleft()
+        self._deliver(frame)
+        return True
+
+    def _deliver(self, frame: Frame) -> None:
+        """Copies the outputs into the caller's arrays (junk after a failure, §2.4), then calls back once a list."""
+        for stream in self.outputs:
+            target = frame.outputs[stream.name].reshape(-1).view(np.uint8)
+            if frame.status or stream.name not in frame.results:
+                target[:] = JUNK
+            else:
+                target[:] = stream.to_user(frame.results[stream.name]).reshape(-1).view(np.uint8)
+        self._counts.dma_allocations += len(self.outputs)
+        job = frame.job
+        frame.results = {}
+        if not job.finished or job.abandoned or job.called:
+            return
+        try:
+            job.callback(job.status)
+        except BaseException as error:
+            self._rig.note_crash(f"callback of {self.name} raised {error!r}: std::terminate")
+        with self._rig.lock:
+            self._counts.callbacks += 1
+            job.called = True
+            self._rig.lock.notify_all()

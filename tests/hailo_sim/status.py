@@ -1,0 +1,85 @@
+"""Status codes of libhailort 4.23 by number (facts §1.5), and the raw exception that carries one."""
+
+from typing import NoReturn
+
+NAMES = {
+    1: "UNINITIALIZED",
+    2: "INVALID_ARGUMENT",
+    3: "OUT_OF_HOST_MEMORY",
+    4: "TIMEOUT",
+    5: "INSUFFICIENT_BUFFER",
+    6: "INVALID_OPERATION",
+    7: "NOT_IMPLEMENTED",
+    8: "INTERNAL_FAILURE",
+    13: "OPEN_FILE_FAILURE",
+    14: "FILE_OPERATION_FAILURE",
+    16: "UNSUPPORTED_FW_VERSION",
+    18: "FW_CONTROL_FAILURE",
+    26: "INVALID_HEF",
+    36: "DRIVER_OPERATION_FAILED",
+    47: "OUT_OF_DESCRIPTORS",
+    57: "SHUTDOWN_EVENT_SIGNALED",
+    61: "NOT_FOUND",
+    62: "COMMUNICATION_CLOSED",
+    63: "STREAM_ABORT",
+    64: "DRIVER_NOT_INSTALLED",
+    65: "NOT_AVAILABLE",
+    69: "NETWORK_GROUP_NOT_ACTIVATED",
+    71: "OUT_OF_FW_MEMORY",
+    72: "STREAM_NOT_ACTIVATED",
+    73: "DEVICE_IN_USE",
+    74: "OUT_OF_PHYSICAL_DEVICES",
+    75: "INVALID_DEVICE_ARCHITECTURE",
+    76: "INVALID_DRIVER_VERSION",
+    77: "RPC_FAILED",
+    78: "INVALID_SERVICE_VERSION",
+    79: "NOT_SUPPORTED",
+    81: "OUT_OF_HOST_CMA_MEMORY",
+    82: "QUEUE_IS_FULL",
+    84: "CANT_MEET_BUFFER_REQUIREMENTS",
+    85: "DRIVER_INVALID_RESPONSE",
+    86: "DRIVER_INVALID_IOCTL",
+    87: "DRIVER_TIMEOUT",
+    88: "DRIVER_INTERRUPTED",
+    90: "DRIVER_WAIT_CANCELED",
+    91: "HEF_FILE_CORRUPTED",
+    92: "HEF_NOT_SUPPORTED",
+    93: "HEF_NOT_COMPATIBLE_WITH_DEVICE",
+}
+
+INVALID_ARGUMENT = 2
+TIMEOUT = 4
+INVALID_OPERATION = 6
+INTERNAL_FAILURE = 8
+OPEN_FILE_FAILURE = 13
+FILE_OPERATION_FAILURE = 14
+FW_CONTROL_FAILURE = 18
+INVALID_HEF = 26
+DRIVER_OPERATION_FAILED = 36
+NOT_FOUND = 61
+STREAM_ABORT = 63
+OUT_OF_FW_MEMORY = 71
+STREAM_NOT_ACTIVATED = 72
+DEVICE_IN_USE = 73
+OUT_OF_PHYSICAL_DEVICES = 74
+INVALID_DRIVER_VERSION = 76
+RPC_FAILED = 77
+INVALID_SERVICE_VERSION = 78
+QUEUE_IS_FULL = 82
+HEF_FILE_CORRUPTED = 91
+HEF_NOT_SUPPORTED = 92
+HEF_NOT_COMPATIBLE = 93
+
+
+class HailoRTStatusException(Exception):
+    """What the extension module raises: the status as decimal text is its only argument (facts §1.4)."""
+
+
+def name(status: int) -> str:
+    """The name with its prefix, as it stands in messages."""
+    return f"HAILO_{NAMES[status]}"
+
+
+def fail(status: int) -> NoReturn:
+    """Raises the raw exception for `status`."""
+    raise HailoRTStatusException(str(status))
