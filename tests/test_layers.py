@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protobuf",
         "burstcost",
         "hailo_status",
+        "hailo_host",
     ),
     ("hef", "hef_message", "config", "text_weights"),
     ("hef_streams",),
