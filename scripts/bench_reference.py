@@ -23,6 +23,7 @@ from rapidocr_reference import RapidOcrReader  # noqa: E402
 from ml_target.arbiter import Arbiter  # noqa: E402
 from ml_target.catalogue import networks  # noqa: E402
 from ml_target.catalogue.files import OCR_DICTIONARY, OCR_RECOGNITION_FREE, SCRFD_2_5G_ONNX, STAND_IN_EMBEDDER  # noqa: E402
+from ml_target.catalogue.types import Network  # noqa: E402
 from ml_target.config import Settings  # noqa: E402
 from ml_target.decoders.ctc import Alphabet  # noqa: E402
 from ml_target.engines.onnx import OnnxEngine  # noqa: E402
@@ -45,7 +46,7 @@ def pairs(host: HostPool, arbiter: Arbiter) -> Iterator[tuple[str, AsyncSide, Si
     store = open_store(Settings.from_environment(), None)
     engine = OnnxEngine(THREADS)
 
-    def model(network: networks.Network, path: Path) -> Model:
+    def model(network: Network, path: Path) -> Model:
         return Model(network, engine.open(path, network), arbiter, Provenance(path.name, "", engine.name))
 
     detector, embedder = store.find(SCRFD_2_5G_ONNX), store.find(STAND_IN_EMBEDDER)
