@@ -139,7 +139,7 @@ def _examine(settings: Settings, root: Path, open_device: bool) -> Iterator[Find
     before = checks(root)
     yield from before
     chip: Chip | None = None
-    if not any(finding.ok is False for finding in before if finding.what in ("HailoRT", "numpy", "device node")):
+    if not any(finding.ok is False for finding in before if finding.what in ("HailoRT", "device node")):
         card = _CardReport(settings)
         yield from card.read()
         if open_device:
@@ -248,17 +248,20 @@ def _failed(what: str, error: Exception) -> Finding:
 def _files(settings: Settings, root: Path, chip: Chip | None) -> Iterator[Finding]:
     """The HEFs that the settings ask for: there, whole, for this chip, and what the catalogue says."""
     store = open_store(settings)
-    size = present = 0
+    size = present = missing = 0
     for label, network in _wanted(settings, chip or "hailo8"):
         finding, path = _file(store, label, network, chip)
-        if path is not None:
+        if path is None:
+            missing += 1
+        else:
             present += 1
             size += path.stat().st_size
         yield finding
-    if not present:
+    if missing:
         remedy = f"python3 -m ml_target models fetch --engine hailo --chip {chip or 'hailo8'}"
-        yield Finding(False, "models", "none of the card's model files is there: no task can be served", remedy)
-    else:
+        detail = f"{missing} files are not there" + ("" if present else ": no task can be served")
+        yield Finding(None if present else False, "models", f"{detail} ({store.folder})", remedy)
+    if present:
         yield memory_check(size, root)
 
 
@@ -277,7 +280,7 @@ def _file(store: Store, label: str, network: Network, chip: Chip | None) -> tupl
     file = network.hef[chip or "hailo8"]
     path = store.find(file)
     if path is None:
-        return Finding(None, label, f"{file.name} is not there: the task is off", store.remedy(file)), None
+        return Finding(None, label, f"{file.name} is not there: the task is off"), None
     try:
         fit = check_fit(path, network, chip)
     except ModelError as error:

@@ -446,6 +446,7 @@ def test_all_is_well(host: Host, run: Run, library: Library, one_file: Path, mon
     assert "the card can be opened" in out
     assert "arcface_mobilefacenet.hef fits, for Hailo-8" in out
     assert "note faces scrfd_2.5g.hef is not there: the task is off" in out
+    assert "note models 5 files are not there (" in out
     assert "memory" in out
     assert library.released == 1
     assert library.params.scheduling_algorithm == 1
@@ -562,7 +563,7 @@ def test_no_model_files(host: Host, run: Run, library: Library) -> None:
     host.healthy()
     code, out = run()
     assert code == 1
-    assert "WRONG models" in out
+    assert "WRONG models 6 files are not there: no task can be served (" in out
     assert "-> python3 -m ml_target models fetch --engine hailo --chip hailo8l" in out
 
 
