@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from ml_target import hailo_host
-from ml_target.doctor import as_text, checks, explain_import, main
+from ml_target.doctor import as_text, checks, main
 from ml_target.hailo_host import Finding, cards, driver_version, host_checks, memory_check, nodes
+from ml_target.hailo_package import explain_import
 
 LOADED = {"sys/module/hailo_pci/version": "4.23.0"}
 MEMORY = {"proc/meminfo": "MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n"}

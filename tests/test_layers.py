@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "hailo_status",
         "hailo_host",
     ),
-    ("hef", "hef_message", "config", "text_weights"),
+    ("hef", "hef_message", "hailo_package", "config", "text_weights"),
     ("hef_streams",),
     ("hef_fit",),
     ("engines",),
