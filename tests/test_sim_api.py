@@ -41,8 +41,25 @@ def raw(rig: Rig) -> ModuleType:
 
 # ------------------------------------------------------------------ 1 surface
 
-TOP = ["HEF", "VDevice", "Device", "ConfigureParams", "AsyncInferJob", "FormatType", "FormatOrder", "HailoFormatFlags", "HailoStreamDirection", "HailoStreamInterface", "HailoSchedulingAlgorithm", "HailoPowerMode", "InferVStreams", "InputVStreams", "OutputVStreams", "InputVStreamParams", "OutputVStreamParams", "DvmTypes", "PowerMeasurementTypes", "SamplingPeriod", "AveragingFactor", "MeasurementBufferIndex", "HailoCpuId", "PcieDevice", "HailoRTException", "HailoRTStreamAbortedByUser", "HailoCommunicationClosedException"]
-INNER_ONLY = ["InferModel", "ConfiguredInferModel", "AsyncInferCompletionInfo", "HailoRTTimeout", "HailoRTStreamAborted", "HailoRTInvalidOperationException", "HailoRTInvalidArgumentException", "HailoRTNotFoundException", "HailoRTInvalidHEFException", "HailoRTHEFNotCompatibleWithDevice", "HailoRTDriverOperationFailedException", "HailoRTNetworkGroupNotActivatedException", "HailoRTFirmwareControlFailedException"]
+# fmt: off
+TOP = (
+    "HEF", "VDevice", "Device", "ConfigureParams", "AsyncInferJob", "FormatType", "FormatOrder",
+    "HailoFormatFlags", "HailoStreamDirection", "HailoStreamInterface", "HailoSchedulingAlgorithm",
+    "HailoPowerMode", "InferVStreams", "InputVStreams", "OutputVStreams", "InputVStreamParams",
+    "OutputVStreamParams", "DvmTypes", "PowerMeasurementTypes", "SamplingPeriod", "AveragingFactor",
+    "MeasurementBufferIndex", "HailoCpuId", "PcieDevice", "HailoRTException", "HailoRTStreamAbortedByUser",
+    "HailoCommunicationClosedException",
+)
+# fmt: on
+# fmt: off
+INNER_ONLY = (
+    "InferModel", "ConfiguredInferModel", "AsyncInferCompletionInfo", "HailoRTTimeout",
+    "HailoRTStreamAborted", "HailoRTInvalidOperationException", "HailoRTInvalidArgumentException",
+    "HailoRTNotFoundException", "HailoRTInvalidHEFException", "HailoRTHEFNotCompatibleWithDevice",
+    "HailoRTDriverOperationFailedException", "HailoRTNetworkGroupNotActivatedException",
+    "HailoRTFirmwareControlFailedException",
+)
+# fmt: on
 
 
 @row("1.1 what is imported from where")

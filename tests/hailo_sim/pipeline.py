@@ -94,7 +94,9 @@ class Pipeline:
             return job
 
     def _check(self, inputs: Buffers, outputs: Buffers) -> int:
-        """By byte size only (§2.4)."""
+        """Buffers by byte size only (§2.4); room; without the scheduler, activation (§5.4)."""
+        if not self.device.scheduled and self.device.active is not self:
+            return codes.STREAM_NOT_ACTIVATED
         for kind, streams, buffers in (("Input", self.inputs, inputs), ("Output", self.outputs, outputs)):
             for stream in streams:
                 if stream.name not in buffers:
