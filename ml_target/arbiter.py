@@ -3,7 +3,9 @@
 A burst is what has accumulated for one model, up to its batch size, across requests. Interactive
 work goes first, within bounds; the others take turns, so none starves. A burst that would leave
 partly filled may wait a moment for work that is known to come, never longer than a fraction of
-what that saves. All of it happens on the event loop's thread, so there are no locks.
+what that saves. Where the device has a queue of its own, the next burst is sent just before the
+running one is expected to end: late enough to be as full as it can be, early enough for the device
+never to be idle. All of it happens on the event loop's thread, so there are no locks.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ml_target.engines import LoadedNetwork
 from ml_target.errors import BurstLost, EngineFault, WorkerError
@@ -25,29 +28,52 @@ INTERACTIVE_IN_A_ROW = 3
 BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 """Seconds before each attempt to get a lost device back; the last one repeats."""
 
+LEAD_S = 0.003
+LEAD_SHARE = 0.04
+"""How long before the expected end of a burst the next one is sent: at least so many seconds, or that share of it."""
+
 Recover = Callable[[LoadedNetwork], None]
+
+
+@dataclass(eq=False)
+class _Running:
+    """A burst on the device. `own_lane`: one of interactive work beside the others."""
+
+    started: float
+    expected: float
+    own_lane: bool
 
 
 class Arbiter:
     """Runs bursts on one device.
 
     `lanes`: bursts at a time. `own_lane`: interactive work has a lane of its own besides.
-    `recover`: gets a network that lost a burst going again, blocking; it may be called again
-    after it has failed. `patient`: whether fuller bursts save anything here.
+    `patient`: whether fuller bursts save anything here. `ahead`: the device keeps one more burst
+    in a queue of its own. `recover`: gets a network that lost a burst going again, blocking; it may
+    be called again after it has failed.
     """
 
     def __init__(
-        self, lanes: int, *, own_lane: bool = False, patient: bool = False, recover: Recover | None = None
+        self,
+        lanes: int,
+        *,
+        own_lane: bool = False,
+        patient: bool = False,
+        ahead: bool = False,
+        recover: Recover | None = None,
     ) -> None:
-        self._threads = ThreadPoolExecutor(lanes + own_lane, thread_name_prefix="device")
+        self._threads = ThreadPoolExecutor(lanes + own_lane + ahead, thread_name_prefix="device")
         self._lanes = lanes
         self._own_lane = own_lane
         self._patient = patient
+        self._ahead = ahead
         self._recover = recover
         self._queues: list[ModelQueue] = []
-        self._running = {False: 0, True: 0}
+        self._running: list[_Running] = []
+        self._last_end = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._interactive_in_a_row = 0
+        self._lost: list[ModelQueue] = []
         self._recovering: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._woken: asyncio.AbstractEventLoop | None = None
@@ -96,9 +122,9 @@ class Arbiter:
             waiting.drop_abandoned()
         while self._recovering is None and (queue := self._next()) is not None:
             burst = queue.take()
-            lane = queue.interactive and self._own_lane
-            self._running[lane] += 1
-            task = asyncio.get_running_loop().create_task(self._run(queue, burst, lane))
+            running = _Running(time.monotonic(), queue.cost.expected(len(burst)), queue.interactive and self._own_lane)
+            self._running.append(running)
+            task = asyncio.get_running_loop().create_task(self._run(queue, burst, running))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -118,13 +144,34 @@ class Arbiter:
                 return self._to_the_end(queue)
             patience.append(wait)
         if patience:
-            self._timer = asyncio.get_running_loop().call_later(min(patience), self.wake)
+            self._wake_in(min(patience))
         return None
 
     def _has_lane(self, queue: ModelQueue) -> bool:
         if queue.interactive and self._own_lane:
-            return self._running[True] == 0
-        return self._running[False] < self._lanes
+            return not any(r.own_lane for r in self._running)
+        shared = [r for r in self._running if not r.own_lane]
+        if len(shared) < self._lanes:
+            return True
+        if not self._ahead or len(shared) > self._lanes or not all(r.expected for r in shared):
+            return False
+        first = min(shared, key=lambda r: self._begun(r) + r.expected)
+        lead = max(LEAD_S, LEAD_SHARE * first.expected)
+        early = self._begun(first) + first.expected - lead - time.monotonic()
+        if early > 0:
+            self._wake_in(early)
+        return early <= 0
+
+    def _begun(self, running: _Running) -> float:
+        """When the device began with a burst: one that was sent ahead waited for the last to end."""
+        return max(running.started, self._last_end)
+
+    def _wake_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer.when() > loop.time() + seconds:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_later(seconds, self.wake)
 
     def _to_the_end(self, queue: ModelQueue) -> ModelQueue:
         self._queues.remove(queue)
@@ -133,9 +180,8 @@ class Arbiter:
 
     # ------------------------------------------------------------------ bursts
 
-    async def _run(self, queue: ModelQueue, burst: list[Entry], lane: bool) -> None:
+    async def _run(self, queue: ModelQueue, burst: list[Entry], running: _Running) -> None:
         loop = asyncio.get_running_loop()
-        started = time.monotonic()
         try:
             outputs = await loop.run_in_executor(self._threads, queue.network.run, [e.values for e in burst])
         except BurstLost as error:
@@ -147,29 +193,37 @@ class Arbiter:
             log.exception("%s failed for a reason nobody foresaw", queue.name)
             queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__}). The log has the details."))
         else:
-            queue.deliver(burst, outputs, time.monotonic() - started)
+            queue.deliver(burst, outputs, time.monotonic() - self._begun(running))
         finally:
-            self._running[lane] -= 1
+            self._running.remove(running)
+            if not running.own_lane:
+                self._last_end = time.monotonic()
             self.wake()
 
     def _start_recovery(self, queue: ModelQueue, error: BurstLost) -> None:
+        if queue not in self._lost:
+            self._lost.append(queue)
         if self._recovering is None:
             log.error("%s; getting it back, requests wait meanwhile", error)
-            self._recovering = asyncio.get_running_loop().create_task(self._get_back(queue))
+            self._recovering = asyncio.get_running_loop().create_task(self._get_back())
 
-    async def _get_back(self, queue: ModelQueue) -> None:
+    async def _get_back(self) -> None:
         """Tries until it succeeds: a request waits as long as its own deadline allows, and then gets a 503."""
         attempt = 0
-        while self._recover is not None:
+        while self._lost and self._recover is not None:
             await asyncio.sleep(BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)])
             attempt += 1
+            queue = self._lost[0]
             try:
                 await asyncio.get_running_loop().run_in_executor(self._threads, self._recover, queue.network)
-                break
             except WorkerError as error:
                 log.error("attempt %d to get the device back failed: %s", attempt, error)
             except Exception:
                 log.exception("attempt %d to get the device back failed for a reason nobody foresaw", attempt)
-        log.warning("the device is back after %d attempts", attempt)
+            else:
+                self._lost.remove(queue)
+                attempt = 0 if self._lost else attempt
+        log.warning("the device is back")
+        self._lost.clear()
         self._recovering = None
         self.wake()

@@ -33,8 +33,18 @@ class BurstCost:
         if not self.weight:
             return 0.0
         mean_frames, mean_seconds = self.frames / self.weight, self.seconds / self.weight
+        return max(0.0, mean_seconds - self._slope(mean_frames, mean_seconds) * mean_frames)
+
+    def expected(self, frames: int) -> float:
+        """Seconds a burst of so many frames takes; 0 before the first one."""
+        if not self.weight:
+            return 0.0
+        mean_frames, mean_seconds = self.frames / self.weight, self.seconds / self.weight
+        return max(0.0, mean_seconds + self._slope(mean_frames, mean_seconds) * (frames - mean_frames))
+
+    def _slope(self, mean_frames: float, mean_seconds: float) -> float:
+        """Seconds a frame."""
         variance = self.squares / self.weight - mean_frames**2
         if variance < 0.05:
-            return UNKNOWN_SHARE * mean_seconds
-        slope = (self.products / self.weight - mean_frames * mean_seconds) / variance
-        return max(0.0, mean_seconds - max(0.0, slope) * mean_frames)
+            return (1 - UNKNOWN_SHARE) * mean_seconds / max(1.0, mean_frames)
+        return max(0.0, (self.products / self.weight - mean_frames * mean_seconds) / variance)

@@ -119,10 +119,9 @@ class Worker:
             settings.hailo_batch, settings.hailo_device_count, settings.hailo_device_ids, settings.hailo_group_id
         )
         engine = HailoEngine(card)
-        # One burst runs on each card; with several, one more waits in HailoRT for whichever ends first.
+        # HailoRT spreads the bursts: one on each card, and one more in its queue for whichever ends first.
         cards = max(card.device_count, len(card.device_ids))
-        lanes = 1 if cards == 1 else cards + 1
-        return self._place(engine, Arbiter(lanes, patient=True, recover=engine.recover))
+        return self._place(engine, Arbiter(cards, patient=True, ahead=True, recover=engine.recover))
 
     def _place(self, engine: Engine, arbiter: Arbiter) -> Place:
         place = Place(engine, arbiter)

@@ -10,7 +10,7 @@ The rules this module keeps, from how HailoRT 4.2x behaves:
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,13 @@ BURST_TIMEOUT_S = 12.0
 class HailoNetwork:
     """A network of the catalogue on the card, described by its file (`fit`)."""
 
-    def __init__(self, network: Network, fit: Fit, batch: int) -> None:
+    def __init__(
+        self, network: Network, fit: Fit, batch: int, make_room: "Callable[[HailoNetwork, int], None]"
+    ) -> None:
+        self._make_room = make_room
+        self.in_flight = 0
+        self._lock = threading.Lock()
+        self._submission = threading.Lock()
         self.network = network
         self.fit = fit
         self.batch = batch
@@ -39,6 +45,7 @@ class HailoNetwork:
         self.alive = False
         self._configured: Any = None
         self._frame = _frame_shape(network)
+        self.frame_bytes = int(np.prod(fit.input.shape)) * np.dtype(fit.input.dtype).itemsize
         self._dtype = "uint8" if isinstance(network.input, PictureInput) else "float32"
         self.intake = Intake(self._frame, self._dtype)
         self._outputs = {b.output.role: (b, fit.output(b), uniform_quantisation(fit.output(b))) for b in fit.bindings}
@@ -59,7 +66,12 @@ class HailoNetwork:
         """
         self._configured = configured
         self._free = deque()
-        self.max_batch = max(1, min(self.batch, int(configured.get_async_queue_size())))
+        self.in_flight = 0
+        # One burst runs and one more is sent ahead: both must fit into the queue.
+        self.max_batch = max(1, min(self.batch, int(configured.get_async_queue_size()) // 2))
+        self._blank = self._new_slot()
+        self._blank.take(self.fit.input.name, np.zeros(self.fit.input.shape, self.fit.input.dtype))
+        self._blank_sent = False
         self.alive = True
         self.run([np.zeros(self._frame, self._dtype)])
 
@@ -83,8 +95,34 @@ class HailoNetwork:
         slots = [self._slot() for _ in frames]
         for slot, buffer in zip(slots, buffers, strict=True):
             slot.take(self.fit.input.name, buffer)
-        self._submit(slots)
+        self._make_room(self, len(slots))
+        self._count(len(slots))
+        try:
+            self._submit(slots)
+        finally:
+            self._count(-len(slots))
         return [self._named(slot) for slot in slots]
+
+    def _count(self, frames: int) -> None:
+        with self._lock:
+            self.in_flight += frames
+
+    def send_blank(self) -> None:
+        """Sends an empty frame whose answer nobody wants; at most one is on its way."""
+        if self._blank_sent:
+            return
+        self._blank_sent = True
+
+        def on_end(completion_info: Any) -> None:
+            self._blank_sent = False
+            if completion_info.exception is not None:
+                self.alive = False
+
+        try:
+            with self._submission:
+                self._configured.run_async([self._blank.bindings], on_end)
+        except Exception:
+            self.alive = False  # its next burst says why
 
     def _submit(self, slots: "Sequence[_Slot]") -> None:
         ended = threading.Event()
@@ -95,8 +133,9 @@ class HailoNetwork:
             ended.set()
 
         try:
-            self._configured.wait_for_async_ready(timeout_ms=READY_TIMEOUT_MS, frames_count=len(slots))
-            self._configured.run_async([slot.bindings for slot in slots], on_end)
+            with self._submission:  # between check and act another burst could take the room
+                self._configured.wait_for_async_ready(timeout_ms=READY_TIMEOUT_MS, frames_count=len(slots))
+                self._configured.run_async([slot.bindings for slot in slots], on_end)
         except Exception as error:
             self.alive = False
             raise BurstLost(f"{self.network.name}: the card took no burst ({describe(error)})") from error
@@ -135,8 +174,11 @@ class HailoNetwork:
         try:
             return self._free.popleft()
         except IndexError:
-            arrays = {s.name: np.empty(s.shape, s.dtype) for s in self.fit.group.outputs}
-            return _Slot(self._configured.create_bindings(output_buffers=arrays), arrays)
+            return self._new_slot()
+
+    def _new_slot(self) -> "_Slot":
+        arrays = {s.name: np.empty(s.shape, s.dtype) for s in self.fit.group.outputs}
+        return _Slot(self._configured.create_bindings(output_buffers=arrays), arrays)
 
     def _named(self, slot: "_Slot") -> Outputs:
         """The slot's arrays by role; when the last of them is dropped, the slot is free again."""

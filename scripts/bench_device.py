@@ -1,0 +1,208 @@
+"""The device's queues on the simulated card: this worker's against the usual design, in one run.
+
+The usual design sends one frame a burst under a global lock. Both run on the same simulator, whose
+card takes the time that measured cards take (tests/hailo_sim/costs.py); its networks answer from a
+table, because a processor cannot run them at the card's speed. Tensors are prepared beforehand:
+what is measured is queueing, batching and the card. Clients ask again as soon as they are answered.
+Prints Markdown tables.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+
+from hailo_sim import Rig, build, simulated  # noqa: E402
+
+from ml_target.arbiter import Arbiter  # noqa: E402
+from ml_target.catalogue import networks as n  # noqa: E402
+from ml_target.catalogue.types import Network, PictureInput, TextInput  # noqa: E402
+from ml_target.models import Model, Provenance  # noqa: E402
+from ml_target.tensors import Array  # noqa: E402
+
+FACES = 3
+LINES = 12
+NETWORKS = (
+    n.SIGLIP.visual,
+    n.SIGLIP.textual,
+    n.TINYCLIP.visual,
+    n.SCRFD_2_5G,
+    n.ARCFACE_R50,
+    n.OCR_DETECTION,
+    n.OCR_RECOGNITION,
+)
+Ask = Callable[[], Awaitable[object]]
+
+
+@dataclass
+class Side:
+    """One design on a rig of its own."""
+
+    name: str
+    rig: Rig
+    models: dict[str, Model]
+    frames: dict[str, Array]
+    latencies: list[float] = field(default_factory=list)
+
+    async def infer(self, network: Network, count: int = 1) -> None:
+        await self.models[network.name].infer([self.frames[network.name]] * count)
+
+    async def picture(self) -> None:
+        await self.infer(n.SIGLIP.visual)
+
+    async def tiny(self) -> None:
+        await self.infer(n.TINYCLIP.visual)
+
+    async def faces(self) -> None:
+        await self.infer(n.SCRFD_2_5G)
+        await self.infer(n.ARCFACE_R50, FACES)
+
+    async def ocr(self) -> None:
+        await self.infer(n.OCR_DETECTION)
+        await self.infer(n.OCR_RECOGNITION, LINES)
+
+    async def text(self) -> None:
+        await self.infer(n.SIGLIP.textual)
+
+
+def frame_of(network: Network) -> Array:
+    spec = network.input
+    if isinstance(spec, PictureInput):
+        return np.zeros((spec.height, spec.width, 3), np.uint8)
+    assert isinstance(spec, TextInput)
+    return np.zeros((spec.tokens, spec.width), np.float32)
+
+
+@contextlib.contextmanager
+def side(name: str, link: str, locked: bool) -> Iterator[Side]:
+    """The engine on the simulated card. `locked`: the usual design."""
+    from ml_target.engines.hailo import CardSettings, HailoEngine
+
+    rig = Rig(link=link, clock="real")  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder, simulated(rig):
+        engine = HailoEngine(CardSettings(batch=1 if locked else 8))
+        engine.start()
+        arbiter = Arbiter(1) if locked else Arbiter(1, patient=True, ahead=True, recover=engine.recover)
+        models = {}
+        for network in NETWORKS:
+            file = Path(folder) / f"{network.name}.hef"
+            file.write_bytes(build.fingerprint(network))
+            interactive = network.stage == "textual"
+            loaded = engine.open(file, network)
+            models[network.name] = Model(network, loaded, arbiter, Provenance("", "", "hailo"), interactive)
+        try:
+            yield Side(name, rig, models, {network.name: frame_of(network) for network in NETWORKS})
+        finally:
+            arbiter.close()
+            engine.close()
+
+
+async def closed_loop(ask: Ask, clients: int, seconds: float) -> tuple[float, list[float]]:
+    """Answers a second and their latencies, of those that came within the window after a warm-up."""
+    latencies: list[float] = []
+    start = time.perf_counter() + seconds / 2
+    end = start + seconds
+
+    async def client() -> None:
+        while (asked := time.perf_counter()) < end:
+            await ask()
+            answered = time.perf_counter()
+            if start <= answered < end:
+                latencies.append(answered - asked)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return len(latencies) / seconds, latencies
+
+
+def quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] * 1000
+
+
+async def ladder(side_: Side, task: str, clients: list[int], seconds: float) -> dict[int, tuple[float, float, float]]:
+    results = {}
+    for count in clients:
+        rate, latencies = await closed_loop(getattr(side_, task), count, seconds)
+        results[count] = (rate, quantile(latencies, 0.5), quantile(latencies, 0.95))
+    return results
+
+
+async def under_load(side_: Side, seconds: float) -> tuple[list[float], float, dict[str, float]]:
+    """Latencies of one text query a second while pictures, faces and text detection are asked for."""
+    texts: list[float] = []
+    done = {"picture": 0, "faces": 0, "ocr": 0}
+    end = time.perf_counter() + seconds
+    lag: list[float] = []
+
+    async def bulk(name: str) -> None:
+        while time.perf_counter() < end:
+            await getattr(side_, name)()
+            done[name] += 1
+
+    async def queries() -> None:
+        while time.perf_counter() < end:
+            asked = time.perf_counter()
+            await side_.text()
+            texts.append(time.perf_counter() - asked)
+            await asyncio.sleep(max(0.0, 1.0 - texts[-1]))
+
+    async def heartbeat() -> None:
+        while time.perf_counter() < end:
+            asked = time.perf_counter()
+            await asyncio.sleep(0.005)
+            lag.append(time.perf_counter() - asked - 0.005)
+
+    work = [bulk("picture") for _ in range(4)] + [bulk("faces") for _ in range(4)] + [bulk("ocr") for _ in range(2)]
+    await asyncio.gather(*work, queries(), heartbeat())
+    return texts, quantile(lag, 0.99), {name: count / seconds for name, count in done.items()}
+
+
+def run(links: list[str], clients: list[int], seconds: float, tasks: list[str]) -> None:
+    for link in links:
+        print(f"\n### {link} link, {seconds:g} s a cell, {FACES} faces a photo, {LINES} lines a page\n")
+        print("| task | clients | usual, 1/s | ours, 1/s | ratio | usual p50/p95 ms | ours p50/p95 ms |")
+        print("|---|---|---|---|---|---|---|")
+        for task in tasks:
+            with side("usual", link, locked=True) as usual:
+                theirs = asyncio.run(ladder(usual, task, clients, seconds))
+            with side("ours", link, locked=False) as ours:
+                mine = asyncio.run(ladder(ours, task, clients, seconds))
+            for count in clients:
+                (a, a50, a95), (b, b50, b95) = theirs[count], mine[count]
+                spread = f"{a50:.0f}/{a95:.0f} | {b50:.0f}/{b95:.0f}"
+                print(f"| {task} | {count} | {a:.2f} | {b:.2f} | {b / a:.2f} | {spread} |", flush=True)
+        for locked in (True, False):
+            with side("mix", link, locked) as mixed:
+                texts, lag, rates = asyncio.run(under_load(mixed, 4 * seconds))
+            words = ", ".join(f"{name} {rate:.2f}/s" for name, rate in rates.items())
+            print(
+                f"\nmixed load ({'usual' if locked else 'ours'}): {words}; text query p50 "
+                f"{statistics.median(texts) * 1000:.0f} ms, p95 {quantile(texts, 0.95):.0f} ms; event loop late by "
+                f"{lag:.0f} ms at most in 99 of 100"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench device", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--link", action="append", choices=("slow", "fast"), help="default: both")
+    parser.add_argument("--clients", type=int, nargs="*", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--seconds", type=float, default=6.0, help="a cell")
+    parser.add_argument("--tasks", nargs="*", default=["picture", "tiny", "faces", "ocr", "text"])
+    chosen = parser.parse_args()
+    run(chosen.link or ["slow", "fast"], chosen.clients, chosen.seconds, chosen.tasks)
+
+
+if __name__ == "__main__":
+    main()
