@@ -230,7 +230,7 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
 
     @app.get("/status")
     async def status() -> JSONResponse:
-        return JSONResponse(worker.status())
+        return JSONResponse({**worker.status(), "devices": await worker.devices()})
 
     @app.post("/predict")
     async def post_predict(request: Request) -> Response:

@@ -36,7 +36,7 @@ from ml_target.store import Store, load_text_weights
 from ml_target.tensors import Array
 from ml_target.text_head import TextHead, TextLayout
 from ml_target.text_layouts import LayoutBook
-from ml_target.text_probe import settle
+from ml_target.text_probe import agree, settle
 from ml_target.tokenizer import Tokenizer, open_tokenizer
 
 log = logging.getLogger(__name__)
@@ -142,9 +142,25 @@ class Loader:
         if layout is None:
             TextHead(backend, weights).check(model.intake, model.loaded.roles, tokenizer.size)
             layout = settle(lambda frame: model.loaded.run([frame])[0], model.intake, backend, weights, tokenizer)
+            self._confirm(model, backend, weights, tokenizer, layout)
             self._layouts.keep(sha256, layout)
         log.info("%s on the card: %s", backend.textual.name, layout)
         return layout
+
+    def _confirm(
+        self, model: Model, backend: ClipBackend, weights: Mapping[str, Array], tokenizer: Tokenizer, layout: TextLayout
+    ) -> None:
+        """Compares the card's text vectors with the processor's, where that tower's file happens to be there."""
+        found = next(((f, p) for f in backend.textual.onnx if (p := self._store.find(f)) is not None), None)
+        if found is None:
+            return
+        from ml_target.engines.onnx import OnnxEngine
+
+        self._store.check(*found)
+        tower = OnnxEngine(threads=1).open(found[1], backend.textual)
+        head = TextHead(backend, weights)
+        head.check(tower.intake, tower.roles, tokenizer.size)
+        agree((model.loaded, TextHead(backend, weights, layout)), (tower, head), tokenizer)
 
     def _faces(self) -> tuple[FaceFinder, tuple[Model, ...]]:
         networks = (FACE_DETECTORS[self._settings.face_detector], self._recognizer())

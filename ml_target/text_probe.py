@@ -12,7 +12,7 @@ import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING, TOKEN_STATES
 from ml_target.catalogue.types import ClipBackend, TextInput
-from ml_target.engines import Intake
+from ml_target.engines import Intake, LoadedNetwork
 from ml_target.errors import ModelError
 from ml_target.tensors import Array, Float32, Outputs
 from ml_target.text_head import TextHead, TextLayout, is_normed
@@ -21,6 +21,9 @@ from ml_target.tokenizer import Tokenizer
 SAME = 0.02
 DIFFERENT = 0.05
 """Relative distances: below the first only the rounding of the tensors differs, above the second the answers do."""
+
+LEAST_COSINE = 0.9
+"""Between the card's text vector and the processor's; a good file reaches 0.97."""
 
 PROMPTS = (
     "a photo of a cat",
@@ -56,6 +59,26 @@ def settle(
             )
     outputs = [(ids, states(ids, layout)) for ids in map(tokenizer.encode, PROMPTS)]
     return TextLayout(layout.add_positions, _norm_is_outside(outputs, backend, weights))
+
+
+def agree(
+    card: tuple[LoadedNetwork, TextHead], processor: tuple[LoadedNetwork, TextHead], tokenizer: Tokenizer
+) -> None:
+    """Raises ModelError where the card's vectors and the processor's point in different directions."""
+    vectors = []
+    for network, head in (card, processor):
+        rows = [
+            head.vector(network.run([head.frame(ids, network.intake)])[0], ids)
+            for ids in map(tokenizer.encode, PROMPTS)
+        ]
+        stacked = np.stack(rows)
+        vectors.append(stacked / np.linalg.norm(stacked, axis=1, keepdims=True))
+    cosines = (vectors[0] * vectors[1]).sum(axis=1)
+    if not cosines.min() >= LEAST_COSINE:
+        raise ModelError(
+            f"The text tower on the card disagrees with the one on the processor (cosine {cosines.min():.3f}, at least "
+            f"{LEAST_COSINE} is wanted). Set CLIP_TEXT_ENGINE=cpu, and please report it."
+        )
 
 
 def _tells_places_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, length: int) -> bool:

@@ -196,6 +196,15 @@ class Worker:
             "names": self.names.describe(),
         }
 
+    async def devices(self) -> list[dict[str, Any]]:
+        """Every engine in use, with what its device says of itself."""
+        if self.state == "loading":
+            return []
+        return [
+            {"engine": place.engine.name, "ready": place.arbiter.ready, **await self.host.run(place.engine.health)}
+            for place in self.places
+        ]
+
     def _spaces(self) -> list[dict[str, Any]]:
         if self._services is None:
             return []

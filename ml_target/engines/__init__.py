@@ -62,6 +62,9 @@ class Engine(Protocol):
     def open(self, file: Path, network: Network) -> LoadedNetwork:
         """Opens and warms up; raises ModelError when the file does not fit the catalogue entry."""
 
+    def health(self) -> dict[str, float]:
+        """What the device says of itself, such as `temperature_c`; blocking, cached for some seconds."""
+
     def recover(self, network: LoadedNetwork) -> None:
         """Gets a network that lost a burst going again, blocking. Raises DeviceError: try again later."""
 

@@ -19,6 +19,8 @@ from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.errors import DeviceError, EngineFault, ModelError, SettingsError
+from ml_target.hailo_host import Finding, host_checks
+from ml_target.hailo_package import explain_import
 from ml_target.hailo_status import explain, status_of
 from ml_target.hef_fit import Fit, check_fit
 
@@ -47,14 +49,6 @@ class CardSettings:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What the card says of itself; None where it does not say. Degrees Celsius, watts."""
-
-    temperature: float | None
-    power: float | None
-
-
 class HailoEngine:
     """Owns the device. Networks are opened one after the other at start, from one thread."""
 
@@ -65,9 +59,9 @@ class HailoEngine:
             import hailo_platform
             from hailo_platform.pyhailort import pyhailort
         except Exception as error:  # a version mismatch shows as almost any of them
+            wrong, remedy = explain_import(error)
             raise SettingsError(
-                f"HailoRT's Python package cannot be used ({error}). Install the wheel of the driver's version, or "
-                "set ENGINE=cpu; `python3 -m ml_target.doctor` says more."
+                f"{wrong}. {remedy}; or set ENGINE=cpu. `python3 -m ml_target.doctor` says more."
             ) from error
         self._hailo: Any = hailo_platform
         self._errors = (hailo_platform.HailoRTException, pyhailort._pyhailort.HailoRTStatusException)
@@ -77,7 +71,7 @@ class HailoEngine:
         self._models: dict[str, Any] = {}
         self._networks: list[HailoNetwork] = []
         self._files: dict[str, Path] = {}
-        self._health = Health(None, None)
+        self._health: dict[str, float] = {}
         self._health_at = -HEALTH_EVERY_S
         self._control: Any = None
         self.chip: Chip | None = None
@@ -95,7 +89,11 @@ class HailoEngine:
             log.warning("%s", warning)
 
     def start(self) -> None:
-        """Opens the device and asks which chip it is. Raises DeviceError with the remedy."""
+        """Looks at the host, opens the device, asks which chip it is. Raises DeviceError with the remedy."""
+        for finding in host_checks():
+            if finding.ok is False:
+                raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
+            log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", *_said(finding))
         try:
             self._open_device()
         except self._errors as error:
@@ -160,10 +158,13 @@ class HailoEngine:
         native = {"uint8": formats.UINT8, "uint16": formats.UINT16, "float32": formats.FLOAT32}
         model = self._device.create_infer_model(str(self._files[network.network.name]))
         _compare(network.fit, model)
-        for stream in (network.fit.input,):
-            model.input(stream.name).set_format_type(native[stream.dtype])
-        for stream in network.fit.group.outputs:
-            model.output(stream.name).set_format_type(native[stream.dtype])
+        given = network.fit.input
+        described = [(model.input(given.name), given)]
+        described += [(model.output(stream.name), stream) for stream in network.fit.group.outputs]
+        for seen, stream in described:
+            seen.set_format_type(native[stream.dtype])
+            if stream.order == "F8CR":  # the one order that is no plain array unless it is asked to be
+                seen.set_format_order(self._hailo.FormatOrder.NHWC)
         model.set_batch_size(network.batch)
         self._models[network.network.name] = model
         network.put_on_card(model.configure())
@@ -200,7 +201,7 @@ class HailoEngine:
     def _wait_until_cool(self) -> None:
         """After a thermal shutdown opening again at once would only end in the next one."""
         self._health_at = -HEALTH_EVERY_S
-        temperature = self.health().temperature
+        temperature = self.health().get("temperature_c")
         if temperature is not None and temperature > COOL_C:
             raise DeviceError(
                 f"The card has {temperature:.0f} degrees and is left alone until it is below {COOL_C:.0f}. "
@@ -219,8 +220,10 @@ class HailoEngine:
                 network.close()
             self._models.clear()
             device, self._device = self._device, None
-            if device is not None:
-                device.release()
+            control, self._control = self._control, None
+            for each in (device, control):
+                if each is not None:
+                    each.release()
             gc.collect()  # a forgotten reference would keep the card
 
         self._bounded(everything)
@@ -251,11 +254,12 @@ class HailoEngine:
             self._control = self._hailo.Device(*self._card.device_ids[:1])
         return self._control
 
-    def health(self) -> Health:
-        """Temperature and power, asked for rarely. Blocks: call it off the event loop."""
+    def health(self) -> dict[str, float]:
+        """`temperature_c` and `power_w`, where the card tells them; asked for rarely. Blocks."""
         if time.monotonic() - self._health_at >= HEALTH_EVERY_S:
             self._health_at = time.monotonic()
-            self._health = Health(self._reading(_temperature), self._reading(_power))
+            readings = {"temperature_c": self._reading(_temperature), "power_w": self._reading(_power)}
+            self._health = {name: round(value, 2) for name, value in readings.items() if value is not None}
         return self._health
 
     def _reading(self, read: Callable[[Any], float]) -> float | None:
@@ -263,6 +267,10 @@ class HailoEngine:
             return float(read(self._control_device().control))
         except (*self._errors, AttributeError):
             return None  # many boards have no power sensor
+
+
+def _said(finding: Finding) -> tuple[str, str, str]:
+    return finding.what, finding.detail, f"-> {finding.remedy}" if finding.remedy else ""
 
 
 def _temperature(control: Any) -> float:

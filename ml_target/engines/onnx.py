@@ -66,6 +66,10 @@ class OnnxEngine:
         except ModelError as error:
             raise ModelError(f"{file.name} does not fit {network.name}: {error}") from error
 
+    def health(self) -> dict[str, float]:
+        """A processor says nothing here."""
+        return {}
+
     def recover(self, network: LoadedNetwork) -> None:
         """A session loses nothing that could be got back."""
 
