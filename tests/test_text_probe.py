@@ -1,6 +1,6 @@
 """The probe finds out what a compiled text tower leaves to the host, for towers built every way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ from ml_target.catalogue.types import ClipBackend, TextInput
 from ml_target.engines import Intake
 from ml_target.errors import ModelError
 from ml_target.tensors import Array, Float32, Outputs, Tensor
-from ml_target.text_head import TextLayout, layer_norm
+from ml_target.text_head import TextHead, TextLayout, layer_norm
 from ml_target.text_layouts import LayoutBook
-from ml_target.text_probe import settle
+from ml_target.text_probe import agree, settle
 from ml_target.tokenizer import Ids
 
 WORDS = 1000
@@ -116,6 +116,35 @@ def test_an_undecided_answer_is_refused() -> None:
     undecided = [words for words in said if "undecided" in words]
     assert undecided, "no strength of the positions was undecided"
     assert all("CLIP_TEXT_ENGINE=cpu" in words for words in undecided)
+
+
+class Opened:
+    """A tower as an engine opens it."""
+
+    max_batch = 8
+
+    def __init__(self, tower: Tower) -> None:
+        self.tower = tower
+        self.intake = Intake((tower.tokens, tower.width), "float32")
+        self.roles: Mapping[str, tuple[int, ...]] = {TOKEN_STATES: (tower.tokens, tower.width)}
+
+    def run(self, frames: Sequence[Array]) -> list[Outputs]:
+        return [self.tower(frame) for frame in frames]
+
+    def close(self) -> None: ...
+
+
+def test_card_and_processor_must_agree() -> None:
+    words = Words(77)
+    inside = Tower(TINYCLIP, positions=True, norm=True, pooled=False, causal=True)
+    outside = Tower(TINYCLIP, positions=False, norm=False, pooled=False, causal=True)
+    processor = (Opened(inside), TextHead(TINYCLIP, inside.weights))
+    found = outside.settle(TINYCLIP)
+    agree((Opened(outside), TextHead(TINYCLIP, outside.weights, found)), processor, words)
+    wrong = TextLayout(add_positions=True, apply_norm=True)
+    twice = (Opened(inside), TextHead(TINYCLIP, inside.weights, wrong))
+    with pytest.raises(ModelError, match=r"disagrees with the one on the processor \(cosine 0\.\d+"):
+        agree(twice, processor, words)
 
 
 def test_findings_are_kept_by_hash(tmp_path: Path) -> None:
