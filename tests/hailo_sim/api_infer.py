@@ -1,5 +1,6 @@
 """`ConfiguredInferModel` and what belongs to it (facts §2.3, §2.5)."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,8 @@ class Configured:
             self.pipeline.die(codes.STREAM_ABORT)
 
     def __del__(self) -> None:
-        self.pipeline.close(join=False)
+        if not sys.is_finalizing():
+            self.pipeline.close(join=False)
 
 
 class ConfiguredInferModel:

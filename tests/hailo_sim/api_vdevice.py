@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from hailo_sim import status as codes
@@ -65,11 +66,11 @@ class Handle:
         self.rig, self.device = rig, device
         self.released = False
 
-    def release(self) -> None:
-        """The raw exception would come through here unmapped (facts §1.4)."""
+    def release(self, *, join: bool = True) -> None:
+        """Once. `join`: as in Pipeline.close."""
         if not self.released:
             self.released = True
-            self.device.release()
+            self.device.release(join=join)
 
     def create_infer_model_from_file(self, source: object, name: str) -> InferModel:
         if not isinstance(source, str):
@@ -105,7 +106,8 @@ class VDevice:
         self.release()
 
     def __del__(self) -> None:
-        self.release()
+        if self._vdevice is not None and not sys.is_finalizing():  # then the driver's mark goes with the process
+            self._vdevice.release(join=False)
 
     def release(self) -> None:
         """Again and again, if you like."""

@@ -71,17 +71,21 @@ class OpenDevice:
         return self._core_ops[key]
 
     def forget(self, pipeline: Pipeline, *, join: bool = True) -> None:
-        """A configured model is gone. Its core-op stays on the device (§5.1), but lets go of what hung (§5.2-4)."""
+        """A configured model is gone. Its core-op stays on the device (§5.1)."""
         with self.rig.lock:
             self.pipelines.discard(pipeline)
             if self.active is pipeline:
                 self.active = None
-            for frame, (card, stubborn) in list(self._stuck.items()):
-                if frame.pipeline is pipeline and not stubborn:
-                    del self._stuck[frame]
-                    card.ongoing -= 1
             self.kick()
         self._end_if_unused(join=join)
+
+    def abort(self, pipeline: Pipeline) -> None:
+        """A pipeline was shut down: the card lets go of its frames that hung, unless they hang stubbornly."""
+        for frame, (card, stubborn) in list(self._stuck.items()):
+            if frame.pipeline is pipeline and not stubborn:
+                del self._stuck[frame]
+                card.ongoing -= 1
+        self.kick()
 
     # --------------------------------------------------------------- lifetime
 
@@ -178,7 +182,7 @@ class OpenDevice:
         for run in runs:
             never, stubborn = faults.hangs(run.core_op.name)
             for frame, due in zip(run.frames, run.dues, strict=True):
-                if never:
+                if never and (stubborn or frame in frame.pipeline.outstanding):
                     self._stuck[frame] = (run.card, stubborn)
                     continue
                 closed = self.streams_closed or faults.too_hot

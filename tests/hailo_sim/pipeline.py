@@ -156,7 +156,7 @@ class Pipeline:
         self.core_op.fifo.extend(kept)
         for frame in list(self.outstanding):
             self.complete(frame, status)
-        self.device.kick()
+        self.device.abort(self)
 
     def close(self, *, join: bool = True) -> None:
         """The C++ destructor: aborts, lets the callbacks run, joins their thread (§2.3).
