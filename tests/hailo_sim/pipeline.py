@@ -24,10 +24,15 @@ JUNK = 0xA5
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """Frames submitted together. `finished`: all frames completed; `called`: its callback returned."""
+    """Frames submitted together.
+
+    `left`: frames not completed, `unwritten`: whose outputs are not in the caller's arrays yet.
+    `finished`: all frames completed; `called`: its callback returned.
+    """
 
     callback: Callable[[int], None]
     left: int
+    unwritten: int
     status: int = 0
     finished: bool = False
     called: bool = False
@@ -78,7 +83,7 @@ class Pipeline:
                 self._rig.record.say(f"Can't handle inference request since pipeline status is {self.status}")
                 fail(self.status)
             self._start_thread()
-            job = Job(callback, len(requests))
+            job = Job(callback, len(requests), len(requests))
             for number, (inputs, outputs) in enumerate(requests):
                 status = self._check(inputs, outputs)
                 if status:
@@ -209,7 +214,8 @@ class Pipeline:
         self._counts.dma_allocations += len(self.outputs)
         job = frame.job
         frame.results = {}
-        if not job.finished or job.abandoned or job.called:
+        job.unwritten -= 1
+        if job.unwritten or job.abandoned:
             return
         try:
             job.callback(job.status)
