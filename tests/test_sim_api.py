@@ -200,6 +200,37 @@ def test_service_without_scheduler(rig: Rig, hailo: ModuleType) -> None:
     assert status_of(caught.value) == 78
 
 
+@row("2.1 the service shares with other programs")
+def test_service_shares(rig: Rig, hailo: ModuleType) -> None:
+    rig.service = "on"
+    rig.faults.occupy()
+    with pytest.raises(hailo.HailoRTException) as caught:
+        open_device(hailo)
+    assert status_of(caught.value) == 74
+    open_device(hailo, multi_process_service=True, group_id="SHARED").release()
+
+
+@row("2.1 models come from the process that opened the device")
+def test_another_process(hailo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hailo.VDevice() as device:
+        with monkeypatch.context() as patched:
+            patched.setattr("os.getpid", lambda: 1)
+            with pytest.raises(hailo.HailoRTException, match=r"^InferModel can be created only from the process"):
+                device.create_infer_model(tiny())
+        device.create_infer_model(tiny())
+
+
+@row("2.1 at most 32 group ids")
+def test_group_limit(rig: Rig, hailo: ModuleType) -> None:
+    rig.cards = 40
+    devices = [open_device(hailo, group_id=f"group {i}") for i in range(32)]
+    with pytest.raises(hailo.HailoRTException) as caught:
+        open_device(hailo, group_id="one more")
+    assert status_of(caught.value) == 6
+    for device in devices:
+        device.release()
+
+
 @row("7.1 one owner: 74, with ids 73, Device opens beside it")
 def test_single_owner(hailo: ModuleType) -> None:
     device = hailo.VDevice()

@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import ModuleType
@@ -279,6 +280,29 @@ def test_two_cards(machine: Machine) -> None:
     assert [(b.card, b.frames) for b in rig.record.log] == [("0000:01:00.0", 8), ("0000:02:00.0", 8)]
     assert rig.record.log[0].start == rig.record.log[1].start
     assert rig.clock.now() == pytest.approx(0.002 + 0.00719 + 8 * 0.00166)
+
+
+@row("2.5-3 completions keep the order of submission over several cards")
+def test_order_over_cards(machine: Machine) -> None:
+    rig, device = machine(count=2, **MANY)
+    driven = Driven(device, fingerprint(ARCFACE_R50), 8)
+    order: list[int] = []
+    ended = threading.Event()
+
+    def note(number: int) -> Callable[..., None]:
+        def call(completion_info: object) -> None:
+            order.append(number)
+            if len(order) == 2:
+                ended.set()
+
+        return call
+
+    with rig.virtual.held():
+        driven.model.run_async(driven.frames(8), note(0))  # 20 ms on one card
+        driven.model.run_async(driven.frames(1), note(1))  # 9 ms on the other
+    assert ended.wait(5)
+    assert order == [0, 1]
+    assert rig.record.log[0].end > rig.record.log[1].end
 
 
 # ----------------------------------------------------------------------- 6 costs

@@ -195,7 +195,11 @@ def _claim(rig: "Rig", params: VDeviceParams, device: OpenDevice) -> None:
     if len(wanted) > 1 and rig.chip == "hailo8l":
         rig.record.say("VDevice with multiple devices is not supported on HAILO_ARCH_HAILO8L.")
         fail(codes.INVALID_OPERATION)
-    cards = rig.claim(wanted, device) if len(wanted) == params.device_count else None
+    cards = (
+        rig.claim(wanted, device, through_service=params.multi_process_service)
+        if len(wanted) == params.device_count
+        else None
+    )
     if cards is None:
         if params.device_ids:
             fail(codes.DEVICE_IN_USE)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from hailo_sim.contracts import PICTURE, SCORE, affine, group_of, make_group
-from hailo_sim.hef_file import Group, Quant, Stream
+from hailo_sim.hef_file import Group, Quant, Stream, read_buffer
 from hailo_sim.hef_writer import write_hef
-from hailo_sim.networks import Array, Frame, dequantise, floats, frame_hash, pack, quantise, table_data
+from hailo_sim.networks import Array, Frame, floats, frame_hash, open_network, pack, quantise, session, table_data
 from ml_target.catalogue.networks import FACE_DETECTORS
 from ml_target.catalogue.types import Network, PictureInput
 
@@ -63,8 +63,6 @@ def from_onnx(
 
 
 def _describe(network: Network, group: Group, data: bytes, sources: Sequence[Source] | None) -> dict[str, object]:
-    from hailo_sim.networks import session
-
     graph = session(data)
     (given,) = graph.get_inputs()
     height, width, channels = group.inputs[0].shape
@@ -129,6 +127,18 @@ def from_table(group: Group, entries: Sequence[tuple[Frame, Frame]] = (), *, chi
     return write_hef([group], pack({"kind": "table", "otherwise": otherwise}, data), chip=chip)
 
 
+def tabulated(
+    network: Network, onnx: Path, samples: Sequence[Array], frames: Sequence[Array], *, chip: str = "hailo8"
+) -> bytes:
+    """As `from_onnx`, but the answers for `frames` are computed now and stored; other frames get the first's."""
+    file = read_buffer(from_onnx(network, onnx, samples, chip=chip))
+    (group,) = file.groups
+    (given,) = group.inputs
+    network_inside = open_network(group, file.payload)
+    raw: list[Frame] = [{given.name: f if f.dtype == np.uint8 else quantise(f, given)} for f in frames]
+    return from_table(group, [(frame, network_inside.run(frame)) for frame in raw], chip=chip)
+
+
 def constant(group: Group, answer: Frame, *, chip: str = "hailo8") -> bytes:
     """One answer for everything. Outputs left out hold their zero point."""
     nothing: Frame = {s.name: np.zeros(s.shape, np.uint8 if s.bits == 8 else np.uint16) for s in group.inputs}
@@ -171,8 +181,3 @@ def tiny(
     given_out = affine(-2, 2, bits)
     results = [Stream(f"{name}/fc{i + 1}", (1, 1, width), "NC", bits, given_out, True) for i in range(outputs)]
     return from_table(make_group(name, inputs, results, contexts), chip=chip)
-
-
-def real_values(stream: Stream, raw: Array) -> Array:
-    """What integers of a stream stand for."""
-    return dequantise(raw, stream)

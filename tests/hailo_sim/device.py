@@ -182,7 +182,7 @@ class OpenDevice:
         for run in runs:
             never, stubborn = faults.hangs(run.core_op.name)
             for frame, due in zip(run.frames, run.dues, strict=True):
-                if never and (stubborn or frame in frame.pipeline.outstanding):
+                if never and (stubborn or not frame.done):
                     self._stuck[frame] = (run.card, stubborn)
                     continue
                 closed = self.streams_closed or faults.too_hot

@@ -29,6 +29,9 @@ def rig_of(variables: Mapping[str, str]) -> Rig:
         cards=int(variables.get("HAILO_SIM_CARDS", "1")),
         driver_version=None if driver == "none" else driver,
         held_by=Path(mark) if mark else None,
+        service=cast(Literal["off", "on", "old"], word("SERVICE", "off", ("off", "on", "old"))),
+        list_split=word("LIST_SPLIT", "1", ("0", "1")) == "1",
+        idle_optimisation=not variables.get("HAILO_DISABLE_IDLE_OPT", "").startswith("1"),
         on_crash=cast(Literal["raise", "abort"], word("CRASH", "abort", ("abort", "raise"))),
     )
     rig.faults.apply(variables.get("HAILO_SIM_FAULTS", ""))

@@ -96,7 +96,10 @@ class Faults:
         self._add(self._controls, None, times, status)
 
     def slow(self, call: str, seconds: float) -> None:
-        """Every "open", "configure", "create", "control" takes this long, the GIL held (facts §2.5). 0: off."""
+        """Every call of a kind takes this long, the GIL held (facts §2.5). 0: off.
+
+        Kinds: "open" (VDevice), "hef", "create" (infer model), "configure", "bindings", "control".
+        """
         with self._rig.lock:
             self._slow[call] = seconds
 

@@ -155,11 +155,14 @@ class Table:
                     self._entries.setdefault(digest, {})[stream.name] = value.reshape(stream.shape)
 
     def run(self, frame: Frame) -> dict[str, Array]:
+        first = next(iter(self._entries.values()), None)
+        if first is not None and len(self._entries) == 1 and self._otherwise == "constant":
+            return first
         digest = frame_hash(frame)
         if digest in self._entries:
             return self._entries[digest]
-        if self._otherwise == "constant":
-            return next(iter(self._entries.values()))
+        if first is not None and self._otherwise == "constant":
+            return first
         noise = np.random.default_rng(int(digest, 16))
         return {
             stream.name: noise.integers(0, 2**stream.bits, stream.shape, native(stream))
@@ -171,7 +174,7 @@ def frame_hash(frame: Frame) -> str:
     """Tells frames apart by their bytes."""
     digest = xxhash.xxh3_64()
     for name in sorted(frame):
-        digest.update(frame[name].tobytes())
+        digest.update(np.ascontiguousarray(frame[name]).data)
     return digest.hexdigest()
 
 

@@ -49,7 +49,7 @@ class Frame:
     outputs: Buffers
     results: Mapping[str, Array] = field(default_factory=dict)
     status: int = 0
-    never: bool = False
+    done: bool = False
 
 
 class Pipeline:
@@ -134,12 +134,17 @@ class Pipeline:
         return self.moved_at + INTERNAL_TIMEOUT if overfull else float("inf")
 
     def complete(self, frame: Frame, status: int) -> None:
-        """A frame is done, well or not. Frames of a model complete in order."""
-        if frame not in self.outstanding:
+        """A frame is done, well or not. Completions reach the caller in the order of submission (§2.5-3)."""
+        if frame not in self.outstanding or frame.done:
             return
-        del self.outstanding[frame]
+        frame.done, frame.status = True, status
         self.moved_at = self._rig.clock.now()
-        frame.status = status
+        while self.outstanding and (head := next(iter(self.outstanding))).done:
+            self._finish(head)
+
+    def _finish(self, frame: Frame) -> None:
+        del self.outstanding[frame]
+        status = frame.status
         job = frame.job
         job.left -= 1
         job.status = job.status or status

@@ -82,9 +82,14 @@ class Rig:
         for device in self.devices():
             yield from list(device.pipelines)
 
-    def claim(self, ids: list[str], device: "OpenDevice") -> list[Card] | None:
-        """Marks the cards as held; None where one is held already, here or by another process."""
-        if self.faults.occupied or any(i in self.held for i in ids) or not self._take_mark():
+    def claim(self, ids: list[str], device: "OpenDevice", *, through_service: bool) -> list[Card] | None:
+        """Marks the cards as held; None where one is held already, here or by another process.
+
+        `through_service`: the service holds them, and gives other programs their share.
+        """
+        if any(i in self.held for i in ids):
+            return None
+        if not through_service and (self.faults.occupied or not self._take_mark()):
             return None
         self.held.update(dict.fromkeys(ids, device))
         return [Card(i) for i in ids]
