@@ -12,7 +12,7 @@ import onnx
 import pytest
 from conftest import read_rgb
 from hailo_sim import Rig, simulated
-from hailo_sim.build import constant, faces, fingerprint, from_onnx, from_table, tiny
+from hailo_sim.build import constant, faces, fingerprint, from_onnx, from_table, tabulated, tiny
 from hailo_sim.contracts import group_of
 from hailo_sim.cutting import End, text_tower
 from hailo_sim.driving import Driven, open_device
@@ -201,6 +201,16 @@ def test_tables_answer_by_input(device: Any) -> None:
     for value, expected in ((2, 20), (1, 10), (77, 0)):
         frame = np.full((112, 112, 3), value, np.uint8)
         assert set(answers(device, content, frame)[result.name].tolist()) == {expected}
+
+
+def test_stored_answers_are_the_network_s(device: Any, face_models: Path, photos: Path) -> None:
+    file = face_models / "face_embedder_112_512.onnx"
+    photo = Image.fromarray(read_rgb(photos / "person0_a.jpg"))
+    crops = [np.array(photo.crop((0, 0, s, s)).resize((112, 112))) for s in (200, 300)]
+    computed, stored = from_onnx(ARCFACE_R50, file, crops), tabulated(ARCFACE_R50, file, crops, crops)
+    for crop in crops:
+        expected, actual = (answers(device, content, crop)["arcface_r50/fc1"] for content in (computed, stored))
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_fingerprints_follow_the_input_alone(device: Any) -> None:
