@@ -12,7 +12,7 @@ import onnx
 import pytest
 from conftest import read_rgb
 from hailo_sim import Rig, simulated
-from hailo_sim.build import constant, faces, fingerprint, from_onnx, from_table, tabulated, tiny
+from hailo_sim.build import constant, faces, fingerprint, from_onnx, from_table, tabulated, text_areas, tiny
 from hailo_sim.contracts import group_of
 from hailo_sim.cutting import End, text_tower
 from hailo_sim.driving import Driven, open_device
@@ -218,6 +218,20 @@ def test_fingerprints_follow_the_input_alone(device: Any) -> None:
     one, two, again = (answers(device, fingerprint(ARCFACE_R50), f)["arcface_r50/fc1"] for f in frames)
     np.testing.assert_array_equal(one, again)
     assert (one != two).mean() > 0.9
+
+
+def test_a_real_file_answers_a_fingerprint(device: Any, face_models: Path) -> None:
+    driven = Driven(device, (face_models / "arcface_mobilefacenet.hailo8.hef").read_bytes())
+    one, two = driven.one(1).copy(), driven.one(2).copy()
+    assert (one != two).mean() > 0.9
+    driven.close()
+
+
+def test_constant_lines(device: Any) -> None:
+    content = text_areas(OCR_DETECTION, [(10, 20, 200, 50)])
+    (raw,) = answers(device, content, np.zeros((544, 960, 3), np.uint8)).values()
+    rows, columns = np.nonzero(raw[:, :, 0] > 128)
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (10, 20, 199, 49)
 
 
 def test_constant_faces(device: Any) -> None:

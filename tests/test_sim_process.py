@@ -104,6 +104,11 @@ def test_processes_exclude_each_other_until_one_is_killed(tmp_path: Path) -> Non
         assert "4.23.0" in third.communicate(timeout=20)[0]
 
 
+def test_the_wheel_is_there_too() -> None:
+    with start("import importlib.metadata as m; print(m.version('hailort'))") as process:
+        assert process.communicate(timeout=20)[0] == "4.23.0\n"
+
+
 def test_a_native_crash_takes_the_process_down() -> None:
     with start("import hailo_platform; hailo_platform.HEF(b'')") as process:
         assert process.wait(20) == -6

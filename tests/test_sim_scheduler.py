@@ -345,6 +345,6 @@ def test_scaled_clock() -> None:
         start = rig.clock.now()
         assert driven.submit(8).result() is None
         passed = rig.clock.now() - start
-        assert 2 * 0.0263 + 8 * 0.00166 <= passed < 0.3  # one, then seven
+        assert 2 * 0.0263 + 8 * 0.00166 <= passed < 5  # one, then seven; a busy host may be late
         driven.close()
         device.release()

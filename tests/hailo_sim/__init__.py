@@ -8,6 +8,15 @@
 
 Networks come from files that `build.py` writes. A separate process gets the same by
 `PYTHONPATH=tests/hailo_sim/site` and the variables that `site/hailo_platform` names.
+
+Where the facts are silent or cannot be had, it is like this:
+- Calls that hold the GIL on a card really hold it, for as long as `faults.slow` says; else they are quick.
+- The card computes on the host, one frame after the other: where that takes longer than the card
+  would, the card is late. Networks from tables take the card's time alone.
+- A list of frames on an idle device runs as 1 and N - 1 (`list_split`), the worst case.
+- A burst that hangs holds its card until its pipeline is dropped; "stubborn" ones until reopening.
+- Two first submissions at once do not crash; frames beyond the queue count as requested.
+- The legacy synchronous API, NMS outputs, MIPI and Ethernet are names only, or not there.
 """
 
 from hailo_sim.faults import Faults
