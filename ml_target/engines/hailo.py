@@ -134,8 +134,12 @@ class HailoEngine:
         if self._card.group:
             params.group_id = self._card.group
             params.multi_process_service = True
+        several = max(self._card.device_count, len(self._card.device_ids)) > 1
+        if several:  # of an 8L, HailoRT would only say that the operation is invalid
+            self.chip = self._ask_chip()
         self._device = self._hailo.VDevice(params)
-        self.chip = self._ask_chip()
+        if not several:
+            self.chip = self._ask_chip()
 
     def _ask_chip(self) -> Chip:
         board = self._control_device().control.identify()
@@ -174,15 +178,16 @@ class HailoEngine:
     def recover(self, network: LoadedNetwork) -> None:
         """Gets the card going again: the model alone if it is the only one lost, else everything.
 
+        Until every network is back, whichever was noticed: an attempt may have ended half-way.
         Raises DeviceError when it could not be done now; it may be called again.
         """
-        assert isinstance(network, HailoNetwork)
-        if network.alive:
+        dead = [n for n in self._networks if not n.alive]
+        if not dead:
             return  # somebody else's loss has brought it back already
         try:
-            if self._device is not None and [n for n in self._networks if not n.alive] == [network]:
+            if self._device is not None and len(dead) == 1 and dead[0].network.name in self._models:
                 try:
-                    self._reconfigure(network)
+                    self._reconfigure(dead[0])
                     return
                 except (EngineFault, *self._errors) as error:
                     log.warning("reconfiguring was not enough (%s); opening the card anew", error)

@@ -11,6 +11,7 @@ The rules this module keeps, from how HailoRT 4.2x behaves:
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,14 +37,13 @@ class HailoNetwork:
     ) -> None:
         self._make_room = make_room
         self.in_flight = 0
-        self._lock = threading.Lock()
+        self._counts = threading.Condition()
         self._submission = threading.Lock()
         self.network = network
         self.fit = fit
         self.batch = batch
         self.max_batch = batch
-        self.alive = False
-        self._configured: Any = None
+        self._current: _Configuration | None = None
         self._frame = _frame_shape(network)
         self.frame_bytes = int(np.prod(fit.input.shape)) * np.dtype(fit.input.dtype).itemsize
         self._dtype = "uint8" if isinstance(network.input, PictureInput) else "float32"
@@ -53,34 +53,41 @@ class HailoNetwork:
             role: b.canonical(np.empty(stream.shape, np.uint8), self._frame).shape
             for role, (b, stream, _) in self._outputs.items()
         }
-        self._free: deque[_Slot] = deque()
 
     # ------------------------------------------------------------------- life
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is on the card and has lost nothing since it was put there."""
+        return self._current is not None and self._current.alive
 
     def put_on_card(self, configured: Any) -> None:
         """Takes a freshly configured model and runs one inference.
 
         HailoRT makes its callback thread at the first inference, and not safely for two at once.
-        Slots of an earlier configuration are forgotten: their arrays may still be in flight.
         Raises BurstLost.
         """
-        self._configured = configured
-        self._free = deque()
-        self.in_flight = 0
+        queue = int(configured.get_async_queue_size())
         # One burst runs and one more is sent ahead: both must fit into the queue.
-        self.max_batch = max(1, min(self.batch, int(configured.get_async_queue_size()) // 2))
-        self._blank = self._new_slot()
+        self.max_batch = max(1, min(self.batch, queue // 2))
+        current = _Configuration(configured, queue)
+        self._blank = self._new_slot(current)
         self._blank.take(self.fit.input.name, np.zeros(self.fit.input.shape, self.fit.input.dtype))
-        self._blank_sent = False
-        self.alive = True
+        self._current = current
         self.run([np.zeros(self._frame, self._dtype)])
 
     def close(self) -> None:
         """Drops the configured model; HailoRT's destructor waits for what is in flight, without the GIL."""
-        configured, self._configured, self.alive = self._configured, None, False
-        self._free = deque()
-        if configured is not None:
-            configured.__exit__(None, None, None)
+        current, self._current = self._current, None
+        if current is not None:
+            self._end(current)
+            current.model.__exit__(None, None, None)
+
+    def _end(self, configuration: "_Configuration") -> None:
+        """It takes no burst any more, and nobody waits for room in it. A later one is not touched."""
+        with self._counts:
+            configuration.alive = False
+            self._counts.notify_all()
 
     # -------------------------------------------------------------------- run
 
@@ -90,41 +97,42 @@ class HailoNetwork:
         Raises EngineFault for a frame that does not fit, BurstLost when the card failed.
         """
         buffers = [self._buffer(frame) for frame in frames]
-        if not self.alive:
+        current = self._current
+        if current is None or not current.alive:
             raise BurstLost(f"{self.network.name} is not configured on the card")
-        slots = [self._slot() for _ in frames]
-        for slot, buffer in zip(slots, buffers, strict=True):
-            slot.take(self.fit.input.name, buffer)
-        self._make_room(self, len(slots))
-        self._count(len(slots))
+        self._make_room(self, len(buffers))
+        self._count(len(buffers))
         try:
-            self._submit(slots)
+            slots = self._submit(current, buffers)
         finally:
-            self._count(-len(slots))
-        return [self._named(slot) for slot in slots]
+            self._count(-len(buffers))
+        return [self._named(slot, current.free) for slot in slots]
 
     def _count(self, frames: int) -> None:
-        with self._lock:
+        with self._counts:
             self.in_flight += frames
 
     def send_blank(self) -> None:
         """Sends an empty frame whose answer nobody wants; at most one is on its way."""
-        if self._blank_sent:
+        current = self._current
+        if current is None or current.blank_sent or not current.alive or not self._take_room(current, 1, 0):
             return
-        self._blank_sent = True
+        current.blank_sent = True
 
         def on_end(completion_info: Any) -> None:
-            self._blank_sent = False
+            current.blank_sent = False
+            self._give_room(current, 1)
             if completion_info.exception is not None:
-                self.alive = False
+                self._end(current)
 
         try:
             with self._submission:
-                self._configured.run_async([self._blank.bindings], on_end)
+                current.model.run_async([self._blank.bindings], on_end)
         except Exception:
-            self.alive = False  # its next burst says why
+            self._end(current)  # its next burst says why
 
-    def _submit(self, slots: "Sequence[_Slot]") -> None:
+    def _submit(self, current: "_Configuration", buffers: Sequence[Array]) -> "list[_Slot]":
+        """Runs one burst from slots that are nobody's until it has ended."""
         ended = threading.Event()
         outcome: list[Any] = []
 
@@ -133,18 +141,42 @@ class HailoNetwork:
             ended.set()
 
         try:
+            slots = [self._slot(current) for _ in buffers]
+            for slot, buffer in zip(slots, buffers, strict=True):
+                slot.take(self.fit.input.name, buffer)
             with self._submission:  # between check and act another burst could take the room
-                self._configured.wait_for_async_ready(timeout_ms=READY_TIMEOUT_MS, frames_count=len(slots))
-                self._configured.run_async([slot.bindings for slot in slots], on_end)
+                if not self._take_room(current, len(slots), BURST_TIMEOUT_S):
+                    raise BurstLost("no room in the card's queue")
+                current.model.wait_for_async_ready(timeout_ms=READY_TIMEOUT_MS, frames_count=len(slots))
+                current.model.run_async([slot.bindings for slot in slots], on_end)
         except Exception as error:
-            self.alive = False
+            self._end(current)
             raise BurstLost(f"{self.network.name}: the card took no burst ({describe(error)})") from error
         if not ended.wait(BURST_TIMEOUT_S):
-            self.alive = False
+            self._end(current)
             raise BurstLost(f"{self.network.name}: a burst did not end within {BURST_TIMEOUT_S:g} s")
+        self._give_room(current, len(slots))
         if outcome[0] is not None:
-            self.alive = False
+            self._end(current)
             raise BurstLost(f"{self.network.name}: the card lost a burst ({describe(outcome[0])})")
+        return slots
+
+    def _take_room(self, current: "_Configuration", frames: int, timeout: float) -> bool:
+        """Keeps frames in flight within the queue, however many bursts several cards take at a time."""
+
+        def free() -> bool:
+            return not current.alive or current.flying + frames <= current.queue
+
+        with self._counts:
+            if not self._counts.wait_for(free, timeout) or not current.alive:
+                return False
+            current.flying += frames
+            return True
+
+    def _give_room(self, current: "_Configuration", frames: int) -> None:
+        with self._counts:
+            current.flying -= frames
+            self._counts.notify_all()
 
     def _buffer(self, frame: Array) -> Array:
         """The frame as HailoRT wants it: right type, size and order, contiguous, writable."""
@@ -170,19 +202,19 @@ class HailoNetwork:
 
     # ----------------------------------------------------------------- slots
 
-    def _slot(self) -> "_Slot":
+    def _slot(self, current: "_Configuration") -> "_Slot":
         try:
-            return self._free.popleft()
+            return current.free.popleft()
         except IndexError:
-            return self._new_slot()
+            return self._new_slot(current)
 
-    def _new_slot(self) -> "_Slot":
+    def _new_slot(self, current: "_Configuration") -> "_Slot":
         arrays = {s.name: np.empty(s.shape, s.dtype) for s in self.fit.group.outputs}
-        return _Slot(self._configured.create_bindings(output_buffers=arrays), arrays)
+        return _Slot(current.model.create_bindings(output_buffers=arrays), arrays)
 
-    def _named(self, slot: "_Slot") -> Outputs:
+    def _named(self, slot: "_Slot", home: "deque[_Slot]") -> Outputs:
         """The slot's arrays by role; when the last of them is dropped, the slot is free again."""
-        loan = _Loan(slot, self._free)
+        loan = _Loan(slot, home)
         named: dict[str, Tensor] = {}
         for role, (binding, stream, (scale, zero_point)) in self._outputs.items():
             values = binding.canonical(np.asarray(_Lent(slot.arrays[stream.name], loan)), self._frame)
@@ -201,6 +233,21 @@ class _Slot:
     def take(self, name: str, buffer: Array) -> None:
         self.bindings.input(name).set_buffer(buffer)
         self._input = buffer  # the card reads it until the burst ends
+
+
+@dataclass(eq=False)
+class _Configuration:
+    """The network on the card, from one configure() to its loss. `flying`: frames sent and not ended.
+
+    Each keeps its own free slots: those of an earlier one may still be in flight when the next begins.
+    """
+
+    model: Any
+    queue: int
+    free: deque[_Slot] = field(default_factory=deque)
+    flying: int = 0
+    blank_sent: bool = False
+    alive: bool = True
 
 
 class _Loan:
