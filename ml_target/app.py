@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, BinaryIO
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -21,11 +21,12 @@ from ml_target.errors import (
     MalformedRequest,
     ModelError,
     TooLarge,
+    TooSlow,
     Unavailable,
     UnusableInput,
     WorkerError,
 )
-from ml_target.limits import BoundedBody, Budget, too_large
+from ml_target.limits import BoundedBody, Budget, Share, drop_rest, too_large
 from ml_target.protocol import Job, encode, parse_entries
 from ml_target.requestlog import log_request
 from ml_target.trace import Trace
@@ -37,6 +38,7 @@ STATUS: dict[type[WorkerError], int] = {
     MalformedRequest: 422,
     UnusableInput: 400,
     TooLarge: 413,
+    TooSlow: 408,
     Unavailable: 503,
     EngineFault: 500,
     ModelError: 500,
@@ -47,11 +49,8 @@ CLIENT_GONE = 499
 UPLOADS_IN_MEMORY = 512 * 2**20
 """Bytes of request bodies held at a time. Further bodies wait unread, in the sender's hands."""
 
-SMALL_BODY = 64 * 1024
-"""A body of this size (a search query) never waits for that budget."""
-
-DROP_S = 10
-"""Seconds given to a refused body to arrive and be dropped."""
+BODY_ENDED = "ml_target.body_ended"
+"""In the scope of a request: nothing more of its body will come."""
 
 MISSING_ENTRIES = [{"type": "missing", "loc": ["body", "entries"], "msg": "Field required", "input": None}]
 
@@ -71,8 +70,8 @@ class Predict:
         log_request(trace, status, None if status == 200 else body.get("detail"), self._worker.engine_name)
         if status == 200:
             return Response(encode(body), media_type="application/json")
-        if status == STATUS[TooLarge]:
-            await _drop_rest(request)
+        if status == STATUS[TooLarge] and not request.scope.get(BODY_ENDED):
+            await drop_rest(request.receive)
         return JSONResponse(body, status)
 
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any]]:
@@ -104,14 +103,14 @@ class Predict:
             self._inside -= 1
 
     async def _answer(self, request: Request, trace: Trace) -> dict[str, Any]:
-        size = self._announced_size(request)
-        async with self._bodies.hold(0 if size <= SMALL_BODY else size):
+        async with AsyncExitStack() as held:
             with trace.stage("receive"), self._worker.arriving():
-                jobs, picture, text = await self._form(request)
+                form = await self._form(request, held)
+                jobs, picture, text = await _fields(form)
             trace.tasks = [job.label for job in jobs]
             return await _unless_gone(request, self._run(jobs, picture, text, trace))
 
-    async def _run(self, jobs: list[Job], picture: bytes | None, text: str | None, trace: Trace) -> dict[str, Any]:
+    async def _run(self, jobs: list[Job], picture: BinaryIO | None, text: str | None, trace: Trace) -> dict[str, Any]:
         with trace.stage("ready"):
             pipeline = await self._worker.pipeline()
         if picture is not None:
@@ -119,37 +118,41 @@ class Predict:
         assert text is not None
         return await pipeline.text(jobs, text, trace)
 
-    def _announced_size(self, request: Request) -> int:
-        """Bytes of the body to make room for; without a header as many as the limit allows."""
+    async def _form(self, request: Request, held: AsyncExitStack) -> FormData:
+        """The parsed form; `held` keeps it open, and the room its body takes."""
         limit = self._settings.max_upload_mb * 2**20
         header = request.headers.get("content-length", "")
         size = int(header) if header.isdecimal() else limit
         if size > limit:
             raise too_large(limit)
-        return size
 
-    async def _form(self, request: Request) -> tuple[list[Job], bytes | None, str | None]:
+        async def reserve() -> Share:
+            return await held.enter_async_context(self._bodies.hold(size))
+
         _, options = parse_options_header(request.headers.get("content-type"))
-        body = BoundedBody(request.receive, self._settings.max_upload_mb * 2**20, options.get(b"boundary"))
+        body = BoundedBody(request.receive, limit, options.get(b"boundary"), reserve)
         try:
             form = await Request(request.scope, body.receive).form()
         except (HTTPException, MultiPartException) as error:
             raise body.problem or error from error
-        try:
-            return await _fields(form)
         finally:
-            await form.close()
+            request.scope[BODY_ENDED] = body.ended
+        held.push_async_callback(form.close)
+        return form
 
 
-async def _fields(form: FormData) -> tuple[list[Job], bytes | None, str | None]:
+async def _fields(form: FormData) -> tuple[list[Job], BinaryIO | None, str | None]:
     """The jobs, and the picture or the text they are for."""
+    for name in ("entries", "image", "text"):
+        if len(form.getlist(name)) > 1:
+            raise MalformedRequest(f"The form has more than one field '{name}'. Send one.")
     entries = await _text(form.get("entries"))
     if entries is None:
         raise _NoEntriesError
     jobs = parse_entries(entries)
     image = form.get("image")
     if isinstance(image, UploadFile):
-        return jobs, await image.read(), None
+        return jobs, image.file, None
     if image:
         raise MalformedRequest("image is a text field. Send it as a file part with a filename.")
     text = await _text(form.get("text"))
@@ -160,17 +163,6 @@ async def _fields(form: FormData) -> tuple[list[Job], bytes | None, str | None]:
 
 async def _text(field: UploadFile | str | None) -> str | None:
     return (await field.read()).decode("utf-8", "replace") if isinstance(field, UploadFile) else field
-
-
-async def _drop_rest(request: Request) -> None:
-    """Reads what is left of a refused body: a client still sending would see a broken pipe, not the answer."""
-
-    async def read() -> None:
-        while (await request.receive()).get("more_body", False):
-            pass
-
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(read(), DROP_S)
 
 
 class _NoEntriesError(MalformedRequest):

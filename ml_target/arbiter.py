@@ -133,18 +133,19 @@ class Arbiter:
         waiting = [q for q in self._queues if q.waiting and self._has_lane(q)]
         interactive = [q for q in waiting if q.interactive]
         bulk = [q for q in waiting if not q.interactive]
-        if interactive and not (bulk and self._interactive_in_a_row >= INTERACTIVE_IN_A_ROW and not self._own_lane):
-            self._interactive_in_a_row += 1
+        now = time.monotonic()
+        patience = {id(q): q.patience(now, self._arriving) if self._patient else 0.0 for q in bulk}
+        ready = [q for q in bulk if patience[id(q)] <= 0]
+        # Only work that would go now may be passed, and only it may hold interactive work up.
+        passed = self._interactive_in_a_row if ready else 0
+        if interactive and (self._own_lane or passed < INTERACTIVE_IN_A_ROW):
+            self._interactive_in_a_row = passed + 1
             return self._to_the_end(interactive[0])
-        now, patience = time.monotonic(), []
-        for queue in bulk:
-            wait = queue.patience(now, self._arriving) if self._patient else 0.0
-            if wait <= 0:
-                self._interactive_in_a_row = 0
-                return self._to_the_end(queue)
-            patience.append(wait)
+        if ready:
+            self._interactive_in_a_row = 0
+            return self._to_the_end(ready[0])
         if patience:
-            self._wake_in(min(patience))
+            self._wake_in(min(patience.values()))
         return None
 
     def _has_lane(self, queue: ModelQueue) -> bool:

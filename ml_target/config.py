@@ -58,13 +58,16 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except (RuntimeError, OSError):
+        raise ValueError("a folder; ~ has no meaning for this user") from None
 
 
 def _log_level(text: str) -> int:
     level = LOG_LEVELS.get(text.lower())
     if level is None:
-        log.warning("IMMICH_LOG_LEVEL=%s is unknown, using info; valid: %s", text, ", ".join(LOG_LEVELS))
+        log.warning("the log level %s is unknown, using info; valid: %s", text, ", ".join(LOG_LEVELS))
         return logging.INFO
     return level
 
@@ -134,6 +137,9 @@ class Settings:
                 text = environment.get(name, "").strip()
                 if not text:
                     continue
+                if not text.isprintable():
+                    wrong.append(f"{name}={text!a}: it takes printable characters")
+                    break
                 try:
                     values[item.name] = cast(Callable[[str], Any], item.metadata["parse"])(text)
                 except ValueError as error:

@@ -21,6 +21,10 @@ class TooLarge(WorkerError):
     """The upload or the decoded picture exceeds a limit."""
 
 
+class TooSlow(WorkerError):
+    """The upload stopped coming."""
+
+
 class Unavailable(WorkerError):
     """The task cannot be served now: model missing, deadline passed, queue full, device lost."""
 

@@ -16,9 +16,21 @@ class HostPool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="host")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Awaits `function(*args, **kwargs)` run in the pool. Cancelling drops it if it has not started."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        """Awaits `function(*args, **kwargs)` run in the pool.
+
+        When cancelled, work that has not started is dropped, and work that has is waited for: what
+        its caller holds (memory budgets above all) must not be given back while it still runs.
+        """
+        work = self._executor.submit(function, *args, **kwargs)
+        future = asyncio.wrap_future(work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not work.cancel():
+                await asyncio.wait({future})
+                if not future.cancelled():
+                    future.exception()  # nobody is left to hear of it
+            raise
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

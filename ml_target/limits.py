@@ -2,14 +2,23 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from ml_target.errors import TooLarge, UnusableInput
+from ml_target.errors import TooLarge, TooSlow, UnusableInput
+
+SMALL_BODY = 64 * 1024
+"""Bytes that every body may have without waiting for room: a search query never waits."""
+
+IDLE_S = 30
+"""Seconds without a byte after which an upload is given up: it holds room that others wait for."""
+
+DROP_S, DROP_IDLE_S = 10, 1
+"""Seconds given to the rest of a refused body, as a whole and between two pieces of it."""
 
 
 class Budget:
@@ -24,14 +33,19 @@ class Budget:
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def hold(self, amount: int) -> AsyncIterator[None]:
-        amount = min(amount, self.total)
-        await self._take(amount)
+    async def hold(self, amount: int) -> AsyncIterator["Share"]:
+        """Waits for its turn, then holds `amount` until the block ends."""
+        share = Share(self, min(amount, self.total))
+        await self._take(share.amount)
         try:
-            yield
+            yield share
         finally:
-            self.free += amount
-            self._wake()
+            share.shrink(0)
+
+    def give_back(self, amount: int) -> None:
+        """Frees `amount` for those who wait."""
+        self.free += amount
+        self._wake()
 
     async def _take(self, amount: int) -> None:
         if not self._queue and self.free >= amount:
@@ -60,36 +74,90 @@ class Budget:
             turn.set_result(None)
 
 
+class Share:
+    """What one holder has of a budget."""
+
+    def __init__(self, budget: Budget, amount: int) -> None:
+        self._budget = budget
+        self.amount = amount
+
+    def shrink(self, amount: int) -> None:
+        """Gives back what is held beyond `amount`."""
+        surplus = max(0, self.amount - amount)
+        self.amount -= surplus
+        self._budget.give_back(surplus)
+
+
+Reserve = Callable[[], Awaitable[Share]]
+
+
 class BoundedBody:
-    """A request's `receive` that ends a body which is too long, cut short, or whose sender has gone.
+    """A request's `receive` that ends a body which is too long, too slow, cut short, or whose sender has gone.
 
     It ends it by the form parser's own exception, the only one on which the parser closes the
-    files it has begun; `problem` then holds the error to raise instead.
+    files it has begun; `problem` then holds the error to raise instead. A body beyond `SMALL_BODY`
+    first waits for room: `reserve`.
     """
 
-    def __init__(self, receive: Receive, limit: int, boundary: bytes | None) -> None:
+    def __init__(self, receive: Receive, limit: int, boundary: bytes | None, reserve: Reserve) -> None:
         self._receive = receive
         self._limit = limit
         self._closing = None if boundary is None else b"--" + boundary + b"--"
-        self._seen = 0
+        self._closed = False
+        self._reserve = reserve
+        self._share: Share | None = None
         self._tail = b""
+        self.seen = 0
+        self.ended = False
         self.problem: Exception | None = None
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        if self.seen > SMALL_BODY and self._share is None:
+            self._share = await self._reserve()
+        try:
+            message = await asyncio.wait_for(self._receive(), IDLE_S)
+        except asyncio.TimeoutError:
+            self.problem = TooSlow(f"Nothing of the upload came for {IDLE_S} s. Check the network, and send it again.")
+            raise MultiPartException("the body ends here") from None
         body = message.get("body", b"")
-        self._seen += len(body)
+        self.seen += len(body)
+        self.ended = not message.get("more_body", False)
         if message["type"] == "http.disconnect":
             self.problem = ClientDisconnect()
-        elif self._seen > self._limit:
+        elif self.seen > self._limit:
             self.problem = too_large(self._limit)
+        elif self.ended:
+            self._finish(body)
         elif self._closing is not None:
-            self._tail = (self._tail + body[-512:])[-512:]
-            if not message.get("more_body", False) and self._closing not in self._tail:
-                self.problem = UnusableInput("The form ends before its closing boundary. Send the whole of it.")
+            self._look_for_end(body)
         if self.problem is not None:
             raise MultiPartException("the body ends here")
         return message
+
+    def _finish(self, body: bytes) -> None:
+        self._look_for_end(body)
+        if self._closing is not None and not self._closed:
+            self.problem = UnusableInput("The form ends before its closing boundary. Send the whole of it.")
+        if self._share is not None:
+            self._share.shrink(self.seen)
+
+    def _look_for_end(self, body: bytes) -> None:
+        if self._closing is None or self._closed:
+            return
+        window = self._tail + body
+        self._closed = self._closing in window
+        self._tail = window[-len(self._closing) :]
+
+
+async def drop_rest(receive: Receive) -> None:
+    """Reads what is left of a refused body: a sender would see a broken pipe, not the answer."""
+
+    async def read() -> None:
+        while (await asyncio.wait_for(receive(), DROP_IDLE_S)).get("more_body", False):
+            pass
+
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(read(), DROP_S)
 
 
 def too_large(limit: int) -> TooLarge:

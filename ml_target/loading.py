@@ -65,6 +65,7 @@ class Loader:
         self._place = place
         self._text = text
         self._layouts = LayoutBook(store.target)
+        self._recognizer = self._choose_recognizer()
 
     def services(self) -> Services:
         """Checks every file, then opens the device, then loads. Raises ModelError for a file that is wrong."""
@@ -83,7 +84,7 @@ class Loader:
     def _check_files(self, backends: Sequence[ClipBackend]) -> None:
         """A file that cannot be served is told before any device is touched."""
         networks = [b.visual for b in backends]
-        networks += [FACE_DETECTORS[self._settings.face_detector], self._recognizer(), OCR_DETECTION, OCR_RECOGNITION]
+        networks += [FACE_DETECTORS[self._settings.face_detector], self._recognizer, OCR_DETECTION, OCR_RECOGNITION]
         wanted = [(self._place, n) for n in networks] + [(self._text, b.textual) for b in backends]
         for place, network in wanted:
             if (found := self._present(network, place)) is not None:
@@ -163,12 +164,12 @@ class Loader:
         agree((model.loaded, TextHead(backend, weights, layout)), (tower, head), tokenizer)
 
     def _faces(self) -> tuple[FaceFinder, tuple[Model, ...]]:
-        networks = (FACE_DETECTORS[self._settings.face_detector], self._recognizer())
+        networks = (FACE_DETECTORS[self._settings.face_detector], self._recognizer)
         self._require(self._place, *networks)
         detector, recognizer = (self._model(network, self._place) for network in networks)
         return FaceFinder(detector, recognizer, self._host, self._settings.max_faces), (detector, recognizer)
 
-    def _recognizer(self) -> Network:
+    def _choose_recognizer(self) -> Network:
         """The network that was chosen; where none was, the stand-in if only that one is there, announced."""
         if self._settings.face_recognizer:
             return FACE_RECOGNIZERS[self._settings.face_recognizer]

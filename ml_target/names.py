@@ -3,6 +3,8 @@
 import logging
 from typing import Any
 
+from ml_target.logwords import quoted
+
 log = logging.getLogger(__name__)
 
 MOST = 100
@@ -24,7 +26,7 @@ class NamesSeen:
         if asked != served_by:
             log.warning(
                 "Immich asks for %s as %s; it is answered by %s. Keep one worker for the whole library.",
-                key[1],
+                quoted(key[1]),
                 task,
                 served_by,
             )

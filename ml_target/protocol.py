@@ -13,8 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat,
 
 from ml_target.errors import MalformedRequest, UnusableInput
 from ml_target.faces import Face
+from ml_target.logwords import short
 from ml_target.ocr import Line, ReadOptions
 from ml_target.tensors import Float32
+
+MAX_ENTRIES = 64 * 1024
+"""Characters; Immich's are below 300, and checking more would hold the event loop."""
 
 # ------------------------------------------------------------------ requests
 
@@ -129,12 +133,18 @@ def parse_entries(entries: str | bytes) -> list[Job]:
 
     Raises MalformedRequest for a wrong form, UnusableInput for recognition without detection.
     """
+    if len(entries) > MAX_ENTRIES:
+        raise MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters.")
     try:
         content = orjson.loads(entries)
     except ValueError as error:
         raise MalformedRequest(f"Invalid request format: entries is not JSON ({error}).") from error
     if not isinstance(content, dict):
         raise MalformedRequest("Invalid request format: entries is not a JSON object.")
+    for task, stages in content.items():
+        # What is asked for must be answered or refused, so a task that is there has to ask for something.
+        if stages is None or stages == {} or (isinstance(stages, dict) and None in stages.values()):
+            raise MalformedRequest(f"Invalid request format: {short(task)} asks for nothing.")
     try:
         asked = _Entries.model_validate(content)
     except ValidationError as error:
@@ -187,10 +197,10 @@ def _complete(task: str, detection: _Model | None, recognition: _Model | None) -
 
 
 def _summary(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    more = len(error.errors()) - 1
-    return f"{place}: {first['msg']}" + (f" (and {more} more)" if more else "")
+    errors = error.errors(include_input=False, include_url=False, include_context=False)
+    place = ".".join(map(str, errors[0]["loc"]))
+    more = len(errors) - 1
+    return f"{short(place)}: {errors[0]['msg']}" + (f" (and {more} more)" if more else "")
 
 
 # ----------------------------------------------------------------- responses
@@ -207,7 +217,7 @@ def faces_result(faces: Sequence[Face]) -> list[dict[str, Any]]:
         {
             "boundingBox": _whole_box(face.box),
             "embedding": vector_text(face.embedding),
-            "score": float(face.score),
+            "score": min(1.0, float(face.score)),
         }
         for face in faces
     ]

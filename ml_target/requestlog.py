@@ -5,6 +5,7 @@ import logging
 import sys
 from typing import Any
 
+from ml_target.logwords import quoted
 from ml_target.trace import Trace
 
 log = logging.getLogger("ml_target.request")
@@ -37,9 +38,3 @@ def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
     if status >= 500 and status != 503:
         level = logging.ERROR
     log.log(level, "predict %s", " ".join(f"{key}={quoted(value)}" for key, value in parts.items()))
-
-
-def quoted(value: Any) -> str:
-    """The value as one word: in JSON's quotes where it holds blanks, quotes or control characters."""
-    text = str(value)
-    return text if text.isprintable() and not set(text) & set(' "=') else json.dumps(text)

@@ -8,6 +8,7 @@ from ml_target.catalogue.immich import WIDTHS, clean_name
 from ml_target.catalogue.types import ClipBackend
 from ml_target.errors import Unavailable, UnusableInput
 from ml_target.faces import FaceFinder
+from ml_target.logwords import short
 from ml_target.models import Model
 from ml_target.ocr import TextReader
 from ml_target.search import PictureEncoder, TextEncoder
@@ -93,7 +94,7 @@ class Services:
         if width is not None and width != chosen.backend.width:
             names = " or ".join(f"{s.backend.immich_name} ({s.backend.name})" for s in self.clip.values())
             raise UnusableInput(
-                f"Immich asks for {model_name}, whose vectors have {width} numbers; this worker serves "
+                f"Immich asks for {short(name)}, whose vectors have {width} numbers; this worker serves "
                 f"{chosen.backend.name} with {chosen.backend.width}. Choose {names} in Immich's smart search "
                 "settings, or start the worker with another CLIP_BACKEND."
             )

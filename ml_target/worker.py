@@ -18,9 +18,9 @@ from ml_target.errors import ModelError, SettingsError, Unavailable
 from ml_target.host import HostPool
 from ml_target.limits import Budget
 from ml_target.loading import Loader, Place
+from ml_target.logwords import quoted
 from ml_target.names import NamesSeen
 from ml_target.pipeline import DECODED_PIXELS, Pipeline
-from ml_target.requestlog import quoted
 from ml_target.services import Services, describe_model
 from ml_target.store import Store
 

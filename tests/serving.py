@@ -1,7 +1,6 @@
 """A worker on a real port, with services that need no weights."""
 
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from ml_target.config import Settings
 from ml_target.faces import Face
 from ml_target.models import Model
 from ml_target.ocr import Line, ReadOptions
-from ml_target.serve import build_server
+from ml_target.serve import build_server, listen
 from ml_target.services import ClipService, Service, Services
 from ml_target.tensors import Float32, UInt8
 from ml_target.trace import Trace
@@ -110,7 +109,7 @@ def live(
     load: Callable[[Worker], Services] | None = None, settings: Settings | None = None
 ) -> Iterator[tuple[httpx.Client, Worker]]:
     """A worker on a free port of this machine, and a client for it."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     worker = Worker(settings or Settings(engine="cpu"), load)
     server = build_server(worker)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)

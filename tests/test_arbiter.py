@@ -123,6 +123,26 @@ def test_text_goes_first_but_bulk_work_is_never_starved() -> None:
     assert all("bulk" in order[i : i + 4] for i in range(12)), "and one of the others after three in a row"
 
 
+def test_text_never_waits_for_work_that_itself_waits() -> None:
+    device, arbiter = Device(), Arbiter(1, patient=True)
+    bulk = arbiter.queue(device.network("bulk", 0.5), "bulk")
+    text = arbiter.queue(device.network("text", 0.001), "text", interactive=True)
+
+    async def work() -> None:
+        await bulk.infer(frames(0))
+        for n in range(6):  # more than may pass waiting work in a row
+            await text.infer(frames(n))
+        with bulk.coming():
+            patient = asyncio.ensure_future(bulk.infer(frames(1)))
+            await asyncio.sleep(0.01)
+            started = time.monotonic()
+            await text.infer(frames(9))
+            assert time.monotonic() - started < 0.2
+        await patient
+
+    scenario(arbiter, work)
+
+
 def test_text_with_a_lane_of_its_own_waits_for_nobody() -> None:
     device, arbiter = Device(), Arbiter(1, own_lane=True)
     bulk = arbiter.queue(device.network("bulk", 0.3), "bulk")

@@ -343,7 +343,27 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "E16 ocr: recognition alone": ({"ocr": {"recognition": NAME}}, 400, "needs detection"),
     "E18 picture to a textual model": (QUERY, 400, "Send a text part"),
     "E19 nothing asked": ({}, 422, "No model task requested"),
-    "task without types": ({"clip": {}}, 422, "No model task requested"),
+    "task without types": ({"clip": {}}, 422, "clip asks for nothing"),
+    "E4 task null beside another": ({"clip": None, **OCR}, 422, "clip asks for nothing"),
+    "task without types beside another": ({"clip": {}, **OCR}, 422, "clip asks for nothing"),
+    "E7 model null beside another": ({"clip": {"visual": None}, **OCR}, 422, "clip asks for nothing"),
+    "E7 one model null": (
+        {"facial-recognition": {"detection": NAME, "recognition": None}, **OCR},
+        422,
+        "facial-recognition asks for nothing",
+    ),
+    "a key twice, null at last": (
+        '{"clip":{"visual":{"modelName":"x"}},"clip":null,"ocr":{"detection":{"modelName":"x"},'
+        '"recognition":{"modelName":"x"}}}',
+        422,
+        "clip asks for nothing",
+    ),
+    "endless entries": ({f"task {i}": 1 for i in range(9000)}, 422, "more than 65,536 characters"),
+    "an endless name": (
+        {"clip": {"visual": {"modelName": "x" * 30000 + "/RN50__openai"}}},
+        400,
+        "asks for RN50__openai",
+    ),
     "visual and textual at once": ({"clip": {"visual": NAME, "textual": NAME}}, 422, "not for both"),
     "E10 another width": ({"clip": {"visual": {"modelName": "ViT-B-16-SigLIP__webli"}}}, 400, "ViT-B-32__openai"),
 }
@@ -421,6 +441,19 @@ def test_a_picture_as_a_text_field_is_refused(client: httpx.Client) -> None:
     answer = client.post("/predict", data={"entries": json.dumps(CLIP), "image": "x"})
     assert answer.status_code == 422
     assert "file part" in answer.json()["detail"]
+
+
+def test_an_epilogue_is_legal(client: httpx.Client) -> None:
+    body = form_body("b", [ENTRIES_PART, IMAGE_PART]) + b"epilogue " * 200
+    assert raw(client, body, "multipart/form-data; boundary=b").status_code == 200
+    assert raw(client, body, "multipart/form-data; boundary=b", chunked=True).status_code == 200
+
+
+@pytest.mark.parametrize("part", [ENTRIES_PART, IMAGE_PART], ids=["entries", "image"])
+def test_a_field_twice_is_refused(client: httpx.Client, part: tuple[str, bytes]) -> None:
+    answer = raw(client, form_body("b", [ENTRIES_PART, IMAGE_PART, part]), "multipart/form-data; boundary=b")
+    assert answer.status_code == 422
+    assert "more than one field" in answer.json()["detail"]
 
 
 def test_a_cut_form_is_never_answered_with_200(client: httpx.Client) -> None:

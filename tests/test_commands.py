@@ -1,6 +1,7 @@
 """The command line, as a process of its own: what it prints, and how it ends."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from ml_target.drawing import draw
 from ml_target.errors import SettingsError
 from ml_target.faces import Face
 from ml_target.ocr import Line
-from ml_target.serve import listen
+from ml_target.serve import listen, prepare_process
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -156,6 +157,18 @@ def test_a_taken_port_is_told() -> None:
 def test_every_form_of_address(host: str) -> None:
     with listen(host, free_port()) as listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
         pass
+
+
+def test_small_answers_leave_at_once() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), "each would wait 40 ms otherwise"
+
+
+def test_few_file_descriptors_are_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"now": (256, 256)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
+    prepare_process(1024)
+    assert "only 256 file descriptors are allowed, too few for MAX_WAITING=1024" in caplog.text
 
 
 def test_without_ipv6_all_addresses_means_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:

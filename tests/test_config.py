@@ -63,6 +63,7 @@ def test_an_empty_variable_means_the_default() -> None:
         ("HOST_THREADS", "-1", "a whole number"),
         ("CPU_THREADS", "999", "a whole number"),
         ("CPU_WORKERS", "999", "a whole number"),
+        ("MODELS_DIR", "~no-such-user/models", "~ has no meaning for this user"),
         ("CLIP_TEXT_ENGINE", "gpu", "one of same, cpu"),
         ("HAILO_BATCH", "64", "a whole number from 1 to 63"),
         ("HAILO_DEVICE_COUNT", "0", "a whole number from 1 to 16"),
@@ -74,6 +75,11 @@ def test_a_bad_value_stops_and_names_the_valid_ones(name: str, value: str, words
     assert f"{name}={value}: it takes " in str(caught.value)
     assert words in str(caught.value)
     assert "leave it out for the default" in str(caught.value)
+
+
+def test_what_cannot_be_printed_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"MODELS_DIR='/tmp/\\udcff': it takes printable characters"):
+        Settings.from_environment({"MODELS_DIR": "/tmp/\udcff"})
 
 
 def test_all_bad_values_are_named_at_once() -> None:
@@ -89,7 +95,7 @@ def test_log_levels(name: str) -> None:
 
 def test_an_unknown_log_level_alone_falls_back_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert Settings.from_environment({"IMMICH_LOG_LEVEL": "loud"}).log_level == logging.INFO
-    assert "IMMICH_LOG_LEVEL=loud is unknown" in caplog.text
+    assert "the log level loud is unknown" in caplog.text
 
 
 def test_every_setting_says_what_it_is_for() -> None:

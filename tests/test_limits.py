@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from test_checklist import CLIP, FACES, OCR, ask, picture, search
 
 from ml_target.config import Settings
 from ml_target.errors import EngineFault, ModelError
+from ml_target.host import HostPool
 from ml_target.limits import Budget
 from ml_target.services import Services
 from ml_target.worker import Worker
@@ -50,12 +52,83 @@ def test_a_chunked_upload_over_the_limit_is_refused_on_the_way() -> None:
         assert client.get("/ping").status_code == 200
 
 
-def test_pixels_over_the_limit_are_refused() -> None:
+def test_pixels_over_the_limit_are_refused_at_once() -> None:
     with live(lambda _: fake_services(FakeTasks()), Settings(engine="cpu", max_pixels=5000)) as (client, _worker):
         answer = ask(client, CLIP, picture(width=100, height=51))
         assert answer.status_code == 413
         assert "100 x 51 pixels, more than 5,000" in answer.json()["detail"]
+        assert answer.elapsed.total_seconds() < 2
         assert ask(client, CLIP, picture(width=100, height=50)).status_code == 200
+
+
+def test_an_upload_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_target.limits.IDLE_S", 0.3)
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
+        host, port = client.base_url.host, client.base_url.port
+        assert port is not None
+        with socket.create_connection((host, port), timeout=10) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+            )
+            assert b" 408 " in connection.recv(1000)
+
+
+def test_uploads_wait_for_room_and_queries_never_do() -> None:
+    async def scenario() -> None:
+        budget = Budget(1000)
+        async with budget.hold(1000) as share:
+            waiting = asyncio.create_task(_hold(budget, 300))
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            share.shrink(600)
+            await asyncio.sleep(0.01)
+            assert waiting.done()
+        assert budget.free == 1000
+
+    asyncio.run(scenario())
+
+
+async def _hold(budget: Budget, amount: int) -> None:
+    async with budget.hold(amount):
+        pass
+
+
+def test_work_that_has_begun_is_waited_for_before_its_room_is_given_back() -> None:
+    async def scenario() -> None:
+        host = HostPool(1)
+        begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+        def work() -> None:
+            begun.set()
+            may_end.wait(10)
+            ended.set()
+
+        running = asyncio.create_task(host.run(work))
+        dropped = asyncio.create_task(host.run(work))
+        await asyncio.to_thread(begun.wait, 10)
+        dropped.cancel()
+        running.cancel()
+        await asyncio.sleep(0.05)
+        assert not running.done()
+        may_end.set()
+        for task in (running, dropped):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert ended.is_set()
+        host.close()
+
+    asyncio.run(scenario())
+
+
+def test_log_lines_cannot_be_forged(caplog: pytest.LogCaptureFixture) -> None:
+    name = "a\n2026-01-01 ERROR root: FORGED\x1b[31m"
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker), caplog.at_level(logging.WARNING):
+        ask(client, {"clip": {"visual": {"modelName": name}}})
+        ask(client, {"x\ny" * 9000: 1})
+    assert "FORGED" in caplog.text
+    assert all("\n" not in r.getMessage() and "\x1b" not in r.getMessage() for r in caplog.records)
+    assert all(len(r.getMessage()) < 3000 for r in caplog.records)
 
 
 def test_a_deadline_ends_a_request_and_frees_its_place() -> None:

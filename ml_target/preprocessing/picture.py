@@ -15,8 +15,8 @@ from ml_target.errors import TooLarge, UnusableInput
 from ml_target.tensors import UInt8
 
 # Everything Pillow decodes by itself. Left out are formats that start other programs (EPS) or
-# hold no raster of their own (WMF, PDF).
-_WANTED = ("JPEG", "WEBP", "PNG", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO", "PCX")
+# hold no raster of their own (WMF, PDF), and those that decode before they are asked to (ICO).
+_WANTED = ("JPEG", "WEBP", "PNG", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "PCX")
 Image.init()  # Pillow registers most of its formats only when asked
 FORMATS = tuple(name for name in _WANTED if name in Image.OPEN)
 
@@ -37,17 +37,23 @@ class OpenedPicture:
         return self.width * self.height
 
     def decode(self) -> UInt8:
-        """The first frame, H x W x 3 RGB uint8. Raises UnusableInput for damaged data."""
+        """The first frame, H x W x 3 RGB uint8, read-only; to be called once. Raises UnusableInput for damaged data.
+
+        A pixel takes seven bytes meanwhile and three afterwards.
+        """
         try:
             self.image.load()
             converted = _to_rgb(self.image)
+            pixels = np.asarray(converted)
+            converted.close()
+            self.image.close()
         except UnusableInput:
             raise
         except Exception as error:  # decoders raise whatever their parsing stumbles over
             raise UnusableInput(
                 f"The picture is damaged or cut short ({_words(error)}). Regenerate its preview in Immich."
             ) from error
-        return np.array(converted)
+        return pixels
 
 
 def open_picture(data: bytes | BinaryIO, max_pixels: int) -> OpenedPicture:
@@ -82,6 +88,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise UnusableInput("The picture has 32-bit pixels of unknown range. Convert it to 8 bits a channel.")
+    if image.mode == "RGB":
+        return image
     if image.mode == "P":
         image.info.pop("transparency", None)  # alpha is dropped, and Pillow would warn about it
     return image.convert("RGB")

@@ -58,7 +58,7 @@ class Store:
         """Where the file lies, by its name or an alias; None when it is absent. Nothing is read."""
         for folder in filter(None, (self.folder, self._spare)):
             for name in (file.name, *file.aliases):
-                if (folder / name).is_file():
+                if _is_file(folder / name):
                     return folder / name
         return None
 
@@ -169,3 +169,13 @@ class Store:
     def _put(self, file: ModelFile) -> str:
         names = " or ".join((file.name, *file.aliases))
         return f"put {names} into {self.folder}, or point MODELS_MIRROR at a folder or address that has it"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a folder this user may not look into is no empty folder
+        raise ModelError(
+            f"{path.parent} cannot be looked into ({error.strerror or error}). Give this user the right to "
+            f"(chmod or chown on the host), or set MODELS_DIR to another folder."
+        ) from error

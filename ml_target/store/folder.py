@@ -17,9 +17,12 @@ def writable(folder: Path) -> bool:
     A folder without any write bit counts as read-only for root too, who could write: somebody
     said that it should stay as it is.
     """
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder.is_dir() and bool(folder.stat().st_mode & WRITE_BITS) and os.access(folder, os.W_OK)
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return folder.is_dir() and bool(folder.stat().st_mode & WRITE_BITS) and os.access(folder, os.W_OK)
+    except OSError:  # a folder that this user may not even look into
+        return False
 
 
 @contextmanager

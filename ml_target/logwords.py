@@ -1,0 +1,15 @@
+"""How text from outside enters log lines and answers: short, and on one line."""
+
+import json
+from typing import Any
+
+
+def short(text: str, most: int = 200) -> str:
+    """The text, cut where it is longer: it came from outside and goes into lines and answers."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def quoted(value: Any) -> str:
+    """The value as one word: in JSON's quotes where it holds blanks, quotes or control characters; cut when long."""
+    text = short(str(value), 1000)
+    return text if text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
