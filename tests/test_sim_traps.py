@@ -312,6 +312,20 @@ def test_callback_thread_is_lazy(driven: Driven) -> None:
     assert not running()
 
 
+@row("2.5-9 two first submissions at once are noted")
+def test_racing_first_submissions(rig: Rig, driven: Driven) -> None:
+    threads = [threading.Thread(target=driven.submit) for _ in range(2)]
+    with rig.lock:  # both get as far as the library's own lock
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 5
+        while not rig.record.crashes and time.monotonic() < deadline:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert set(rig.record.crashes) == {"two first submissions of tiny at once"}
+
+
 @row("2.5-10 ten seconds without a free slot kill the pipeline")
 def test_internal_timeout(rig: Rig, driven: Driven) -> None:
     rig.faults.hang()

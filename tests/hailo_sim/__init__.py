@@ -15,7 +15,8 @@ Where the facts are silent or cannot be had, it is like this:
   would, the card is late. Networks from tables take the card's time alone.
 - A list of frames on an idle device runs as 1 and N - 1 (`list_split`), the worst case.
 - A burst that hangs holds its card until its pipeline is dropped; "stubborn" ones until reopening.
-- Two first submissions at once do not crash; frames beyond the queue count as requested.
+- Two first submissions at once are noted in `record.crashes`; the process lives on unless it shall abort.
+- Frames beyond the queue count as requested.
 - The legacy synchronous API, NMS outputs, MIPI and Ethernet are names only, or not there.
 """
 

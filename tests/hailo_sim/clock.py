@@ -107,8 +107,9 @@ class VirtualClock:
         self._lock.notify_all()
 
     def spend(self, seconds: float) -> None:
-        with self._lock:
-            self.wait(lambda: False, self._now + seconds)
+        if seconds > 0:
+            with self._lock:
+                self.wait(lambda: False, self._now + seconds)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -103,6 +103,12 @@ def session(model: bytes) -> Any:
         return _sessions[digest]
 
 
+def forget_sessions() -> None:
+    """Frees them: large networks need not stay until the tests end. Those in use live on."""
+    with _sessions_lock:
+        _sessions.clear()
+
+
 @dataclass(slots=True)
 class OnnxGraph:
     """A plain ONNX file with normalisation before it. Outputs are found by the names the contract gives."""

@@ -67,6 +67,7 @@ class Pipeline:
         self.moved_at = 0.0
         self._completed: deque[Frame] = deque()
         self._thread: threading.Thread | None = None
+        self._starting = 0
         self._rig = device.rig
         self._counts = self._rig.record.models[self.name]
 
@@ -77,6 +78,17 @@ class Pipeline:
         return len(self.outstanding) + frames < 2 * self.core_op.queue_size
 
     def submit(self, requests: Sequence[tuple[Buffers, Buffers]], callback: Callable[[int], None]) -> Job:
+        """As `_submit`; the first one makes the callback thread, and not safely for two at once (§2.5-9)."""
+        first = self._thread is None
+        self._starting += first
+        if self._starting > 1:
+            self._rig.note_crash(f"two first submissions of {self.name} at once")
+        try:
+            return self._submit(requests, callback)
+        finally:
+            self._starting -= first
+
+    def _submit(self, requests: Sequence[tuple[Buffers, Buffers]], callback: Callable[[int], None]) -> Job:
         """Pushes frames one after the other; the first that fails ends the model for good (§2.5-6, -7)."""
         with self._rig.lock:
             if self.status:
