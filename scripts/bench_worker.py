@@ -70,7 +70,7 @@ class Load:
             await asyncio.sleep(0.05)
 
     async def run(self, clip: int, faces: int, ocr: int) -> None:
-        kinds = [
+        kinds: list[tuple[str, dict[str, Any], int]] = [
             ("clip", {"clip": CLIP}, clip),
             ("faces", {"facial-recognition": FACE}, faces),
             ("ocr", {"ocr": OCR}, ocr),
