@@ -2,7 +2,8 @@
 
 Are the positions inside? Without positions a tower cannot tell one place from another: of a text
 that is one token repeated, every state comes out the same, causal mask or not; and a tower that
-sees everything at once gives the same vector for any order of the tokens.
+sees everything at once ends in the same last state for any order of the tokens before it. Where
+both can be asked both are: which shows weak positions better differs from tower to tower.
 Is the final layer norm inside? Its mark, mean 0 and variance 1, shows in the states themselves.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING, TOKEN_STATES
-from ml_target.catalogue.types import ClipBackend, TextInput
+from ml_target.catalogue.types import ClipBackend
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.errors import ModelError
 from ml_target.tensors import Array, Float32, Outputs
@@ -43,16 +44,14 @@ def settle(
 
     Raises ModelError when the answers contradict each other.
     """
-    spec = backend.textual.input
-    assert isinstance(spec, TextInput)
 
     def states(ids: Array, layout: TextLayout) -> Outputs:
         return run(TextHead(backend, weights, layout).frame(ids, intake))
 
     layout = TextLayout(add_positions=False, apply_norm=False)
-    if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, spec.tokens):
+    if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, backend):
         layout = TextLayout(add_positions=True, apply_norm=False)
-        if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, spec.tokens):
+        if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, backend):
             raise ModelError(
                 f"{backend.textual.name}: the order of the words changes nothing, with positions added or without. "
                 "The file cannot be the catalogue's; fetch it again, or set CLIP_TEXT_ENGINE=cpu."
@@ -81,17 +80,16 @@ def agree(
         )
 
 
-def _tells_places_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, length: int) -> bool:
+def _tells_places_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, backend: ClipBackend) -> bool:
     ids = tokenizer.encode(PROMPTS[1])
-    repeated = states(np.full(length, ids[1]))
-    if TOKEN_STATES in repeated:
+    repeated = states(np.full(len(ids), ids[1]))
+    pooled, distances = EMBEDDING in repeated, list[float]()
+    if not pooled:
         rows = repeated[TOKEN_STATES].real()
-        distances = [_distance(row, rows[0]) for row in rows[1:]]
-    else:
-        words = np.resize(ids[:6], length - 1)
-        orders = (words, words[::-1])
-        vectors = [states(np.append(order, ids[-1]))[EMBEDDING].real().reshape(-1) for order in orders]
-        distances = [_distance(*vectors)]
+        distances += [_distance(row, rows[0]) for row in rows[1:]]
+    if pooled or backend.family != "clip":
+        words = np.resize(ids[:6], len(ids) - 1)
+        distances.append(_distance(*(_last(states(np.append(order, ids[-1]))) for order in (words, words[::-1]))))
     farthest = max(distances)
     if SAME < farthest < DIFFERENT:
         raise ModelError(
@@ -114,6 +112,11 @@ def _norm_is_outside(
             "please report it."
         )
     return not votes.pop()
+
+
+def _last(outputs: Outputs) -> Float32:
+    """The pooled vector, or the state it is made of."""
+    return outputs[EMBEDDING].real().reshape(-1) if EMBEDDING in outputs else outputs[TOKEN_STATES].real(-1)
 
 
 def _used_row(states: Float32, ids: Array, backend: ClipBackend) -> Float32:
