@@ -71,8 +71,8 @@ class HailoNetwork:
         # One burst runs and one more is sent ahead: both must fit into the queue.
         self.max_batch = max(1, min(self.batch, queue // 2))
         current = _Configuration(configured, queue)
-        self._blank = self._new_slot(current)
-        self._blank.take(self.fit.input.name, np.zeros(self.fit.input.shape, self.fit.input.dtype))
+        current.blank = self._new_slot(current)
+        current.blank.take(self.fit.input.name, np.zeros(self.fit.input.shape, self.fit.input.dtype))
         self._current = current
         self.run([np.zeros(self._frame, self._dtype)])
 
@@ -115,7 +115,7 @@ class HailoNetwork:
     def send_blank(self) -> None:
         """Sends an empty frame whose answer nobody wants; at most one is on its way."""
         current = self._current
-        if current is None or current.blank_sent or not current.alive or not self._take_room(current, 1, 0):
+        if current is None or current.blank is None or current.blank_sent or not self._take_room(current, 1, 0):
             return
         current.blank_sent = True
 
@@ -127,7 +127,7 @@ class HailoNetwork:
 
         try:
             with self._submission:
-                current.model.run_async([self._blank.bindings], on_end)
+                current.model.run_async([current.blank.bindings], on_end)
         except Exception:
             self._end(current)  # its next burst says why
 
@@ -246,6 +246,7 @@ class _Configuration:
     queue: int
     free: deque[_Slot] = field(default_factory=deque)
     flying: int = 0
+    blank: _Slot | None = None
     blank_sent: bool = False
     alive: bool = True
 

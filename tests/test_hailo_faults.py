@@ -1,0 +1,234 @@
+"""Faults of the card under a whole worker with eight clients: no wrong answer, no lost request, back by itself.
+
+Every answer is compared with that of the same request alone. A request may be lost only where no
+retry could save it: when its frames were lost twice, or its deadline passed.
+"""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fault_table
+import pytest
+from hailo_sim import Rig
+from hailo_worker import SPEED, Crowd, Running, Tally, Watch, mixed, models_folder, running, wait_until
+
+from ml_target import arbiter
+from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
+from ml_target.engines import hailo, hailo_network
+
+BACK_OFF_S = (0.25, 0.3)
+"""Long enough for a few looks at /ping in between."""
+
+CLIP = TINYCLIP.visual.name
+FACES = ARCFACE_R50.name
+TWICE = "lost its device twice"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits longer than a test should; the machine's own card has no say."""
+    monkeypatch.setattr(hailo, "host_checks", list)
+    monkeypatch.setattr(arbiter, "BACK_OFF_S", BACK_OFF_S)
+    monkeypatch.setattr(hailo_network, "BURST_TIMEOUT_S", 2.5)
+
+
+@pytest.fixture(scope="module")
+def folder(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models_folder(wheel_models, tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[Running]:
+    with running(Rig(clock=SPEED), folder) as made:
+        yield made
+
+
+def held() -> tuple[int, int]:
+    """Threads, and output arrays with their bindings."""
+    gc.collect()
+    slots = sum(isinstance(each, hailo_network._Slot) for each in gc.get_objects())
+    return threading.active_count(), slots
+
+
+def endure(
+    served: Running, fault: str, strike: Callable[[], None], heal: Callable[[], None] = lambda: None, lasting: float = 0
+) -> tuple[Tally, Watch]:
+    """Strikes while eight clients ask, heals after `lasting` seconds, and looks at everything afterwards."""
+    asks = mixed(2)
+    expected = served.alone(asks)
+    with Crowd(served, asks, expected) as crowd:  # the pools are full now, and the slots made
+        crowd.wait_for(40)
+    assert crowd.tally.answered == {200: crowd.tally.total}
+    threads, slots = held()
+    with Watch(served) as watch, Crowd(served, asks, expected) as crowd:
+        crowd.wait_for(10)
+        strike()
+        if lasting:
+            time.sleep(lasting)
+        heal()
+        wait_until(lambda: 503 in watch.statuses and served.ping() == 200, 60)
+        crowd.wait_for(20)
+    tally = crowd.tally
+    fault_table.record(fault, tally.answered, watch.away)
+    assert not tally.wrong, "an answer differs from the same request alone"
+    assert set(tally.answered) <= {200, 503}, tally.words[:3]
+    assert served.ping() == 200
+    assert served.alone(asks) == expected
+    assert served.worker.state == "ready"
+    wait_until(lambda: held()[0] <= threads, 20)
+    assert held()[1] <= slots + 30, "the crowd's bursts vary by a few; what was lost must have gone"
+    return tally, watch
+
+
+def all_answered(tally: Tally) -> None:
+    assert tally.answered == {200: tally.total}, tally.words[:3]
+
+
+# --------------------------------------------------------------- running cards
+
+
+def test_frames_that_fail(served: Running) -> None:
+    tally, _ = endure(served, "frames fail", lambda: served.rig.faults.fail_frames(FACES, 3))
+    all_answered(tally)
+
+
+def test_a_dead_pipeline(served: Running) -> None:
+    opened = served.rig.record.opened
+    tally, _ = endure(served, "one pipeline dies", lambda: served.rig.faults.kill(CLIP))
+    all_answered(tally)
+    assert served.rig.record.opened == opened, "configuring the one network again is enough"
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["configured again", "opened anew"])
+def test_a_burst_that_never_ends(served: Running, stubborn: bool) -> None:
+    name = "a burst never ends, " + ("opening anew helps" if stubborn else "configuring helps")
+    opened = served.rig.record.opened
+    tally, watch = endure(served, name, lambda: served.rig.faults.hang(CLIP, stubborn=stubborn))
+    all_answered(tally)
+    assert served.rig.record.opened >= opened + stubborn
+    assert watch.away > 0
+
+
+def test_an_aborted_device(served: Running) -> None:
+    opened = served.rig.record.opened
+    tally, _ = endure(served, "the device aborts", served.rig.faults.abort_device)
+    all_answered(tally)
+    assert served.rig.record.opened == opened + 1
+
+
+def test_a_slow_configuration(served: Running) -> None:
+    def strike() -> None:
+        served.rig.faults.slow("configure", 0.2 * SPEED)
+        served.rig.faults.abort_device()
+
+    tally, _ = endure(served, "configuring is slow", strike)
+    all_answered(tally)
+
+
+# ------------------------------------------------------------------- reopening
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("opening fails 3 times", 74), ("another driver's version, 3 times", 76)],
+)
+def test_opening_again_fails_for_a_while(served: Running, fault: str, status: int) -> None:
+    def strike() -> None:
+        served.rig.faults.refuse_open(3, status)
+        served.rig.faults.abort_device()
+
+    tally, watch = endure(served, fault, strike)
+    all_answered(tally)
+    assert watch.away > 0.5
+
+
+def test_another_program_has_taken_the_card(served: Running) -> None:
+    def strike() -> None:
+        served.rig.faults.occupy()
+        served.rig.faults.abort_device()
+
+    tally, _ = endure(served, "busy for 1 s", strike, lambda: served.rig.faults.occupy(False), 1.0)
+    all_answered(tally)
+
+
+def test_unplugged_and_back(served: Running) -> None:
+    faults = served.rig.faults
+    tally, _ = endure(served, "unplugged for 1 s", faults.unplug, lambda: faults.unplug(False), 1.0)
+    all_answered(tally)
+
+
+def test_too_hot(served: Running) -> None:
+    opened: list[int] = []
+
+    def strike() -> None:
+        served.rig.faults.thermal_close(2.0 * SPEED)
+
+    def look() -> None:
+        opened.append(served.rig.record.opened)
+
+    before = served.rig.record.opened
+    tally, watch = endure(served, "too hot for 2 s", strike, look, 1.5)
+    all_answered(tally)
+    assert opened == [before], "a hot card is left alone"
+    assert served.rig.record.opened == before + 1
+    assert watch.away > 1.0
+
+
+# ------------------------------------------------------- what no retry can save
+
+
+def test_lost_again_and_again(served: Running) -> None:
+    """A card that breaks once a quarter second for a while: only requests that were lost twice are refused."""
+    ended = threading.Event()
+
+    def strike() -> None:
+        for _ in range(8):
+            served.rig.faults.kill(CLIP)
+            ended.wait(0.25)
+
+    tally, _ = endure(served, "one pipeline dies 8 times", strike)
+    assert all(TWICE in words for words in tally.words)
+    assert tally.answered[503] < tally.answered[200]
+
+
+def test_deadlines_pass_while_the_card_is_away(folder: Path) -> None:
+    with running(Rig(clock=SPEED), folder, request_timeout_s=3.0) as served:
+
+        def strike() -> None:
+            served.rig.faults.occupy()
+            served.rig.faults.abort_device()
+
+        tally, _ = endure(served, "busy beyond the deadline", strike, lambda: served.rig.faults.occupy(False), 4.5)
+    assert tally.answered[503] > 0
+    assert all("Not answered within 3 s" in words for words in tally.words)
+
+
+def test_requests_are_held_while_the_card_is_away(served: Running) -> None:
+    """Who asks in between gets an answer, later; /ping says at once how things stand."""
+    asks = mixed(1)
+    expected = served.alone(asks)
+    served.rig.faults.occupy()
+    served.rig.faults.abort_device()
+    answers: dict[str, Any] = {}
+
+    def ask(index: int) -> None:
+        answers.update(served.alone([asks[index]]))
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(asks))]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: served.ping() == 503)
+    time.sleep(1.0)
+    assert not answers, "nobody is refused, nobody is answered"
+    began = time.monotonic()
+    assert served.client.get("/ping").text.startswith("recovering")
+    assert time.monotonic() - began < 1.0
+    served.rig.faults.occupy(False)
+    for thread in threads:
+        thread.join(60)
+    assert answers == expected
+    assert served.ping() == 200
