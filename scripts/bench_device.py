@@ -23,7 +23,8 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
-from hailo_sim import Rig, build, simulated  # noqa: E402
+from hailo_sim import Rig, simulated  # noqa: E402
+from hailo_sim.build import fingerprint  # noqa: E402
 
 from ml_target.arbiter import Arbiter  # noqa: E402
 from ml_target.catalogue import networks as n  # noqa: E402
@@ -97,7 +98,7 @@ def side(name: str, link: str, locked: bool) -> Iterator[Side]:
         models = {}
         for network in NETWORKS:
             file = Path(folder) / f"{network.name}.hef"
-            file.write_bytes(build.fingerprint(network))
+            file.write_bytes(fingerprint(network))
             interactive = network.stage == "textual"
             loaded = engine.open(file, network)
             models[network.name] = Model(network, loaded, arbiter, Provenance("", "", "hailo"), interactive)

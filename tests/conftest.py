@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fault_table
 import numpy as np
 import parity_table
 import pytest
@@ -64,11 +65,16 @@ def wheel_models() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The parity table of this run, for the eyes and for the README."""
+    """The parity and fault tables of this run, for the eyes and for the README."""
     rows = parity_table.lines()
     if rows:
         terminalreporter.section("parity with the reference implementations")
         for row in rows:
+            terminalreporter.write_line(row)
+    faults = fault_table.lines()
+    if faults:
+        terminalreporter.section("faults of the simulated card, 8 clients in flight")
+        for row in faults:
             terminalreporter.write_line(row)
 
 
