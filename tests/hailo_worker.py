@@ -35,6 +35,9 @@ FACES = ((5, 6), (8, 15), (11, 24))
 LINES = ((40, 30, 24, 400), (120, 60, 30, 250))
 """Lines of text in every picture: top, left, height, width in the detector's frame."""
 
+MOST_SLOTS = 8 * (1 + 1 + 1 + len(FACES) + 1 + len(LINES)) + 2 * 6
+"""Output arrays with bindings that eight clients may need at a time, and a few that the networks keep."""
+
 WORDS = 49_408
 """CLIP's vocabulary."""
 
