@@ -14,7 +14,7 @@ from ml_target.arbiter import Arbiter
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.config import PROJECT, Settings, available_cores
 from ml_target.engines import Engine
-from ml_target.errors import ModelError, SettingsError, Unavailable
+from ml_target.errors import Unavailable, WorkerError
 from ml_target.host import HostPool
 from ml_target.limits import Budget
 from ml_target.loading import Loader, Place
@@ -77,7 +77,7 @@ class Worker:
         try:
             self._services = await asyncio.to_thread(self._make_services, self)
         except Exception as error:
-            expected = isinstance(error, (ModelError, SettingsError))
+            expected = isinstance(error, WorkerError)
             log.critical("The worker stops: %s", error, exc_info=None if expected else error)
             self._state, self.failure = "failed", error
             self._loaded.set()
