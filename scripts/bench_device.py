@@ -130,11 +130,23 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] * 1000
 
 
-async def ladder(side_: Side, task: str, clients: list[int], seconds: float) -> dict[int, tuple[float, float, float]]:
+@dataclass(frozen=True)
+class Cell:
+    """One number of clients: answers a second, latencies in ms, and the share of time the card worked."""
+
+    rate: float
+    median: float
+    p95: float
+    busy: float
+
+
+async def ladder(side_: Side, task: str, clients: list[int], seconds: float) -> dict[int, Cell]:
     results = {}
     for count in clients:
+        started, worked = time.perf_counter(), sum(side_.rig.record.busy.values())
         rate, latencies = await closed_loop(getattr(side_, task), count, seconds)
-        results[count] = (rate, quantile(latencies, 0.5), quantile(latencies, 0.95))
+        busy = (sum(side_.rig.record.busy.values()) - worked) / (time.perf_counter() - started)
+        results[count] = Cell(rate, quantile(latencies, 0.5), quantile(latencies, 0.95), busy)
     return results
 
 
@@ -171,21 +183,22 @@ async def under_load(side_: Side, seconds: float) -> tuple[list[float], float, d
 def run(links: list[str], clients: list[int], seconds: float, tasks: list[str]) -> None:
     for link in links:
         print(f"\n### {link} link, {seconds:g} s a cell, {FACES} faces a photo, {LINES} lines a page\n")
-        print("| task | clients | usual, 1/s | ours, 1/s | ratio | usual p50/p95 ms | ours p50/p95 ms |")
-        print("|---|---|---|---|---|---|---|")
+        print("| task | clients | usual, 1/s | ours, 1/s | ratio | usual p50/p95 ms | ours p50/p95 ms | card busy |")
+        print("|---|---|---|---|---|---|---|---|")
         for task in tasks:
             with side("usual", link, locked=True) as usual:
                 theirs = asyncio.run(ladder(usual, task, clients, seconds))
             with side("ours", link, locked=False) as ours:
                 mine = asyncio.run(ladder(ours, task, clients, seconds))
             for count in clients:
-                (a, a50, a95), (b, b50, b95) = theirs[count], mine[count]
-                spread = f"{a50:.0f}/{a95:.0f} | {b50:.0f}/{b95:.0f}"
-                print(f"| {task} | {count} | {a:.2f} | {b:.2f} | {b / a:.2f} | {spread} |", flush=True)
+                a, b = theirs[count], mine[count]
+                rates = f"{a.rate:.2f} | {b.rate:.2f} | {b.rate / a.rate:.2f}"
+                spread = f"{a.median:.0f}/{a.p95:.0f} | {b.median:.0f}/{b.p95:.0f}"
+                print(f"| {task} | {count} | {rates} | {spread} | {b.busy:.0%} |", flush=True)
         for locked in (True, False):
             with side("mix", link, locked) as mixed:
-                texts, lag, rates = asyncio.run(under_load(mixed, 4 * seconds))
-            words = ", ".join(f"{name} {rate:.2f}/s" for name, rate in rates.items())
+                texts, lag, answered = asyncio.run(under_load(mixed, 4 * seconds))
+            words = ", ".join(f"{name} {rate:.2f}/s" for name, rate in answered.items())
             print(
                 f"\nmixed load ({'usual' if locked else 'ours'}): {words}; text query p50 "
                 f"{statistics.median(texts) * 1000:.0f} ms, p95 {quantile(texts, 0.95):.0f} ms; event loop late by "
