@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 INTERACTIVE_IN_A_ROW = 3
 """Interactive bursts that may pass waiting bulk work before one of that goes."""
 
+PASSED_BY_FULL = 3
+"""Turns that a partly filled burst may lose to full ones: meanwhile it fills, and no model starves."""
+
 BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 """Seconds before each attempt to get a lost device back; the last one repeats."""
 
@@ -143,10 +146,19 @@ class Arbiter:
             return self._to_the_end(interactive[0])
         if ready:
             self._interactive_in_a_row = 0
-            return self._to_the_end(ready[0])
+            return self._to_the_end(self._fullest_turn(ready))
         if patience:
             self._wake_in(min(patience.values()))
         return None
+
+    def _fullest_turn(self, ready: list[ModelQueue]) -> ModelQueue:
+        """The first in line; where fuller bursts pay, a full one passes partly filled ones a few times."""
+        chosen = ready[0]
+        if self._patient and chosen.passed < PASSED_BY_FULL:
+            chosen = next((q for q in ready if len(q.waiting) >= q.network.max_batch), chosen)
+        for queue in ready:
+            queue.passed = 0 if queue is chosen else queue.passed + 1
+        return chosen
 
     def _has_lane(self, queue: ModelQueue) -> bool:
         if queue.interactive and self._own_lane:

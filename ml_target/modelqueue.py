@@ -37,6 +37,8 @@ class ModelQueue:
         self.interactive = interactive
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
+        self.passed = 0
+        """Turns lost to other queues since the last burst; the arbiter's."""
         self._wake = wake
         self._announced = 0
         self._answered = 0

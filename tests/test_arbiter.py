@@ -109,6 +109,18 @@ def test_models_take_turns() -> None:
     assert [name for name, _ in device.bursts] == list("abc") * 3
 
 
+def test_full_bursts_pass_a_partly_filled_one_a_few_times_only() -> None:
+    device, arbiter = Device(), Arbiter(1, patient=True)
+    partly = arbiter.queue(device.network("partly"), "partly")
+    full = arbiter.queue(device.network("full"), "full")
+
+    async def work() -> None:
+        await asyncio.gather(partly.infer(frames(0)), full.infer(frames(*range(80))))
+
+    scenario(arbiter, work)
+    assert [name for name, _ in device.bursts][:5] == ["full"] * 3 + ["partly", "full"]
+
+
 def test_text_goes_first_but_bulk_work_is_never_starved() -> None:
     device, arbiter = Device(), Arbiter(1)
     bulk = arbiter.queue(device.network("bulk", 0.002, batch=1), "bulk")
