@@ -4,7 +4,7 @@ The usual design sends one frame a burst under a global lock. Both run on the sa
 card takes the time that measured cards take (tests/hailo_sim/costs.py); its networks answer from a
 table, because a processor cannot run them at the card's speed. Tensors are prepared beforehand:
 what is measured is queueing, batching and the card. Clients ask again as soon as they are answered.
-Prints Markdown tables.
+"host CPU" is what queues, engine and simulator took of one processor. Prints Markdown tables.
 """
 
 import argparse
@@ -132,21 +132,25 @@ def quantile(values: list[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of clients: answers a second, latencies in ms, and the share of time the card worked."""
+    """One number of clients: answers a second, latencies in ms, shares of time the card and the processor worked."""
 
     rate: float
     median: float
     p95: float
     busy: float
+    host: float
 
 
 async def ladder(side_: Side, task: str, clients: list[int], seconds: float) -> dict[int, Cell]:
     results = {}
     for count in clients:
         started, worked = time.perf_counter(), sum(side_.rig.record.busy.values())
+        computed = time.process_time()
         rate, latencies = await closed_loop(getattr(side_, task), count, seconds)
-        busy = (sum(side_.rig.record.busy.values()) - worked) / (time.perf_counter() - started)
-        results[count] = Cell(rate, quantile(latencies, 0.5), quantile(latencies, 0.95), busy)
+        elapsed = time.perf_counter() - started
+        busy = (sum(side_.rig.record.busy.values()) - worked) / elapsed
+        host = (time.process_time() - computed) / elapsed
+        results[count] = Cell(rate, quantile(latencies, 0.5), quantile(latencies, 0.95), busy, host)
     return results
 
 
@@ -183,8 +187,11 @@ async def under_load(side_: Side, seconds: float) -> tuple[list[float], float, d
 def run(links: list[str], clients: list[int], seconds: float, tasks: list[str]) -> None:
     for link in links:
         print(f"\n### {link} link, {seconds:g} s a cell, {FACES} faces a photo, {LINES} lines a page\n")
-        print("| task | clients | usual, 1/s | ours, 1/s | ratio | usual p50/p95 ms | ours p50/p95 ms | card busy |")
-        print("|---|---|---|---|---|---|---|---|")
+        print(
+            "| task | clients | usual, 1/s | ours, 1/s | ratio | usual p50/p95 ms | ours p50/p95 ms "
+            "| card busy | host CPU |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|")
         for task in tasks:
             with side("usual", link, locked=True) as usual:
                 theirs = asyncio.run(ladder(usual, task, clients, seconds))
@@ -194,7 +201,7 @@ def run(links: list[str], clients: list[int], seconds: float, tasks: list[str]) 
                 a, b = theirs[count], mine[count]
                 rates = f"{a.rate:.2f} | {b.rate:.2f} | {b.rate / a.rate:.2f}"
                 spread = f"{a.median:.0f}/{a.p95:.0f} | {b.median:.0f}/{b.p95:.0f}"
-                print(f"| {task} | {count} | {rates} | {spread} | {b.busy:.0%} |", flush=True)
+                print(f"| {task} | {count} | {rates} | {spread} | {b.busy:.0%} | {b.host:.0%} |", flush=True)
         for locked in (True, False):
             with side("mix", link, locked) as mixed:
                 texts, lag, answered = asyncio.run(under_load(mixed, 4 * seconds))
