@@ -94,7 +94,7 @@ def pictures(count: int, seed: int = 0) -> list[Array]:
 def slots() -> int:
     """Arrays with bindings, of all networks, that are not garbage."""
     gc.collect()
-    return sum(isinstance(each, hailo_network._Slot) for each in gc.get_objects())
+    return sum(type(each) is hailo_network._Slot for each in gc.get_objects())
 
 
 # ------------------------------------------------------------------- opening

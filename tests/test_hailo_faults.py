@@ -50,7 +50,7 @@ def served(folder: Path) -> Iterator[Running]:
 def held() -> tuple[int, int]:
     """Threads, and output arrays with their bindings."""
     gc.collect()
-    slots = sum(isinstance(each, hailo_network._Slot) for each in gc.get_objects())
+    slots = sum(type(each) is hailo_network._Slot for each in gc.get_objects())
     return threading.active_count(), slots
 
 
