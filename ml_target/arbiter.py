@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 INTERACTIVE_IN_A_ROW = 3
 """Interactive bursts that may pass waiting bulk work before one of that goes."""
 
-PASSED_BY_FULL = 3
+PASSED_BY_FULL = 8
 """Turns that a partly filled burst may lose to full ones: meanwhile it fills, and no model starves."""
 
 BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
