@@ -570,3 +570,15 @@ def test_a_board_without_a_sensor(rig: Rig, engines: Engines) -> None:
     engine = engines.start()
     rig.faults.refuse_control(1)
     assert list(engine.health()) == ["power_w"]
+
+
+def test_another_driver_is_told_before_the_card_is_touched(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hailo, "driver_version", lambda: "4.22.0")
+    with pytest.raises(DeviceError, match=r"driver on the host is version 4\.22\.0, HailoRT here is 4\.23\.0"):
+        HailoEngine(CardSettings()).start()
+    assert rig.record.opened == 0
+    monkeypatch.setattr(hailo, "driver_version", lambda: "4.23.0")
+    engine = HailoEngine(CardSettings())
+    engine.start()
+    engine.close()
+    assert rig.record.opened == 1

@@ -19,7 +19,7 @@ from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.errors import DeviceError, EngineFault, ModelError, SettingsError
-from ml_target.hailo_host import Finding, host_checks
+from ml_target.hailo_host import Finding, driver_version, host_checks
 from ml_target.hailo_package import explain_import
 from ml_target.hailo_status import explain, status_of
 from ml_target.hef_fit import Fit, check_fit
@@ -94,10 +94,20 @@ class HailoEngine:
             if finding.ok is False:
                 raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
             log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", *_said(finding))
+        self._compare_versions()
         try:
             self._open_device()
         except self._errors as error:
             raise DeviceError(explain(status_of(error))) from error
+
+    def _compare_versions(self) -> None:
+        """HailoRT refuses a driver of another version too, but names neither; where either is unknown, it decides."""
+        driver, library = driver_version(), str(getattr(self._hailo, "__version__", ""))
+        if driver and library and driver.split(".")[:3] != library.split(".")[:3]:
+            raise DeviceError(
+                f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same. "
+                f"Install HailoRT {driver} (library and Python wheel), or the driver of {library} on the host."
+            )
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
         """Configures the network and runs it once. Raises ModelError or DeviceError."""
