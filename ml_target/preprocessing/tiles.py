@@ -84,8 +84,11 @@ def plan(height: int, width: int, frame: tuple[int, int], max_resolution: int, m
         if best[0] >= NEAR:
             break
     scale, rows, columns = best
-    # The official sides are multiples of 32, so pictures that fit become the very same pixels.
-    high, wide = official if scale == 1 else (max(1, int(side * scale)) for side in official)
+    if scale >= NEAR:  # only the side that does not fit gives way; the official sides are rounded to 32 each, too
+        covered = _covered(frame, (rows, columns))
+        high, wide = (min(side, most) for side, most in zip(official, covered, strict=True))
+    else:
+        high, wide = (max(1, int(side * scale)) for side in official)
     starts = [(top, left) for top in _starts(high, frame[0], rows) for left in _starts(wide, frame[1], columns)]
     return Tiling((high, wide), frame, tuple(starts), reduced=scale < NEAR)
 
@@ -106,8 +109,12 @@ def tiles(picture: UInt8, tiling: Tiling, colour: Colour) -> list[UInt8]:
 
 def _scale(size: tuple[int, int], frame: tuple[int, int], grid: tuple[int, int]) -> float:
     """The largest scale, at most 1, at which a grid of tiles covers `size`."""
-    covered = [side + (count - 1) * (side - OVERLAP) for side, count in zip(frame, grid, strict=True)]
-    return min(1.0, covered[0] / size[0], covered[1] / size[1])
+    return min(1.0, *(most / side for most, side in zip(_covered(frame, grid), size, strict=True)))
+
+
+def _covered(frame: tuple[int, int], grid: tuple[int, int]) -> list[int]:
+    """Height and width that so many rows and columns of tiles cover."""
+    return [side + (count - 1) * (side - OVERLAP) for side, count in zip(frame, grid, strict=True)]
 
 
 def _starts(length: int, side: int, count: int) -> list[int]:
