@@ -85,7 +85,9 @@ def test_long_and_short_lines_mix_and_keep_their_places(threads: tuple[HostPool,
     assert [n > 1 for n in letters] == [n % 3 == 0 for n in range(30)]
 
 
-def test_the_next_lines_are_cut_out_while_the_device_works(threads: tuple[HostPool, Arbiter]) -> None:
+def test_the_next_lines_are_cut_out_while_the_device_works(
+    threads: tuple[HostPool, Arbiter], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first burst does not end before the second group of lines is being cut out."""
     network, cut = slow(), [threading.Event(), threading.Event()]
     lines = reader(network, threads)
@@ -100,7 +102,8 @@ def test_the_next_lines_are_cut_out_while_the_device_works(threads: tuple[HostPo
         assert cut[1].wait(10)
         return one_letter(frame)
 
-    lines._pieces, network.answer = noted, wait  # type: ignore[method-assign]
+    network.answer = wait
+    monkeypatch.setattr(lines, "_pieces", noted)
     texts = asyncio.run(lines.read(bars(2 * FRAMES_A_CHUNK, 60), corners(2 * FRAMES_A_CHUNK, 60), Trace()))
     assert len(texts) == 2 * FRAMES_A_CHUNK
 
