@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_target.decoders.mosaic import RIM, merge
+from ml_target.decoders.mosaic import MEET, merge
 from ml_target.preprocessing.tiles import (
     MAX_DETECTION_PIXELS,
     NEAR,
@@ -171,10 +171,12 @@ def test_maps_of_tiles_are_the_map_of_the_whole(dtype: type[np.generic], picture
     assert (found.scale, found.zero_point) == (0.5, 3.0)
 
 
-def test_the_surest_tile_decides_but_not_at_its_rim() -> None:
-    """Rows 60 to 99 are in both tiles; the upper one speaks up to row 83, the lower one from row 76."""
-    upper, lower = (np.zeros((100, 8, 1), np.uint8) for _ in range(2))
+def test_both_tiles_speak_where_they_meet() -> None:
+    """Rows 60 to 159 are in both tiles; both speak for rows 94 to 125, around their middle."""
+    upper, lower = (np.zeros((160, 8, 1), np.uint8) for _ in range(2))
     upper[70:], lower[:] = 9, 5
-    lower[:RIM] = lower[20] = 250  # rows 60 to 75: nobody asks the lower tile; row 80: both are asked
-    found = merge([Tensor(upper), Tensor(lower)], [(0, 0), (60, 0)], (160, 8)).values[:, 0, 0].tolist()
-    assert found == [0] * 70 + [9] * 10 + [250] + [9] * 3 + [5] * 76
+    lower[20] = upper[150] = 250  # rows 80 and 150: at the rims, nobody asks
+    lower[40] = 200  # row 100: both are asked
+    found = merge([Tensor(upper), Tensor(lower)], [(0, 0), (60, 0)], (220, 8)).values[:, 0, 0].tolist()
+    assert 110 - MEET == 94
+    assert found == [0] * 70 + [9] * 30 + [200] + [9] * 25 + [5] * 94

@@ -4,37 +4,40 @@ The maps are merged, not the boxes found in them: a line across a border is one 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from ml_target.tensors import Array, Tensor
 
-RIM = 16
-"""Cells at an inner border that do not count: the network sees half a letter there. The neighbour sees all of it."""
+MEET = 16
+"""Cells to each side of the middle of an overlap for which both tiles speak. Beyond, only the one that sees farther: at
+the rim of a tile the network sees half a letter, and the higher of two opinions everywhere would find too much."""
 
 
 def merge(maps: Sequence[Tensor], starts: Sequence[tuple[int, int]], size: tuple[int, int]) -> Tensor:
-    """H x W x 1 for `size` (H, W): the highest value that any tile has for a cell, as it left the engine.
+    """H x W x 1 for `size` (H, W), as it left the engine; where two tiles speak, the higher value.
 
     `maps`: one h x w x 1 tensor a tile, all of one scale and zero point; `starts`: top and left of each in the
-    whole. What lies beyond `size` is left out.
+    whole, a grid whose neighbours share at least 2 x `MEET`. What lies beyond `size` is left out.
     """
     first = maps[0]
     if len(maps) == 1:
         return Tensor(first.values[: size[0], : size[1]], first.scale, first.zero_point)
     low = np.iinfo(first.values.dtype).min if first.values.dtype.kind in "ui" else first.raw(0.0)
     whole: Array = np.full((*size, 1), low, first.values.dtype)
-    tops, lefts = ({start[axis] for start in starts} for axis in (0, 1))
+    rows, columns = (
+        _kept(sorted({start[axis] for start in starts}), first.values.shape[axis], size[axis]) for axis in (0, 1)
+    )
     for tensor, (top, left) in zip(maps, starts, strict=True):
-        rows = _kept(top, tensor.values.shape[0], size[0], tops)
-        columns = _kept(left, tensor.values.shape[1], size[1], lefts)
-        part = whole[rows, columns]
-        seen = tensor.values[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        np.maximum(part, seen, out=part)
+        (a, b), (c, d) = rows[top], columns[left]
+        part = whole[a:b, c:d]
+        np.maximum(part, tensor.values[a - top : b - top, c - left : d - left], out=part)
     return Tensor(whole, first.scale, first.zero_point)
 
 
-def _kept(start: int, length: int, whole: int, starts: set[int]) -> slice:
-    """The cells of the whole that this tile speaks for, along one axis."""
-    stop = min(start + length, whole)
-    return slice(start + RIM * (start > min(starts)), stop - RIM * (start < max(starts)))
+def _kept(starts: Sequence[int], length: int, whole: int) -> dict[int, tuple[int, int]]:
+    """By the start of each tile along one axis: the first cell of the whole it speaks for, and the end of them."""
+    middles = [(start + length + following) // 2 for start, following in pairwise(starts)]
+    begins, ends = [0, *(m - MEET for m in middles)], [*(m + MEET for m in middles), whole]
+    return {start: (begin, end) for start, begin, end in zip(starts, begins, ends, strict=True)}

@@ -82,9 +82,10 @@ def plan(height: int, width: int, frame: tuple[int, int], max_resolution: int, m
     reduced = grid.scale < NEAR
     if reduced:
         high, wide = (max(1, int(side * grid.scale)) for side in official)
-    else:  # only the side that does not fit gives way; the official sides are rounded to 32 each, too
-        most = covered(frame, OVERLAP, grid)
-        high, wide = (min(side, limit) for side, limit in zip(official, most, strict=True))
+    else:  # the side that does not fit gives way, the other half as much: small print needs every pixel of its height
+        fits = [min(1.0, most / side) for most, side in zip(covered(frame, OVERLAP, grid), official, strict=True)]
+        high = int(official[0] * min(fits[0], math.sqrt(fits[1])))
+        wide = int(official[1] * min(fits[1], math.sqrt(fits[0])))
     return Tiling((high, wide), frame, starts((high, wide), frame, grid), reduced)
 
 
