@@ -86,8 +86,7 @@ async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = TASKS
             if task in tasks:
                 _tell(what)
                 checks += await work.run()
-    origins = [model.provenance for model in bench.used.values()]
-    files = [UsedFile(origin.file, origin.engine, origin.sha256, origin.note) for origin in origins]
+    files = [UsedFile(origin.file, origin.engine, origin.sha256, origin.note) for origin in bench.used.values()]
     return Report(header(bench), checks, files, bench.compares)
 
 

@@ -358,6 +358,14 @@ def test_without_onnx_runtime_the_card_is_looked_at_alone(
     assert "Install it: pip install onnxruntime" in run.check("clip.visual (tinyclip)")["reason"]
 
 
+def test_without_onnx_runtime_the_processor_cannot_be_looked_at(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    run = check("--json", ENGINE="cpu")
+    assert (run.code, run.verdicts()) == (3, {"engine": "not checked"})
+    assert "Install it: pip install onnxruntime" in run.check("engine")["reason"]
+    assert run.check("engine")["remedy"] == ""
+
+
 def test_queries_on_the_processor_are_not_compared(check: Check) -> None:
     run = check("--json", *CLIP, CLIP_TEXT_ENGINE="cpu")
     assert run.code == 0

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from ml_target import doctor
-from ml_target.catalogue.networks import FACE_RECOGNIZERS, STAND_IN_EMBEDDER
+from ml_target.catalogue.networks import ARCFACE_R50, FACE_RECOGNIZERS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.checks.result import DOCTOR, Check, Gap, NotChecked
 from ml_target.config import Settings, available_cores
@@ -17,7 +17,7 @@ from ml_target.hailo_host import holders
 from ml_target.hailo_status import status_of
 from ml_target.host import HostPool
 from ml_target.loading import Loader, Place
-from ml_target.models import Model
+from ml_target.models import Model, Provenance
 from ml_target.places import choose_engine, open_places, processor, thread_plan
 from ml_target.services import Service
 from ml_target.store.command import open_store
@@ -42,7 +42,7 @@ class Bench:
         self.store = open_store(settings)
         self.engine_name = choose_engine(settings)
         self.host = HostPool(thread_plan(settings, available_cores())[0])
-        self.used: dict[str, Model] = {}
+        self.used: dict[str, Provenance] = {}
         self._places: list[Place] = []
         self._silent = False
 
@@ -74,12 +74,10 @@ class Bench:
         networks: Sequence[Network],
         load: Callable[[Loader], T],
         compare: Callable[[T], Awaitable[dict[str, float]]],
-        **chosen: Any,
     ) -> tuple[dict[str, float], Gap | None]:
         """What `compare` measures with the same networks on the processor; or why it was not done.
 
-        Nothing where the processor serves itself. `load` opens them; they are closed afterwards. `chosen`: settings
-        that differ for them.
+        Nothing where the processor serves itself. `load` opens them; they are closed afterwards.
         """
         if served.models[0].provenance.engine == "cpu":
             return {}, None
@@ -90,7 +88,10 @@ class Bench:
         except ModelError as error:
             return {}, Gap(str(error))
         try:
-            loader = Loader(replace(self.settings, **chosen), self.store, self.host, place, place)
+            # Named, so that no stand-in is thought of.
+            recognizer = self.settings.face_recognizer or ARCFACE_R50.name
+            settings = replace(self.settings, face_recognizer=recognizer)
+            loader = Loader(settings, self.store, self.host, place, place)
             try:
                 twin = await asyncio.to_thread(load, loader)
             except NotChecked as missing:
@@ -115,7 +116,7 @@ class Bench:
 
     def note(self, models: Sequence[Model]) -> None:
         """Puts files on the list of those used."""
-        self.used.update((model.provenance.file, model) for model in models)
+        self.used.update((model.provenance.file, model.provenance) for model in models)
 
     async def guard(self, name: str, work: Callable[[], Awaitable[T]]) -> T | Check:
         """What comes of the work; where nothing does, the check that says why."""
@@ -145,7 +146,7 @@ class Bench:
     def _why_closed(self, error: WorkerError) -> Gap:
         status = status_of(error.__cause__) if error.__cause__ is not None else None
         if status not in (HELD, NONE_FREE):
-            return Gap(str(error), CPU_ALONE)
+            return Gap(str(error), CPU_ALONE if self.compares else "")
         if any(finding.ok for finding in doctor.card_findings(self.settings) if finding.what == "identity"):
             by = ", ".join(holders()) or "another program, most likely a running worker"
             return Gap(f"the card is held by {by}", self._in_place_of_it())
