@@ -324,6 +324,7 @@ def test_the_stand_in_is_never_compared_with_arcface(check: Check, folder: Path,
     # A fetch for the engine would take the stand-in for good.
     assert told["remedy"] == "python3 -m ml_target models fetch arcface_r50.onnx"
     assert STAND_IN_EMBEDDER.onnx[0].name not in [entry["file"] for entry in run.report["files"]]
+    assert "faces are described by" not in run.err, "nor is it thought of"
 
 
 def test_a_damaged_file_of_the_processor_is_not_the_cards_fault(check: Check, folder: Path, fewer: None) -> None:

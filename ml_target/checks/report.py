@@ -148,6 +148,6 @@ def _file(file: UsedFile) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Without the user's own folder, which holds a name."""
-    home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
+    """Without the user's own folder where its name is the user's: /home/NAME, but not /root or a container's /app."""
+    home = Path.home()
+    return text.replace(str(home), "~") if len(home.parts) > 2 else text
