@@ -14,7 +14,7 @@ from ml_target.checks.measures import edits, error_rate, mask_iou, match
 from ml_target.checks.result import Check, Gap, NotChecked, Times
 from ml_target.checks.samples import BOARD_LINES, LABELS, Samples, cell, swapped
 from ml_target.checks.sides import Bench, on, timed
-from ml_target.decoders.ctc import Alphabet, decode, read_steps
+from ml_target.decoders.ctc import Alphabet, decode, read_glyphs
 from ml_target.loading import Loader
 from ml_target.models import Model
 from ml_target.ocr import Line, ReadOptions, TextReader
@@ -32,6 +32,9 @@ HALF, FEW = 0.5, 0.1
 """Shares of an area with text and of one without that a right mask covers."""
 
 GREY = 128
+STEP = 8
+"""Columns that the recogniser takes a step for; where letters stand does not matter here."""
+
 SAME_PLACE, SAME_LINE = 0.7, 0.5
 """IoU of two boxes around a line."""
 
@@ -183,7 +186,7 @@ async def _masks(model: Model, frames: Sequence[UInt8], times: list[float]) -> l
 async def _words(model: Model, frames: Sequence[UInt8], alphabet: Alphabet, times: list[float]) -> Words:
     """Text and score of each frame."""
     outputs: list[Outputs] = [(await timed(model.infer([frame]), times))[0] for frame in frames]
-    return [decode(read_steps(each[CLASSES]), alphabet) for each in outputs]
+    return [decode(read_glyphs(each[CLASSES], STEP), alphabet) for each in outputs]
 
 
 def compare_lines(
