@@ -56,7 +56,7 @@ class Host:
         self.models = root / "some models"
         (self.checkout / "scripts").mkdir(parents=True)
         self.bin.mkdir()
-        for name in ("models", TINY, SIG):
+        for name in ("models.sh", TINY, SIG):
             shutil.copy(PROJECT / "scripts" / name, self.checkout / "scripts")
         (self.checkout / "ml_target").symlink_to(PROJECT / "ml_target")
         for tool in TOOLS:
@@ -387,7 +387,7 @@ def test_help_and_what_is_not_understood(host: Host, script: str) -> None:
 
 def test_the_other_actions_of_the_command(host: Host) -> None:
     host.python()
-    done = host.run("models")
+    done = host.run("models.sh")
     assert done.returncode == 0
     assert done.stdout.startswith("file ")
     assert "tinyclip_text_weights.npz" in done.stdout

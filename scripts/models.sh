@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/models [list|fetch|verify] [ARG…]: `python3 -m ml_target models …`, wherever that can run on this machine:
+# scripts/models.sh [list|fetch|verify] [ARG…]: `python3 -m ml_target models …`, wherever that can run on this machine:
 # with the project's .venv, with a python3 that has the packages, or else inside the image, with docker (Unraid).
 #
 # MODELS_DIR     the folder with the models; models/ of this project when left out
