@@ -103,8 +103,8 @@ def test_far_reductions_take_little_memory_and_look_the_same() -> None:
     ("picture", "count", "scale"),
     [
         ((1920, 1440), 2, 1.0),  # a photo, upright
-        ((1440, 1920), 2, 0.96),  # and lying: 960 of 992 columns
-        ((2037, 1440), 2, 0.96),  # a page of A4
+        ((1440, 1920), 2, 0.967),  # and lying: 960 of 992 columns
+        ((2037, 1440), 2, 0.969),  # a page of A4: 1024 of 1056 rows
         ((1440, 1440), 2, 1.0),
         ((1440, 2160), 4, 1.0),
         ((1440, 2560), 4, 1.0),
@@ -116,7 +116,8 @@ def test_far_reductions_take_little_memory_and_look_the_same() -> None:
 def test_most_pictures_take_two_tiles(picture: tuple[int, int], count: int, scale: float) -> None:
     tiling = plan(*picture, FRAME, 736, 16)
     assert len(tiling.starts) == count
-    assert tiling.size[1] / official_size(*picture, 736)[1] >= scale
+    sides = zip(tiling.size, official_size(*picture, 736), strict=True)
+    assert min(ours / theirs for ours, theirs in sides) == pytest.approx(scale, abs=1e-3)
     assert not tiling.reduced
 
 
@@ -134,7 +135,7 @@ def test_every_picture_is_covered_and_neighbours_overlap() -> None:
                 assert all(b - a <= FRAME[axis] - OVERLAP for a, b in pairwise(starts))
                 assert tiling.size[axis] <= official[axis]
             worst = min(a / b for a, b in zip(tiling.size, official, strict=True))
-            assert tiling.reduced == (worst < NEAR - 1 / min(official))
+            assert tiling.reduced == (worst < NEAR)
             if not tiling.reduced and len(tiling.starts) > 1:  # one fewer would not have done
                 assert plan(height, width, FRAME, 736, len(tiling.starts) - 1).reduced
 

@@ -1,7 +1,7 @@
 """How well lines were read, against the lines that were drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import cv2
 import numpy as np
@@ -31,6 +31,7 @@ class Score:
     exact: int = 0
     letters: int = 0
     wrong: int = 0
+    letters_without_spaces: int = 0
     wrong_without_spaces: int = 0
     spaces: int = 0
     spaces_kept: int = 0
@@ -38,11 +39,16 @@ class Score:
     astray: int = 0
     box_errors: list[float] = field(default_factory=list)
 
+    def sum(self, other: "Score") -> "Score":
+        """Both together."""
+        return Score(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Score)))
+
     def add(self, page: Page, readings: Sequence[Reading]) -> None:
         """Counts one page."""
         parts: list[list[Reading]] = [[] for _ in page.lines]
+        known = bool(page.lines) and bool(np.isfinite(page.lines[0].corners).all())
         for reading in readings:
-            index = _line_under(reading, page.lines)
+            index = _line_under(reading, page.lines) if known else _line_like(reading, page.lines, parts)
             if index is not None:
                 parts[index].append(reading)
         self.readings += len(readings)
@@ -53,7 +59,8 @@ class Score:
 
     def _add_line(self, line: PageLine, pieces: list[Reading]) -> bool:
         along = line.corners[1] - line.corners[0]
-        pieces = sorted(pieces, key=lambda p: float(p.corners.mean(axis=0) @ along))
+        if np.isfinite(along).all():
+            pieces = sorted(pieces, key=lambda p: float(p.corners.mean(axis=0) @ along))
         text = " ".join(p.text for p in pieces)
         wrong = edits(text, line.text)
         found = wrong <= READ * len(line.text)
@@ -62,11 +69,13 @@ class Score:
         self.exact += text == line.text
         self.letters += len(line.text)
         self.wrong += wrong
+        self.letters_without_spaces += len(line.text.replace(" ", ""))
         self.wrong_without_spaces += edits(text.replace(" ", ""), line.text.replace(" ", ""))
         if found:
             self.spaces += line.text.count(" ")
             self.spaces_kept += _spaces_kept(text, line.text)
-            self.box_errors.append(_box_error(pieces, line))
+            if np.isfinite(line.corners).all():
+                self.box_errors.append(_box_error(pieces, line))
         return found
 
     @property
@@ -84,7 +93,12 @@ class Score:
 
     @property
     def error_rate_without_spaces(self) -> float:
-        return self.wrong_without_spaces / (self.letters - self.spaces or 1)
+        return self.wrong_without_spaces / self.letters_without_spaces
+
+    @property
+    def spaces_share(self) -> float:
+        """Of the spaces in lines that were found, those that were read."""
+        return self.spaces_kept / self.spaces if self.spaces else 1.0
 
     @property
     def box_error(self) -> float:
@@ -99,6 +113,13 @@ def _line_under(reading: Reading, lines: Sequence[PageLine]) -> int | None:
     reach = [cv2.pointPolygonTest(line.corners, point, True) + _height(line) / 2 for line in lines]
     best = int(np.argmax(reach)) if reach else -1
     return best if reach and reach[best] >= 0 else None
+
+
+def _line_like(reading: Reading, lines: Sequence[PageLine], taken: Sequence[Sequence[Reading]]) -> int | None:
+    """Where lines have no places: the drawn line with the most of the same text that has no reading yet."""
+    free = [(edits(reading.text, line.text), n) for n, line in enumerate(lines) if not taken[n]]
+    wrong, best = min(free, default=(0, -1))
+    return best if best >= 0 and wrong <= READ * len(lines[best].text) else None
 
 
 def _height(line: PageLine) -> float:
