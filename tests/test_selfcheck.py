@@ -34,6 +34,7 @@ from ml_target.catalogue.networks import (
 from ml_target.catalogue.types import Network
 from ml_target.checks import sides
 from ml_target.checks.samples import Samples
+from ml_target.facesearch import FaceSearch
 
 CHECKS = {
     "clip": ["clip.visual (tinyclip)", "clip.textual (tinyclip)", "clip search (tinyclip)"],
@@ -74,7 +75,14 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings from outside, and no spare folder with models."""
-    for name in ("CLIP_BACKEND", "CLIP_TEXT_ENGINE", "FACE_RECOGNIZER", "FACE_DETECTOR", "MODELS_MIRROR"):
+    for name in (
+        "CLIP_BACKEND",
+        "CLIP_TEXT_ENGINE",
+        "FACE_RECOGNIZER",
+        "FACE_DETECTOR",
+        "FACE_SEARCH",
+        "MODELS_MIRROR",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("ml_target.store.command.PROJECT", tmp_path / "nowhere")
 
@@ -197,6 +205,22 @@ def test_a_pasted_report_holds_nothing_private(check: Check, folder: Path, monke
         assert "put tinyclip_vit_39m_16_text_19m_yfcc15m_image_encoder.hef into ~/models" in run.out
         for private in (str(folder.parent), platform.node(), "secret", "alice"):
             assert private not in run.out
+
+
+def test_both_sides_look_for_faces_in_the_same_way(check: Check, fewer: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces that one side alone looks for would count against the card."""
+    modes: list[str] = []
+    made = FaceSearch.__init__
+
+    def noted(self: FaceSearch, detector: Any, host: Any, max_faces: int, mode: Any) -> None:
+        modes.append(f"{detector.provenance.engine} {mode}")
+        made(self, detector, host, max_faces, mode)
+
+    monkeypatch.setattr(FaceSearch, "__init__", noted)
+    run = check("--json", *FACES, FACE_SEARCH="both")
+    assert run.verdicts() == dict.fromkeys(CHECKS["faces"], "right")
+    assert modes == ["hailo both", "cpu both", "cpu both"]
+    assert "FACE_SEARCH=both" in run.report["header"]["settings"]
 
 
 # ---------------------------------------------------------------------- wrong

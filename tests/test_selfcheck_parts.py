@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from simulated_card import DETECTOR, EMBEDDER
 
 from ml_target.checks import bounds, measures, samples
 from ml_target.checks.bounds import Bound, least, most
+from ml_target.checks.header import ALWAYS, TOLD
 from ml_target.checks.report import Report, as_text
 from ml_target.checks.result import NEAR, Check, Figure, Gap, figures
 from ml_target.checks.samples import FACE_BOXES, FACE_LANDMARKS, FINDS, LABELS, PARTS, SIZE, Samples, cell
@@ -136,6 +138,16 @@ def test_the_overall_verdict(verdicts: list[float | None], overall: str, code: i
 def test_a_gap_of_the_stores_words() -> None:
     assert Gap.of("x.hef is not there: run this.") == Gap("x.hef is not there", "run this.")
     assert Gap.of("something else") == Gap("something else")
+
+
+PRIVATE = {"models_dir", "models_mirror", "hf_endpoint", "host", "hailo_device_ids", "hailo_group_id"}
+OF_THE_SERVER = {"port", "log_level", "keep_alive_s", "request_timeout_s", "max_upload_mb", "max_pixels", "max_waiting"}
+
+
+def test_every_setting_is_told_or_kept_back_on_purpose() -> None:
+    assert set(TOLD) | PRIVATE | OF_THE_SERVER == {item.name for item in fields(Settings)}
+    assert not set(TOLD) & PRIVATE
+    assert set(ALWAYS) <= set(TOLD)
 
 
 # -------------------------------------------------------------------- measures

@@ -66,6 +66,11 @@ class FaceChecks:
         steps = (("faces.detection", self._detection), ("faces.recognition", self._recognition), ("faces", self._whole))
         return [await self._bench.guard(name, partial(work, name, service)) for name, work in steps]
 
+    def _finder(self, detector: Model, recognizer: Model) -> FaceFinder:
+        """Looks for faces in the way of the one that serves."""
+        settings = self._bench.settings
+        return FaceFinder(detector, recognizer, self._bench.host, settings.max_faces, settings.face_search)
+
     async def _find(self, finder: FaceFinder, times: list[float]) -> Found:
         return [await timed(finder.find(picture, SLACK, Trace()), times) for picture in self._pictures]
 
@@ -84,8 +89,7 @@ class FaceChecks:
         async def compare(twin: Model) -> dict[str, float]:
             self._bench.note([twin])
             await self._time(twin, times.twin)
-            other = FaceFinder(twin, recognizer, self._bench.host, self._bench.settings.max_faces)
-            return compare_boxes(self._found, await self._find(other, []))
+            return compare_boxes(self._found, await self._find(self._finder(twin, recognizer), []))
 
         measured, gap = await self._bench.against(
             service, [detector.network], lambda loader: loader.model(detector.network), compare
@@ -136,8 +140,7 @@ class FaceChecks:
         times = Times(self._times)
 
         async def compare(twins: list[Model]) -> dict[str, float]:
-            other = FaceFinder(twins[0], twins[1], self._bench.host, self._bench.settings.max_faces)
-            return compare_vectors(self._found, await self._find(other, times.twin))
+            return compare_vectors(self._found, await self._find(self._finder(*twins), times.twin))
 
         def load(loader: Loader) -> list[Model]:
             return [loader.model(network) for network in networks]

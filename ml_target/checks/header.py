@@ -16,10 +16,17 @@ TOLD = (
     "siglip_resize",
     "face_detector",
     "face_recognizer",
+    "face_search",
+    "max_faces",
+    "max_text_lines",
+    "max_text_tiles",
     "hailo_batch",
     "hailo_device_count",
+    "host_threads",
+    "cpu_threads",
+    "cpu_workers",
 )
-"""Settings that hold neither addresses nor paths; told where they are not the default."""
+"""Settings that decide about answers and times, and hold neither addresses nor paths; told where not the default."""
 
 ALWAYS = ("engine", "clip_backend")
 
