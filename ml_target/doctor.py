@@ -58,6 +58,24 @@ def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:
     return 1 if any(finding.ok is False for finding in found) else 0
 
 
+def card_findings(settings: Settings, root: Path = Path("/")) -> list[Finding]:
+    """HailoRT here, the driver, and what the card says of itself, also while another program uses it. Never raises."""
+    found = list(_library(root))
+    if version := driver_version(root):
+        found.append(Finding(True, "driver", f"hailo_pci {version}"))
+    if not any(finding.ok is False for finding in found if finding.what == "HailoRT"):
+        found += _CardReport(settings).read()
+    return found
+
+
+def library_version() -> str:
+    """Of HailoRT's Python package, "" where it is not installed."""
+    try:
+        return importlib.metadata.version("hailort")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def as_text(found: Iterable[Finding]) -> str:
     """One aligned line a finding, its remedy below."""
     found = list(found)

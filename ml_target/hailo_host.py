@@ -64,6 +64,17 @@ def driver_version(root: Path = Path("/")) -> str:
     return _read(root / "sys/module/hailo_pci/version")
 
 
+def holders(root: Path = Path("/")) -> list[str]:
+    """Processes that have a device node open, as far as this user may see: "process 1 (python3)"."""
+    found = []
+    for folder in _entries(root / "proc"):
+        if folder.name.isdecimal() and folder.name != str(os.getpid()):
+            targets = (_target(link) for link in _entries(folder / "fd"))
+            if any(NODE.fullmatch(Path(target).name) and Path(target).parent.name == "dev" for target in targets):
+                found.append(f"process {folder.name} ({_read(folder / 'comm') or 'unknown'})")
+    return found
+
+
 def host_checks(
     root: Path = Path("/"),
     environment: Mapping[str, str] = os.environ,
@@ -227,6 +238,13 @@ def _bandwidth(speed: str, width: str) -> float:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
     except OSError:
         return ""
 

@@ -75,11 +75,29 @@ class Loader:
         for engine in {id(place.engine): place.engine for place in (self._place, self._text)}.values():
             engine.start()
         return Services(
-            clip={backend.name: self._clip(backend) for backend in backends},
-            faces=self._service("facial-recognition", self._faces),
-            ocr=self._service("ocr", self._ocr),
+            clip={b.name: ClipService(b, self.picture_encoder(b), self.text_encoder(b)) for b in backends},
+            faces=self.face_finder(),
+            ocr=self.text_reader(),
             by_name=by_name,
         )
+
+    # One service at a time, once the engines have started.
+
+    def picture_encoder(self, backend: ClipBackend) -> Service[PictureEncoder]:
+        return self._service(f"clip.visual ({backend.name})", lambda: self._visual(backend))
+
+    def text_encoder(self, backend: ClipBackend) -> Service[TextEncoder]:
+        return self._service(f"clip.textual ({backend.name})", lambda: self._textual(backend))
+
+    def face_finder(self) -> Service[FaceFinder]:
+        return self._service("facial-recognition", self._faces)
+
+    def text_reader(self) -> Service[TextReader]:
+        return self._service("ocr", self._ocr)
+
+    def model(self, network: Network) -> Model:
+        """A network by itself, where pictures run. Raises ModelError."""
+        return self._model(network, self._place)
 
     def _check_files(self, backends: Sequence[ClipBackend]) -> None:
         """A file that cannot be served is told before any device is touched."""
@@ -99,31 +117,24 @@ class Loader:
 
     # ------------------------------------------------------------------ tasks
 
-    def _clip(self, backend: ClipBackend) -> ClipService:
-        def visual() -> tuple[PictureEncoder, tuple[Model, ...]]:
-            model = self._model(backend.visual, self._place)
-            resize = "shortest" if backend.family == "clip" else self._settings.siglip_resize
-            return PictureEncoder(model, self._host, resize), (model,)
+    def _visual(self, backend: ClipBackend) -> tuple[PictureEncoder, tuple[Model, ...]]:
+        model = self._model(backend.visual, self._place)
+        resize = "shortest" if backend.family == "clip" else self._settings.siglip_resize
+        return PictureEncoder(model, self._host, resize), (model,)
 
-        def textual() -> tuple[TextEncoder, tuple[Model, ...]]:
-            self._require(self._text, backend.textual)
-            vocabulary = [self._file(file) for file in backend.vocabulary]
-            tokenizer = open_tokenizer(backend.family, vocabulary)
-            weights = self._weights(backend)
-            model = self._model(backend.textual, self._text, interactive=True)
-            try:
-                head = TextHead(backend, weights, self._layout(model, backend, weights, tokenizer))
-                return TextEncoder(model, tokenizer, head, self._host), (model,)
-            except ModelError as error:
-                if weights is None:  # whether they are needed shows only when the tower is open
-                    raise MissingFileError(str(error)) from error
-                raise
-
-        return ClipService(
-            backend,
-            self._service(f"clip.visual ({backend.name})", visual),
-            self._service(f"clip.textual ({backend.name})", textual),
-        )
+    def _textual(self, backend: ClipBackend) -> tuple[TextEncoder, tuple[Model, ...]]:
+        self._require(self._text, backend.textual)
+        vocabulary = [self._file(file) for file in backend.vocabulary]
+        tokenizer = open_tokenizer(backend.family, vocabulary)
+        weights = self._weights(backend)
+        model = self._model(backend.textual, self._text, interactive=True)
+        try:
+            head = TextHead(backend, weights, self._layout(model, backend, weights, tokenizer))
+            return TextEncoder(model, tokenizer, head, self._host), (model,)
+        except ModelError as error:
+            if weights is None:  # whether they are needed shows only when the tower is open
+                raise MissingFileError(str(error)) from error
+            raise
 
     def _weights(self, backend: ClipBackend) -> Mapping[str, Array] | None:
         path = self._store.find(backend.text_weights)

@@ -6,14 +6,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 from ml_target import __version__
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.config import PROJECT, Settings, available_cores
-from ml_target.engines import Engine
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.host import HostPool
 from ml_target.limits import Budget
@@ -21,31 +18,13 @@ from ml_target.loading import Loader, Place
 from ml_target.logwords import quoted
 from ml_target.names import NamesSeen
 from ml_target.pipeline import DECODED_PIXELS, Pipeline
+from ml_target.places import choose_engine, open_places, thread_plan
 from ml_target.services import Services, describe_model
 from ml_target.store import Store
 
 log = logging.getLogger(__name__)
 
-HAILO_NODE = Path("/dev/hailo0")
-
 State = Literal["loading", "ready", "recovering", "idle", "failed"]
-
-
-def choose_engine(settings: Settings) -> Literal["hailo", "cpu"]:
-    """`auto` takes a card whose device node is there. One that then cannot be opened is an error, never a quiet CPU."""
-    if settings.engine == "auto":
-        return "hailo" if HAILO_NODE.exists() else "cpu"
-    return settings.engine
-
-
-def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
-    """(host threads, threads of one inference, inferences at a time) for so many cores.
-
-    One network gains little beyond four threads; further cores run further inferences instead.
-    """
-    threads = settings.cpu_threads or min(cores, 4)
-    workers = settings.cpu_workers or max(1, cores // threads)
-    return settings.host_threads or max(2, min(cores, 8)), threads, workers
 
 
 class Worker:
@@ -59,7 +38,7 @@ class Worker:
         self.failure: Exception | None = None
         self.names = NamesSeen()
         self.engine_name = choose_engine(settings)
-        host_threads, self._threads, self._workers = thread_plan(settings, available_cores())
+        host_threads, _, _ = thread_plan(settings, available_cores())
         self.host = HostPool(host_threads)
         self.places: list[Place] = []
         self._state: State = "loading"
@@ -98,35 +77,9 @@ class Worker:
             mirror=settings.models_mirror,
             hf_endpoint=settings.hf_endpoint,
         )
-        place = self._card() if self.engine_name == "hailo" else self._processor(self._workers)
-        text = place
-        if self.engine_name == "hailo" and settings.clip_text_engine == "cpu":
-            log.info("search queries run on the processor (CLIP_TEXT_ENGINE=cpu), pictures on the card")
-            text = self._processor(1)
+        place, text = open_places(settings)
+        self.places = [place] if text is place else [place, text]
         return Loader(settings, store, self.host, place, text).services()
-
-    def _processor(self, workers: int) -> Place:
-        from ml_target.engines.onnx import OnnxEngine
-
-        # A query never waits for a picture here: the processor can do both.
-        return self._place(OnnxEngine(self._threads), Arbiter(workers, own_lane=True))
-
-    def _card(self) -> Place:
-        from ml_target.engines.hailo import CardSettings, HailoEngine
-
-        settings = self.settings
-        card = CardSettings(
-            settings.hailo_batch, settings.hailo_device_count, settings.hailo_device_ids, settings.hailo_group_id
-        )
-        engine = HailoEngine(card)
-        # HailoRT spreads the bursts: one on each card, and one more in its queue for whichever ends first.
-        cards = max(card.device_count, len(card.device_ids))
-        return self._place(engine, Arbiter(cards, patient=True, ahead=True, recover=engine.recover))
-
-    def _place(self, engine: Engine, arbiter: Arbiter) -> Place:
-        place = Place(engine, arbiter)
-        self.places.append(place)
-        return place
 
     def _announce(self, services: Services, seconds: float) -> None:
         for label, service in services.all().items():

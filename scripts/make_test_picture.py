@@ -1,16 +1,21 @@
-"""Makes tests/test.jpg: a notice board with four faces and a few lines of text.
+"""Makes tests/test.jpg, a notice board with four faces and a few lines of text, and the pictures of the selfcheck.
 
     python scripts/make_test_picture.py FACES.jpg [tests/test.jpg]
 
 FACES.jpg is `faces_four.jpg` of the photos for tests (AI-made faces, Apache-2.0 source set). The
 text is set in the font that comes with Pillow. A JPEG comment says what the picture holds, so that
-tests/test.sh can hold the answers against it.
+tests/test.sh can hold the answers against it. Without a second name, the same board at a smaller size and a
+page of labels are written for `ml_target/checks/samples.py`, which knows what is on them.
 """
 
 import sys
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from ml_target.checks import samples
+
+PROJECT = Path(__file__).resolve().parent.parent
 
 SIZE = (1920, 1440)
 TILES = [(60 + 460 * n, 420, 440 + 460 * n, 800) for n in range(4)]
@@ -50,11 +55,27 @@ def make(faces: Image.Image) -> Image.Image:
     return board
 
 
+def labels() -> Image.Image:
+    """The page of words that the selfcheck reads."""
+    page = Image.new("RGB", samples.SIZE)
+    draw = ImageDraw.Draw(page)
+    for number, label in enumerate(samples.LABELS):
+        left, top, right, bottom = samples.cell(number)
+        draw.rectangle((left, top, right - 1, bottom - 1), label.ground)
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        draw.text(middle, label.text, label.ink, ImageFont.load_default(label.size), anchor="mm")
+    return page
+
+
 def main() -> None:
     source = Path(sys.argv[1])
-    target = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).resolve().parent.parent / "tests" / "test.jpg"
+    target = Path(sys.argv[2]) if len(sys.argv) > 2 else PROJECT / "tests" / "test.jpg"
     with Image.open(source) as faces:
-        make(faces.convert("RGB")).save(target, quality=85, comment=COMMENT)
+        board = make(faces.convert("RGB"))
+    board.save(target, quality=85, comment=COMMENT)
+    if len(sys.argv) == 2:
+        board.resize(samples.SIZE, Image.Resampling.LANCZOS).save(samples.BOARD, quality=80)
+        labels().quantize(64).save(samples.LABELS_PAGE, optimize=True)
     if target.stat().st_size > MAX_BYTES:
         raise SystemExit(f"{target} has {target.stat().st_size} bytes, more than {MAX_BYTES}; lower the quality")
 

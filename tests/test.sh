@@ -5,13 +5,14 @@
 #
 # IMAGE  a JPEG or PNG with faces and text, such as test.jpg beside this script. A JPEG comment
 #        "faces=4 words=ONE,TWO" is taken as the truth about the picture.
-# URL    of the worker, http://127.0.0.1:3003 when left out.
+# URL    of the worker; http://127.0.0.1:3003 when left out, or another port that IMMICH_PORT names.
 #
 # Tasks that GET /status reports as off must refuse with 503 and words; with --expect-all an off
 # task is a failure. Needs bash and curl, or bash and python3, and nothing else.
 # Prints one line an assertion and "N passed, M failed"; the exit code is 0 only without failures.
 set -uo pipefail
 export LC_ALL=C
+if ((BASH_VERSINFO[0] < 4)); then echo "test.sh: this is bash $BASH_VERSION; it needs bash 4 or newer" >&2; exit 2; fi
 
 usage() { while IFS= read -r line && [[ $line == '#'* ]]; do [[ $line == '#!'* ]] || printf '%s\n' "${line#'#'}"; done <"$0"; }
 
@@ -22,11 +23,15 @@ case ${1-} in
 esac
 if (($# < 1 || $# > 2)); then usage >&2; exit 2; fi
 IMAGE=$1
-URL=${2-http://127.0.0.1:3003}
+URL=${2-http://127.0.0.1:${IMMICH_PORT:-3003}}
 URL=${URL%/}
 TIMEOUT=${TEST_TIMEOUT_S:-300} # for one request
 WAIT=${TEST_WAIT_S:-30}        # for a worker that is starting
-if [[ ! -r $IMAGE ]]; then echo "test.sh: cannot read the picture '$IMAGE'" >&2; exit 2; fi
+LOADING=${TEST_LOADING_S:-300} # for one that answers, and is loading its models
+if [[ ! -f $IMAGE || ! -r $IMAGE ]]; then
+  echo "test.sh: cannot read the picture '$IMAGE'. Name one that is there; docker cp keeps its mode: chmod a+r it before." >&2
+  exit 2
+fi
 
 # ------------------------------------------------------------------- HTTP
 
@@ -470,14 +475,14 @@ together() { # several tasks in one request answer as each alone
 
 say "worker $URL, picture $IMAGE (${WIDTH:-?} x ${HEIGHT:-?})"
 http GET /ping
-for ((n = 0; n < WAIT && STATUS / 100 != 2; n++)); do # it may still be starting
-  ((n)) || say "not ready yet, waiting up to $WAIT s"
+for ((n = 0; n < (STATUS == 503 ? LOADING : WAIT) && STATUS / 100 != 2; n++)); do # it may still be starting
+  ((n)) || say "not ready yet, waiting up to $WAIT s, or $LOADING s while it loads its models"
   read -r -t 1 <> <(:) || :
   http GET /ping 2>/dev/null
 done
 check 'GET /ping answers pong' plain pong
 if [[ $STATUS == 000 ]]; then
-  say "no worker answers at $URL; start it with ./setup.sh serve, or name another URL"
+  say "no worker answers at $URL; start it with ./setup.sh, look at docker logs immich-ml-hailo, or name another URL"
   echo "0 passed, 1 failed"
   exit 1
 fi

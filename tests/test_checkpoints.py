@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from ml_target.catalogue.types import CheckpointCut
-from ml_target.errors import ModelError
+from ml_target.errors import FetchError, ModelError
 from ml_target.store import torchfile
 from ml_target.store.checkpoints import cut, open_checkpoint
 from ml_target.store.faults import SourceError
@@ -255,6 +256,23 @@ def test_a_cut_in_the_middle_of_a_tensor_is_taken_up_again(folder: Path, server:
         cut(file, CheckpointCut((), {"t": ("t",)}, dtype="float32"), folder / "w.npz", {}, transfer)
     assert np.array_equal(load_text_weights(folder / "w.npz")["t"], big)
     assert server.total < len(content) + 70_000, "nothing is sent twice but the first block"
+
+
+def test_without_space_nothing_is_transferred(
+    folder: Path, server: file_server.FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = np.zeros((2_000_000,), np.float32)
+    server.add("/checkpoint", safetensors({"t": ("F32", big)}))
+    plan = CheckpointCut((), {"t": ("t",)})
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 18_000_000}))
+    with (
+        WebFile(Web(0), f"{server.url}/checkpoint") as file,
+        Progress(None).transfer("x") as transfer,
+        pytest.raises(FetchError, match=r"no space left in .*: 4 MB are needed, 18 MB are free\. Free some"),
+    ):
+        cut(file, plan, folder / "w.npz", {}, transfer)
+    assert server.total < 200_000
+    assert not (folder / "w.npz").exists()
 
 
 # -------------------------------------------------------------------- refusals

@@ -8,7 +8,7 @@ import pytest
 
 from ml_target.config import Settings, available_cores, setting_names
 from ml_target.errors import SettingsError
-from ml_target.worker import choose_engine, thread_plan
+from ml_target.places import choose_engine, thread_plan
 
 
 def test_defaults() -> None:
@@ -123,7 +123,7 @@ def test_auto_takes_a_card_that_is_there_and_never_in_silence_the_processor(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     node = tmp_path / "hailo0"
-    monkeypatch.setattr("ml_target.worker.HAILO_NODE", node)
+    monkeypatch.setattr("ml_target.places.HAILO_NODE", node)
     assert choose_engine(Settings()) == "cpu"
     node.touch()
     assert choose_engine(Settings()) == "hailo"

@@ -16,7 +16,7 @@ import pytest
 
 from ml_target import hailo_host
 from ml_target.doctor import as_text, checks, main
-from ml_target.hailo_host import Finding, cards, driver_version, host_checks, memory_check, nodes
+from ml_target.hailo_host import Finding, cards, driver_version, holders, host_checks, memory_check, nodes
 from ml_target.hailo_package import explain_import
 
 LOADED = {"sys/module/hailo_pci/version": "4.23.0"}
@@ -113,6 +113,20 @@ def test_a_healthy_host(host: Host) -> None:
     assert [card.driver for card in cards(host.root)] == ["hailo_pci"]
     assert [node.name for node in nodes(host.root)] == ["hailo0"]
     assert driver_version(host.root) == "4.23.0"
+
+
+def test_who_holds_the_card(host: Host) -> None:
+    assert holders(host.root) == []
+    own = str(os.getpid())
+    for process, target in (
+        ("1", "/dev/hailo0"),
+        ("77", "/data/hailo0"),
+        (own, "/dev/hailo0"),
+        ("self", "/dev/hailo0"),
+    ):
+        host.write({f"proc/{process}/comm": "python3", f"proc/{process}/fd/readme": ""})
+        (host.root / "proc" / process / "fd" / "4").symlink_to(target)
+    assert holders(host.root) == ["process 1 (python3)"]
 
 
 def test_no_card_at_all(host: Host) -> None:

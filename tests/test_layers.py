@@ -36,8 +36,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("search", "faces", "ocr"),
     ("protocol", "services", "drawing", "limits", "requestlog", "inspect_models", "hef_inspect", "doctor"),
     ("pipeline", "loading"),
-    ("worker",),
-    ("app", "predict"),
+    ("places",),
+    ("worker", "checks"),
+    ("app", "predict", "selfcheck"),
     ("serve",),
     ("__main__",),
 )

@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 SCRIPT = HERE / "test.sh"
 PICTURE = HERE / "test.jpg"
 Twist = Callable[[Asked, Answer], Answer]
+EVERYTHING = frozenset({"clip.visual", "clip.textual", "facial-recognition", "ocr"})
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here (apt-get install curl)")
 
@@ -24,11 +25,12 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 class Run:
     """What one run of the script printed."""
 
-    def __init__(self, worker: FakeWorker, *options: str, path: str | None = None) -> None:
-        environment = {**os.environ, **({"PATH": path} if path else {})}
+    def __init__(self, worker: FakeWorker, *options: str, by_port: bool = False, **variables: str) -> None:
         with serving(worker) as url:
+            port = {"IMMICH_PORT": url.rpartition(":")[2]} if by_port else {}
+            environment = {**os.environ, **variables, **port}
             done = subprocess.run(
-                [shutil.which("bash") or "bash", SCRIPT, *options, PICTURE, url],
+                [shutil.which("bash") or "bash", SCRIPT, *options, PICTURE, *([] if by_port else [url])],
                 env=environment,
                 capture_output=True,
                 text=True,
@@ -274,13 +276,54 @@ def test_expect_all_fails_for_a_task_that_is_off() -> None:
 def test_it_needs_bash_and_curl_or_python_and_nothing_else(tmp_path: Path, tools: tuple[str, ...], works: bool) -> None:
     for tool in tools:
         (tmp_path / tool).symlink_to(sys.executable if tool == "python3" else str(shutil.which(tool)))
-    run = Run(FakeWorker(), path=str(tmp_path))
+    run = Run(FakeWorker(), PATH=str(tmp_path))
     if works:
         assert run.failed == set(), run.output
         assert run.code == 0
     else:
         assert run.code == 2
         assert "install one of them" in run.output
+
+
+class Loading:
+    """/ping answers 503 a few times, as a worker does that loads its models."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+
+    def __call__(self, asked: Asked, answer: Answer) -> Answer:
+        self.pings += asked.path == "/ping"
+        return (503, {"detail": "loading"}) if self.pings <= 3 and asked.path == "/ping" else answer
+
+
+def test_a_worker_that_loads_is_waited_for_and_found_by_its_port() -> None:
+    """As after `docker run -d -e IMMICH_PORT=…`: it answers soon, and is ready later."""
+    run = Run(FakeWorker(Loading()), by_port=True, TEST_WAIT_S="1", TEST_LOADING_S="20")
+    assert run.failed == set(), run.output
+    assert run.code == 0
+    assert "waiting up to 1 s, or 20 s while it loads its models" in run.output
+
+
+def test_the_waiting_ends() -> None:
+    run = Run(FakeWorker(Loading(), off=EVERYTHING), TEST_WAIT_S="9", TEST_LOADING_S="1")
+    assert run.failed == {"GET /ping answers pong", "GET /ping still answers pong"}, run.output
+    assert run.code == 1
+
+
+@pytest.mark.parametrize("picture", ["/no/such/picture.jpg", str(HERE)])
+def test_a_picture_that_cannot_be_read(picture: str) -> None:
+    done = subprocess.run(["bash", str(SCRIPT), picture], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"cannot read the picture '{picture}'" in done.stderr
+    assert "chmod a+r" in done.stderr
+
+
+def test_an_old_bash_is_told(tmp_path: Path) -> None:
+    """As the check would see it: there is no such bash here."""
+    text = SCRIPT.read_text().replace("BASH_VERSINFO[0] < 4", "BASH_VERSINFO[0] < 400")
+    (tmp_path / "test.sh").write_text(text)
+    done = subprocess.run(["bash", str(tmp_path / "test.sh"), "x"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "it needs bash 4 or newer" in done.stderr) == (2, True)
 
 
 def test_no_worker_is_a_failure() -> None:

@@ -1,5 +1,6 @@
 """Cuts the few tensors that are needed out of a large checkpoint, reading little else of it."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -8,6 +9,7 @@ import numpy as np
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.store.faults import SourceError, writing
+from ml_target.store.fetch import make_room
 from ml_target.store.progress import Transfer
 from ml_target.store.ranges import PartialFile
 from ml_target.store.safetensors import SafetensorsFile
@@ -40,6 +42,7 @@ def cut(file: PartialFile, plan: CheckpointCut, npz: Path, mapped: Mapping[str, 
     """
     checkpoint = open_checkpoint(file)
     chosen = {array: _chosen(checkpoint, array, names) for array, names in plan.tensors.items()}
+    make_room(npz.parent, sum(math.prod(tensor.shape) for tensor, _ in chosen.values()) * np.dtype(plan.dtype).itemsize)
     transfer.expect(sum(tensor.nbytes for tensor, _ in chosen.values()), 0)
     arrays: dict[str, Array] = {}
     for array, (tensor, transposed) in chosen.items():

@@ -1,0 +1,239 @@
+"""Faces: where they are, what the same crop becomes, and both together from the picture to the vector."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from ml_target.catalogue.networks import EMBEDDING
+from ml_target.catalogue.types import PictureInput
+from ml_target.checks.bounds import FACE_DETECTION, FACE_RECOGNITION, FACES
+from ml_target.checks.measures import iou, match
+from ml_target.checks.result import Check, Times
+from ml_target.checks.samples import FACE_BOXES, FACE_LANDMARKS, Samples, lights, swapped
+from ml_target.checks.sides import Bench, timed
+from ml_target.faces import Face, FaceFinder
+from ml_target.loading import Loader
+from ml_target.models import Model
+from ml_target.preprocessing.align import ARCFACE_SIZE, align
+from ml_target.preprocessing.letterbox import letterbox
+from ml_target.search import unit
+from ml_target.services import Service
+from ml_target.tensors import Float32, UInt8
+from ml_target.trace import Trace
+
+ASKED, SURE = 0.7, 0.75
+"""Faces are looked for at the first score, Immich's own; those above the second must not be missed."""
+
+SLACK = 0.65
+"""A face near the asked score may be on either side of it."""
+
+WIDE = 32
+"""Pixels: smaller faces are not counted."""
+
+SAME_FACE_IOU = 0.5
+SAME_PERSON = 0.5
+"""Cosine distance, Immich's default."""
+
+Found = list[list[Face]]
+Pairs = list[tuple[Face, Face, float]]
+
+
+class FaceChecks:
+    """The checks of one detector and one recogniser."""
+
+    def __init__(self, bench: Bench, loader: Loader, samples: Samples) -> None:
+        self._bench = bench
+        self._loader = loader
+        self._boards = samples.boards()
+        self._pictures = [*self._boards, *samples.photos.values()]
+        self._board = samples.board
+        self._found: Found = []
+        self._times: list[float] = []
+
+    async def run(self) -> list[Check]:
+        async def open_service() -> Service[FaceFinder]:
+            return await self._bench.serves(self._loader.face_finder)
+
+        service = await self._bench.guard("faces", open_service)
+        if isinstance(service, Check):
+            return [service]
+        found = await self._bench.guard("faces", lambda: self._find(service.get(), self._times))
+        if isinstance(found, Check):
+            return [found]
+        self._found = found
+        steps = (("faces.detection", self._detection), ("faces.recognition", self._recognition), ("faces", self._whole))
+        return [await self._bench.guard(name, partial(work, name, service)) for name, work in steps]
+
+    def _finder(self, detector: Model, recognizer: Model) -> FaceFinder:
+        """Looks for faces in the way of the one that serves."""
+        settings = self._bench.settings
+        return FaceFinder(detector, recognizer, self._bench.host, settings.max_faces, settings.face_search)
+
+    async def _find(self, finder: FaceFinder, times: list[float]) -> Found:
+        return [await timed(finder.find(picture, SLACK, Trace()), times) for picture in self._pictures]
+
+    # ------------------------------------------------------------- detection
+
+    async def _detection(self, name: str, service: Service[FaceFinder]) -> Check:
+        detector, recognizer = service.models
+        known = [at_least(faces, ASKED) for faces in self._found[: len(self._boards)]]
+        values = {
+            "known": float(np.mean([len(faces) == len(FACE_BOXES) for faces in known])),
+            "known_iou": float(np.mean([max([iou(box, f.box) for f in known[0]], default=0.0) for box in FACE_BOXES])),
+        }
+        times = Times()
+        await self._time(detector, times.served)
+
+        async def compare(twin: Model) -> dict[str, float]:
+            self._bench.note([twin])
+            await self._time(twin, times.twin)
+            return compare_boxes(self._found, await self._find(self._finder(twin, recognizer), []))
+
+        measured, gap = await self._bench.against(
+            service, [detector.network], lambda loader: loader.model(detector.network), compare
+        )
+        return Check.of(name, [detector], FACE_DETECTION, values | measured, gap, times)
+
+    async def _time(self, detector: Model, times: list[float]) -> None:
+        """How long the network alone takes."""
+        spec = detector.network.input
+        assert isinstance(spec, PictureInput)
+        for board in self._boards:
+            frame, _ = letterbox(board, spec.height, spec.width)
+            await timed(detector.infer([frame]), times)
+
+    # ----------------------------------------------------------- recognition
+
+    async def _recognition(self, name: str, service: Service[FaceFinder]) -> Check:
+        _, recognizer = service.models
+        crops = lights(align(self._board, FACE_LANDMARKS, ARCFACE_SIZE))
+        times = Times()
+        ours = await _describe(recognizer, crops, times.served)
+        # Every fourth crop is of the same person.
+        values = {"told_apart": told_apart([(n % len(FACE_LANDMARKS), each) for n, each in enumerate(ours)])}
+
+        async def compare(twin: Model) -> dict[str, float]:
+            self._bench.note([twin])
+            theirs = await _describe(twin, crops, times.twin)
+            other = await _describe(recognizer, list(map(swapped, crops)), [])
+            alike = (ours * theirs).sum(axis=1)
+            return {
+                "cosine_mean": float(alike.mean()),
+                "cosine_p5": float(np.percentile(alike, 5)),
+                "colours": float(alike.mean() - (other * theirs).sum(axis=1).mean()),
+            }
+
+        measured, gap = await self._bench.against(
+            service, [recognizer.network], lambda loader: loader.model(recognizer.network), compare
+        )
+        return Check.of(name, [recognizer], FACE_RECOGNITION, values | measured, gap, times)
+
+    # ------------------------------------------------------------ end to end
+
+    async def _whole(self, name: str, service: Service[FaceFinder]) -> Check:
+        networks = [model.network for model in service.models]
+        values = {}
+        if persons := in_order(self._found[: len(self._boards)]):
+            values["told_apart"] = told_apart(persons)
+        times = Times(self._times)
+
+        async def compare(twins: list[Model]) -> dict[str, float]:
+            return compare_vectors(self._found, await self._find(self._finder(*twins), times.twin))
+
+        def load(loader: Loader) -> list[Model]:
+            return [loader.model(network) for network in networks]
+
+        measured, gap = await self._bench.against(service, networks, load, compare)
+        return Check.of(name, service.models, FACES, values | measured, gap, times)
+
+
+async def _describe(model: Model, crops: Sequence[UInt8], times: list[float]) -> Float32:
+    outputs = [(await timed(model.infer([crop]), times))[0] for crop in crops]
+    return np.stack([unit(each[EMBEDDING].real().reshape(-1), model.network.name) for each in outputs])
+
+
+def at_least(faces: Sequence[Face], score: float) -> list[Face]:
+    return [face for face in faces if face.score >= score]
+
+
+def pairs(ours: Sequence[Face], theirs: Sequence[Face]) -> Pairs:
+    """Faces of both sides that are the same one, with their IoU."""
+    found = match([face.box for face in ours], [face.box for face in theirs], SAME_FACE_IOU)
+    return [(ours[i], theirs[j], overlap) for i, j, overlap in found]
+
+
+def compare_boxes(ours: Found, theirs: Found) -> dict[str, float]:
+    """Recall and precision at the asked score, and how far what was found by both lies apart."""
+    met = [
+        (ours_here, theirs_here, points, abs(ours_here.score - theirs_here.score), overlap)
+        for mine, other in zip(ours, theirs, strict=True)
+        for ours_here, theirs_here, overlap in pairs(mine, at_least(other, ASKED))
+        for points in [_landmark_errors(ours_here, theirs_here)]
+    ]
+    values = {"recall": _share_met(theirs, ours), "precision": _share_met(ours, theirs)}
+    if not met:
+        return values
+    landmarks = np.concatenate([points for _, _, points, _, _ in met])
+    overlaps = [overlap for *_, overlap in met]
+    return values | {
+        "iou_mean": float(np.mean(overlaps)),
+        "iou_p5": float(np.percentile(overlaps, 5)),
+        "landmarks_mean": float(landmarks.mean()),
+        "landmarks_p95": float(np.percentile(landmarks, 95)),
+        "scores": max(score for _, _, _, score, _ in met),
+    }
+
+
+def _landmark_errors(face: Face, other: Face) -> Float32:
+    """Of each landmark, as a share of the face's width."""
+    distances: Float32 = np.linalg.norm(face.landmarks - other.landmarks, axis=1)
+    return distances / (other.box[2] - other.box[0])
+
+
+def _share_met(faces: Found, others: Found) -> float:
+    """Of those that are sure to score what is asked, how many are among the others' that do."""
+    sure = [[f for f in at_least(each, SURE) if f.box[2] - f.box[0] >= WIDE] for each in faces]
+    met = sum(len(pairs(mine, at_least(other, ASKED))) for mine, other in zip(sure, others, strict=True))
+    total = sum(map(len, sure))
+    return met / total if total else 0.0
+
+
+def compare_vectors(ours: Found, theirs: Found) -> dict[str, float]:
+    """Cosines of the same faces, and whether both sides take the same pairs for one person."""
+    met = [(face, other) for a, b in zip(ours, theirs, strict=True) for face, other, _ in pairs(a, at_least(b, ASKED))]
+    if not met:
+        return {"cosine_mean": 0.0}
+    mine, other = (np.stack([_unit(pair[side]) for pair in met]) for side in (0, 1))
+    alike = (mine * other).sum(axis=1)
+    values = {"cosine_mean": float(alike.mean()), "cosine_p5": float(np.percentile(alike, 5))}
+    if len(met) > 1:
+        upper = np.triu_indices(len(met), 1)
+        same = [(side @ side.T)[upper] >= 1 - SAME_PERSON for side in (mine, other)]
+        values["same_verdicts"] = float((same[0] == same[1]).mean())
+    return values
+
+
+def in_order(boards: Found) -> list[tuple[int, Float32]]:
+    """Which of the four each face is, with its vector; empty where faces are missing.
+
+    The second board is mirrored, so its faces come in the other order.
+    """
+    persons: list[tuple[int, Float32]] = []
+    for number, faces in enumerate(boards):
+        found = sorted(at_least(faces, ASKED), key=lambda face: face.box[0], reverse=number == 1)
+        if len(found) != len(FACE_BOXES):
+            return []
+        persons += [(who, _unit(face)) for who, face in enumerate(found)]
+    return persons
+
+
+def told_apart(persons: Sequence[tuple[int, Float32]]) -> float:
+    """By how much every face is nearer to itself in another light than to anybody else."""
+    likeness = [(a == b, float(x @ y)) for (a, x), (b, y) in combinations(persons, 2)]
+    return min(value for same, value in likeness if same) - max(value for same, value in likeness if not same)
+
+
+def _unit(face: Face) -> Float32:
+    return unit(face.embedding, "the face recogniser")

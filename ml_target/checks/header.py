@@ -1,0 +1,63 @@
+"""What a bug report needs to know about the machine: versions, card, settings. Nothing private."""
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+
+from ml_target import __version__, doctor
+from ml_target.checks.sides import Bench
+from ml_target.config import Settings, available_cores, setting_names
+
+PACKAGES = ("onnxruntime", "numpy", "opencv-python-headless", "pillow")
+TOLD = (
+    "engine",
+    "clip_backend",
+    "clip_text_engine",
+    "siglip_resize",
+    "face_detector",
+    "face_recognizer",
+    "face_search",
+    "max_faces",
+    "max_text_lines",
+    "max_text_tiles",
+    "hailo_batch",
+    "hailo_device_count",
+    "host_threads",
+    "cpu_threads",
+    "cpu_workers",
+)
+"""Settings that decide about answers and times, and hold neither addresses nor paths; told where not the default."""
+
+ALWAYS = ("engine", "clip_backend")
+
+
+def header(bench: Bench) -> dict[str, str]:
+    """Words by heading."""
+    lines = {
+        "worker": f"immich-ml-hailo {__version__}",
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}, {available_cores()} cores",
+        "python": f"{platform.python_version()}, {', '.join(filter(None, map(_version, PACKAGES)))}",
+        "settings": " ".join(_settings(bench.settings)),
+        "engine": f"{bench.engine_name}, held against the same networks on the processor"
+        if bench.compares
+        else "cpu: there is no card to compare with",
+    }
+    if bench.compares:
+        for finding in doctor.card_findings(bench.settings):
+            wrong = f" (WRONG: {finding.remedy})" if finding.ok is False else ""
+            lines[finding.what] = finding.detail + wrong
+    return lines
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _settings(settings: Settings) -> Iterator[str]:
+    for attribute in TOLD:
+        value = getattr(settings, attribute)
+        if attribute in ALWAYS or value != getattr(Settings(), attribute):
+            yield f"{setting_names(attribute)[0]}={value}"

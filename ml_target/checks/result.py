@@ -1,0 +1,125 @@
+"""What a check came to: figures held against their bounds, a verdict, and what to do about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from ml_target.checks.bounds import Bound, Verdict
+from ml_target.models import Model
+
+ORDER: tuple[Verdict, ...] = ("right", "near", "WRONG")
+NEAR = "It works, though less well than it should. Please report it with this output."
+DOCTOR = "python3 -m ml_target.doctor looks at the card, the driver and the files."
+WRONG = (
+    "Is it the file that it should be? python3 -m ml_target models verify; then delete {files} and "
+    "python3 -m ml_target models fetch. If it stays, report it with this output."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value. `key` is its name in the JSON report."""
+
+    key: str
+    value: float
+    bound: Bound
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.bound.verdict(self.value)
+
+    @property
+    def words(self) -> str:
+        """With the bound where it is missed."""
+        text = f"{self.bound.what} {self.bound.show(self.value)}"
+        return text if self.verdict == "right" else f"{text} ({self.bound.wanted} is wanted)"
+
+
+def figures(bounds: Mapping[str, Bound], values: Mapping[str, float]) -> tuple[Figure, ...]:
+    """The values with their bounds, in the order of the bounds."""
+    assert values.keys() <= bounds.keys()
+    return tuple(Figure(key, float(values[key]), bound) for key, bound in bounds.items() if key in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Why something was not looked at or not compared, and what to do about it."""
+
+    reason: str
+    remedy: str = ""
+
+    @classmethod
+    def of(cls, words: str) -> "Gap":
+        """Words of the store, which name what is not there and then the remedy."""
+        reason, there, remedy = words.partition(" is not there: ")
+        return cls(f"{reason} is not there", remedy) if there else cls(words)
+
+
+class NotChecked(Exception):
+    """Raised where a check has nothing to look at. `gap` says why."""
+
+    def __init__(self, gap: Gap) -> None:
+        super().__init__(gap.reason)
+        self.gap = gap
+
+
+@dataclass(slots=True)
+class Times:
+    """Milliseconds of single calls, on the engine that serves and on its twin."""
+
+    served: list[float] = field(default_factory=list)
+    twin: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report.
+
+    `name`: the task and stage; `files`: those that serve it. `gap`: why it was not compared. `fault`: words, with
+    the remedy, of what made it fail outright. Times are medians, in milliseconds.
+    """
+
+    name: str
+    files: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    gap: Gap | None = None
+    fault: str = ""
+    served_ms: float | None = None
+    twin_ms: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        models: Sequence[Model],
+        bounds: Mapping[str, Bound],
+        values: Mapping[str, float],
+        gap: Gap | None = None,
+        times: Times | None = None,
+    ) -> "Check":
+        """The check of some models: what was measured, held against its bounds."""
+        files = tuple(model.provenance.file for model in models)
+        served, twin = (median(each) if each else None for each in ((times.served, times.twin) if times else ([], [])))
+        return cls(name, files, figures(bounds, values), gap, "", served, twin)
+
+    @property
+    def verdict(self) -> Verdict:
+        worst = max((ORDER.index(figure.verdict) for figure in self.figures), default=0)
+        if self.fault or ORDER[worst] == "WRONG":
+            return "WRONG"
+        return "not checked" if self.gap or not self.figures else ORDER[worst]
+
+    @property
+    def reason(self) -> str:
+        return self.fault or (self.gap.reason if self.gap else "")
+
+    @property
+    def remedy(self) -> str:
+        """What to do; "" where nothing is to be done."""
+        if self.verdict == "not checked" and self.gap:
+            return self.gap.remedy
+        if self.verdict == "near":
+            return NEAR
+        if self.fault:
+            return DOCTOR
+        return WRONG.format(files=" and ".join(self.files)) if self.verdict == "WRONG" else ""

@@ -1,0 +1,177 @@
+"""The two sides of a comparison: the engine that serves, and the processor with the same networks."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, TypeVar
+
+from ml_target import doctor
+from ml_target.catalogue.networks import ARCFACE_R50, FACE_RECOGNIZERS, STAND_IN_EMBEDDER
+from ml_target.catalogue.types import Network
+from ml_target.checks.result import DOCTOR, Check, Gap, NotChecked
+from ml_target.config import Settings, available_cores
+from ml_target.errors import DeviceError, ModelError, SettingsError, WorkerError
+from ml_target.hailo_host import holders
+from ml_target.hailo_status import status_of
+from ml_target.host import HostPool
+from ml_target.loading import Loader, Place
+from ml_target.models import Model, Provenance
+from ml_target.places import choose_engine, open_places, processor, thread_plan
+from ml_target.services import Service
+from ml_target.store.command import open_store
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LIMIT_S = 300.0
+"""For one check. SigLIP on a small board's processor takes a second a picture."""
+
+FETCH = "python3 -m ml_target models fetch"
+CPU_ALONE = "ENGINE=cpu python3 -m ml_target.selfcheck looks at the processor alone"
+HELD, NONE_FREE = 73, 74
+"""HailoRT's statuses for a card that another program has."""
+
+
+class Bench:
+    """Opens engines and services, and closes them all. `used`: every model file that was opened."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = open_store(settings)
+        self.engine_name = choose_engine(settings)
+        self.host = HostPool(thread_plan(settings, available_cores())[0])
+        self.used: dict[str, Provenance] = {}
+        self._places: list[Place] = []
+        self._silent = False
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is another engine than the processor to compare with it."""
+        return self.engine_name != "cpu"
+
+    async def open(self) -> Loader:
+        """Opens the device. Raises NotChecked where it cannot be had."""
+        try:
+            place, text = open_places(self.settings)
+            self._places = [place] if place is text else [place, text]
+            for each in self._places:
+                await asyncio.to_thread(each.engine.start)
+            return Loader(self.settings, self.store, self.host, place, text)
+        except (DeviceError, SettingsError, ModelError) as error:
+            raise NotChecked(self._why_closed(error)) from error
+
+    async def serves(self, load: Callable[[], Service[T]]) -> Service[T]:
+        """A service that is on. Raises NotChecked where it is off, ModelError for a file that is wrong."""
+        service = on(await asyncio.to_thread(load))
+        self.note(service.models)
+        return service
+
+    async def against(
+        self,
+        served: Service[Any],
+        networks: Sequence[Network],
+        load: Callable[[Loader], T],
+        compare: Callable[[T], Awaitable[dict[str, float]]],
+    ) -> tuple[dict[str, float], Gap | None]:
+        """What `compare` measures with the same networks on the processor; or why it was not done.
+
+        Nothing where the processor serves itself. `load` opens them; they are closed afterwards.
+        """
+        if served.models[0].provenance.engine == "cpu":
+            return {}, None
+        if gap := self.lacks(*networks):
+            return {}, gap
+        try:
+            place = processor(self.settings, 1)
+        except ModelError as error:
+            return {}, Gap(str(error))
+        try:
+            # Named, so that no stand-in is thought of.
+            recognizer = self.settings.face_recognizer or ARCFACE_R50.name
+            settings = replace(self.settings, face_recognizer=recognizer)
+            loader = Loader(settings, self.store, self.host, place, place)
+            try:
+                twin = await asyncio.to_thread(load, loader)
+            except NotChecked as missing:
+                return {}, missing.gap
+            except ModelError as error:
+                return {}, Gap(f"the processor's own files: {error}")
+            return await compare(twin), None
+        finally:
+            place.arbiter.close()
+            place.engine.close()
+
+    def lacks(self, *networks: Network) -> Gap | None:
+        """What keeps these networks from running on the processor; None when nothing does."""
+        absent = [n for n in networks if not any(self.store.find(file) for file in n.onnx)]
+        if not absent:
+            return None
+        names = [network.onnx[0].name for network in absent]
+        by_name = any(n.name in FACE_RECOGNIZERS for n in absent) and self.store.find(STAND_IN_EMBEDDER.onnx[0])
+        # With the stand-in there, a fetch for the engine would find faces complete.
+        remedy = f"{FETCH} {' '.join(names)}" if by_name else f"{FETCH} --engine cpu"
+        return Gap(f"{' and '.join(names)}, the same network for the processor, is not there", remedy)
+
+    def note(self, models: Sequence[Model]) -> None:
+        """Puts files on the list of those used."""
+        self.used.update((model.provenance.file, model.provenance) for model in models)
+
+    async def guard(self, name: str, work: Callable[[], Awaitable[T]]) -> T | Check:
+        """What comes of the work; where nothing does, the check that says why."""
+        if self._silent:
+            return Check(name, gap=Gap("the engine stopped answering before", DOCTOR))
+        try:
+            return await asyncio.wait_for(work(), LIMIT_S)
+        except NotChecked as missing:
+            return Check(name, gap=missing.gap)
+        except asyncio.TimeoutError:
+            self._silent = True
+            return Check(name, fault=f"No answer within {LIMIT_S:g} s.")
+        except WorkerError as error:
+            return Check(name, fault=str(error))
+        except Exception as error:  # a report of all the others is worth more than a traceback
+            log.exception("%s", name)
+            return Check(name, fault=f"{type(error).__name__}: {error}. Please report it with this output.")
+
+    def close(self) -> None:
+        """Ends the pools and gives the device back."""
+        for place in self._places:
+            place.arbiter.close()
+        self.host.close()
+        for place in self._places:
+            place.engine.close()
+
+    def _why_closed(self, error: WorkerError) -> Gap:
+        status = status_of(error.__cause__) if error.__cause__ is not None else None
+        if status not in (HELD, NONE_FREE):
+            return Gap(str(error), CPU_ALONE if self.compares else "")
+        if any(finding.ok for finding in doctor.card_findings(self.settings) if finding.what == "identity"):
+            by = ", ".join(holders()) or "another program, most likely a running worker"
+            return Gap(f"the card is held by {by}", self._in_place_of_it())
+        return Gap("HailoRT finds no card here", f"python3 -m ml_target.doctor says what is missing; {CPU_ALONE}")
+
+    def _in_place_of_it(self) -> str:
+        chosen = "" if self.settings.clip_backend == "tinyclip" else f" -e CLIP_BACKEND={self.settings.clip_backend}"
+        image = f"immich-ml-hailo:v{doctor.library_version() or 'VERSION'}"
+        return (
+            "Stop the worker and run this in its place: docker stop immich-ml-hailo; docker run --rm "
+            f"--device=/dev/hailo0:/dev/hailo0 --group-add=0 --volumes-from immich-ml-hailo{chosen} {image} "
+            "python3 -m ml_target.selfcheck; docker start immich-ml-hailo"
+        )
+
+
+def on(service: Service[T]) -> Service[T]:
+    """Raises NotChecked for a service that is off."""
+    if not service.on:
+        raise NotChecked(Gap.of(service.why_off))
+    return service
+
+
+async def timed(work: Awaitable[T], times: list[float]) -> T:
+    """Awaits, and adds the milliseconds it took."""
+    started = perf_counter()
+    result = await work
+    times.append((perf_counter() - started) * 1000)
+    return result

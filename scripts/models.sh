@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# scripts/models.sh [list|fetch|verify] [ARG…]: `python3 -m ml_target models …`, wherever that can run on this machine:
+# with the project's .venv, with a python3 that has the packages, or else inside the image, with docker (Unraid).
+#
+# MODELS_DIR     the folder with the models; models/ of this project when left out
+# IMAGE          the image; when left out immich-ml-hailo:v$HAILORT_VERSION (4.23.0), or immich-ml-hailo:cpu
+# MODELS_MIRROR, HF_ENDPOINT, CLIP_BACKEND and the proxy variables count in the image, too.
+set -euo pipefail
+
+project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+say() { printf 'models: %s\n' "$*" >&2; }
+fail() { # a line on what went wrong, then lines with the remedy
+  printf '\nmodels: %s\n' "$1" >&2
+  shift
+  printf '    %s\n' "$@" >&2
+  exit 1
+}
+
+# ------------------------------------------------------------------ Python
+
+with_python() { PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "$@"; }
+fits() { with_python "$1" -c 'import sentencepiece, ml_target.predict, ml_target.store.command' >/dev/null 2>&1; }
+for python in ${PYTHON:+"$PYTHON"} "$project/.venv/bin/python" python3; do
+  if command -v "$python" >/dev/null && fits "$python"; then
+    with_python exec "$python" -m ml_target models "$@"
+  fi
+done
+
+# ------------------------------------------------------------------- image
+
+command -v docker >/dev/null || fail "there is neither a Python with this project's packages here, nor Docker." \
+  "With Docker: install it, build the image as the README says, then run this again." \
+  "Without: ./setup.sh serve --cpu puts what is needed into .venv (Debian or Ubuntu with Python 3.10 to 3.13)."
+if ! words=$(docker version --format '{{.Server.Version}}' 2>&1); then
+  fail "Docker does not answer: $words" "Start it (sudo systemctl start docker), or run this as a user who may use it (sudo)."
+fi
+image=${IMAGE-}
+for name in "immich-ml-hailo:v${HAILORT_VERSION:-4.23.0}" immich-ml-hailo:cpu; do
+  if [[ -z $image ]] && docker image inspect "$name" >/dev/null 2>&1; then image=$name; fi
+done
+[[ -n $image ]] || fail "there is no image immich-ml-hailo:v${HAILORT_VERSION:-4.23.0} nor immich-ml-hailo:cpu here." \
+  "Build it: docker build -t immich-ml-hailo:cpu --build-arg BASE_IMAGE=ubuntu:24.04 -f Dockerfile.immich-ml-hailo ." \
+  "or name the one you have: IMAGE=name:tag $0 $*"
+
+models=${MODELS_DIR:-$project/models}
+mkdir -p -- "$models" || fail "$models cannot be made." "Set MODELS_DIR to a folder that this user may write."
+models=$(cd -- "$models" && pwd -P)
+options=(--rm --user "$(id -u):$(id -g)" -v "$models:/app/models")
+for variable in CLIP_BACKEND HF_ENDPOINT MODELS_MIRROR HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy; do
+  if [[ -n ${!variable-} ]]; then options+=(-e "$variable"); fi
+done
+mirror=${MODELS_MIRROR-}
+if [[ -n $mirror && -d ${mirror#file://} ]]; then # a folder has to be in the container, too
+  mirror=$(cd -- "${mirror#file://}" && pwd -P)
+  export MODELS_MIRROR=$mirror
+  options+=(-v "$mirror:$mirror:ro")
+fi
+say "no Python with this project's packages here; running inside $image"
+exec docker run "${options[@]}" "$image" python3 -m ml_target models "$@"
