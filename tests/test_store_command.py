@@ -98,6 +98,14 @@ def test_what_a_card_needs(chip: Chip) -> None:
     assert not any(file.name.endswith(".onnx") for _, file in wanted)
 
 
+def test_what_a_card_needs_with_queries_on_the_processor() -> None:
+    wanted = needed_files(Settings(clip_text_engine="cpu"), "hailo")
+    assert files.TINYCLIP_IMAGE_HEF["hailo8"] in [file for _, file in wanted]
+    assert files.TINYCLIP_TEXT_ONNX in [file for _, file in wanted]
+    assert files.TINYCLIP_TEXT_HEF["hailo8"] not in [file for _, file in wanted]
+    assert files.TINYCLIP_TEXT_WEIGHTS not in [file for _, file in wanted], "of use to a card only"
+
+
 def test_a_later_alternative_that_is_there_will_do() -> None:
     fixed = files.OCR_DETECTION_FIXED
     assert fixed.name in names(Settings(), "cpu", present=lambda file: file == fixed)
