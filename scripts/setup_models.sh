@@ -3,6 +3,9 @@
 # commands inside the image, as hosts such as Unraid have no Python.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
+# Of pip's own settings those that hold no path of this host.
+pip_settings=(PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_NO_INDEX PIP_PROXY PIP_RETRIES PIP_TIMEOUT)
+
 card_arguments() { # sets card: what lets a container use the card
   card=()
   ((cpu)) || card=(--device=/dev/hailo0:/dev/hailo0 "--group-add=$node_group")
@@ -60,7 +63,7 @@ provide_models() {
   while IFS= read -r name; do say "  $name"; done <<<"$missing"
   [[ $missing != *' is there but cannot be used: '* ]] ||
     fail "files in $project/models cannot be used; the lines above say which and why." \
-      "Delete those, then run this again: they are fetched anew."
+      "Delete those, then run this again: they are fetched anew. (/app/models there is that folder here.)"
   fetch_models
 }
 
@@ -73,7 +76,7 @@ store_call() { # sets call, the store's command inside the image, and wanted, wh
   # As the folder's owner; its own network, so that mirrors on this host can be reached.
   call=(docker run --rm --network host --user "$(folder_owner)" -e HOME=/tmp -v "$project/models:/app/models")
   for name in "${settings[@]}"; do call+=(-e "$name"); done
-  for name in HF_ENDPOINT "${proxies[@]}" "${!PIP_@}"; do
+  for name in HF_ENDPOINT "${proxies[@]}" "${pip_settings[@]}"; do
     [[ -z ${!name-} ]] || call+=(-e "$name")
   done
   if [[ -d ${MODELS_MIRROR-} ]]; then
@@ -99,13 +102,16 @@ fetch_models() {
     ((missing_ok)) || fail "without them their tasks would be off." \
       "Put the files into $project/models, or name a folder or address that has them: MODELS_MIRROR=… ./setup.sh" \
       "To go on without: ./setup.sh --missing-ok"
-    return 0
+    incomplete=1
+    return
   }
   check_space 1500 "$project/models" "the models"
   if [[ -t 0 && -t 1 ]]; then call=("${call[@]:0:2}" -it "${call[@]:2}"); fi
   if "${call[@]}" fetch "${wanted[@]}"; then return; fi
   ((missing_ok)) || fail "not all models could be fetched; what stands above says which and why." \
-    "Run this again: it goes on where it stopped. Closed networks: MODELS_MIRROR=… (README, Models and licences)." \
+    "Run this again: it goes on where it stopped. (/app/models there is $project/models here.)" \
+    "Closed networks: name a folder or an address, MODELS_MIRROR=… ./setup.sh (README, Models and licences)." \
     "To go on without them, their tasks off: ./setup.sh --missing-ok"
-  say "not all models could be fetched; the worker says which tasks are off and why"
+  incomplete=1
+  say "not all models could be fetched; going on without them"
 }

@@ -137,6 +137,7 @@ closing_words() {
   printf '\n'
   say "Its log:    docker logs -f $container"
   say "Its state:  http://${address:-THIS-HOST}:$port/status"
+  ((incomplete == 0)) || say "            Model files are missing, and their tasks are OFF: it says which and why."
   ((cpu)) || say "The card against the processor: docker exec $container python3 -m ml_target.selfcheck"
   ((cpu)) || say "Card, driver, link, files:      docker exec $container python3 -m ml_target.doctor"
 }

@@ -2,7 +2,7 @@
 # A part of setup.sh: from a bare host to a running container, step by step. The steps are in the parts beside it.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
-yes=0 dry=0 cpu=0 start=1 missing_ok=0 backend='' chip='' permitted=0
+yes=0 dry=0 cpu=0 start=1 missing_ok=0 backend='' chip='' permitted=0 incomplete=0
 
 worker_options() { # ARGUMENT…
   while (($#)); do

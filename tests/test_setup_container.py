@@ -62,6 +62,7 @@ def test_from_a_bare_host_to_a_tested_worker(host: SetupHost, worker: Worker) ->
         "exec", "immich-ml-hailo", "bash", "/app/tests/test.sh", "--expect-all", "/app/tests/test.jpg",
     ]  # fmt: skip
     assert "80 passed, 0 failed" in done.out
+    assert "OFF" not in done.out
     assert f"URL         http://192.168.1.20:{worker.port}" in done.out
     assert "CLIP model  ViT-B-16-SigLIP__webli" in done.out
     assert "docker exec immich-ml-hailo python3 -m ml_target.selfcheck" in done.out
@@ -116,13 +117,15 @@ def test_another_base_image(host: SetupHost, cpu: bool) -> None:
 
 
 def test_a_proxy_is_handed_to_builds_and_downloads(host: SetupHost) -> None:
-    host.run("--yes", "--no-start", HTTPS_PROXY="http://user:secret@proxy.lan:3128", PIP_INDEX_URL="http://pip.lan")
+    pip = {"PIP_INDEX_URL": "http://pip.lan", "PIP_CERT": "/etc/of/this/host.pem"}
+    host.run("--yes", "--no-start", HTTPS_PROXY="http://user:secret@proxy.lan:3128", **pip)
     for words in host.calls():
         if words[0] == "build":
             assert words[words.index("HTTPS_PROXY") - 1] == "--build-arg"
         if "models" in words:
             assert words[words.index("HTTPS_PROXY") - 1] == words[words.index("PIP_INDEX_URL") - 1] == "-e"
         assert "secret" not in " ".join(words), "other users see command lines"
+        assert "PIP_CERT" not in words, "there is no such file inside"
 
 
 def test_no_start(host: SetupHost) -> None:

@@ -327,6 +327,12 @@ def test_missing_lists_what_fetch_would_bring(models: Path, capsys: pytest.Captu
     assert not any(line.startswith("scrfd_2.5g.hef") for line in lines)
     assert any(line.startswith("ppocrv5_dict.txt (ocr) is there but cannot be used: ") for line in lines)
     assert lines[-1] == "11 to fetch: 271.6 MB, and those without a published size"
+    for files_wanted, total in (
+        ((files.SIGLIP_VOCABULARY,), "1 to fetch: no size is published"),
+        ((files.OCR_DICTIONARY, files.CLIP_VOCABULARY), "2 to fetch: 1.4 MB"),
+    ):
+        command._missing([Need("x", "any", (file,)) for file in files_wanted], Store(models / "empty"))
+        assert capsys.readouterr().out.splitlines()[-1] == total
 
 
 def test_missing_is_silent_when_all_is_there(

@@ -131,12 +131,18 @@ def _missing(wanted: list[Need], store: Store) -> int:
         elif reason := _have(store, file):
             lines.append(f"{file.name} ({need.label}) is there but cannot be used: {reason}")
     if sizes:
-        known = sum(size or 0 for size in sizes) / MB
-        more = ", and those without a published size" if None in sizes else ""
-        lines.append(f"{len(sizes)} to fetch: {known:,.1f} MB{more}")
+        lines.append(f"{len(sizes)} to fetch: {_total(sizes)}")
     if lines:
         print("\n".join(lines))
     return OK
+
+
+def _total(sizes: list[int | None]) -> str:
+    known = [size for size in sizes if size is not None]
+    if not known:
+        return "no size is published"
+    more = ", and those without a published size" if len(known) < len(sizes) else ""
+    return f"{sum(known) / MB:,.1f} MB{more}"
 
 
 def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
