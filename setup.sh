@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets the worker up in this folder, and serves or tests it. See usage below, or the README.
+# Sets the worker up, in a container or in this folder, and serves or tests it. See usage below, or the README.
 set -euo pipefail
 
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -8,17 +8,28 @@ python_min=10 python_max=13 # Python 3.x
 
 usage() {
   cat <<'END'
-Usage: ./setup.sh serve [--cpu]            set up what is missing, fetch models, serve on port 3003
+Usage: ./setup.sh [OPTION…]                from a bare host to a running container for Immich
+       ./setup.sh serve [--cpu]            without Docker: set up what is missing, fetch models, serve on port 3003
        ./setup.sh test [--full] [ARG…]     set up what is missing, run all checks and tests
-       ./setup.sh [--help]                 print this
+       ./setup.sh --help                   print this
+
+Without a command it checks Docker, card, driver and HailoRT's packages, builds the images, fetches models,
+starts the container immich-ml-hailo, tests it, and says what to type into Immich. It asks before it
+changes anything, can be run again at any time, and touches no container that it did not make.
+  --cpu                    on the processor; needs neither a card nor HailoRT's packages
+  --clip-backend NAME      tinyclip (the default), siglip, siglip2 or auto, which loads all of them
+  --chip NAME              hailo8 or hailo8l, where the card cannot be asked
+  --yes                    yes to every question
+  --dry-run                change nothing, print each command that would be run
+  --no-start               build the images and stop there
+  --missing-ok             go on although model files are missing; their tasks are off
+The worker's settings are environment variables, as in: FACE_DETECTOR=scrfd_10g IMMICH_PORT=3004 ./setup.sh
+They are kept the next time; FACE_DETECTOR= (empty) goes back to the default.
 
 serve   Settings are environment variables, as in: MODELS_DIR=/data/models ./setup.sh serve
-        --cpu is short for ENGINE=cpu.
+        --cpu is short for ENGINE=cpu. Packages land in .venv, models in models/; deleting them undoes it.
+        PYTHON=/path/to/python3.12 chooses the Python.
 test    --full adds the heavy references (PyTorch). ARG… go to pytest, as in: ./setup.sh test -k ocr
-
-Everything lands in this folder: packages in .venv, models in models/. Deleting them undoes it.
-PYTHON=/path/to/python3.12 chooses the Python. Serving from a container is described in the
-README as far as this version has it.
 END
 }
 
@@ -238,7 +249,14 @@ command=${1-}
 case $command in
   serve) shift && serve "$@" ;;
   test) shift && test_all "$@" ;;
-  '' | -h | --help | help) usage ;;
+  -h | --help | help) usage ;;
+  '' | -*)
+    for part in worker host packages images models container proof; do
+      # shellcheck source=/dev/null
+      source "$project/scripts/setup_$part.sh"
+    done
+    set_up_worker "$@"
+    ;;
   *)
     usage >&2
     fail "there is no command '$command'."

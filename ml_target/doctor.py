@@ -27,6 +27,7 @@ from ml_target.store.command import open_store
 __all__ = ["Finding", "checks", "main"]
 
 CHIPS: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
+SEAT = "Seat the card and look at lspci -d 1e60:; or ENGINE=cpu"
 WARM_C, HOT_C = 85.0, 104.0
 """Above the first it is worth knowing; at the second (reported for Hailo-8) the card lowers its clock."""
 
@@ -46,12 +47,15 @@ def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:
     """Prints what was found and the remedies. Exit code 1 when something is wrong, 2 for a bad setting."""
     parser = argparse.ArgumentParser(prog="python3 -m ml_target.doctor", description=main.__doc__)
     parser.add_argument("--open", action="store_true", help="also open the card, which fails while a worker holds it")
+    parser.add_argument("--chip", action="store_true", help="only ask the card what it is: hailo8 or hailo8l")
     args = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    if args.chip:
+        return _tell_chip(settings, root)
     found = [Finding(True, "system", f"{platform.system()} {platform.release()}, {platform.machine()}, {PYTHON}")]
     found += _examine(settings, root, args.open)
     print(as_text(found))
@@ -93,7 +97,7 @@ def as_text(found: Iterable[Finding]) -> str:
 def _examine(settings: Settings, root: Path, open_device: bool) -> Iterator[Finding]:
     if not cards(root) and not nodes(root):
         wanted = settings.engine == "hailo"
-        remedy = "Seat the card and look at lspci -d 1e60:; or ENGINE=cpu" if wanted else ""
+        remedy = SEAT if wanted else ""
         outcome = "ENGINE=hailo cannot be" if wanted else "the CPU engine is used"
         yield Finding(False if wanted else None, "card", f"this machine has no Hailo card; {outcome}", remedy)
         return
@@ -110,6 +114,20 @@ def _examine(settings: Settings, root: Path, open_device: bool) -> Iterator[Find
         chip = card.chip
     if settings.engine != "cpu":
         yield from _files(settings, root, chip)
+
+
+def _tell_chip(settings: Settings, root: Path) -> int:
+    """Prints the chip alone, for scripts; where the card does not say it, what is wrong goes to standard error."""
+    found = checks(root)
+    if any(finding.what == "HailoRT" and finding.ok for finding in found):
+        card = _CardReport(settings)
+        found += card.read()
+        if card.chip:
+            print(card.chip)
+            return 0
+    wrong = [finding for finding in found if finding.ok is False]
+    print(as_text(wrong or [Finding(False, "card", found[0].detail, SEAT)]), file=sys.stderr)
+    return 1
 
 
 # ------------------------------------------------------------------- library

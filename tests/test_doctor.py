@@ -443,6 +443,35 @@ def test_without_a_card(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert out.endswith("1 wrong\n")
 
 
+@pytest.mark.parametrize(("architecture", "chip"), [("HAILO8", "hailo8"), ("DeviceArchitecture.HAILO8L", "hailo8l")])
+def test_the_chip_alone(host: Host, run: Run, library: Library, architecture: str, chip: str) -> None:
+    host.healthy()
+    library.architecture = architecture
+    assert run("--chip") == (0, f"{chip}\n")
+
+
+def test_the_chip_cannot_be_told(
+    host: Host, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--chip") == (1, "")
+    assert main(["--chip"], host.root) == 1
+    words = capsys.readouterr().err
+    assert "this machine has no Hailo card" in words
+    assert "-> Seat the card" in words
+    host.healthy()
+    assert main(["--chip"], host.root) == 1
+    assert "HailoRT's Python package is not installed here" in capsys.readouterr().err
+    library = Library(monkeypatch)
+    library.device_error = status(36)
+    assert main(["--chip"], host.root) == 1
+    words = capsys.readouterr().err
+    assert words.startswith("WRONG  identity  HailoRTException: libhailort failed with error: 36")
+    assert "\nok " not in words, "only what is wrong"
+    library.device_error, library.architecture = "", "HAILO15H"
+    assert main(["--chip"], host.root) == 1
+    assert "This worker drives Hailo-8 and Hailo-8L" in capsys.readouterr().err
+
+
 def test_a_bad_setting(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("ENGINE", "gpu")
     assert main([]) == 2

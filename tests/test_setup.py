@@ -87,11 +87,12 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path, python3=12)
 
 
-def test_alone_it_prints_its_usage(host: Host) -> None:
-    for arguments in ([], ["--help"]):
+def test_its_usage(host: Host) -> None:
+    for arguments in (["-h"], ["--help"], ["help"]):
         done = host.run(*arguments)
         assert done.returncode == 0
-        assert done.stdout.startswith("Usage: ./setup.sh serve")
+        assert done.stdout.startswith("Usage: ./setup.sh [OPTION…] ")
+        assert "./setup.sh serve" in done.stdout
     assert host.steps() == []
 
 

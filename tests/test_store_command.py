@@ -13,7 +13,7 @@ from test_hef import container, message
 
 from ml_target import inspect_models
 from ml_target.catalogue import files
-from ml_target.catalogue.needs import EngineName, needed_files, needs, whole_catalogue
+from ml_target.catalogue.needs import EngineName, Need, needed_files, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS
 from ml_target.catalogue.types import CheckpointCut, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
@@ -96,6 +96,14 @@ def test_what_a_card_needs(chip: Chip) -> None:
     assert files.SIGLIP2_TEXT_WEIGHTS in [file for _, file in wanted]
     assert files.SIGLIP2_TOKENIZER_CONFIG in [file for _, file in wanted]
     assert not any(file.name.endswith(".onnx") for _, file in wanted)
+
+
+def test_what_a_card_needs_with_queries_on_the_processor() -> None:
+    wanted = needed_files(Settings(clip_text_engine="cpu"), "hailo")
+    assert files.TINYCLIP_IMAGE_HEF["hailo8"] in [file for _, file in wanted]
+    assert files.TINYCLIP_TEXT_ONNX in [file for _, file in wanted]
+    assert files.TINYCLIP_TEXT_HEF["hailo8"] not in [file for _, file in wanted]
+    assert files.TINYCLIP_TEXT_WEIGHTS not in [file for _, file in wanted], "of use to a card only"
 
 
 def test_a_later_alternative_that_is_there_will_do() -> None:
@@ -302,6 +310,44 @@ def test_fetch_for_a_card(models: Path, tmp_path: Path, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert "files for ENGINE=hailo" in err
     assert "faces: complete" in out.splitlines()
+
+
+def test_missing_lists_what_fetch_would_bring(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (models / "scrfd_2.5g.hef").write_bytes(container(2))
+    (models / "ppocrv5_dict.txt").write_bytes(b"not it")
+    words = ("--engine", "hailo", "--clip-backend", "tinyclip", "--clip-backend", "siglip")
+    assert run("missing", *words) == 0
+    out, err = capsys.readouterr()
+    assert "files for ENGINE=hailo, CLIP_BACKEND=tinyclip, siglip" in err
+    lines = out.splitlines()
+    assert "arcface_r50.hef (faces), 31.2 MB" in lines
+    assert "tinyclip_text_weights.npz (clip tinyclip)" in lines
+    assert "spiece.model (clip siglip)" in lines
+    assert lines.count("paddle_ocr_v5_mobile_detection.hef (ocr)") == 1, "wanted by both, listed once"
+    assert not any(line.startswith("scrfd_2.5g.hef") for line in lines)
+    assert any(line.startswith("ppocrv5_dict.txt (ocr) is there but cannot be used: ") for line in lines)
+    assert lines[-1] == "11 to fetch: 271.6 MB, and those without a published size"
+    for files_wanted, total in (
+        ((files.SIGLIP_VOCABULARY,), "1 to fetch: no size is published"),
+        ((files.OCR_DICTIONARY, files.CLIP_VOCABULARY), "2 to fetch: 1.4 MB"),
+    ):
+        command._missing([Need("x", "any", (file,)) for file in files_wanted], Store(models / "empty"))
+        assert capsys.readouterr().out.splitlines()[-1] == total
+
+
+def test_missing_is_silent_when_all_is_there(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "needs", lambda *_: [Need("faces", "hailo8", (files.SCRFD_2_5G_HEF["hailo8"],))])
+    (models / "scrfd_2.5g.hef").write_bytes(container(2))
+    assert run("missing", "--engine", "hailo") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_fetch_for_several_backends(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fetch", "--engine", "hailo", "--clip-backend", "tinyclip", "--clip-backend", "siglip2") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert {"clip tinyclip: incomplete", "clip siglip2: incomplete", "ocr: incomplete"} <= set(lines)
 
 
 def test_fetch_everything(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,8 @@ class Choice(Protocol):
     @property
     def clip_backend(self) -> str: ...
     @property
+    def clip_text_engine(self) -> str: ...
+    @property
     def face_detector(self) -> str: ...
     @property
     def face_recognizer(self) -> str: ...
@@ -47,8 +49,9 @@ def needs(settings: Choice, engine: EngineName, chip: Chip = "hailo8") -> list[N
     """What the chosen tasks need on that engine, task by task."""
     chosen = [settings.clip_backend] if settings.clip_backend != "auto" else list(CLIP_BACKENDS)
     found: list[Need] = []
+    text: EngineName = "cpu" if settings.clip_text_engine == "cpu" else engine
     for backend in map(CLIP_BACKENDS.__getitem__, chosen):
-        found += _clip(backend, engine, chip)
+        found += _clip(backend, engine, text, chip)
     recognizer = FACE_RECOGNIZERS[settings.face_recognizer or ARCFACE_R50.name]
     found.append(_network("faces", FACE_DETECTORS[settings.face_detector], engine, chip))
     faces = _network("faces", recognizer, engine, chip)
@@ -79,7 +82,7 @@ def whole_catalogue(chip: Chip = "hailo8") -> list[Need]:
     found: list[Need] = []
     for backend in CLIP_BACKENDS.values():
         for engine in ("hailo", "cpu"):
-            found += [need for need in _clip(backend, engine, chip) if need not in found]
+            found += [need for need in _clip(backend, engine, engine, chip) if need not in found]
     faces = (*FACE_DETECTORS.values(), *FACE_RECOGNIZERS.values())
     for label, networks in (("faces", faces), ("ocr", (OCR_DETECTION, OCR_RECOGNITION))):
         for network in networks:
@@ -95,14 +98,15 @@ def whole_catalogue(chip: Chip = "hailo8") -> list[Need]:
     return list(single.values())
 
 
-def _clip(backend: ClipBackend, engine: EngineName, chip: Chip) -> list[Need]:
+def _clip(backend: ClipBackend, engine: EngineName, text: EngineName, chip: Chip) -> list[Need]:
+    """`text`: the engine of the search queries."""
     label = f"clip {backend.name}"
     # On the CPU the text weights are of use only where the text network takes embeddings.
     return [
         _network(label, backend.visual, engine, chip),
-        _network(label, backend.textual, engine, chip),
+        _network(label, backend.textual, text, chip),
         *(Need(label, "any", (file,)) for file in backend.vocabulary),
-        Need(label, "any", (backend.text_weights,), optional=engine == "cpu"),
+        Need(label, "any", (backend.text_weights,), optional=text == "cpu"),
     ]
 
 

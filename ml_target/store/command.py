@@ -1,11 +1,12 @@
-"""`python3 -m ml_target models`: lists, fetches and verifies the model files."""
+"""`python3 -m ml_target models`: lists, fetches and verifies the model files, and tells which are missing."""
 
 import argparse
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
+from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.catalogue.types import Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.errors import ModelError
@@ -14,6 +15,7 @@ from ml_target.store.inventory import table, take_stock
 
 OK, INCOMPLETE, WRONG_USE = 0, 1, 2
 HAILO_DEVICE = Path("/dev/hailo0")
+MB = 1e6
 
 
 @dataclass(slots=True)
@@ -26,10 +28,16 @@ class Outcome:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `run` reads."""
-    parser.add_argument("action", nargs="?", choices=("list", "fetch", "verify"), default="list")
+    parser.add_argument("action", nargs="?", choices=("list", "fetch", "missing", "verify"), default="list")
     parser.add_argument("names", nargs="*", metavar="FILE", help="fetch these files only (names as in the list)")
     parser.add_argument("--engine", choices=("auto", "cpu", "hailo"), help="fetch for this engine (default: ENGINE)")
     parser.add_argument("--chip", choices=("hailo8", "hailo8l"), default="hailo8", help="which HEFs (default: hailo8)")
+    parser.add_argument(
+        "--clip-backend",
+        action="append",
+        choices=(*CLIP_BACKENDS, "auto"),
+        help="fetch for this backend (default: CLIP_BACKEND); may be given several times",
+    )
     parser.add_argument("--all", action="store_true", help="fetch the whole catalogue, whatever the settings need")
     parser.add_argument("--best-effort", action="store_true", help="exit with 0 even if something could not be had")
 
@@ -49,23 +57,24 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Does what `add_arguments` has parsed; returns the exit code.
 
     list: always 0. fetch: 1 when something wanted is missing or damaged, unless --best-effort.
+    missing: always 0; what it prints is what fetch would have to see to, nothing when all is there.
     verify: 1 when a file is damaged.
     """
     store = open_store(settings, Progress(sys.stderr))
-    if args.action == "fetch":
-        return _fetch(args, settings, store)
+    if args.action in ("fetch", "missing"):
+        try:
+            wanted = _wanted(args, settings)
+        except LookupError as error:
+            print(error.args[0], file=sys.stderr)
+            return WRONG_USE
+        return _fetch(args, wanted, store) if args.action == "fetch" else _missing(wanted, store)
     rows = take_stock(store, args.chip, fresh=args.action == "verify")
     print(table(rows))
     damaged = any(row.state == "damaged" for row in rows)
     return INCOMPLETE if damaged and args.action == "verify" else OK
 
 
-def _fetch(args: argparse.Namespace, settings: Settings, store: Store) -> int:
-    try:
-        wanted = _wanted(args, settings)
-    except LookupError as error:
-        print(error.args[0], file=sys.stderr)
-        return WRONG_USE
+def _fetch(args: argparse.Namespace, wanted: list[Need], store: Store) -> int:
     outcome = Outcome()
     for need in wanted:
         file, reason = _obtain(store, need)
@@ -92,9 +101,14 @@ def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
             raise LookupError(f"{', '.join(unknown)}: not in the catalogue, which has {known}")
         return [by_name[name] for name in args.names]
     engine = _engine(args.engine or settings.engine)
-    print(f"files for ENGINE={engine}, CLIP_BACKEND={settings.clip_backend}, in {settings.models_dir}", file=sys.stderr)
+    backends = args.clip_backend or [settings.clip_backend]
+    print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {settings.models_dir}", file=sys.stderr)
     chip: Chip = args.chip
-    return [need for need in needs(settings, engine, chip) if not need.optional]
+    found: list[Need] = []
+    for backend in backends:
+        chosen = needs(replace(settings, clip_backend=backend), engine, chip)
+        found += [need for need in chosen if not need.optional and need not in found]
+    return found
 
 
 def _engine(name: str) -> EngineName:
@@ -102,6 +116,33 @@ def _engine(name: str) -> EngineName:
     if name == "auto":
         return "hailo" if HAILO_DEVICE.exists() else "cpu"
     return "hailo" if name == "hailo" else "cpu"
+
+
+def _missing(wanted: list[Need], store: Store) -> int:
+    """A line for each need that no file serves, then what the downloads come to."""
+    lines: list[str] = []
+    sizes: list[int | None] = []
+    for need in wanted:
+        file = next((file for file in need.files if store.find(file)), None)
+        if file is None:
+            file = need.files[0]
+            sizes.append(file.size)
+            lines.append(f"{file.name} ({need.label}){f', {file.size / MB:,.1f} MB' if file.size else ''}")
+        elif reason := _have(store, file):
+            lines.append(f"{file.name} ({need.label}) is there but cannot be used: {reason}")
+    if sizes:
+        lines.append(f"{len(sizes)} to fetch: {_total(sizes)}")
+    if lines:
+        print("\n".join(lines))
+    return OK
+
+
+def _total(sizes: list[int | None]) -> str:
+    known = [size for size in sizes if size is not None]
+    if not known:
+        return "no size is published"
+    more = ", and those without a published size" if len(known) < len(sizes) else ""
+    return f"{sum(known) / MB:,.1f} MB{more}"
 
 
 def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# A part of setup.sh: is this host able to run the worker? Docker, architecture, card, driver, disk.
+# Reads below SETUP_ROOT, so that the tests can show it another host. The same trouble has the same
+# words in ml_target/hailo_host.py.
+# shellcheck disable=SC2034,SC2154  # the parts share their variables
+
+root=${SETUP_ROOT-}
+oldest_minor=20 # of driver 4.x: below it HailoRT has no package for Python 3.12
+
+first_line() { # FILE: its first line, or nothing
+  local line=''
+  [[ ! -r $1 ]] || read -r line <"$1" || true
+  printf '%s' "$line"
+}
+
+# ------------------------------------------------------------------ Docker
+
+check_docker() {
+  case ${DOCKER_HOST-} in
+    tcp://* | ssh://*)
+      fail "DOCKER_HOST=$DOCKER_HOST is another machine; this sets up the machine it runs on." \
+        "Run it there, or for this machine: env -u DOCKER_HOST ./setup.sh"
+      ;;
+  esac
+  command -v docker >/dev/null || fail "Docker is not here." \
+    "Debian, Ubuntu: sudo apt-get install docker.io" \
+    "Unraid: Settings, Docker, Enable Docker: Yes" \
+    "Others: https://docs.docker.com/engine/install/" \
+    "Without Docker: ./setup.sh serve"
+  local words
+  if words=$(docker ps --format '{{.ID}}' 2>&1); then
+    say "$(docker --version 2>/dev/null || echo Docker)"
+    return
+  fi
+  case $words in
+    *'permission denied'*)
+      fail "Docker is here, but this user ($(id -un)) may not use it." \
+        "Run: sudo ./setup.sh" \
+        "or once: sudo usermod -aG docker $(id -un), log out and in, then this again."
+      ;;
+    *'Cannot connect to the Docker daemon'* | *'onnection refused'* | *'no such file or directory'*)
+      fail "Docker is here, but its daemon does not run." \
+        "Run: sudo systemctl start docker" \
+        "On Unraid: Settings, Docker, Enable Docker: Yes" \
+        "Docker's words: ${words%%$'\n'*}"
+      ;;
+    *) fail "Docker does not answer: ${words%%$'\n'*}" "Make this work first: docker ps" ;;
+  esac
+}
+
+check_space() { # MEGABYTES FOLDER WHAT
+  local free
+  free=$(df -Pk -- "$2" 2>/dev/null | tail -n 1) || return 0
+  read -r _ _ _ free _ <<<"$free"
+  [[ $free =~ ^[0-9]+$ ]] || return 0 # a folder that this user may not look into: the build will tell
+  ((free / 1024 >= $1)) || fail "$3 need about $1 MB, and there are $((free / 1024)) MB free on the disk that holds $2." \
+    "Free some (docker system df tells what Docker holds, df -h what the disks do), then run this again." \
+    "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped."
+}
+
+# ------------------------------------------------------------- architecture
+
+check_architecture() { # sets deb_arch and whl_arch
+  local machine
+  machine=$(uname -m)
+  case $machine in
+    x86_64 | amd64) deb_arch=amd64 whl_arch=x86_64 ;;
+    aarch64 | arm64) deb_arch=arm64 whl_arch=aarch64 ;;
+    *) fail "this machine is $machine; the worker runs on x86_64 and aarch64." \
+      "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one." ;;
+  esac
+  say "$machine"
+}
+
+# --------------------------------------------------------------------- card
+
+find_cards() { # sets cards (addresses of Hailo-8 and 8L) and strangers (other Hailo chips)
+  local folder
+  cards=() strangers=()
+  for folder in "$root"/sys/bus/pci/devices/*; do
+    [[ $(first_line "$folder/vendor") == 0x1e60 ]] || continue
+    if [[ $(first_line "$folder/device") == 0x2864 ]]; then
+      cards+=("${folder##*/}")
+    else
+      strangers+=("${folder##*/}")
+    fi
+  done
+}
+
+check_card() { # sets driver, its version, and node_group
+  local card node=$root/dev/hailo0 on_cpu="Without a card, on the processor: ./setup.sh --cpu"
+  find_cards
+  if ((${#cards[@]} == 0)) && [[ ! -e $node ]]; then
+    ((${#strangers[@]} == 0)) ||
+      fail "there is a Hailo chip of another kind at ${strangers[0]}." \
+        "This worker drives Hailo-8 and Hailo-8L: use such a card." "$on_cpu"
+    fail "this machine has no Hailo card." "Seat the card and look at: lspci -d 1e60:" "$on_cpu"
+  fi
+  [[ -d $root/sys/module/hailo_pci ]] || driver_not_loaded
+  check_driver_version
+  for card in ${cards[@]+"${cards[@]}"}; do
+    [[ -e $root/sys/bus/pci/devices/$card/driver ]] ||
+      fail "hailo_pci $driver is loaded, but has not taken the card at $card." \
+        "Look at: dmesg | grep hailo" \
+        "Mostly the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of another version; mend it, then:" \
+        "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
+  done
+  [[ -e $node ]] || fail "there is no /dev/hailo0, though the driver is loaded." \
+    "Load it again: sudo modprobe -r hailo_pci && sudo modprobe hailo_pci" "Then look at: dmesg | grep hailo"
+  node_group=$(stat -c %g -- "$node")
+  say "Hailo-8 or 8L${cards[0]+ at ${cards[0]}}, hailo_pci $driver, /dev/hailo0"
+}
+
+driver_not_loaded() {
+  local signed=()
+  ! secure_boot || signed=(
+    "Secure Boot is on: a driver that is not signed is refused (\"Key was rejected by service\")."
+    "Enrol the key that DKMS signs with: sudo mokutil --import /var/lib/dkms/mok.pub (Ubuntu:"
+    "/var/lib/shim-signed/mok/MOK.der), boot and confirm it; or turn Secure Boot off in the firmware's setup."
+  )
+  fail "there is a Hailo card${cards[0]+ at ${cards[0]}}, but hailo_pci is not loaded." \
+    "Run: sudo modprobe hailo_pci" \
+    "Where there is no such module, install the driver of branch 4 (hailo-dkms, or hailort-pcie-driver from the" \
+    "Hailo Developer Zone; on Unraid the HailoRT driver app), for the kernel that runs: $(uname -r)" \
+    ${signed[@]+"${signed[@]}"}
+}
+
+secure_boot() { # is it on
+  local file=$root/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
+  [[ -r $file && $(od -An -tu1 -j4 -N1 "$file") =~ 1 ]]
+}
+
+check_driver_version() { # sets driver: what the kernel says, or HAILORT_VERSION where it says nothing
+  driver=$(first_line "$root/sys/module/hailo_pci/version")
+  if [[ -z $driver ]]; then
+    [[ -n ${HAILORT_VERSION-} ]] ||
+      fail "hailo_pci is loaded and does not tell its version." \
+        "Find it (modinfo hailo_pci, or the name of the package you installed), then: HAILORT_VERSION=4.23.0 ./setup.sh"
+    driver=$HAILORT_VERSION
+  fi
+  [[ $driver =~ ^([0-9]+)\.([0-9]+)\.([0-9]+) ]] ||
+    fail "'$driver' is no version of the driver hailo_pci." "Set it as in: HAILORT_VERSION=4.23.0 ./setup.sh"
+  driver=${BASH_REMATCH[0]}
+  local major=${BASH_REMATCH[1]} minor=${BASH_REMATCH[2]}
+  ((major <= 4)) || fail "hailo_pci $driver is loaded, which does not drive a Hailo-8." \
+    "Install the driver of branch 4 (hailo-dkms 4.23 or so) instead: version 5 is for Hailo-10 and 15."
+  ((major == 4 && minor >= oldest_minor)) ||
+    fail "hailo_pci $driver is too old; the worker needs 4.$oldest_minor or newer." \
+      "Install a newer driver of branch 4 (hailo-dkms 4.23 or so), then run this again."
+  [[ -z ${HAILORT_VERSION-} || $HAILORT_VERSION == "$driver" ]] ||
+    fail "HAILORT_VERSION=$HAILORT_VERSION, but the driver is $driver: the card will refuse (status 76)." \
+      "Leave HAILORT_VERSION out, or install the driver $HAILORT_VERSION on this host."
+}

@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# A part of setup.sh: from a bare host to a running container, step by step. The steps are in the parts beside it.
+# shellcheck disable=SC2034,SC2154  # the parts share their variables
+
+yes=0 dry=0 cpu=0 start=1 missing_ok=0 backend='' chip='' permitted=0 incomplete=0
+
+worker_options() { # ARGUMENT…
+  while (($#)); do
+    case $1 in
+      -y | --yes) yes=1 ;;
+      --dry-run) dry=1 ;;
+      --cpu) cpu=1 ;;
+      --no-start) start=0 ;;
+      --missing-ok) missing_ok=1 ;;
+      --clip-backend=* | --chip=*)
+        set -- "${1%%=*}" "${1#*=}" "${@:2}"
+        continue
+        ;;
+      --clip-backend)
+        backend=$(one_of "$1" "${2-}" tinyclip siglip siglip2 auto)
+        shift
+        ;;
+      --chip)
+        chip=$(one_of "$1" "${2-}" hailo8 hailo8l)
+        shift
+        ;;
+      *) fail "there is no option '$1'." "./setup.sh --help lists those there are." ;;
+    esac
+    shift
+  done
+  case ${ENGINE-} in
+    cpu) cpu=1 ;;
+    '' | auto | hailo) ;;
+    *) fail "ENGINE=$ENGINE is not known." "Leave it out, or ENGINE=cpu, which is the same as --cpu." ;;
+  esac
+  if [[ -z $backend && -n ${CLIP_BACKEND-} ]]; then
+    backend=$(one_of CLIP_BACKEND "$CLIP_BACKEND" tinyclip siglip siglip2 auto)
+  fi
+  [[ -z ${MODELS_DIR-} ]] || fail "MODELS_DIR is not for containers: the image takes what is in $project/models." \
+    "Leave it out (env -u MODELS_DIR ./setup.sh) and put the files there, or name its folder: MODELS_MIRROR=$MODELS_DIR"
+  [[ $cpu == 0 || -z $chip ]] || fail "--chip is about a card, --cpu is without one." "Leave one of them out."
+}
+
+one_of() { # NAME VALUE CHOICE…: prints the value
+  local name=$1 value=$2 choice
+  shift 2
+  for choice; do
+    [[ $value != "$choice" ]] || { printf '%s' "$value" && return; }
+  done
+  fail "$name takes one of: $*; not '$value'." "./setup.sh --help lists the options."
+}
+
+# ------------------------------------------------------------------ asking
+
+confirm() { # QUESTION: is the answer yes
+  local answer=''
+  if ((dry || yes)); then
+    say "$1 Yes, as told beforehand"
+    return
+  fi
+  [[ -t 0 ]] || fail "this needs an answer, and there is nobody to ask: $1" \
+    "Run it in a terminal; or say yes to everything beforehand: ./setup.sh --yes" \
+    "What it would do shows: ./setup.sh --dry-run"
+  read -r -p "    $1 [Y/n] " answer || answer=no
+  [[ ${answer,,} =~ ^(y|yes)?$ ]]
+}
+
+permit() { # asks once, before the first change
+  if ((permitted || dry)); then return; fi
+  local what="Build what is missing, and start the container $container on port $port?"
+  ((start)) || what="Build what is missing?"
+  confirm "$what" || fail "stopped; nothing was changed." "What it would do shows: ./setup.sh --dry-run"
+  permitted=1
+}
+
+show() { # COMMAND…, as one would type it
+  local text word
+  for word; do
+    if [[ $word =~ ^[[:alnum:]_./:=,@%+-]+$ ]]; then text+=" $word"; else printf -v text "%s '%s'" "${text-}" "${word//\'/\'\\\'\'}"; fi
+  done
+  say "\$$text"
+}
+
+run() { # COMMAND…: runs it, or only shows it
+  if ((dry)); then show "$@" >&3; else "$@"; fi
+}
+
+# ------------------------------------------------------------------- steps
+
+set_up_worker() { # ARGUMENT…
+  local steps=7
+  worker_options "$@"
+  ((cpu == 0)) || steps=6
+  cd -- "$project" || exit
+  export LC_ALL=C # the order of files must not depend on who runs this
+  [[ $project != *:* ]] || fail "the folder $project has a colon in its name, which Docker's -v cannot take." "Rename it."
+  shopt -s nullglob globstar
+  scratch=$(mktemp -d)
+  trap 'rm -rf -- "$scratch"' EXIT
+  exec 3>&1
+
+  step "1/$steps" "Docker and this host"
+  check_docker
+  check_architecture
+  choose_settings
+  ((start == 0)) || check_port
+  local at=2
+  if ((cpu == 0)); then
+    step "2/$steps" "Card, driver, HailoRT's packages"
+    check_card
+    check_packages
+    at=3
+  fi
+
+  step "$at/$steps" "Image"
+  name_images
+  ((cpu)) || build_base
+  build_worker "$slim" none
+
+  step "$((at + 1))/$steps" "Models"
+  card_arguments
+  ((cpu)) || find_chip
+  provide_models
+
+  step "$((at + 2))/$steps" "Image with the models"
+  local models
+  mapfile -t models < <(models_there)
+  build_worker "$worker" baked ${models[@]+"${models[@]}"}
+
+  step "$((at + 3))/$steps" "Container"
+  start_container
+  if ((start)); then
+    wait_until_ready
+    step "$((at + 4))/$steps" "Test"
+    test_worker
+  fi
+  closing_words
+}
