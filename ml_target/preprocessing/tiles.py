@@ -1,8 +1,9 @@
 """A picture for a text detector: at the official worker's scale, in tiles where the network has one size.
 
-Tiles stand upright: turned by 90 degrees the network reads small print much worse (14 px on a preview of 1440: 75 % of
-the lines instead of all), and every tenth of the scale given up costs lines of that size. Their maps are put together
-by `decoders.mosaic`.
+Tiles stand upright, because the network finds small print much worse when it is turned, and they show the official
+scale, because every tenth of it that is given up loses lines of the smallest print. A first look at the whole picture
+in one frame saves nothing: it does not show a single small line. `scripts/bench accuracy` measures it by the number of
+tiles. Their maps are put together by `decoders.mosaic`.
 """
 
 import math
