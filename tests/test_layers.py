@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("arbiter", "text_probe", "text_layouts"),
     ("models",),
     ("search", "faces", "ocr"),
-    ("protocol", "services", "drawing", "limits", "requestlog", "inspect_models", "hef_inspect", "doctor"),
+    ("healthcheck", "protocol", "services", "drawing", "limits", "requestlog", "inspect_models", "hef_inspect", "doctor"),
     ("pipeline", "loading"),
     ("worker",),
     ("app", "predict"),
