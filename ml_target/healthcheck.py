@@ -25,7 +25,7 @@ def main() -> int:
         answer = connection.getresponse()
         print(answer.read().decode("utf-8", "replace"))
     except (OSError, http.client.HTTPException) as error:
-        print(f"no answer on {host} port {settings.port}: {error}")
+        print(f"no answer on {connection.host} port {settings.port}: {error}")
         return 1
     finally:
         connection.close()
