@@ -144,10 +144,9 @@ def _apt(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _remove(home: Path) -> None:
-    """Containers, images, mounts, files: each as far as it got."""
-    for arguments in (["rm", "-fa"], ["rmi", "-fa"]):
-        with contextlib.suppress(OSError):
-            environment = {**os.environ, "PODMAN_HOME": str(home)}
-            subprocess.run([COMMAND, *arguments], env=environment, capture_output=True, check=False)
+    """Containers, mounts, files: each as far as it got."""
+    environment = {**os.environ, "PODMAN_HOME": str(home)}
+    with contextlib.suppress(OSError):
+        subprocess.run([COMMAND, "rm", "-fa"], env=environment, capture_output=True, check=False)
     subprocess.run(["umount", "--lazy", home / "store" / "overlay"], capture_output=True, check=False)
     shutil.rmtree(home, ignore_errors=True)
