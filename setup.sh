@@ -224,6 +224,7 @@ check_shell() {
   mapfile -t files < <(shell_files)
   "$venv/bin/shellcheck" "${files[@]}" && say "${#files[@]} files"
 }
+check_dockerfiles() { "$venv/bin/hadolint" Dockerfile.* && say Dockerfile.*; }
 
 test_all() {
   local set=dev megabytes=1000
@@ -238,6 +239,7 @@ test_all() {
   run_check "ruff format" "$venv/bin/python" -m ruff format --check
   run_check "mypy" "$venv/bin/python" -m mypy
   run_check "shellcheck" check_shell
+  run_check "hadolint" check_dockerfiles
   run_check "pytest" "$venv/bin/python" -m pytest "$@"
   local list
   printf -v list '%s, ' ${failed[@]+"${failed[@]}"}

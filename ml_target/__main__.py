@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 
 from ml_target import __version__
@@ -33,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
             return predict.run(chosen, settings)
         if chosen.command == "models":
             return models.run(chosen, settings)
+        # The first process of a container is deaf to signals that it has no handler for; the imports take a second.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         from ml_target.serve import serve
 
         return serve(settings)

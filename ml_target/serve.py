@@ -4,6 +4,7 @@ import ctypes
 import errno
 import logging
 import resource
+import signal
 import socket
 from contextlib import suppress
 
@@ -29,8 +30,11 @@ def serve(settings: Settings) -> int:
     listener = listen(settings.host, settings.port)
     worker = Worker(settings)
     log.info("listening on %s port %d", settings.host, settings.port)
-    with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, then raises it once more
-        build_server(worker).run(sockets=[listener])
+    server = build_server(worker)
+    # Before uvicorn listens to signals, and when it has ended in good order and raises the signal once more.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
     return 1 if worker.state == "failed" else 0
 
 

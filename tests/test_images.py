@@ -1,0 +1,369 @@
+"""Both images, really built and run: on a stand-in for Ubuntu, with the simulator in HailoRT's place.
+
+The lines are the README's own. What only a real host shows: the vendor's packages, a card, arm64.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from conftest import SHARED
+from hailo_sim.sysfs import make_root
+from standin_checkout import checkout, write_models
+from standin_docker import Docker, make_node
+from standin_hailort import deb_name, wheel_name, write_packages
+
+BASE = "docker build -t hailo-base:v4.23.0 -f Dockerfile.hailo-base ."
+WORKER = "docker build -t immich-ml-hailo:v4.23.0 -f Dockerfile.immich-ml-hailo ."
+SLIM = "docker build -t immich-ml-hailo:slim --build-arg MODELS=none -f Dockerfile.immich-ml-hailo ."
+CPU = "docker build -t immich-ml-hailo:cpu --build-arg BASE_IMAGE=ubuntu:24.04 -f Dockerfile.immich-ml-hailo ."
+RUN = (
+    "docker run -d --device=/dev/hailo0:/dev/hailo0 --group-add=0 --publish 3003:3003 -e CLIP_BACKEND=siglip "
+    "--name immich-ml-hailo --restart unless-stopped immich-ml-hailo:v4.23.0"
+)
+HAILO, NO_MODELS, PROCESSOR = "immich-ml-hailo:v4.23.0", "immich-ml-hailo:slim", "immich-ml-hailo:cpu"
+CARD = ("--device=/dev/hailo0", "--group-add=0")
+HARDENED = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images, the folder they were built in, and what the builds said."""
+
+    docker: Docker
+    folder: Path
+    said: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def images(docker: Docker, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Images:
+    folder = checkout(tmp_path_factory.mktemp("images") / "a clone")
+    write_packages(folder / "hailo-rt-4", python=docker.base.python)
+    faces, photos = SHARED / "models", SHARED / "photos"
+    real = faces.is_dir() and photos.is_dir()
+    made = tmp_path_factory.mktemp("models")
+    write_models(folder / "models", wheel_models, made, faces if real else None, photos if real else None)
+    (folder / "models" / "scrfd_10g.hef.part").write_bytes(bytes(100))
+    (folder / ".env").write_text("SECRET=1\n")
+    said = {}
+    for line in (BASE, WORKER, SLIM, CPU):
+        done = docker.shell(line, cwd=folder)
+        assert done.returncode == 0, done.stdout
+        said[line] = done.stdout
+    return Images(docker, folder, said)
+
+
+@pytest.fixture(scope="module")
+def served(images: Images) -> Iterator[str]:
+    """The container of the README's line, ready."""
+    docker = images.docker
+    done = docker.shell(RUN)
+    assert done.returncode == 0, done.stdout
+    try:
+        wait_healthy(docker, "immich-ml-hailo")
+        yield "immich-ml-hailo"
+    finally:
+        docker("rm", "-f", "immich-ml-hailo")
+
+
+def wait_healthy(docker: Docker, name: str, seconds: float = 90) -> None:
+    """Runs the image's own health check until it passes."""
+    deadline = time.monotonic() + seconds
+    while docker("healthcheck", "run", name).returncode:
+        assert time.monotonic() < deadline, docker("logs", name).stdout
+        time.sleep(0.5)
+
+
+def wait_ended(docker: Docker, name: str, seconds: float = 60) -> tuple[int, str]:
+    """Exit code and log of a container that ends by itself."""
+    deadline = time.monotonic() + seconds
+    while docker.told("inspect", "--format", "{{.State.Running}}", name) == "true":
+        assert time.monotonic() < deadline, docker("logs", name).stdout
+        time.sleep(0.2)
+    return int(docker.told("inspect", "--format", "{{.State.ExitCode}}", name)), docker("logs", name).stdout
+
+
+def stop(docker: Docker, name: str) -> int:
+    """The exit code after SIGTERM; 137 when it had to be killed after ten seconds."""
+    docker.told("stop", "--time", "10", name)
+    return int(docker.told("inspect", "--format", "{{.State.ExitCode}}", name))
+
+
+ASK = """
+import sys, urllib.request
+path, *form = sys.argv[1:]
+data = form[0].encode() if form else None
+print(urllib.request.urlopen("http://127.0.0.1:3003" + path, data).read().decode())
+"""
+
+
+def status(docker: Docker, name: str) -> dict[str, Any]:
+    """The answer of /status."""
+    answer: dict[str, Any] = json.loads(docker.told("exec", name, "python3", "-c", ASK, "/status"))
+    return answer
+
+
+def search(docker: Docker, name: str, text: str) -> list[float]:
+    """The vector of a query, through Immich's form."""
+    form = urlencode({"entries": json.dumps({"clip": {"textual": {"modelName": "ViT-B-32__openai"}}}), "text": text})
+    answer = json.loads(docker.told("exec", name, "python3", "-c", ASK, "/predict", form))
+    vector: list[float] = json.loads(answer["clip"])
+    return vector
+
+
+def end_to_end(docker: Docker, name: str) -> str:
+    """test.sh and its picture, copied in and run as the README has it; what it printed."""
+    project = Path(__file__).resolve().parent.parent
+    for file in ("test.sh", "test.jpg"):
+        docker.told("cp", project / "tests" / file, f"{name}:/tmp/{file}")
+    done = docker("exec", name, "bash", "/tmp/test.sh", "/tmp/test.jpg")
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+# ---------------------------------------------------------------------- images
+
+
+def test_the_image_says_how_it_is_run(images: Images) -> None:
+    for name in (HAILO, PROCESSOR):
+        (image,) = json.loads(images.docker.told("image", "inspect", name))
+        config = image["Config"]
+        assert config["User"] == "1000:1000"
+        assert list(config["ExposedPorts"]) == ["3003/tcp"]
+        assert config["Cmd"] == ["python3", "-m", "ml_target"]
+        health = config.get("Healthcheck") or image["Healthcheck"]  # podman has it beside
+        assert health["Test"] == ["CMD", "python3", "-m", "ml_target.healthcheck"]
+        assert {"HAILORT_LOGGER_PATH=NONE", "PYTHONUNBUFFERED=1"} <= set(config["Env"])
+
+
+def test_nothing_but_the_worker_is_in_it(images: Images) -> None:
+    def found(image: str, where: str, *what: str) -> set[str]:
+        lines = images.docker.told("run", "--rm", "--user=0", image, "find", *where.split(), *what)
+        return set(lines.splitlines())
+
+    apart = {"__pycache__"}
+    for image in (HAILO, PROCESSOR):
+        top = found(image, "/app", "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n")
+        assert top == {"LICENSE", "ml_target", "models", "scripts", "tests"}
+        assert found(image, "/app/tests", "-mindepth", "1", "-printf", "%f\\n") == {"test.sh", "test.jpg"}
+        assert not found(image, "/app /opt", "-name", "*.part", "-o", "-name", ".env", "-o", "-name", ".git")
+        assert not found(image, "/app /opt", "!", "-perm", "-444", "-o", "-perm", "/022", "!", "-type", "l")
+        assert not found(image, "/app/ml_target", "-name", "*.py", "!", "-user", "0")
+        assert found(image, "/app/ml_target", "-maxdepth", "1", "-name", "__pycache__", "-printf", "%f\\n") == apart
+        left = ("/build /root /tmp /var/lib/apt/lists /var/cache/apt", "-mindepth", "1", "-size", "+50k")
+        made = images.docker("run", "--rm", "--user=0", image, "find", *left[0].split(), *left[1:]).stdout
+        assert [line for line in made.splitlines() if "No such file" not in line] == []
+        tools = "for tool in gcc make git; do command -v $tool; done; true"
+        assert images.docker.told("run", "--rm", image, "bash", "-c", tools) == ""
+
+
+def test_of_hailort_only_what_runs_stays(images: Images) -> None:
+    find = "find / -xdev -name '*hailo*' -not -path '/opt/*' -not -path '/app/*' 2>/dev/null"
+    script = f"ldconfig -p | grep hailort; hailortcli; {find}; true"
+    told = images.docker.told("run", "--rm", HAILO, "bash", "-c", script).splitlines()
+    assert "libhailort.so.4.23.0 (libc6,x86-64) => /lib/libhailort.so.4.23.0" in [line.strip() for line in told]
+    assert "HailoRT-CLI version 4.23.0" in told
+    files = {Path(line).name for line in told if line.startswith("/")} - {"hailo0", "hailo"}
+    assert files == {"libhailort.so.4.23.0", "hailortcli"}
+
+
+def test_models_are_baked_in_unless_told(images: Images) -> None:
+    def models(image: str) -> set[str]:
+        return set(images.docker.told("run", "--rm", image, "ls", "/app/models").split())
+
+    assert "networks go into the image: " in images.said[WORKER]
+    assert {"paddle_ocr_v5_mobile_detection.hef", "siglip_b_16_image_encoder.hef", "ppocrv5_dict.txt"} <= models(HAILO)
+    assert models(NO_MODELS) == {"README.md"}
+    assert "MODELS=none: the image holds no models" in images.said[SLIM]
+
+
+def test_an_empty_models_folder_is_built_and_told(images: Images, tmp_path: Path) -> None:
+    folder = shutil.copytree(images.folder, tmp_path / "clone", ignore=lambda at, _: files_of_models(at))
+    done = images.docker.shell(WORKER.replace(":v4.23.0", ":empty", 1), cwd=folder)
+    assert done.returncode == 0, done.stdout
+    assert "NOTE: models/ holds no networks. The image is built all the same, and every task in it" in done.stdout
+
+
+def files_of_models(at: str) -> list[str]:
+    folder = Path(at)
+    return [file.name for file in folder.iterdir() if file.suffix != ".md"] if folder.name == "models" else []
+
+
+# -------------------------------------------------------------- what stops a build
+
+
+@pytest.mark.parametrize(
+    ("lacking", "arguments", "words"),
+    [
+        ((wheel_name,), "", "missing: hailo-rt-4/{wheel}\n"),
+        ((wheel_name, deb_name), "", "missing: hailo-rt-4/{deb} and hailo-rt-4/{wheel}\n"),
+        ((), "--build-arg HAILORT_VERSION=4.22.0", "missing: hailo-rt-4/hailort_4.22.0_amd64.deb and "),
+        ((), "--build-arg DEB_ARCH=arm64 --build-arg WHL_ARCH=aarch64", "docker build --platform linux/arm64"),
+    ],
+)
+def test_what_hailo_base_needs(images: Images, tmp_path: Path, lacking: Any, arguments: str, words: str) -> None:
+    folder = shutil.copytree(images.folder, tmp_path / "clone", ignore=lambda at, _: files_of_models(at))
+    names = {"wheel": wheel_name(python=images.docker.base.python), "deb": deb_name()}
+    for name in lacking:
+        (folder / "hailo-rt-4" / (names["wheel"] if name is wheel_name else names["deb"])).unlink()
+    done = images.docker.shell(BASE.replace(" .", f" {arguments} ."), cwd=folder)
+    assert done.returncode != 0
+    assert words.format(**names) in done.stdout
+    assert "hailo.ai" in done.stdout or "--platform" in done.stdout
+
+
+def test_the_architecture_may_be_named(images: Images) -> None:
+    line = BASE.replace(" .", " --build-arg DEB_ARCH=amd64 --build-arg WHL_ARCH=x86_64 .").replace("v4.23.0", "named")
+    done = images.docker.shell(line, cwd=images.folder)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_library_that_does_not_fit_would_stop_the_build(images: Images) -> None:
+    """Files that are called as they should may still not fit each other: the build imports them all."""
+    script = "mv /usr/lib/libhailort.so.4.23.0 /usr/lib/libhailort.so.4.22.0; python3 scripts/check_image.py"
+    done = images.docker("run", "--rm", "--user=0", HAILO, "bash", "-c", script)
+    assert done.returncode == 1
+    assert "the library libhailort.so.4.23.0 is not installed.\n    Install the hailort package (.deb)" in done.stdout
+    assert "all packages load, HailoRT 4.23.0 too" in images.said[WORKER]
+
+
+def test_models_is_baked_or_none(images: Images) -> None:
+    done = images.docker.shell(SLIM.replace("none", "all"), cwd=images.folder)
+    assert done.returncode != 0
+    assert "MODELS=all is neither baked (the default) nor none." in done.stdout
+
+
+# ------------------------------------------------------------------- on the card
+
+
+def test_the_readme_s_line_serves_from_the_card(images: Images, served: str) -> None:
+    told = status(images.docker, served)
+    assert (told["engine"], told["ready"]) == ("hailo", True)
+    assert images.docker.told("exec", served, "id", "-u") == "1000"
+
+
+def test_the_end_to_end_test_passes_inside(images: Images, served: str) -> None:
+    printed = end_to_end(images.docker, served)
+    assert printed.rstrip().endswith(" passed, 0 failed")
+    on = {task for task, told in status(images.docker, served)["tasks"].items() if told["on"]}
+    assert {"clip.visual", "clip.textual", "ocr"} <= on
+    assert ("facial-recognition" in on) == SHARED.is_dir()
+
+
+def test_the_other_backend_is_a_restart_away(images: Images) -> None:
+    """What was promised: both are in the image, CLIP_BACKEND chooses. Hardened, and for a user of Unraid."""
+    docker = images.docker
+    with docker.running(*CARD, *HARDENED, "--user=99:100", "-e", "CLIP_BACKEND=tinyclip", HAILO) as name:
+        wait_healthy(docker, name)
+        told = status(docker, name)
+        assert [space["space"] for space in told["clip"]] == ["tinyclip"]
+        assert told["tasks"]["clip.textual"]["on"]
+        assert len(search(docker, name, "a photo of a cat")) == 512
+        assert "Traceback" not in docker("logs", name).stdout
+        assert stop(docker, name) == 0
+
+
+def test_the_documented_commands(images: Images, served: str) -> None:
+    docker = images.docker
+
+    def run(*command: str) -> str:
+        return docker.told("exec", served, "python3", "-m", *command)
+
+    inspected = run("ml_target.hef_inspect", "/app/models/paddle_ocr_v5_mobile_detection.hef")
+    assert "chip       Hailo-8 " in inspected
+    assert "the compiler's estimate" in inspected, "what HailoRT says of the file"
+    assert "ppocrv5_dict.txt" in run("ml_target.inspect_models")
+    assert "nothing is wrong" in docker("exec", served, "python3", "-m", "ml_target.doctor").stdout
+    assert run("ml_target.healthcheck") == "pong"
+
+
+def test_a_card_that_may_not_be_opened(images: Images) -> None:
+    """Without the group, on a host whose node is root's and its group's alone."""
+    with images.docker.running("--device=/dev/hailo0", HAILO) as name:
+        code, log = wait_ended(images.docker, name)
+    assert code == 1
+    assert "/dev/hailo0 may not be read and written by user 1000" in log
+    assert "--group-add 0" in log
+
+
+def test_a_node_for_everybody_needs_no_group(images: Images, tmp_path: Path) -> None:
+    node = str(make_node(tmp_path / "hailo0", 0o666))
+    line = f"docker run -d --device=/dev/hailo0 --name for-all {HAILO}"
+    assert images.docker.shell(line, CARD_NODE=node).returncode == 0
+    try:
+        wait_healthy(images.docker, "for-all")
+    finally:
+        images.docker("rm", "-f", "for-all")
+
+
+def test_a_driver_of_another_version(images: Images, tmp_path: Path) -> None:
+    sys = make_root(tmp_path / "host", driver="4.22.0") / "sys"
+    (sys / "fs" / "cgroup").mkdir(parents=True)
+    line = f"docker run -d {' '.join(CARD)} --name older {HAILO}"
+    assert images.docker.shell(line, CARD_SYS=str(sys)).returncode == 0
+    try:
+        code, log = wait_ended(images.docker, "older")
+    finally:
+        images.docker("rm", "-f", "older")
+    assert code == 1
+    assert "The driver on the host is version 4.22.0, HailoRT here is 4.23.0; they must be the same." in log
+
+
+# --------------------------------------------------------------- slim, processor
+
+
+def test_without_models_every_task_refuses_in_words(images: Images) -> None:
+    docker = images.docker
+    with docker.running(*HARDENED, "-e", "ENGINE=cpu", NO_MODELS) as name:
+        deadline = time.monotonic() + 60
+        while "idle after" not in docker("logs", name).stdout:
+            assert time.monotonic() < deadline, docker("logs", name).stdout
+            time.sleep(0.3)
+        health = docker("exec", name, "python3", "-m", "ml_target.healthcheck")
+        assert (health.returncode, health.stdout) == (1, "idle: see /status\n")
+        test = ("bash", "/app/tests/test.sh", "/app/tests/test.jpg")
+        printed = docker("exec", "-e", "TEST_WAIT_S=0", name, *test).stdout
+        assert printed.count(" off: refused with 503 and words\n") == 4
+        assert "is not there: run python3 -m ml_target models fetch" in docker("logs", name).stdout
+        assert stop(docker, name) == 0
+
+
+def test_a_mount_takes_the_place_of_what_is_baked_in(images: Images, tmp_path: Path) -> None:
+    docker = images.docker
+    models = shutil.copytree(images.folder / "models", tmp_path / "models")
+    for path in (models, *models.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    mount = f"--volume={models}:/app/models"
+    with docker.running(*CARD, mount, NO_MODELS) as name:
+        wait_healthy(docker, name)
+        assert status(docker, name)["tasks"]["ocr"]["on"]
+    # Root's folder, not the worker's to write: neither refused nor changed.
+    assert sorted(p.name for p in models.iterdir()) == sorted(p.name for p in (images.folder / "models").iterdir())
+
+
+def test_the_processor_s_image_reads_text(images: Images) -> None:
+    docker = images.docker
+    with docker.running(*HARDENED, PROCESSOR) as name:
+        wait_healthy(docker, name)
+        told = status(docker, name)
+        assert (told["engine"], told["tasks"]["ocr"]["on"]) == ("cpu", True)
+        printed = docker("exec", name, "bash", "/app/tests/test.sh", "/app/tests/test.jpg")
+        assert printed.returncode == 0, printed.stdout
+        assert "all packages load; no HailoRT: this image is for the processor" in images.said[CPU]
+        assert stop(docker, name) == 0
+
+
+def test_it_ends_when_told_while_it_loads(images: Images) -> None:
+    docker = images.docker
+    with docker.running("-e", "ENGINE=cpu", PROCESSOR) as name:
+        deadline = time.monotonic() + 30
+        while "listening on" not in docker("logs", name).stdout:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert stop(docker, name) == 0
