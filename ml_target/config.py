@@ -123,6 +123,11 @@ class Settings:
     max_waiting: int = _setting(1024, _number(int, 1, 100_000), "requests in the worker at once; one more gets a 503")
     max_faces: int = _setting(500, _number(int, 1, 10_000), "faces answered for one picture, the best ones first")
     max_text_lines: int = _setting(1000, _number(int, 1, 10_000), "lines of text looked at in one picture")
+    max_text_tiles: int = _setting(
+        16,
+        _number(int, 1, 64),
+        "frames that one picture may take of a card's text detector; 2 is fast, and loses small print",
+    )
     host_threads: int = _setting(0, _number(int, 0, 256), "threads that decode and prepare pictures; 0 = by cores")
     cpu_threads: int = _setting(0, _number(int, 0, 256), "threads one inference uses on the CPU engine; 0 = by cores")
     cpu_workers: int = _setting(0, _number(int, 0, 64), "inferences at a time on the CPU engine; 0 = by cores")

@@ -187,8 +187,8 @@ class Loader:
         self._require(self._place, OCR_DETECTION, OCR_RECOGNITION)
         alphabet = Alphabet.from_file(self._file(files.OCR_DICTIONARY))
         detector, recognizer = (self._model(network, self._place) for network in (OCR_DETECTION, OCR_RECOGNITION))
-        reader = TextReader(detector, recognizer, alphabet, self._host, self._settings.max_text_lines)
-        return reader, (detector, recognizer)
+        limits = (self._settings.max_text_lines, self._settings.max_text_tiles)
+        return TextReader(detector, recognizer, alphabet, self._host, *limits), (detector, recognizer)
 
     # ------------------------------------------------------------------ files
 

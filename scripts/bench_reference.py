@@ -69,6 +69,7 @@ def pairs(host: HostPool, arbiter: Arbiter) -> Iterator[tuple[str, AsyncSide, Si
             Alphabet.from_file(dictionary),
             host,
             1000,
+            16,
         )
         rapidocr = RapidOcrReader(recognizer.parent)
         options = ReadOptions(min_text_score=0.8)

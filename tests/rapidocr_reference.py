@@ -96,7 +96,7 @@ class RapidOcrReader:
         import onnxruntime
 
         self.steps = RapidOcr()
-        self._dictionary = models / "ppocrv5_dict.txt"
+        self.dictionary = models / "ppocrv5_dict.txt"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
         self._detector, self._recognizer = (
@@ -104,11 +104,26 @@ class RapidOcrReader:
             for name in ("ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx")
         )
 
+    def probability(self, picture: UInt8, max_resolution: int = 736) -> Float32:
+        """The detector's map, H x W, of a picture H x W x 3 RGB."""
+        [probability] = self._detector.run(None, {"x": self.steps.frame(picture, max_resolution)})
+        whole: Float32 = probability[0, 0]
+        return whole
+
+    def recognise(self, frames: Float32) -> Float32:
+        """N x T x classes of N x 3 x 48 x W."""
+        [probabilities] = self._recognizer.run(None, {"x": frames})
+        rows: Float32 = probabilities
+        return rows
+
+    def texts(self, probabilities: Float32) -> list[tuple[str, float]]:
+        """Text and score of every line."""
+        return self.steps.texts(probabilities, self.dictionary)
+
     def read(self, picture: UInt8, min_text_score: float, max_resolution: int = 736) -> list[ReferenceLine]:
         """`picture`: H x W x 3 RGB."""
         height, width = picture.shape[:2]
-        [probability] = self._detector.run(None, {"x": self.steps.frame(picture, max_resolution)})
-        boxes, scores = self.steps.boxes(probability[0, 0], (height, width), 0.5)
+        boxes, scores = self.steps.boxes(self.probability(picture, max_resolution), (height, width), 0.5)
         if not len(boxes):
             return []
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
@@ -130,8 +145,7 @@ class RapidOcrReader:
             batch = order[start : start + BATCH]
             widest = max(320 / 48, *(ratios[i] for i in batch))
             frames = np.stack([self.steps.line(crops[i], widest) for i in batch])
-            [probabilities] = self._recognizer.run(None, {"x": frames})
-            texts.update(zip(batch, self.steps.texts(probabilities, self._dictionary), strict=True))
+            texts.update(zip(batch, self.texts(self.recognise(frames)), strict=True))
         return [texts[i] for i in range(len(crops))]
 
 

@@ -1,7 +1,6 @@
-"""What the text networks see: sizes by the official rules, crops as Pillow and RapidOCR make them."""
+"""What the text recogniser sees: crops as Pillow and RapidOCR make them."""
 
 import math
-import tracemalloc
 
 import cv2
 import numpy as np
@@ -10,13 +9,9 @@ from PIL import Image
 from rapidocr_reference import RapidOcr
 
 from ml_target.preprocessing.crop import (
-    MAX_DETECTION_PIXELS,
     crop_size,
     cut,
     cut_line,
-    detection_size,
-    fixed_frame,
-    free_frame,
     line_width,
     pad_right,
 )
@@ -41,80 +36,6 @@ def turned(centre: tuple[float, float], size: tuple[float, float], angle: float)
     matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     upright = quad(-size[0] / 2, -size[1] / 2, size[0] / 2, size[1] / 2)
     return np.asarray(np.round(upright @ matrix + centre), np.float32)
-
-
-# ---------------------------------------------------------------- detection
-
-
-@pytest.mark.parametrize(
-    ("picture", "resolution", "expected"),
-    [
-        ((1440, 1920), 736, (736, 992)),
-        ((1920, 1440), 736, (992, 736)),
-        ((3200, 1440), 736, (1632, 736)),
-        ((1440, 2560), 736, (736, 1312)),
-        ((500, 640), 736, (512, 640)),  # never enlarged; 15.625 multiples round up
-        ((720, 720), 736, (704, 704)),  # 22.5 rounds to even
-        ((32, 32), 736, (32, 32)),
-        ((40, 4000), 736, (32, 4000)),
-        ((1440, 1920), 1, (32, 32)),
-        ((1440, 1920), 100_000, (1440, 1920)),
-    ],
-)
-def test_official_sizes(picture: tuple[int, int], resolution: int, expected: tuple[int, int]) -> None:
-    assert detection_size(*picture, resolution) == (*expected, False)
-
-
-def test_sizes_of_every_shape_are_bounded() -> None:
-    shapes = [(int(h), int(w)) for h, w in np.exp(RANDOM.uniform(np.log(32), np.log(200_000), (300, 2)))]
-    shapes += [(100, 20_000), (20_000, 100), (736, 243_000), (32, 5_592_405), (13_000, 13_000)]
-    for height, width in shapes:
-        for resolution in (1, 736, 2160, 50_000):
-            high, wide, bounded = detection_size(height, width, resolution)
-            assert high % 32 == wide % 32 == 0
-            assert 32 * 32 <= high * wide <= MAX_DETECTION_PIXELS
-            if bounded:  # not much smaller than needed; a side that rounds to one multiple instead of two halves it
-                assert high * wide > 0.45 * MAX_DETECTION_PIXELS
-            else:
-                ratio = min(1.0, resolution / min(height, width))
-                assert (high, wide) == tuple(max(32, round(int(n * ratio) / 32) * 32) for n in (height, width))
-
-
-def test_the_free_frame_is_pillows_lanczos_in_bgr() -> None:
-    picture = scene(900, 1300)
-    frame = free_frame(picture, 736, "BGR")
-    expected = np.asarray(Image.fromarray(picture).resize((1056, 736), Image.Resampling.LANCZOS))
-    assert np.array_equal(frame.pixels, expected[..., ::-1])
-    assert frame.pixels.flags.c_contiguous
-    assert (frame.content, frame.bounded) == ((736, 1056), False)
-    assert np.array_equal(free_frame(picture, 736, "RGB").pixels, expected)
-
-
-def test_far_reductions_take_little_memory_and_look_the_same() -> None:
-    picture = scene(2400, 3100)
-    expected = np.asarray(Image.fromarray(picture).resize((416, 320), Image.Resampling.LANCZOS), np.float32)
-    tracemalloc.start()
-    try:
-        frame = free_frame(picture, 320, "RGB")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert np.abs(frame.pixels - expected).mean() < 1.5  # of noise as fine as the target's pixels
-    assert peak < picture.nbytes
-
-
-@pytest.mark.parametrize(("height", "width"), [(1440, 1920), (3200, 1440), (400, 300), (100, 20_000), (20_000, 32)])
-def test_the_fixed_frame_has_the_picture_top_left(height: int, width: int) -> None:
-    picture = scene(height, width)
-    frame = fixed_frame(picture, 544, 960, 736, "BGR")
-    high, wide = frame.content
-    scale = min(1.0, 544 / height, 960 / width, 736 / min(height, width))
-    assert (high, wide) == (max(1, round(height * scale)), max(1, round(width * scale)))
-    assert frame.pixels.shape == (544, 960, 3)
-    resized = np.asarray(Image.fromarray(picture).resize((wide, high), Image.Resampling.LANCZOS))
-    assert np.abs(frame.pixels[:high, :wide, ::-1].astype(np.float32) - resized).mean() < 2
-    assert not frame.pixels[high:].any()
-    assert not frame.pixels[:, wide:].any()
 
 
 # -------------------------------------------------------------------- lines

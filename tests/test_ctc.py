@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from rapidocr_reference import RapidOcr
 
-from ml_target.decoders.ctc import CLASSES, Alphabet, decode, read_steps
-from ml_target.errors import ModelError
+from ml_target.decoders.ctc import CLASSES, Alphabet, decode, read_glyphs
+from ml_target.errors import EngineFault, ModelError
 from ml_target.tensors import Array, Float32, Tensor
 
 RANDOM = np.random.default_rng(31)
@@ -28,7 +28,7 @@ def peaked(winners: list[int], classes: int, top: float = 0.9) -> Float32:
 
 
 def text(rows: Array) -> str:
-    return decode(read_steps(Tensor(rows)), SMALL)[0]
+    return decode(read_glyphs(Tensor(rows), 8), SMALL)[0]
 
 
 def test_decodes_as_rapidocr(dictionary: Path) -> None:
@@ -40,7 +40,7 @@ def test_decodes_as_rapidocr(dictionary: Path) -> None:
         winners = pool[RANDOM.integers(0, len(pool), (4, steps))]
         np.put_along_axis(rows, winners[:, :, None], RANDOM.random((4, steps, 1), np.float32), axis=2)
         for line, (expected, score) in zip(rows, rapidocr.texts(rows, dictionary), strict=True):
-            found = decode(read_steps(Tensor(line)), alphabet)
+            found = decode(read_glyphs(Tensor(line), 8), alphabet)
             assert found[0] == expected
             assert found[1] == pytest.approx(score, abs=2e-5)  # it rounds to five places
 
@@ -48,7 +48,7 @@ def test_decodes_as_rapidocr(dictionary: Path) -> None:
 def test_repeats_go_before_blanks() -> None:
     assert text(peaked([1, 1, 0, 1, 2, 2, 0, 0, 3, 5, 5, 1], 6)) == "aabc a"
     assert text(peaked([0, 0, 0], 6)) == ""
-    assert decode(read_steps(Tensor(peaked([0, 0], 6))), SMALL) == ("", 0.0)
+    assert decode(read_glyphs(Tensor(peaked([0, 0], 6)), 8), SMALL) == ("", 0.0)
 
 
 def test_blanks_around_the_text_are_kept() -> None:
@@ -62,7 +62,7 @@ def test_a_null_is_left_out() -> None:
 def test_the_score_is_the_mean_of_the_kept_steps() -> None:
     rows = peaked([1, 1, 0, 2], 6)
     rows[0, 1], rows[1, 1], rows[3, 2] = 0.5, 0.99, 0.7
-    assert decode(read_steps(Tensor(rows)), SMALL)[1] == pytest.approx(0.6)
+    assert decode(read_glyphs(Tensor(rows), 8), SMALL)[1] == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -72,17 +72,31 @@ def test_integers_are_compared_as_they_are(dtype: type[np.unsignedinteger]) -> N
     rows = RANDOM.dirichlet(np.ones(6) * 0.2, 200).astype(np.float32)
     raw = np.clip(np.round(rows / scale + zero), 0, top).astype(dtype)
     quantised = Tensor(raw, scale, zero)
-    steps, real = read_steps(quantised), quantised.real()
-    assert np.array_equal(steps.winners, real.argmax(axis=1))
-    assert np.array_equal(steps.probabilities, real.max(axis=1))
-    assert np.array_equal(steps.blanks, real[:, 0])
-    assert decode(steps, SMALL) == decode(read_steps(Tensor(real)), SMALL)
+    raw_glyphs, glyphs = read_glyphs(quantised, 8), read_glyphs(Tensor(quantised.real()), 8)
+    assert len(glyphs) > 50
+    assert np.array_equal(raw_glyphs.classes, glyphs.classes)
+    assert np.array_equal(raw_glyphs.probabilities, glyphs.probabilities)
+    assert np.array_equal(raw_glyphs.columns, glyphs.columns)
+
+
+def test_characters_stand_where_their_first_step_does() -> None:
+    glyphs = read_glyphs(Tensor(peaked([0, 1, 1, 0, 1, 5, 0], 6)), 8, start=100)
+    assert glyphs.classes.tolist() == [1, 1, 5]
+    assert glyphs.columns.tolist() == [112, 136, 144]
 
 
 def test_nothing_of_the_rows_is_held() -> None:
     rows = peaked([1, 0, 2], 6)
-    steps = read_steps(Tensor(rows))
-    assert not any(np.shares_memory(rows, kept) for kept in (steps.winners, steps.probabilities, steps.blanks))
+    glyphs = read_glyphs(Tensor(rows), 8)
+    assert not any(np.shares_memory(rows, kept) for kept in (glyphs.classes, glyphs.probabilities, glyphs.columns))
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_what_is_no_number_is_a_fault(place: int) -> None:
+    rows = peaked([1, 0, 2], 6)
+    rows[1, place] = np.nan
+    with pytest.raises(EngineFault, match=r"not numbers.*models verify"):
+        read_glyphs(Tensor(rows), 8)
 
 
 def test_the_dictionary(dictionary: Path) -> None:

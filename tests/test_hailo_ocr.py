@@ -54,7 +54,7 @@ def bench(wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFac
     floats = [Model(n, engine.open(wheel_models / f, n), pool, Provenance(f, "", "cpu")) for n, f in OCR_FILES]
     with open_card() as card:
         models = [card.model(folder, network) for network in (OCR_DETECTION, OCR_RECOGNITION)]
-        ours, theirs = (TextReader(found, read, alphabet, card.host, 1000) for found, read in (models, floats))
+        ours, theirs = (TextReader(found, read, alphabet, card.host, 1000, 16) for found, read in (models, floats))
         yield Bench(ours, theirs, photos)
         pool.close()
         assert not card.rig.record.crashes

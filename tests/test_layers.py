@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("modelqueue", "text_head", "store"),
     ("arbiter", "text_probe", "text_layouts"),
     ("models",),
+    ("linefinder", "linereader"),
     ("search", "faces", "ocr"),
     ("protocol", "services", "drawing", "limits", "requestlog", "inspect_models", "hef_inspect", "doctor"),
     ("pipeline", "loading"),
@@ -49,7 +50,7 @@ ONLY: dict[str, set[str]] = {
     "uvicorn": {"serve"},
     "onnxruntime": {"engines.onnx", "store.verify"},
     "hailo_platform": {"engines.hailo", "doctor", "hef_inspect"},
-    "PIL": {"preprocessing.picture", "preprocessing.resize", "preprocessing.crop", "drawing"},
+    "PIL": {"preprocessing.picture", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
 }
 PURE = ("preprocessing", "decoders", "roles", "text_head", "tensors")
 NOT_PURE = {"asyncio", "threading", "socket", "urllib", "os", "logging", "onnxruntime"}

@@ -23,8 +23,9 @@ from ml_target.engines import Intake, LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.errors import EngineFault, ModelError
 from ml_target.host import HostPool
+from ml_target.linereader import CHUNK
 from ml_target.models import Model, Provenance
-from ml_target.ocr import CHUNK, Line, ReadOptions, TextReader
+from ml_target.ocr import Line, ReadOptions, TextReader
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
 from ml_target.trace import Trace
 
@@ -81,13 +82,15 @@ class Bench:
     host: HostPool
     pool: Arbiter
 
-    def reader(self, *, fixed_detector: bool = False, fixed_recognizer: bool = False, lines: int = 1000) -> TextReader:
+    def reader(
+        self, *, fixed_detector: bool = False, fixed_recognizer: bool = False, lines: int = 1000, tiles: int = 16
+    ) -> TextReader:
         detector, recognizer = self.detector, self.recognizer
         if fixed_detector:
             detector = replace(detector, loaded=Fixed(detector.loaded, (544, 960, 3)))
         if fixed_recognizer:
             recognizer = replace(recognizer, loaded=Fixed(recognizer.loaded, (48, 320, 3)))
-        return TextReader(detector, recognizer, self.alphabet, self.host, lines)
+        return TextReader(detector, recognizer, self.alphabet, self.host, lines, tiles)
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +350,7 @@ def fake_reader(
         Model(network, fake, pool, Provenance("fake", "", "fake"))
         for network, fake in ((OCR_DETECTION, detector), (OCR_RECOGNITION, recognizer))
     ]
-    return TextReader(made[0], made[1], alphabet, host, 1000)
+    return TextReader(made[0], made[1], alphabet, host, 1000, 16)
 
 
 def dark_is_text(frame: Array) -> Outputs:
@@ -385,7 +388,7 @@ def test_memory_is_bounded_on_dense_pages(threads: tuple[HostPool, Arbiter], fix
     finally:
         tracemalloc.stop()
     outputs = CHUNK // 8 * OCR_CLASSES * 4
-    assert trace.counts == {"boxes": 600, "lines": 600}
+    assert trace.counts == {"tiles": 1, "boxes": 600, "lines": 600}
     assert len(lines) == 600
     assert sum(shape[1] for shape in recognizer.frames) // 8 * OCR_CLASSES * 4 > 10 * outputs
     parity.record(
@@ -423,7 +426,7 @@ def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
 
     detector = replace(bench.detector, loaded=InBytes(bench.detector.loaded, (544, 960, 3), PROBABILITY))
     recognizer = replace(bench.recognizer, loaded=InBytes(bench.recognizer.loaded, (48, 320, 3), CLASSES))
-    reader = TextReader(detector, recognizer, bench.alphabet, bench.host, 1000)
+    reader = TextReader(detector, recognizer, bench.alphabet, bench.host, 1000, 16)
     picture = read_rgb(photos / "invoice.jpg")
     expected = read(bench.reader(fixed_detector=True, fixed_recognizer=True), picture)
     lines = read(reader, picture)
@@ -464,7 +467,7 @@ def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, Arbiter]) -> N
     trace = Trace()
     reader = fake_reader(threads, Fake(dark_is_text), Fake(only_spaces))
     assert read(reader, bars(4, 300), OPTIONS, trace) == []
-    assert trace.counts == {"boxes": 4, "lines": 0}
+    assert trace.counts == {"tiles": 1, "boxes": 4, "lines": 0}
 
 
 def test_another_dictionary_is_refused(threads: tuple[HostPool, Arbiter]) -> None:

@@ -1,18 +1,19 @@
 """Text recognition: the classes of every step to text (greedy CTC).
 
-Only what won a step is kept of it, because a step has 18,385 classes: a line of 320 pixels is
-2.9 MB as floats and forty numbers afterwards.
+Only the characters are kept, because a step has 18,385 classes: a line of 320 pixels is 2.9 MB as
+floats and some twenty characters afterwards.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_target.errors import ModelError
-from ml_target.tensors import Float32, Tensor
+from ml_target.errors import EngineFault, ModelError
+from ml_target.tensors import Array, Float32, Tensor
 
 BLANK = 0
 CLASSES = 18_385
@@ -63,37 +64,54 @@ class Alphabet:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Steps:
-    """What is left of a line: for each of T steps the class that won, its probability, and the blank's.
+class Glyphs:
+    """What is left of a line: N characters from left to right, spaces included.
 
-    `winners`: T integers; `probabilities`, `blanks`: T float32.
+    `classes`: N integers; `probabilities`: N float32; `columns`: N float32, the middle of the step at which each
+    begins, in pixels of the line.
     """
 
-    winners: npt.NDArray[np.intp]
+    classes: npt.NDArray[np.intp]
     probabilities: Float32
-    blanks: Float32
+    columns: Float32
 
     def __len__(self) -> int:
-        return len(self.winners)
+        return len(self.classes)
 
-    def part(self, start: int, stop: int) -> "Steps":
-        """Steps `start` to `stop`."""
-        taken = slice(start, stop)
-        return Steps(self.winners[taken], self.probabilities[taken], self.blanks[taken])
+    def part(self, index: Any) -> "Glyphs":
+        """Those that numpy's `index` picks."""
+        return Glyphs(self.classes[index], self.probabilities[index], self.columns[index])
+
+    def then(self, following: "Glyphs") -> "Glyphs":
+        """These, and `following` behind them."""
+        pairs = zip(self._arrays(), following._arrays(), strict=True)
+        return Glyphs(*(np.concatenate(pair) for pair in pairs))
+
+    def _arrays(self) -> tuple[Array, Array, Array]:
+        return self.classes, self.probabilities, self.columns
 
 
-def read_steps(classes: Tensor) -> Steps:
-    """The winners of T x classes, floats or integers as they left the engine; ties go to the lower class."""
-    winners = classes.values.argmax(axis=1)
-    rows = np.arange(len(winners))
-    # Picked, not sliced: a view of the blanks would keep every class of every step in memory.
-    return Steps(winners, classes.real((rows, winners)), classes.real((rows, np.full_like(rows, BLANK))))
+def read_glyphs(classes: Tensor, step: int, start: int = 0) -> Glyphs:
+    """The characters in T x classes, floats or integers as they left the engine; ties go to the lower class.
+
+    Of each run of steps with one winner the first counts, then blanks are dropped. `step`: columns of the line a
+    time step; `start`: the column at which the first begins. Raises EngineFault for what is no number.
+    """
+    winners = classes.values.argmax(axis=1)  # a NaN wins over every number
+    if not np.isfinite(classes.values[np.arange(len(winners)), winners]).all():
+        raise EngineFault(
+            "The text recogniser gave probabilities that are not numbers. "
+            "Check its file: `python3 -m ml_target models verify`."
+        )
+    kept = winners != BLANK
+    kept[1:] &= winners[1:] != winners[:-1]  # a letter twice in a row has a blank between
+    rows = np.flatnonzero(kept)
+    columns = (rows * step + (start + step / 2)).astype(np.float32)
+    return Glyphs(winners[rows], classes.real((rows, winners[rows])), columns)
 
 
-def decode(steps: Steps, alphabet: Alphabet) -> tuple[str, float]:
-    """The text, and the mean probability of the steps that made it; "" and 0 when there is none."""
-    kept = steps.winners != BLANK
-    kept[1:] &= steps.winners[1:] != steps.winners[:-1]  # a letter twice in a row has a blank between
-    if not kept.any():
+def decode(glyphs: Glyphs, alphabet: Alphabet) -> tuple[str, float]:
+    """The text, and the mean probability of its characters; "" and 0 when there is none."""
+    if not len(glyphs):
         return "", 0.0
-    return alphabet.spell(steps.winners[kept].tolist()), float(steps.probabilities[kept].mean(dtype=np.float64))
+    return alphabet.spell(glyphs.classes.tolist()), float(glyphs.probabilities.mean(dtype=np.float64))

@@ -67,8 +67,8 @@ def find_boxes(
         scores.append(score)
     if not found:
         return Boxes(np.empty((0, 4, 2), np.float32), np.empty(0, np.float32), max(0, len(contours) - max_candidates))
-    corners = _in_picture(np.stack(found), plane.shape, size)
-    big = np.linalg.norm(corners[:, [1, 3]] - corners[:, :1], axis=2).min(axis=1) >= MIN_PIXELS
+    corners = _in_picture(np.array(found), plane.shape, size)
+    big = (np.square(corners[:, [1, 3]] - corners[:, :1]).sum(axis=2) >= MIN_PIXELS**2).all(axis=1)
     corners, kept_scores = corners[big], np.asarray(scores, np.float32)[big]
     order = reading_order(corners)
     return Boxes(corners[order], kept_scores[order], max(0, len(contours) - max_candidates))
@@ -79,12 +79,12 @@ def order_corners(boxes: Float32) -> Float32:
 
     Of the two leftmost the upper one is top-left, of the two rightmost the upper one top-right.
     """
-    by_x = np.take_along_axis(boxes, np.argsort(boxes[:, :, :1], axis=1, kind="stable"), axis=1)
-    left, right = (
-        np.take_along_axis(pair, np.argsort(pair[:, :, 1:], axis=1, kind="stable"), axis=1)
-        for pair in (by_x[:, :2], by_x[:, 2:])
-    )
-    return np.stack([left[:, 0], right[:, 0], right[:, 1], left[:, 1]], axis=1)
+    each = np.arange(len(boxes))[:, None]
+    by_x = boxes[each, boxes[:, :, 0].argsort(axis=1, kind="stable")]
+    lower_left, lower_right = (by_x[:, n, 1] > by_x[:, n + 1, 1] for n in (0, 2))  # the first of the pair is the lower
+    left, right = lower_left.astype(int), 2 + lower_right
+    ordered: Float32 = by_x[each, np.stack([left, right, 5 - right, 1 - left], axis=1)]
+    return ordered
 
 
 def reading_order(corners: Float32) -> npt.NDArray[np.intp]:
@@ -116,12 +116,17 @@ def _contours(mask: UInt8) -> list[Array]:
 
 def _mean_inside(plane: Array, corners: Array) -> float:
     """Mean of the raw values inside the rectangle, looked at in its bounding window only."""
-    limit = np.array(plane.shape[::-1]) - 1
-    low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, limit)
-    high = np.clip(np.ceil(corners.max(axis=0)).astype(int), 0, limit)
-    mask = np.zeros((high - low + 1)[::-1].tolist(), np.uint8)
-    cv2.fillPoly(mask, [(corners - low).astype(np.int32)], [1.0])
-    return float(cv2.mean(plane[low[1] : high[1] + 1, low[0] : high[0] + 1], mask)[0])
+    xs, ys = corners.T.tolist()  # four numbers each: plain Python is faster than an array here
+    (left, right), (top, bottom) = _within(xs, plane.shape[1]), _within(ys, plane.shape[0])
+    mask = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
+    cv2.fillPoly(mask, [(corners - (left, top)).astype(np.int32)], [1.0])
+    return float(cv2.mean(plane[top : bottom + 1, left : right + 1], mask)[0])
+
+
+def _within(edges: list[float], length: int) -> tuple[int, int]:
+    """The first and the last cell that the edges reach, of `length` cells."""
+    low, high = math.floor(min(edges)), math.ceil(max(edges))
+    return min(max(low, 0), length - 1), min(max(high, 0), length - 1)
 
 
 def _in_picture(boxes: Float32, cells: tuple[int, ...], size: tuple[int, int]) -> Float32:

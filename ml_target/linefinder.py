@@ -1,0 +1,82 @@
+"""Where lines of text are: one map of the whole picture, however many frames the detector needs for it."""
+
+import numpy as np
+
+from ml_target.catalogue.networks import PROBABILITY
+from ml_target.catalogue.types import PictureInput
+from ml_target.decoders.dbnet import MAX_CANDIDATES, Boxes, find_boxes
+from ml_target.decoders.mosaic import merge
+from ml_target.errors import EngineFault, ModelError
+from ml_target.host import HostPool
+from ml_target.models import Model
+from ml_target.preprocessing.tiles import Tiling, plan, tiles, whole
+from ml_target.tensors import Outputs, UInt8
+from ml_target.trace import Trace
+
+
+class LineFinder:
+    """The text detector.
+
+    `max_lines`: boxes answered for one picture; `max_tiles`: frames that a detector of one size may take for it.
+    """
+
+    def __init__(self, detector: Model, host: HostPool, max_lines: int, max_tiles: int) -> None:
+        if not isinstance(detector.network.input, PictureInput):
+            raise ModelError(f"{detector.network.name} does not take pictures, so it cannot find text.")
+        self._detector = detector
+        self._spec = detector.network.input
+        self._host = host
+        self._max_lines = max_lines
+        self._max_tiles = max_tiles
+
+    async def find(self, picture: UInt8, max_resolution: int, min_score: float, trace: Trace) -> Boxes:
+        """The boxes that score at least `min_score`, in reading order.
+
+        `picture`: H x W x 3 uint8 RGB; `max_resolution`: its shorter side, in pixels, at which lines are looked
+        for. Raises EngineFault when the network gives what is no probability.
+        """
+        tiling = self._tiling(picture, max_resolution)
+        with trace.stage("ocr.prepare"), self._detector.coming(len(tiling.starts)):
+            frames = await self._host.run(tiles, picture, tiling, self._spec.colour)
+        with trace.stage("ocr.detect"):
+            outputs = await self._detector.infer(frames)
+        with trace.stage("ocr.boxes"):
+            size = (picture.shape[0], picture.shape[1])
+            boxes = await self._host.run(self._boxes, outputs, tiling, size, min_score)
+        trace.count("tiles", len(frames))
+        trace.count("boxes", len(boxes.scores))
+        return self._bounded(boxes, tiling, trace)
+
+    def _tiling(self, picture: UInt8, max_resolution: int) -> Tiling:
+        high, wide = picture.shape[:2]
+        height, width = self._detector.intake.shape[:2]
+        if height is None and width is None:
+            return whole(high, wide, max_resolution)
+        frame = (height or self._spec.height, width or self._spec.width)
+        return plan(high, wide, frame, max_resolution, self._max_tiles)
+
+    def _boxes(self, outputs: list[Outputs], tiling: Tiling, size: tuple[int, int], min_score: float) -> Boxes:
+        maps = [output[PROBABILITY] for output in outputs]
+        if any(m.values.dtype.kind == "f" and not np.isfinite(m.values).all() for m in maps):
+            raise EngineFault(
+                f"{self._detector.network.name} gave probabilities that are not numbers. "
+                "Check its file: `python3 -m ml_target models verify`."
+            )
+        whole_map = merge(maps, tiling.starts, tiling.size)
+        return find_boxes(whole_map, size, min_score, max(MAX_CANDIDATES, self._max_lines))
+
+    def _bounded(self, boxes: Boxes, tiling: Tiling, trace: Trace) -> Boxes:
+        """The first `max_lines`. Says what a limit left out."""
+        if tiling.reduced:
+            tiled = tiling.frame != tiling.size
+            cause, remedy = ("the tiles", "or raise MAX_TEXT_TILES") if tiled else ("memory", "so that it fits")
+            trace.warn(
+                f"lines were looked for at {tiling.size[1]} x {tiling.size[0]} pixels to bound {cause}, smaller than "
+                f"asked for; small print may be missed: lower the maximum resolution in Immich, {remedy}"
+            )
+        if boxes.unseen:
+            trace.warn(f"{boxes.unseen} patches of the picture that look like text were not looked at")
+        if len(boxes.scores) > self._max_lines:
+            trace.warn(f"{len(boxes.scores)} lines found, the first {self._max_lines} read; raise MAX_TEXT_LINES")
+            return Boxes(boxes.corners[: self._max_lines], boxes.scores[: self._max_lines])
+        return boxes

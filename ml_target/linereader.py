@@ -1,0 +1,141 @@
+"""What lines of text say: cut out upright, read in frames the recogniser takes, joined where they are longer."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ml_target.catalogue.networks import CLASSES
+from ml_target.catalogue.types import PictureInput, StepSequence
+from ml_target.decoders.ctc import Alphabet, decode, read_glyphs
+from ml_target.decoders.stitch import Part, join
+from ml_target.errors import ModelError
+from ml_target.host import HostPool
+from ml_target.models import Model
+from ml_target.preprocessing.crop import cut_line, line_width, pad_right
+from ml_target.preprocessing.windows import Window, windows
+from ml_target.tensors import Float32, Outputs, UInt8
+from ml_target.trace import Trace
+
+WIDEST = 2560  # a free recogniser reads longer lines in windows, too: 24 MB of output each
+BUCKET = 64  # free widths are rounded up to it, so that lines share batches; 2 % more to compute
+SQUASH = 1.05  # a line up to this much too wide is squeezed: nothing is lost, and one window saved
+CHUNK = 5120  # columns sent at a time, two bursts of eight windows: 47 MB of probabilities as floats
+
+
+class Piece(NamedTuple):
+    """One frame for the recogniser: `window` of line number `line`."""
+
+    line: int
+    window: Window
+    frame: UInt8
+
+
+class LineReader:
+    """The text recogniser and its alphabet."""
+
+    def __init__(self, recognizer: Model, alphabet: Alphabet, host: HostPool) -> None:
+        if not isinstance(recognizer.network.input, PictureInput):
+            raise ModelError(f"{recognizer.network.name} does not take pictures, so it cannot read text.")
+        self._recognizer = recognizer
+        self._spec = recognizer.network.input
+        self._alphabet = alphabet
+        self._host = host
+        self._step = _step(recognizer, len(alphabet))
+        self._height = recognizer.intake.shape[0] or self._spec.height
+        self._fixed_width = recognizer.intake.shape[1]
+        self._widest = self._fixed_width or WIDEST
+
+    async def read(self, picture: UInt8, corners: Float32, trace: Trace) -> list[tuple[str, float]]:
+        """Text and score of every line.
+
+        `picture`: H x W x 3 uint8 RGB; `corners`: N x 4 x 2 in its pixels. While one chunk is on the device the next
+        is cut out; memory holds two chunks of frames and one of outputs, however many lines there are.
+        """
+        parts: list[list[Part]] = [[] for _ in corners]
+        sent: asyncio.Task[None] | None = None
+        try:
+            for group in self._groups(corners):
+                with trace.stage("ocr.crop"), self._recognizer.coming(len(group)):
+                    pieces = await self._host.run(self._pieces, picture, corners, group)
+                for chunk in _chunks(pieces):
+                    if sent is not None:
+                        await sent
+                    sent = asyncio.create_task(self._recognise(chunk, parts, trace))
+            if sent is not None:
+                await sent
+        finally:
+            if sent is not None:  # nobody waits for it any more: frames that have not been sent are dropped
+                sent.cancel()
+                await asyncio.gather(sent, return_exceptions=True)
+        with trace.stage("ocr.decode"):
+            return await self._host.run(self._texts, parts)
+
+    def _groups(self, corners: Float32) -> Iterator[list[tuple[int, int]]]:
+        """(line, width) by width, so that lines of one frame size share bursts; about a chunk at a time."""
+        group: list[tuple[int, int]] = []
+        columns = 0
+        for width, line in sorted((line_width(box, self._height), line) for line, box in enumerate(corners)):
+            width = min(width, self._widest) if width <= self._widest * SQUASH else width
+            if group and columns + max(width, self._frame(width)) > CHUNK:
+                yield group
+                group, columns = [], 0
+            group.append((line, width))
+            columns += max(width, self._frame(width))
+        if group:
+            yield group
+
+    def _frame(self, width: int) -> int:
+        """The columns of the frame for a window of `width` columns."""
+        return self._fixed_width or min(WIDEST, max(self._spec.width, math.ceil(width / BUCKET) * BUCKET))
+
+    def _pieces(self, picture: UInt8, corners: Float32, group: Sequence[tuple[int, int]]) -> list[Piece]:
+        pieces: list[Piece] = []
+        for line, width in group:
+            strip = cut_line(picture, corners[line], self._height, width, self._spec.colour)
+            for window in windows(strip, self._widest):
+                content = strip[:, window.start : window.stop]
+                pieces.append(Piece(line, window, pad_right(content, self._frame(content.shape[1]))))
+        return pieces
+
+    async def _recognise(self, chunk: Sequence[Piece], parts: list[list[Part]], trace: Trace) -> None:
+        with trace.stage("ocr.recognise"):
+            outputs = await self._recognizer.infer([piece.frame for piece in chunk])
+        with trace.stage("ocr.decode"):
+            await self._host.run(self._keep, chunk, outputs, parts)
+
+    def _keep(self, chunk: Sequence[Piece], outputs: list[Outputs], parts: list[list[Part]]) -> None:
+        """Reads each output and lets it go, so that nothing waits with this memory for its last reference."""
+        outputs.reverse()
+        for piece in chunk:
+            glyphs = read_glyphs(outputs.pop()[CLASSES], self._step, piece.window.start)
+            parts[piece.line].append(Part(glyphs, *piece.window))
+
+    def _texts(self, parts: Sequence[Sequence[Part]]) -> list[tuple[str, float]]:
+        space = len(self._alphabet) - 1
+        return [decode(join(line, space), self._alphabet) for line in parts]
+
+
+def _chunks(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """The pieces in order, at most `CHUNK` columns at a time."""
+    chunk: list[Piece] = []
+    for piece in pieces:
+        if chunk and sum(p.frame.shape[1] for p in chunk) + piece.frame.shape[1] > CHUNK:
+            yield chunk
+            chunk = []
+        chunk.append(piece)
+    if chunk:
+        yield chunk
+
+
+def _step(recognizer: Model, classes: int) -> int:
+    """The columns of one step. Raises ModelError when the network does not have the alphabet's classes."""
+    for output in recognizer.network.forms[0]:
+        if isinstance(output, StepSequence) and output.role == CLASSES:
+            if output.classes == classes:
+                return output.step
+            raise ModelError(
+                f"{recognizer.network.name} has {output.classes:,} classes and the dictionary stands for {classes:,}. "
+                "Replace the dictionary with the catalogue's file."
+            )
+    raise ModelError(f"{recognizer.network.name} has no output '{CLASSES}', so it cannot read text.")

@@ -1,0 +1,142 @@
+"""A picture for a text detector: at the official worker's scale, in tiles where the network has one size.
+
+Tiles stand upright: turned by 90 degrees the network reads small print much worse (14 px on a preview of 1440: 75 % of
+the lines instead of all), and every tenth of the scale given up costs lines of that size. Their maps are put together
+by `decoders.mosaic`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ml_target.catalogue.types import Colour
+from ml_target.tensors import UInt8
+
+DETECTION_MULTIPLE = 32
+"""The detector halves its frame five times."""
+
+MAX_DETECTION_PIXELS = 6_500_000
+"""Largest free detection frame. ONNX Runtime needs about 150 MB a megapixel, so this is 1 GB.
+
+At Immich's default of 736 it bounds pictures longer than sixteen times their width, and with
+`maxResolution` at the full 2160 of the largest previews it still takes 2160 x 2880.
+"""
+
+OVERLAP = 64
+"""Pixels that neighbours share at least: a line that a border cuts is whole in one of them, or seen from both sides."""
+
+NEAR = 0.95
+"""A scale this near to the official one counts as it: a picture of 4:3 is covered by two tiles instead of four."""
+
+_COARSE = 3  # a first reduction to this many times the target cannot be told from one step (Pillow's `reducing_gap`)
+
+
+def official_size(height: int, width: int, max_resolution: int) -> tuple[int, int]:
+    """Height and width at which the official worker looks for lines, multiples of 32.
+
+    The shorter side becomes `max_resolution` pixels but is never enlarged.
+    """
+    return _scaled(height, width, min(1.0, max_resolution / min(height, width)))
+
+
+def bounded_size(height: int, width: int, max_resolution: int) -> tuple[int, int]:
+    """The official size, or the largest of at most `MAX_DETECTION_PIXELS`."""
+    scale = min(1.0, max_resolution / min(height, width))
+    while (size := _scaled(height, width, scale))[0] * size[1] > MAX_DETECTION_PIXELS:
+        # The extra thousandth gets past sizes that round back up.
+        scale *= 0.999 * math.sqrt(MAX_DETECTION_PIXELS / (size[0] * size[1]))
+    return size
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How a picture is covered.
+
+    `size`: height and width that the picture is scaled to; `frame`: those of a tile; `starts`: top and left
+    of each tile, row by row; `reduced`: True where a limit lowered the scale below the official one.
+    """
+
+    size: tuple[int, int]
+    frame: tuple[int, int]
+    starts: tuple[tuple[int, int], ...]
+    reduced: bool = False
+
+
+def whole(height: int, width: int, max_resolution: int) -> Tiling:
+    """The picture as one frame at the official scale, for a detector that takes any size."""
+    size = bounded_size(height, width, max_resolution)
+    return Tiling(size, size, ((0, 0),), reduced=size != official_size(height, width, max_resolution))
+
+
+def plan(height: int, width: int, frame: tuple[int, int], max_resolution: int, max_tiles: int) -> Tiling:
+    """The fewest tiles of `frame` (height, width) that show the picture at the official scale, or nearly.
+
+    Where more than `max_tiles` were needed, the scale is lowered to what they can cover.
+    """
+    official = official_size(height, width, max_resolution)
+    best = (0.0, 1, 1)
+    for count in range(1, max_tiles + 1):
+        grids = [(rows, count // rows) for rows in range(1, count + 1) if count % rows == 0]
+        best = max(best, *((_scale(official, frame, grid), *grid) for grid in grids), key=lambda found: found[0])
+        if best[0] >= NEAR:
+            break
+    scale, rows, columns = best
+    if scale >= NEAR:  # only the side that does not fit gives way; the official sides are rounded to 32 each, too
+        covered = _covered(frame, (rows, columns))
+        high, wide = (min(side, most) for side, most in zip(official, covered, strict=True))
+    else:
+        high, wide = (max(1, int(side * scale)) for side in official)
+    starts = [(top, left) for top in _starts(high, frame[0], rows) for left in _starts(wide, frame[1], columns)]
+    return Tiling((high, wide), frame, tuple(starts), reduced=scale < NEAR)
+
+
+def tiles(picture: UInt8, tiling: Tiling, colour: Colour) -> list[UInt8]:
+    """The tiles of the picture, H x W x 3 uint8 RGB, in `colour`; black where it ends."""
+    high, wide = tiling.frame
+    scaled = _lanczos(picture, *tiling.size)
+    scaled = scaled[..., ::-1] if colour == "BGR" else scaled
+    cut: list[UInt8] = []
+    for top, left in tiling.starts:
+        part = scaled[top : top + high, left : left + wide]
+        tile = np.zeros((high, wide, 3), np.uint8)
+        tile[: part.shape[0], : part.shape[1]] = part
+        cut.append(tile)
+    return cut
+
+
+def _scale(size: tuple[int, int], frame: tuple[int, int], grid: tuple[int, int]) -> float:
+    """The largest scale, at most 1, at which a grid of tiles covers `size`."""
+    return min(1.0, *(most / side for most, side in zip(_covered(frame, grid), size, strict=True)))
+
+
+def _covered(frame: tuple[int, int], grid: tuple[int, int]) -> list[int]:
+    """Height and width that so many rows and columns of tiles cover."""
+    return [side + (count - 1) * (side - OVERLAP) for side, count in zip(frame, grid, strict=True)]
+
+
+def _starts(length: int, side: int, count: int) -> list[int]:
+    """Spread evenly, so that neighbours share as much as there is."""
+    return [round(i * max(0, length - side) / max(1, count - 1)) for i in range(count)]
+
+
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    return _to_multiple(int(height * scale)), _to_multiple(int(width * scale))
+
+
+def _to_multiple(side: int) -> int:
+    return max(DETECTION_MULTIPLE, round(side / DETECTION_MULTIPLE) * DETECTION_MULTIPLE)
+
+
+def _lanczos(picture: UInt8, height: int, width: int) -> UInt8:
+    """The picture, H x W x 3 uint8, resized with Pillow as the official worker does.
+
+    One far above the target is first averaged down: Pillow holds a copy of its own.
+    """
+    high, wide = picture.shape[:2]
+    coarse = tuple(_COARSE * new if old >= 2 * _COARSE * new else old for old, new in ((high, height), (wide, width)))
+    if coarse != (high, wide):
+        picture = np.asarray(cv2.resize(picture, coarse[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))

@@ -1,0 +1,82 @@
+"""Text at the fixed sizes of a card reads as well as the official worker reads it at free sizes: every kind of page.
+
+`scripts/bench accuracy` prints the same figures, more pages, device times and budgets; the README has its table.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import parity_table as parity
+import pytest
+from rapidocr_reference import RapidOcrReader
+from reading_sides import Official, OnCard, card_sides, score
+from text_pages import Page, pages
+from text_score import Score
+
+STRICT = ("portrait page", "tall screenshot", "invoice", "turned signs", "askew page", "faint print", "large print")
+"""Kinds that may have at most one letter of a hundred more wrong than the official way."""
+
+NOISE = 0.03
+"""Kinds of few, hardly legible letters: one line that is lost or found changes them by two or three of a hundred."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both ways' scores by kind of page."""
+
+    official: dict[str, Score]
+    card: dict[str, Score]
+    readers: dict[int, OnCard]
+    corpus: list[Page]
+
+
+@pytest.fixture(scope="module")
+def sides(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+    reference, corpus = RapidOcrReader(wheel_models), list(pages(0))
+    with card_sides(tmp_path_factory.mktemp("card"), wheel_models, [1, 16]) as readers:
+        yield Sides(score(Official(reference), corpus), score(readers[16], corpus), readers, corpus)
+
+
+def total(scores: dict[str, Score]) -> Score:
+    return reduce(Score.sum, scores.values())
+
+
+def test_over_all_pages(sides: Sides) -> None:
+    theirs, ours = total(sides.official), total(sides.card)
+    subject = f"OCR at fixed sizes, {ours.lines} drawn lines"
+    parity.record(subject, "lines found, official", f"{ours.found}, {theirs.found}", "≥ 0.98 of official")
+    parity.record(
+        subject,
+        "wrong letters, official",
+        f"{100 * ours.error_rate:.2f} %, {100 * theirs.error_rate:.2f} %",
+        "≤ official + 1",
+    )
+    parity.record(subject, "readings that are no line", str(ours.astray), f"≤ official's {theirs.astray} + 1 %")
+    parity.record(
+        subject, "box error, line heights, official", f"{ours.box_error:.2f}, {theirs.box_error:.2f}", "≤ + 0.05"
+    )
+    assert ours.found >= 0.98 * theirs.found
+    assert ours.error_rate <= theirs.error_rate + 0.01
+    assert ours.precision >= theirs.precision - 0.01
+    assert ours.spaces_share >= theirs.spaces_share - 0.03
+    assert ours.box_error <= theirs.box_error + 0.05
+
+
+@pytest.mark.parametrize("kind", sorted({page.kind for page in pages(0)}))
+def test_each_kind_of_page(sides: Sides, kind: str) -> None:
+    theirs, ours = sides.official[kind], sides.card[kind]
+    if kind == "long lines":
+        assert ours.error_rate <= theirs.error_rate + 0.02
+        assert ours.error_rate_without_spaces <= theirs.error_rate_without_spaces + 0.01
+    else:
+        assert ours.error_rate <= theirs.error_rate + (0.01 if kind in STRICT else NOISE)
+    assert ours.found >= min(0.98 * theirs.found, theirs.found - 1)
+
+
+def test_one_tile_would_lose_small_print(sides: Sides) -> None:
+    """The pages are hard enough to tell: squeezed into one frame, most of the smallest print is lost."""
+    small = [page for page in sides.corpus if page.name == "portrait 14 px"]
+    assert total(score(sides.readers[1], small)).recall < 0.7
+    assert total(score(sides.readers[16], small)).recall > 0.9
