@@ -104,6 +104,11 @@ class Settings:
     face_recognizer: str = _setting(
         "", _choice(*FACE_RECOGNIZERS), f"network that describes faces; {ARCFACE_R50.name} when left out"
     )
+    face_search: Literal["official", "close", "tiny", "both"] = _setting(
+        "official",
+        _choice("official", "close", "tiny", "both"),
+        "close also finds faces that fill the picture, tiny small ones in a large picture, both does both",
+    )
     models_dir: Path = _setting(PROJECT / "models", _path, "folder with the model files")
     models_mirror: str = _setting("", str, "folder or URL that is asked for model files before the internet is")
     hf_endpoint: str = _setting("https://huggingface.co", str, "address of the Hugging Face hub or of its mirror")

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING
-from ml_target.catalogue.types import PictureInput
-from ml_target.decoders.scrfd import Detections, decode
 from ml_target.errors import EngineFault, ModelError
+from ml_target.facesearch import FaceSearch, FaceSearchMode, frame_size
 from ml_target.host import HostPool
 from ml_target.models import Model
 from ml_target.preprocessing.align import align
-from ml_target.preprocessing.letterbox import letterbox
 from ml_target.tensors import Float32, Outputs, UInt8
 from ml_target.trace import Trace
 
@@ -35,13 +33,19 @@ class Face:
 class FaceFinder:
     """Detector and recogniser together: a picture in, faces out."""
 
-    def __init__(self, detector: Model, recognizer: Model, host: HostPool, max_faces: int) -> None:
+    def __init__(
+        self,
+        detector: Model,
+        recognizer: Model,
+        host: HostPool,
+        max_faces: int,
+        search: FaceSearchMode = "official",
+    ) -> None:
         self._detector = detector
         self._recognizer = recognizer
         self._host = host
-        self._max_faces = max_faces
-        self._frame = _frame_size(detector)
-        self._crop, width = _frame_size(recognizer)
+        self._search = FaceSearch(detector, host, max_faces, search)
+        self._crop, width = frame_size(recognizer)
         if self._crop != width:
             raise ModelError(f"{recognizer.network.name} takes {self._crop} x {width}, a square is wanted for faces.")
 
@@ -51,7 +55,7 @@ class FaceFinder:
         `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives what no face can be.
         """
         with self._recognizer.coming():  # most pictures that are asked about show somebody
-            found = await self._detect(picture, min_score, trace)
+            found = await self._search.find(picture, min_score, trace)
         trace.count("faces", len(found.scores))
         if found.unseen:
             trace.warn(
@@ -65,14 +69,6 @@ class FaceFinder:
                 found.boxes, found.scores, found.landmarks, embeddings, strict=True
             )
         ]
-
-    async def _detect(self, picture: UInt8, min_score: float, trace: Trace) -> Detections:
-        with trace.stage("faces.prepare"), self._detector.coming():
-            frame, scale = await self._host.run(letterbox, picture, *self._frame)
-        with trace.stage("faces.detect"):
-            [outputs] = await self._detector.infer([frame])
-        with trace.stage("faces.decode"):
-            return await self._host.run(decode, outputs, scale, min_score, self._max_faces)
 
     async def _describe(self, picture: UInt8, landmarks: Float32, trace: Trace) -> list[Float32]:
         embeddings: list[Float32] = []
@@ -94,15 +90,6 @@ class FaceFinder:
         if not embedding.any():
             raise _fault(self._recognizer, "a vector of zeros")
         return embedding
-
-
-def _frame_size(model: Model) -> tuple[int, int]:
-    """Height and width of the model's frames: the file's, or the catalogue's where the file takes any size."""
-    spec = model.network.input
-    if not isinstance(spec, PictureInput) or spec.colour != "RGB":
-        raise ModelError(f"{model.network.name} does not take RGB pictures, so it cannot serve faces.")
-    height, width = model.intake.shape[:2]
-    return height or spec.height, width or spec.width
 
 
 def _fault(model: Model, what: str) -> EngineFault:

@@ -53,17 +53,21 @@ class LineReader:
         is cut out; memory holds two chunks of frames and one of outputs, however many lines there are.
         """
         parts: list[list[Part]] = [[] for _ in corners]
+        waiting: list[Piece] = []
         sent: asyncio.Task[None] | None = None
         try:
             for group in self._groups(corners):
                 with trace.stage("ocr.crop"), self._recognizer.coming(len(group)):
-                    pieces = await self._host.run(self._pieces, picture, corners, group)
-                for chunk in _chunks(pieces):
+                    waiting += await self._host.run(self._pieces, picture, corners, group)
+                *full, waiting = _chunks(waiting)
+                for chunk in full:
                     if sent is not None:
                         await sent
                     sent = asyncio.create_task(self._recognise(chunk, parts, trace))
             if sent is not None:
                 await sent
+            if waiting:
+                await self._recognise(waiting, parts, trace)
         finally:
             if sent is not None:  # nobody waits for it any more: frames that have not been sent are dropped
                 sent.cancel()

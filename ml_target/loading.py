@@ -167,7 +167,8 @@ class Loader:
         networks = (FACE_DETECTORS[self._settings.face_detector], self._recognizer)
         self._require(self._place, *networks)
         detector, recognizer = (self._model(network, self._place) for network in networks)
-        return FaceFinder(detector, recognizer, self._host, self._settings.max_faces), (detector, recognizer)
+        finder = FaceFinder(detector, recognizer, self._host, self._settings.max_faces, self._settings.face_search)
+        return finder, (detector, recognizer)
 
     def _choose_recognizer(self) -> Network:
         """The network that was chosen; where none was, the stand-in if only that one is there, announced."""

@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("modelqueue", "text_head", "store"),
     ("arbiter", "text_probe", "text_layouts"),
     ("models",),
-    ("linefinder", "linereader"),
+    ("linefinder", "linereader", "facesearch"),
     ("search", "faces", "ocr"),
     ("protocol", "services", "drawing", "limits", "requestlog", "inspect_models", "hef_inspect", "doctor"),
     ("pipeline", "loading"),

@@ -1,7 +1,9 @@
 """SCRFD: nine maps to boxes, scores and landmarks, as InsightFace decodes them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +33,15 @@ class Detections:
     scores: Float32
     landmarks: Float32
     unseen: int = 0
+
+    def part(self, index: npt.NDArray[Any]) -> "Detections":
+        """Those that numpy's `index` picks."""
+        return Detections(self.boxes[index], self.scores[index], self.landmarks[index], self.unseen)
+
+    def shifted(self, right: float, down: float) -> "Detections":
+        """Moved by so many picture pixels."""
+        by = np.array([right, down], np.float32)
+        return Detections(self.boxes + np.tile(by, 2), self.scores, self.landmarks + by, self.unseen)
 
 
 def decode(
@@ -93,6 +104,30 @@ def suppress(boxes: Float32, limit: int, iou: float = NMS_IOU) -> tuple[Indices,
         with np.errstate(divide="ignore", invalid="ignore"):
             order = rest[shared / (areas[best] + areas[rest] - shared) <= iou]
     return np.array(kept, np.intp), order.size
+
+
+def combine(first: Detections, more: Sequence[Detections], max_faces: int) -> Detections:
+    """`first` as it is, and of `more` the faces that overlap none of it nor a better one of `more`; best first."""
+    extra = _joined(more)
+    extra = extra.part(np.argsort(-extra.scores, kind="stable"))
+    together = _joined([first, extra])
+    stays, unseen = suppress(together.boxes, len(together.boxes))
+    kept = together.part(stays[np.argsort(-together.scores[stays], kind="stable")])
+    return Detections(
+        kept.boxes[:max_faces],
+        kept.scores[:max_faces],
+        kept.landmarks[:max_faces],
+        kept.unseen + unseen + max(0, len(kept.scores) - max_faces),
+    )
+
+
+def _joined(parts: Sequence[Detections]) -> Detections:
+    return Detections(
+        np.concatenate([d.boxes for d in parts]),
+        np.concatenate([d.scores for d in parts]),
+        np.concatenate([d.landmarks for d in parts]),
+        sum(d.unseen for d in parts),
+    )
 
 
 def _passing(scores: Tensor, min_score: float) -> tuple[Indices, Float32]:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ml_target.catalogue.types import Colour
+from ml_target.preprocessing.grid import covered, fewest, starts
 from ml_target.tensors import UInt8
 
 DETECTION_MULTIPLE = 32
@@ -77,20 +78,14 @@ def plan(height: int, width: int, frame: tuple[int, int], max_resolution: int, m
     Where more than `max_tiles` were needed, the scale is lowered to what they can cover.
     """
     official = official_size(height, width, max_resolution)
-    best = (0.0, 1, 1)
-    for count in range(1, max_tiles + 1):
-        grids = [(rows, count // rows) for rows in range(1, count + 1) if count % rows == 0]
-        best = max(best, *((_scale(official, frame, grid), *grid) for grid in grids), key=lambda found: found[0])
-        if best[0] >= NEAR:
-            break
-    scale, rows, columns = best
-    if scale >= NEAR:  # only the side that does not fit gives way; the official sides are rounded to 32 each, too
-        covered = _covered(frame, (rows, columns))
-        high, wide = (min(side, most) for side, most in zip(official, covered, strict=True))
-    else:
-        high, wide = (max(1, int(side * scale)) for side in official)
-    starts = [(top, left) for top in _starts(high, frame[0], rows) for left in _starts(wide, frame[1], columns)]
-    return Tiling((high, wide), frame, tuple(starts), reduced=scale < NEAR)
+    grid = fewest(official, frame, OVERLAP, max_tiles, enough=NEAR)
+    reduced = grid.scale < NEAR
+    if reduced:
+        high, wide = (max(1, int(side * grid.scale)) for side in official)
+    else:  # only the side that does not fit gives way; the official sides are rounded to 32 each, too
+        most = covered(frame, OVERLAP, grid)
+        high, wide = (min(side, limit) for side, limit in zip(official, most, strict=True))
+    return Tiling((high, wide), frame, starts((high, wide), frame, grid), reduced)
 
 
 def tiles(picture: UInt8, tiling: Tiling, colour: Colour) -> list[UInt8]:
@@ -105,21 +100,6 @@ def tiles(picture: UInt8, tiling: Tiling, colour: Colour) -> list[UInt8]:
         tile[: part.shape[0], : part.shape[1]] = part
         cut.append(tile)
     return cut
-
-
-def _scale(size: tuple[int, int], frame: tuple[int, int], grid: tuple[int, int]) -> float:
-    """The largest scale, at most 1, at which a grid of tiles covers `size`."""
-    return min(1.0, *(most / side for most, side in zip(_covered(frame, grid), size, strict=True)))
-
-
-def _covered(frame: tuple[int, int], grid: tuple[int, int]) -> list[int]:
-    """Height and width that so many rows and columns of tiles cover."""
-    return [side + (count - 1) * (side - OVERLAP) for side, count in zip(frame, grid, strict=True)]
-
-
-def _starts(length: int, side: int, count: int) -> list[int]:
-    """Spread evenly, so that neighbours share as much as there is."""
-    return [round(i * max(0, length - side) / max(1, count - 1)) for i in range(count)]
 
 
 def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
