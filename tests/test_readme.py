@@ -112,7 +112,7 @@ def test_each_command_exists(command: str, capsys: pytest.CaptureFixture[str]) -
         script = PROJECT / (words[1] if words[0] == "bash" else words[0])
         assert script.is_file(), f"{script} is not there"
         assert words[0] == "bash" or os.access(script, os.X_OK), f"{script} is not executable"
-        if script.name == "models":
+        if script.name == "models.sh":
             check_module(["ml_target", "models", *words[1:]], capsys)
 
 
