@@ -187,7 +187,7 @@ def other_host(name: str) -> Iterator[tuple[str, tuple[str, ...], Callable[[], N
         return subprocess.run([ip, *words], capture_output=True, check=False).returncode
 
     if run("netns", "add", name):
-        pytest.skip("this user may not make a network namespace")
+        pytest.skip(f"no network namespace: this user may not, or another run has it (ip netns delete {name})")
     inside = (ip, "netns", "exec", name)
     try:
         here, there = f"{name}-0", f"{name}-1"
