@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import balance_table
 import fault_table
 import numpy as np
 import parity_table
@@ -80,7 +81,7 @@ def docker() -> Iterator[Docker]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The parity and fault tables of this run, for the eyes and for the README."""
+    """The tables of this run, for the eyes and for the README."""
     rows = parity_table.lines()
     if rows:
         terminalreporter.section("parity with the reference implementations")
@@ -90,6 +91,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if faults:
         terminalreporter.section("faults of the simulated card, 8 clients in flight")
         for row in faults:
+            terminalreporter.write_line(row)
+    balanced = balance_table.lines()
+    if balanced:
+        terminalreporter.section("requests behind HAProxy when a worker goes away")
+        for row in balanced:
             terminalreporter.write_line(row)
 
 

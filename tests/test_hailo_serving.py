@@ -9,12 +9,11 @@ from typing import Any
 
 import httpx
 import numpy as np
-import onnx
 import parity_table as parity
 import pytest
 from hailo_sim import Rig, simulated
 from hailo_sim.build import fingerprint
-from onnx import TensorProto, helper, numpy_helper
+from light_towers import text_tower
 from serving import live
 from simulated_card import hef_path, write_face_files, write_text_files
 from test_checklist import CLIP, FACES, OCR, ask, search, vector
@@ -115,22 +114,6 @@ def _people(entry: dict[str, Any]) -> int:
 
 
 # ------------------------------------------------ queries on the processor
-
-
-def text_tower(file: Path) -> Path:
-    """A text tower from ids to a vector, of a few numbers: the mean of what stands for the ids."""
-    table = np.random.default_rng(8).normal(size=(97, 512)).astype(np.float32)
-    nodes = [
-        helper.make_node("Mod", ["ids", "rows"], ["short"]),
-        helper.make_node("Gather", ["table", "short"], ["looked_up"]),
-        helper.make_node("ReduceMean", ["looked_up"], ["vector"], axes=[1], keepdims=0),
-    ]
-    weights = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array(97), "rows")]
-    given = helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", 77])
-    result = helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["N", 512])
-    graph = helper.make_graph(nodes, "tower", [given], [result], weights)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
-    return file
 
 
 def test_queries_on_the_processor_pictures_on_the_card(wheel_models: Path, photos: Path, tmp_path: Path) -> None:

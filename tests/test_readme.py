@@ -1,10 +1,14 @@
-"""The README holds what is true: every setting with its default, commands and links that exist."""
+"""The README and the pages of docs/ hold what is true: settings, commands, links, and the messages they explain."""
 
+import ast
 import importlib.util
 import logging
 import os
 import re
+import shlex
+from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +16,28 @@ import pytest
 
 from ml_target.__main__ import main
 from ml_target.config import PROJECT, Settings, setting_names
+from ml_target.hailo_status import STATUSES, explain
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-LINES = [line.partition(" #")[0].strip() for block in COMMANDS for line in block.splitlines()]
-MENTIONED = sorted({*LINES, *re.findall(r"`((?:[A-Z_]+=\S+ )*(?:\./|\.venv|scripts/|bash )[^`\n]+)`", README)})
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+TEXT = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+SYSTEM = {"cat", "cd", "curl", "haproxy", "sudo"}
+"""Programs of the host. What they do there is not looked at."""
+
+DOCUMENTED = """\
+docker build -t hailo-base:v4.23.0 -f Dockerfile.hailo-base .
+docker build -t immich-ml-hailo:v4.23.0 -f Dockerfile.immich-ml-hailo .
+docker run -d --device=/dev/hailo0:/dev/hailo0 --group-add=0 --publish 3003:3003 -e CLIP_BACKEND=siglip \
+--name immich-ml-hailo --restart unless-stopped immich-ml-hailo:v4.23.0
+docker cp tests/test.sh immich-ml-hailo:/tmp/test.sh
+docker cp tests/test.jpg immich-ml-hailo:/tmp/test.jpg
+docker exec immich-ml-hailo bash /tmp/test.sh /tmp/test.jpg
+docker exec immich-ml-hailo python3 -m ml_target.hef_inspect /app/models/scrfd_2.5g.hef
+docker exec immich-ml-hailo python3 -m ml_target.inspect_models
+docker logs -f immich-ml-hailo""".splitlines()
+"""Lines that users were promised, to the letter."""
+
+# ------------------------------------------------------------------ settings
 
 
 def default_text(value: Any, attribute: str) -> str:
@@ -39,47 +60,160 @@ def settings_table() -> str:
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:
-    shown = README.partition("<!-- settings -->\n")[2].partition("\n<!-- /settings -->")[0]
+    shown = TEXT["settings.md"].partition("<!-- settings -->\n")[2].partition("\n<!-- /settings -->")[0]
     expected = f"| Variable | Default | Meaning |\n|---|---|---|\n{settings_table()}"
-    assert shown == expected, f"the README's table should be:\n{expected}"
+    assert shown == expected, f"the table in docs/settings.md should be:\n{expected}"
+
+
+# ------------------------------------------------------------------ commands
+
+
+def lines_of(text: str) -> list[str]:
+    """Every command in the blocks of a page, in their order."""
+    blocks = re.findall(r"^( *)```bash\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    return [line.partition("  #")[0].strip() for _, block in blocks for line in block.splitlines()]
+
+
+def mentioned(text: str) -> set[str]:
+    """Commands of this project in running text."""
+    return set(re.findall(r"`((?:[A-Z_]+=\S+ )*(?:\./|\.venv|scripts/|bash |docker )[^`\n]+)`", text))
+
+
+def commands() -> Iterator[Any]:
+    for name, text in TEXT.items():
+        for line in sorted({*lines_of(text), *mentioned(text)}):
+            for command in line.split(" && "):
+                yield pytest.param(command, id=f"{name}: {command}")
 
 
 def test_commands_are_found_at_all() -> None:
-    assert {"./setup.sh serve", "./setup.sh test"} <= set(LINES)
-    assert "./setup.sh test --full" in MENTIONED
+    assert {"./setup.sh", "./setup.sh serve"} <= set(lines_of(README))
+    assert "./setup.sh --cpu" in mentioned(README)
+    assert sum(len(lines_of(text)) for text in TEXT.values()) > 30
 
 
-@pytest.mark.parametrize("line", MENTIONED)
-def test_each_command_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [word for word in line.split() if not re.match(r"[A-Z_]+=", word)]
+@pytest.mark.parametrize("line", DOCUMENTED)
+def test_documented_lines_stand_there_to_the_letter(line: str) -> None:
+    assert any(line in lines_of(text) for text in TEXT.values())
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_each_command_exists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [word for word in shlex.split(command.partition(" | ")[0]) if not re.match(r"[A-Z_0-9]+=", word)]
     if words[0] == "./setup.sh":
         usage = (PROJECT / "setup.sh").read_text(encoding="utf-8").partition("END'")[2].partition("END\n")[0]
-        for word in words[1:3]:
+        for word in words[1:]:
             assert word in usage, f"setup.sh's usage does not know {word}"
     elif words[0] == ".venv/bin/python":
-        module, *rest = words[2:]
-        assert importlib.util.find_spec(module), f"there is no module {module}"
-        if module == "ml_target" and rest:
-            with pytest.raises(SystemExit, match="0"):
-                main([rest[0], "--help"])
-            options = capsys.readouterr().out
-            for option in rest[1:]:
-                assert not re.match("--|[a-z]+$", option) or option in options, f"{rest[0]} does not know {option}"
-    else:
+        check_module(words[2:], capsys)
+    elif words[0] == "docker":
+        check_docker(words[1:], capsys)
+    elif words[0] not in SYSTEM:
         script = PROJECT / (words[1] if words[0] == "bash" else words[0])
-        assert os.access(script, os.X_OK), f"{script} is not there, or not executable"
+        assert script.is_file(), f"{script} is not there"
+        assert words[0] == "bash" or os.access(script, os.X_OK), f"{script} is not executable"
+        if script.name == "models.sh":
+            check_module(["ml_target", "models", *words[1:]], capsys)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md"])
+def check_docker(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Files that it reads are there, and modules that it runs."""
+    if "-f" in words and words[0] in ("build", "compose"):
+        file = words[words.index("-f") + 1]
+        assert any((PROJECT / folder / file).is_file() for folder in ("", "docs/examples")), f"{file} is not there"
+    if words[0] == "build":
+        dockerfile = (PROJECT / words[words.index("-f") + 1]).read_text(encoding="utf-8")
+        for word in words:
+            if re.match("[A-Z_]+=", word):
+                assert f"ARG {word.partition('=')[0]}" in dockerfile, f"the Dockerfile has no {word}"
+    if words[0] == "cp":
+        assert (PROJECT / words[1]).is_file(), f"{words[1]} is not there"
+    if words[0] == "exec" and "-m" in words:
+        check_module(words[words.index("-m") + 1 :], capsys)
+
+
+def check_module(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The module is there, and its command knows the options."""
+    module, *rest = words
+    assert importlib.util.find_spec(module), f"there is no module {module}"
+    if module == "ml_target" and rest:
+        with pytest.raises(SystemExit, match="0"):
+            main([rest[0], "--help"])
+        options = capsys.readouterr().out
+        for option in rest[1:]:
+            assert not re.match("--|[a-z]+$", option) or option in options, f"{rest[0]} does not know {option}"
+
+
+# --------------------------------------------------------------------- links
+
+
+def anchors(text: str) -> set[str]:
+    titles = re.findall("^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", title).strip().replace(" ", "-").lower() for title in titles}
+
+
+@pytest.mark.parametrize(
+    "page", [*(str(page.relative_to(PROJECT)) for page in PAGES), "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md"]
+)
 def test_links_and_files_exist(page: str) -> None:
-    text = (PROJECT / page).read_text(encoding="utf-8")
-    anchors = {
-        re.sub(r"[^\w -]", "", title).strip().replace(" ", "-").lower() for title in re.findall("^#+ (.*)$", text, re.M)
-    }
+    path = PROJECT / page
+    text = path.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in anchors, f"{page}: no heading for {target}"
-        elif "://" not in target:
-            assert (PROJECT / target).exists(), f"{page}: {target} does not exist"
-    for name in re.findall(r"`((?:ml_target|tests|scripts)/[\w/.]+)`", text):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        other = path.parent / file if file else path
+        assert other.exists(), f"{page}: {target} does not exist"
+        if anchor:
+            assert anchor in anchors(other.read_text(encoding="utf-8")), f"{page}: no heading for {target}"
+    for name in re.findall(r"`((?:ml_target|tests|scripts|docs)/[\w/.]+)`", text):
         assert (PROJECT / name).exists(), f"{page}: {name} does not exist"
+
+
+# ------------------------------------------------------------------ messages
+
+
+def quoted_messages() -> list[str]:
+    """What the first columns of the troubleshooting quote, but for Immich's own words."""
+    section = README.partition("## When something is wrong\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+
+
+def literals(source: str) -> Iterator[str]:
+    """The strings of a Python file; what is filled in is a `…`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield re.sub(r"%[sdg]", "…", node.value)
+
+
+@cache
+def known_messages() -> tuple[str, ...]:
+    """Everything that worker, doctor, setup and builds can say."""
+    found = [explain(status) for status in STATUSES]
+    for file in (PROJECT / "ml_target").rglob("*.py"):
+        found += literals(file.read_text(encoding="utf-8"))
+    for file in (PROJECT / "setup.sh", *(PROJECT / "scripts").glob("*.sh")):
+        text = re.sub(r"\$\{[^}]*\}|\$\([^()]*\)|\$\w+", "…", file.read_text(encoding="utf-8"))
+        found += text.splitlines()
+    return tuple(found)
+
+
+def occurs(message: str) -> bool:
+    """A `…` stands for anything in the message, and for something filled in in the source."""
+    parts = [re.escape(part) for part in message.split("…")]
+    pattern = re.compile(".*?".join(parts), re.DOTALL)
+    return any(pattern.search(known) for known in known_messages())
+
+
+def test_messages_are_quoted_at_all() -> None:
+    assert len(quoted_messages()) > 20
+    assert not occurs("this is said by nobody")
+    assert not occurs("task … is ON:")
+
+
+@pytest.mark.parametrize("message", quoted_messages())
+def test_each_quoted_message_is_really_said(message: str) -> None:
+    assert occurs(message), "nothing in the sources says this"

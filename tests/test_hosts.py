@@ -1,0 +1,205 @@
+"""Compose files, HAProxy's configuration and the systemd unit: as the tools see them, and as the README says."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from balancer import find_haproxy
+from test_readme import README, lines_of
+
+from ml_target.config import IMMICH_HEADERS_TIMEOUT_S, PROJECT, Settings
+from ml_target.serve import build_server
+from ml_target.worker import Worker
+
+EXAMPLES = PROJECT / "docs" / "examples"
+WORKER = PROJECT / "compose.yaml"
+BESIDE_IMMICH = EXAMPLES / "immich.compose.yaml"
+BALANCER = EXAMPLES / "balancer.compose.yaml"
+HAPROXY = (EXAMPLES / "haproxy.cfg").read_text(encoding="utf-8")
+
+# Of the Compose specification, what these files use: key -> the type that it asks for.
+SERVICE_KEYS: dict[str, type | tuple[type, ...]] = {
+    "build": dict,
+    "cap_drop": list,
+    "container_name": str,
+    "devices": list,
+    "environment": dict,
+    "group_add": list,
+    "image": str,
+    "ports": list,
+    "profiles": list,
+    "pull_policy": str,
+    "read_only": bool,
+    "restart": str,
+    "security_opt": list,
+    "stop_grace_period": str,
+    "tmpfs": list,
+    "volumes": list,
+}
+MEMBERS = (str, int, bool, type(None))
+
+
+def services(file: Path) -> dict[str, dict[str, Any]]:
+    """The services of a Compose file, by name."""
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert {key for key in content if not key.startswith("x-")} == {"services"}
+    found: dict[str, dict[str, Any]] = content["services"]
+    return found
+
+
+def filled_in(text: str) -> str:
+    """With the defaults of its variables."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def options_of_docker_run() -> dict[str, list[str]]:
+    """The README's line for a card: each option with its values, the image under ""."""
+    (line,) = (line for line in lines_of(README) if line.startswith("docker run ") and "--device" in line)
+    words = shlex.split(line.removeprefix("docker run "))
+    found: dict[str, list[str]] = {}
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if word == "-d":
+            continue
+        if not word.startswith("-"):
+            found[""] = [word]
+        else:
+            found.setdefault(name, []).append(value if equals else words.pop(0))
+    return found
+
+
+# ------------------------------------------------------------------- Compose
+
+
+@pytest.mark.parametrize("file", [WORKER, BESIDE_IMMICH, BALANCER], ids=lambda file: file.name)
+def test_compose_files_have_the_form_of_the_specification(file: Path) -> None:
+    for service in services(file).values():
+        for key, value in service.items():
+            assert isinstance(value, SERVICE_KEYS[key]), key
+            members = list(value.values()) if isinstance(value, dict) and key != "build" else value
+            assert not isinstance(members, list) or all(isinstance(member, MEMBERS) for member in members), key
+        assert all(isinstance(port, str) for port in service.get("ports", ())), "YAML reads 3003:3003 as a number"
+
+
+@pytest.mark.parametrize(("file", "name"), [(WORKER, "hailo"), (BESIDE_IMMICH, "immich-ml-hailo")])
+def test_compose_runs_what_docker_run_runs(file: Path, name: str) -> None:
+    run, service = options_of_docker_run(), services(file)[name]
+    assert service["devices"] == run["--device"]
+    assert service["group_add"] == run["--group-add"]
+    assert service["container_name"] == run["--name"][0]
+    assert service["restart"] == run["--restart"][0]
+    assert [filled_in(service["image"])] == run[""]
+    assert set(service["environment"]) == {word.partition("=")[0] for word in run["-e"]}
+    if file == WORKER:
+        assert [filled_in(port) for port in service["ports"]] == run["--publish"]
+    else:
+        assert "ports" not in service, "Immich reaches it inside its own network"
+
+
+def test_the_processor_needs_neither_card_nor_base() -> None:
+    service = services(WORKER)["cpu"]
+    assert service["profiles"] == ["cpu"], "only when it is named"
+    assert service["environment"]["ENGINE"] == "cpu"
+    assert service["build"]["args"] == {"BASE_IMAGE": "ubuntu:24.04"}
+    assert not {"devices", "group_add"} & set(service)
+    assert service["container_name"] != services(WORKER)["hailo"]["container_name"], "Compose refuses one name twice"
+
+
+@pytest.mark.parametrize("name", ["hailo", "cpu"])
+def test_compose_builds_from_dockerfiles_that_know_its_arguments(name: str) -> None:
+    build = services(WORKER)[name]["build"]
+    dockerfile = (PROJECT / build["context"] / build["dockerfile"]).read_text(encoding="utf-8")
+    for argument in build["args"]:
+        assert re.search(rf"^ARG {argument}\b", dockerfile, re.M)
+
+
+def test_a_stopped_container_has_time_to_answer() -> None:
+    worker = Worker(Settings(engine="cpu"))
+    needed = build_server(worker).config.timeout_graceful_shutdown
+    worker.close()
+    assert needed
+    for file, name in ((WORKER, "hailo"), (WORKER, "cpu"), (BESIDE_IMMICH, "immich-ml-hailo")):
+        assert int(services(file)[name]["stop_grace_period"].removesuffix("s")) > needed
+    unit = (EXAMPLES / "immich-ml-hailo.service").read_text(encoding="utf-8")
+    assert int(unit.partition("TimeoutStopSec=")[2].split()[0]) > needed
+
+
+@pytest.mark.parametrize("file", [WORKER, BESIDE_IMMICH, BALANCER], ids=lambda file: file.name)
+def test_a_compose_program_reads_them(file: Path) -> None:
+    candidates = (["docker", "compose"], ["docker-compose"], ["podman-compose"])
+    for command in candidates:
+        if shutil.which(command[0]) and not subprocess.run([*command, "version"], capture_output=True).returncode:
+            break
+    else:
+        pytest.skip("no docker compose, docker-compose or podman-compose here")
+    variables = {**os.environ, "WORKER_1": "a:1", "WORKER_2": "b:2"}
+    done = subprocess.run([*command, "-f", str(file), "config"], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# ------------------------------------------------------------------- HAProxy
+
+
+def test_haproxy_finds_its_configuration_valid() -> None:
+    done = subprocess.run(
+        [find_haproxy(), "-c", "-f", str(EXAMPLES / "haproxy.cfg")], cwd="/", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_balancers_compose_file_fits_its_configuration() -> None:
+    service = services(BALANCER)["balancer"]
+    presets = dict(re.findall(r"presetenv (\w+) (\S+)", HAPROXY))
+    assert set(service["environment"]) == {name for name in presets if name.startswith("WORKER")}
+    assert [port.rpartition(":")[2] for port in service["ports"]] == [
+        presets[name].removeprefix(":") for name in ("LISTEN", "STATISTICS")
+    ]
+    mounted = [volume.split(":")[0] for volume in service["volumes"]]
+    assert mounted == ["./haproxy.cfg", "./hold.lua"]
+    assert all((EXAMPLES / name).is_file() for name in mounted)
+
+
+def test_the_balancer_waits_longer_than_a_worker_and_shorter_than_immich() -> None:
+    (waits,) = re.findall(r"timeout server (\d+)s", HAPROXY)
+    assert Settings().request_timeout_s < int(waits) < IMMICH_HEADERS_TIMEOUT_S
+
+
+def test_every_server_is_given_up_when_it_vanishes_in_mid_upload() -> None:
+    """HAProxy 2.6 takes tcp-ut only in a server's own line."""
+    servers = re.findall(r"^    server .*$", HAPROXY, re.M)
+    assert len(servers) == 2
+    assert all("tcp-ut" in server for server in servers)
+
+
+# ------------------------------------------------------------------- systemd
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed here")
+    unit = (EXAMPLES / "immich-ml-hailo.service").read_text(encoding="utf-8")
+    unit = unit.replace("/opt/immich-ml-hailo/.venv/bin/python", sys.executable)
+    file = tmp_path / "immich-ml-hailo.service"
+    file.write_text(unit.replace("/opt/immich-ml-hailo", str(PROJECT)), encoding="utf-8")
+    done = subprocess.run([program, "verify", str(file)], capture_output=True, text=True)
+    if "Failed to" in done.stderr and "immich-ml-hailo.service:" not in done.stderr:
+        pytest.skip(f"systemd-analyze cannot work here: {done.stderr.splitlines()[0]}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_unit_starts_the_worker_that_the_page_installs() -> None:
+    unit = (EXAMPLES / "immich-ml-hailo.service").read_text(encoding="utf-8")
+    page = (PROJECT / "docs" / "hosts.md").read_text(encoding="utf-8")
+    folder = re.findall(r"WorkingDirectory=(\S+)", unit)[0]
+    assert f"ExecStart={folder}/.venv/bin/python -m ml_target\n" in unit
+    assert f"cd {folder}" in page
+    assert all(f"/etc/{name}" in page for name in ("systemd/system/", "immich-ml-hailo.env"))
