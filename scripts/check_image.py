@@ -5,37 +5,75 @@ What does not load here would not load on the user's host either, and there it i
 
 import importlib
 import importlib.metadata
+import os
 import pkgutil
+import platform
+import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = ("cv2", "numpy", "onnxruntime", "orjson", "PIL.Image", "sentencepiece", "tokenizers", "uvicorn", "xxhash")
+PACKAGES = ("cv2", "numpy", "orjson", "PIL.Image", "sentencepiece", "tokenizers", "uvicorn", "xxhash")
 """Some of them are imported only when they are needed."""
 
 
 def main() -> int:
-    """Prints what was imported. Exit code 1 with the remedy when HailoRT's package does not load."""
+    """Prints what was imported. Exit code 1 with the remedy when a native package does not load."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import ml_target
-    from ml_target.hailo_package import explain_import
 
     ours = [module.name for module in pkgutil.walk_packages(ml_target.__path__, "ml_target.")]
     for name in (*PACKAGES, *ours):
         if not name.endswith("__main__"):
             importlib.import_module(name)
+    problem = _onnxruntime() or _hailort()
+    if problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _onnxruntime() -> str:
+    """What is wrong with it. In a process of its own: it looks at the processor, and an emulated one can kill it."""
+    done = subprocess.run([sys.executable, "-c", "import onnxruntime"], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    if done.returncode < 0 and emulated():
+        print(
+            f"NOTE: onnxruntime ends with signal {-done.returncode} on this emulated processor, so it has not been "
+            "tried. On the machine itself: docker run --rm IMAGE python3 scripts/check_image.py"
+        )
+        return ""
+    return (
+        f"onnxruntime does not load (exit status {done.returncode}).\n    {done.stderr.strip()}\n"
+        "    Build from requirements.txt as it is; if that is what you did, report it with these lines."
+    )
+
+
+def _hailort() -> str:
+    """What is wrong with it, "" where it is not installed."""
+    from ml_target.hailo_package import explain_import
+
     try:
         version = importlib.metadata.version("hailort")
     except importlib.metadata.PackageNotFoundError:
         print("all packages load; no HailoRT: this image is for the processor")
-        return 0
+        return ""
     try:
         importlib.import_module("hailo_platform")
     except Exception as error:  # a mismatch shows as almost any of them
         wrong, remedy = explain_import(error)
-        print(f"{wrong}.\n    {remedy}.\n    {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        return f"{wrong}.\n    {remedy}.\n    {type(error).__name__}: {error}"
     print(f"all packages load, HailoRT {version} too")
-    return 0
+    return ""
+
+
+def emulated() -> bool:
+    """True in a build for another kind of machine. BuildKit tells both kinds; QEMU shows the host's processor."""
+    builder, target = os.environ.get("BUILDPLATFORM"), os.environ.get("TARGETPLATFORM")
+    if builder and target:
+        return builder != target
+    cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    return platform.machine() == "aarch64" and "CPU implementer" not in cpu
 
 
 if __name__ == "__main__":

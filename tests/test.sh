@@ -476,6 +476,7 @@ together() { # several tasks in one request answer as each alone
 say "worker $URL, picture $IMAGE (${WIDTH:-?} x ${HEIGHT:-?})"
 http GET /ping
 for ((n = 0; n < (STATUS == 503 ? LOADING : WAIT) && STATUS / 100 != 2; n++)); do # it may still be starting
+  if [[ $BODY == idle* ]]; then say "it has loaded, and serves no task: $URL/status says which model files are missing"; break; fi
   ((n)) || say "not ready yet, waiting up to $WAIT s, or $LOADING s while it loads its models"
   read -r -t 1 <> <(:) || :
   http GET /ping 2>/dev/null

@@ -247,14 +247,14 @@ def test_a_link_out_of_the_folder(models: Path) -> None:
 # ------------------------------------------------------------------- imports
 
 
-def check(folder: Path, *, hailort: str | None) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, *, hailort: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
     """check_image.py where HailoRT's package is `hailort`'s code, or not installed."""
     if hailort is not None:
         (folder / "hailo_platform.py").write_text(hailort)
         (folder / "hailort-4.23.0.dist-info").mkdir()
         (folder / "hailort-4.23.0.dist-info" / "METADATA").write_text("Name: hailort\nVersion: 4.23.0\n")
     command = [sys.executable, f"{SCRIPTS}/check_image.py"]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **more}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -271,6 +271,29 @@ def test_a_hailort_that_does_not_load(tmp_path: Path) -> None:
     done = check(tmp_path, hailort=f"raise ImportError({words!r})")
     assert done.returncode == 1
     assert "the library libhailort.so.4.23.0 is not installed.\n    Install the hailort package (.deb)" in done.stderr
+
+
+CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+
+
+@pytest.mark.parametrize("target", ["linux/arm64", "linux/amd64"])
+def test_onnxruntime_may_only_crash_on_an_emulated_processor(tmp_path: Path, target: str) -> None:
+    (tmp_path / "onnxruntime.py").write_text(CRASH)
+    done = check(tmp_path, BUILDPLATFORM="linux/amd64", TARGETPLATFORM=target)
+    if target == "linux/arm64":
+        assert done.returncode == 0
+        assert "NOTE: onnxruntime ends with signal 11 on this emulated processor" in done.stdout
+        assert "docker run --rm IMAGE python3 scripts/check_image.py" in done.stdout
+    else:
+        assert done.returncode == 1
+        assert "onnxruntime does not load (exit status -11)" in done.stderr
+
+
+def test_an_onnxruntime_that_does_not_load(tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('GLIBC_2.99 not found')")
+    done = check(tmp_path, BUILDPLATFORM="linux/amd64", TARGETPLATFORM="linux/arm64")
+    assert done.returncode == 1
+    assert "GLIBC_2.99 not found\n    Build from requirements.txt as it is" in done.stderr
 
 
 # -------------------------------------------------------------- requirements

@@ -310,6 +310,17 @@ def test_the_waiting_ends() -> None:
     assert run.code == 1
 
 
+def idle(asked: Asked, answer: Answer) -> Answer:
+    return (503, "idle: see /status") if asked.path == "/ping" else answer
+
+
+def test_a_worker_without_models_is_not_waited_for() -> None:
+    run = Run(FakeWorker(idle, off=EVERYTHING), TEST_WAIT_S="60", TEST_LOADING_S="60")
+    assert run.failed == {"GET /ping answers pong", "GET /ping still answers pong"}, run.output
+    assert "it has loaded, and serves no task: " in run.output
+    assert "waiting" not in run.output
+
+
 @pytest.mark.parametrize("picture", ["/no/such/picture.jpg", str(HERE)])
 def test_a_picture_that_cannot_be_read(picture: str) -> None:
     done = subprocess.run(["bash", str(SCRIPT), picture], capture_output=True, text=True, check=False)
