@@ -75,7 +75,7 @@ def write_deb(file: Path, version: str, arch: str, *, library: bool = True) -> N
 def shared_library(version: str, machine: int) -> bytes:
     """An ELF file that the loader takes, with a name and nothing else in it."""
     name = b"\0" + f"libhailort.so.{version}".encode() + b"\0"
-    start = 64 + 2 * 56  # after the header and two program headers
+    start = 64 + 3 * 56  # after the header and three program headers
     symbols, table = start + 6 * 16, start + 6 * 16 + 24
     # STRTAB, SYMTAB, STRSZ, SYMENT, SONAME, end
     dynamic = b"".join(
@@ -83,10 +83,11 @@ def shared_library(version: str, machine: int) -> bytes:
     )
     size = table + len(name)
     header = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 3, machine, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    header += struct.pack("<HHIQQQIHHHHHH", 3, machine, 1, 0, 64, 0, 0, 64, 56, 3, 64, 0, 0)
     load = struct.pack("<IIQQQQQQ", 1, 6, 0, 0, 0, size, size, 4096)
     points = struct.pack("<IIQQQQQQ", 2, 6, start, start, start, len(dynamic), len(dynamic), 8)
-    return header + load + points + dynamic + bytes(24) + name
+    stack = struct.pack("<IIQQQQQQ", 0x6474E551, 6, 0, 0, 0, 0, 0, 16)  # none that could be executed
+    return header + load + points + stack + dynamic + bytes(24) + name
 
 
 def write_wheel(file: Path, version: str) -> None:

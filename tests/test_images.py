@@ -152,6 +152,7 @@ def test_nothing_but_the_worker_is_in_it(images: Images) -> None:
         top = found(image, "/app", "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n")
         assert top == {"LICENSE", "ml_target", "models", "scripts", "tests"}
         assert found(image, "/app/tests", "-mindepth", "1", "-printf", "%f\\n") == {"test.sh", "test.jpg"}
+        assert found(image, "/app/scripts", "-mindepth", "1", "-printf", "%f\\n") == {"check_image.py"}
         assert not found(image, "/app /opt", "-name", "*.part", "-o", "-name", ".env", "-o", "-name", ".git")
         assert not found(image, "/app /opt", "!", "-perm", "-444", "-o", "-perm", "/022", "!", "-type", "l")
         assert not found(image, "/app/ml_target", "-name", "*.py", "!", "-user", "0")
