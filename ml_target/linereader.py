@@ -50,7 +50,7 @@ class LineReader:
         """Text and score of every line.
 
         `picture`: H x W x 3 uint8 RGB; `corners`: N x 4 x 2 in its pixels. While one chunk is on the device the next
-        is cut out; memory holds two chunks of frames and one of outputs, however many lines there are.
+        is cut out; memory holds a few chunks of frames and one of outputs, however many lines there are.
         """
         parts: list[list[Part]] = [[] for _ in corners]
         waiting: list[Piece] = []

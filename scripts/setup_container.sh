@@ -8,8 +8,9 @@ settings_label=immich-ml-hailo.settings
 ready_s=${SETUP_READY_S:-300}
 # Settings of the worker that are handed on from the environment. The others are set by what this script does.
 passed=(
-  CLIP_TEXT_ENGINE HAILO_BATCH SIGLIP_RESIZE FACE_DETECTOR FACE_RECOGNIZER IMMICH_LOG_LEVEL KEEP_ALIVE_S REQUEST_TIMEOUT_S
-  MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES MAX_TEXT_LINES HOST_THREADS CPU_THREADS CPU_WORKERS
+  CLIP_TEXT_ENGINE HAILO_BATCH SIGLIP_RESIZE FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH IMMICH_LOG_LEVEL KEEP_ALIVE_S
+  REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES MAX_TEXT_LINES MAX_TEXT_TILES HOST_THREADS CPU_THREADS
+  CPU_WORKERS
 )
 
 look_at_containers() { # sets published, and of ours: state (empty: there is none), image, and before, its settings

@@ -110,7 +110,7 @@ fetch_models() {
   if "${call[@]}" fetch "${wanted[@]}"; then return; fi
   ((missing_ok)) || fail "not all models could be fetched; what stands above says which and why." \
     "Run this again: it goes on where it stopped. (/app/models there is $project/models here.)" \
-    "Closed networks: name a folder or an address, MODELS_MIRROR=… ./setup.sh (README, Models and licences)." \
+    "Closed networks: name a folder or an address, MODELS_MIRROR=… ./setup.sh (docs/settings.md, Model files)." \
     "To go on without them, their tasks off: ./setup.sh --missing-ok"
   incomplete=1
   say "not all models could be fetched; going on without them"

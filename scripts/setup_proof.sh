@@ -74,7 +74,7 @@ test_worker() {
   elif ! "${call[@]}"; then
     last_words
     fail "the worker runs, but tests/test.sh found something wrong." \
-      "Its lines that begin with FAIL stand above, and the worker's own after them." "$(doctor_line)" \
+      "Its lines that begin with 'not ok' stand above, and the worker's own after them." "$(doctor_line)" \
       "Until this passes, do not let Immich use it: what it answers would be stored."
   fi
 }

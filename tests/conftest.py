@@ -13,6 +13,7 @@ import parity_table
 import pytest
 from PIL import Image
 from standin_docker import Docker, NoDockerError, docker_command
+from standin_hailort import write_packages
 
 from ml_target.catalogue import files
 from ml_target.errors import ModelError
@@ -78,6 +79,29 @@ def docker() -> Iterator[Docker]:
         if os.environ.get("IMAGE_TESTS") == "require":
             pytest.fail(f"IMAGE_TESTS=require, and no image can be built here: {error}")
         pytest.skip(f"no image can be built here: {error}")
+
+
+@pytest.fixture(scope="session")
+def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as its user has it before anything is built, HailoRT's files in place. To be copied, not changed."""
+    from standin_checkout import checkout  # which imports this file
+
+    folder = checkout(tmp_path_factory.mktemp("clone") / "a clone")
+    write_packages(folder / "hailo-rt-4", python=docker.base.python)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with networks for simulated card and processor; for faces only where they are beside this checkout."""
+    from standin_checkout import write_models  # which imports this file
+
+    folder = tmp_path_factory.mktemp("card models")
+    faces, photos = SHARED / "models", SHARED / "photos"
+    real = faces.is_dir() and photos.is_dir()
+    made = tmp_path_factory.mktemp("made models")
+    write_models(folder, wheel_models, made, faces if real else None, photos if real else None)
+    return folder
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -15,9 +15,8 @@ from urllib.parse import urlencode
 import pytest
 from conftest import SHARED
 from hailo_sim.sysfs import make_root
-from standin_checkout import checkout, write_models
 from standin_docker import Docker, make_node
-from standin_hailort import deb_name, wheel_name, write_packages
+from standin_hailort import deb_name, wheel_name
 
 BASE = "docker build -t hailo-base:v4.23.0 -f Dockerfile.hailo-base ."
 WORKER = "docker build -t immich-ml-hailo:v4.23.0 -f Dockerfile.immich-ml-hailo ."
@@ -42,13 +41,9 @@ class Images:
 
 
 @pytest.fixture(scope="module")
-def images(docker: Docker, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Images:
-    folder = checkout(tmp_path_factory.mktemp("images") / "a clone")
-    write_packages(folder / "hailo-rt-4", python=docker.base.python)
-    faces, photos = SHARED / "models", SHARED / "photos"
-    real = faces.is_dir() and photos.is_dir()
-    made = tmp_path_factory.mktemp("models")
-    write_models(folder / "models", wheel_models, made, faces if real else None, photos if real else None)
+def images(docker: Docker, clone: Path, card_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Images:
+    folder = shutil.copytree(clone, tmp_path_factory.mktemp("images") / "a clone")
+    shutil.copytree(card_models, folder / "models", dirs_exist_ok=True)
     (folder / "models" / "scrfd_10g.hef.part").write_bytes(bytes(100))
     (folder / ".env").write_text("SECRET=1\n")
     said = {}

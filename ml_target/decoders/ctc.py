@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_target.errors import EngineFault, ModelError
-from ml_target.tensors import Array, Float32, Tensor
+from ml_target.tensors import Float32, Tensor
 
 BLANK = 0
 CLASSES = 18_385
@@ -82,13 +82,14 @@ class Glyphs:
         """Those that numpy's `index` picks."""
         return Glyphs(self.classes[index], self.probabilities[index], self.columns[index])
 
-    def then(self, following: "Glyphs") -> "Glyphs":
-        """These, and `following` behind them."""
-        pairs = zip(self._arrays(), following._arrays(), strict=True)
-        return Glyphs(*(np.concatenate(pair) for pair in pairs))
 
-    def _arrays(self) -> tuple[Array, Array, Array]:
-        return self.classes, self.probabilities, self.columns
+def joined(pieces: Sequence[Glyphs]) -> Glyphs:
+    """One behind the other; at least one."""
+    return Glyphs(
+        np.concatenate([piece.classes for piece in pieces]),
+        np.concatenate([piece.probabilities for piece in pieces]),
+        np.concatenate([piece.columns for piece in pieces]),
+    )
 
 
 def read_glyphs(classes: Tensor, step: int, start: int = 0) -> Glyphs:

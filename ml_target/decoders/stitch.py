@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ml_target.decoders.ctc import Glyphs
+from ml_target.decoders.ctc import Glyphs, joined
 
 SAME_PLACE = 13
 """Columns: one letter seen in two windows fires at most a step and a half of 8 apart."""
@@ -32,13 +32,15 @@ def join(parts: Sequence[Part], space: int) -> Glyphs:
 
     `parts`: from left to right; `space`: the class that is no letter to meet at.
     """
-    line = parts[0].glyphs
+    pieces: list[Glyphs] = []
+    last = parts[0].glyphs
     for left, right in pairwise(parts):
-        line = _meet(line, right.glyphs, right.start, left.stop, space)
-    return line
+        done, last = _meet(last, right.glyphs, right.start, left.stop, space)
+        pieces.append(done)
+    return joined([*pieces, last])
 
 
-def _meet(left: Glyphs, right: Glyphs, low: int, high: int, space: int) -> Glyphs:
+def _meet(left: Glyphs, right: Glyphs, low: int, high: int, space: int) -> tuple[Glyphs, Glyphs]:
     """`left` up to and including the letter they meet at, `right` behind it. They overlap from `low` to `high`."""
     middle, half = (low + high) / 2, (high - low) / 2
     apart = np.abs(left.columns[:, None] - right.columns)
@@ -47,6 +49,6 @@ def _meet(left: Glyphs, right: Glyphs, low: int, high: int, space: int) -> Glyph
     sure = np.minimum(left.probabilities[:, None], right.probabilities)
     worth = np.where(same & (off <= 1), sure * (1 - (1 - RIM) * off), 0.0)
     if not worth.any():
-        return left.part(left.columns < middle).then(right.part(right.columns >= middle))
+        return left.part(left.columns < middle), right.part(right.columns >= middle)
     i, j = np.unravel_index(worth.argmax(), worth.shape)
-    return left.part(slice(None, int(i) + 1)).then(right.part(slice(int(j) + 1, None)))
+    return left.part(slice(None, int(i) + 1)), right.part(slice(int(j) + 1, None))
