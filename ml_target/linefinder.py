@@ -1,16 +1,15 @@
 """Where lines of text are: one map of the whole picture, however many frames the detector needs for it."""
 
-import numpy as np
-
 from ml_target.catalogue.networks import PROBABILITY
 from ml_target.catalogue.types import PictureInput
+from ml_target.decoders.ctc import SLACK
 from ml_target.decoders.dbnet import MAX_CANDIDATES, Boxes, find_boxes
 from ml_target.decoders.mosaic import merge
 from ml_target.errors import EngineFault, ModelError
 from ml_target.host import HostPool
 from ml_target.models import Model
 from ml_target.preprocessing.tiles import Tiling, plan, tiles, whole
-from ml_target.tensors import Outputs, UInt8
+from ml_target.tensors import Outputs, Tensor, UInt8
 from ml_target.trace import Trace
 
 
@@ -28,6 +27,7 @@ class LineFinder:
         self._host = host
         self._max_lines = max_lines
         self._max_tiles = max_tiles
+        self._free = detector.intake.shape[:2] == (None, None)
 
     async def find(self, picture: UInt8, max_resolution: int, min_score: float, trace: Trace) -> Boxes:
         """The boxes that score at least `min_score`, in reading order.
@@ -50,16 +50,16 @@ class LineFinder:
     def _tiling(self, picture: UInt8, max_resolution: int) -> Tiling:
         high, wide = picture.shape[:2]
         height, width = self._detector.intake.shape[:2]
-        if height is None and width is None:
+        if self._free:
             return whole(high, wide, max_resolution)
         frame = (height or self._spec.height, width or self._spec.width)
         return plan(high, wide, frame, max_resolution, self._max_tiles)
 
     def _boxes(self, outputs: list[Outputs], tiling: Tiling, size: tuple[int, int], min_score: float) -> Boxes:
         maps = [output[PROBABILITY] for output in outputs]
-        if any(m.values.dtype.kind == "f" and not np.isfinite(m.values).all() for m in maps):
+        if not all(_is_probability(m) for m in maps):
             raise EngineFault(
-                f"{self._detector.network.name} gave probabilities that are not numbers. "
+                f"{self._detector.network.name} gave probabilities that are not numbers from 0 to 1. "
                 "Check its file: `python3 -m ml_target models verify`."
             )
         whole_map = merge(maps, tiling.starts, tiling.size)
@@ -68,8 +68,7 @@ class LineFinder:
     def _bounded(self, boxes: Boxes, tiling: Tiling, trace: Trace) -> Boxes:
         """The first `max_lines`. Says what a limit left out."""
         if tiling.reduced:
-            tiled = tiling.frame != tiling.size
-            cause, remedy = ("the tiles", "or raise MAX_TEXT_TILES") if tiled else ("memory", "so that it fits")
+            cause, remedy = ("memory", "so that it fits") if self._free else ("the tiles", "or raise MAX_TEXT_TILES")
             trace.warn(
                 f"lines were looked for at {tiling.size[1]} x {tiling.size[0]} pixels to bound {cause}, smaller than "
                 f"asked for; small print may be missed: lower the maximum resolution in Immich, {remedy}"
@@ -80,3 +79,9 @@ class LineFinder:
             trace.warn(f"{len(boxes.scores)} lines found, the first {self._max_lines} read; raise MAX_TEXT_LINES")
             return Boxes(boxes.corners[: self._max_lines], boxes.scores[: self._max_lines])
         return boxes
+
+
+def _is_probability(probability: Tensor) -> bool:
+    """Whether all of the map is; False for a NaN."""
+    low, high = float(probability.values.min()), float(probability.values.max())
+    return probability.raw(-SLACK) <= low and high <= probability.raw(1 + SLACK)

@@ -56,10 +56,12 @@ class LineReader:
         waiting: list[Piece] = []
         sent: asyncio.Task[None] | None = None
         try:
-            for group in self._groups(corners):
+            for group in await self._host.run(lambda: list(self._groups(corners))):
                 with trace.stage("ocr.crop"), self._recognizer.coming(len(group)):
                     waiting += await self._host.run(self._pieces, picture, corners, group)
                 *full, waiting = _chunks(waiting)
+                if _columns(waiting) + self._frame(1) > CHUNK:  # full, too
+                    full, waiting = [*full, waiting], []
                 for chunk in full:
                     if sent is not None:
                         await sent
@@ -124,12 +126,16 @@ def _chunks(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     """The pieces in order, at most `CHUNK` columns at a time."""
     chunk: list[Piece] = []
     for piece in pieces:
-        if chunk and sum(p.frame.shape[1] for p in chunk) + piece.frame.shape[1] > CHUNK:
+        if chunk and _columns(chunk) + piece.frame.shape[1] > CHUNK:
             yield chunk
             chunk = []
         chunk.append(piece)
     if chunk:
         yield chunk
+
+
+def _columns(pieces: Sequence[Piece]) -> int:
+    return sum(piece.frame.shape[1] for piece in pieces)
 
 
 def _step(recognizer: Model, classes: int) -> int:

@@ -91,10 +91,12 @@ def test_nothing_of_the_rows_is_held() -> None:
     assert not any(np.shares_memory(rows, kept) for kept in (glyphs.classes, glyphs.probabilities, glyphs.columns))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 5.7])
 @pytest.mark.parametrize("place", [0, 3])
-def test_what_is_no_number_is_a_fault(place: int) -> None:
+def test_what_is_no_probability_is_a_fault(place: int, value: float) -> None:
+    """Logits, too: their mean would pass every score asked for."""
     rows = peaked([1, 0, 2], 6)
-    rows[1, place] = np.nan
+    rows[1, place] = value
     with pytest.raises(EngineFault, match=r"not numbers.*models verify"):
         read_glyphs(Tensor(rows), 8)
 

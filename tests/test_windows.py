@@ -117,6 +117,22 @@ def test_equal_letters_that_stand_apart_stay_two() -> None:
     assert joined(Part(glyphs("ab", [10, 50]), 0, 80), Part(glyphs("bc", [100, 140]), 40, 150)) == "abbc"
 
 
+def test_of_a_double_letter_the_first_does_not_meet_the_second() -> None:
+    assert joined(Part(glyphs("ill", [80, 100, 116]), 0, 140), Part(glyphs("llc", [104, 120, 150]), 80, 220)) == "illc"
+    left = Part(glyphs("all", [80, 104, 120], [0.9, 0.99, 0.7]), 0, 140)
+    right = Part(glyphs("allc", [80, 100, 116, 150], [0.9, 0.7, 0.99, 0.9]), 70, 220)
+    assert joined(left, right) == "allc"
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(79, 81), (81, 79), (80, 80)])
+def test_what_stands_in_the_middle_is_neither_doubled_nor_lost(ours: float, theirs: float) -> None:
+    """One letter that both windows read differently, in the middle of an overlap where they agree on nothing."""
+    left, right = Part(glyphs("abq", [10, 40, ours]), 0, 110), Part(glyphs("ocd", [theirs, 130, 150]), 50, 160)
+    assert joined(left, right) in ("abqcd", "abocd")
+    left, right = Part(glyphs("ab ", [10, 40, ours]), 0, 110), Part(glyphs(" cd", [theirs, 130, 150]), 50, 160)
+    assert joined(left, right) == "ab cd"
+
+
 def test_a_space_is_taken_from_the_window_that_saw_both_sides() -> None:
     """The left window ends in the gap behind `dog`, the right one begins in the gap before it."""
     left = Part(glyphs("a dog", [10, 30, 60, 80, 100]), 0, 120)

@@ -16,6 +16,8 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.tensors import Float32, Tensor
 
 BLANK = 0
+SLACK = 0.01
+"""Quantised probabilities may stand a little outside 0..1."""
 CLASSES = 18_385
 """PP-OCRv5 mobile: the blank, 18,383 characters, the space."""
 
@@ -96,19 +98,20 @@ def read_glyphs(classes: Tensor, step: int, start: int = 0) -> Glyphs:
     """The characters in T x classes, floats or integers as they left the engine; ties go to the lower class.
 
     Of each run of steps with one winner the first counts, then blanks are dropped. `step`: columns of the line a
-    time step; `start`: the column at which the first begins. Raises EngineFault for what is no number.
+    time step; `start`: the column at which the first begins. Raises EngineFault for what is no probability.
     """
     winners = classes.values.argmax(axis=1)  # a NaN wins over every number
-    if not np.isfinite(classes.values[np.arange(len(winners)), winners]).all():
+    highest = classes.real((np.arange(len(winners)), winners))
+    if not ((highest >= -SLACK) & (highest <= 1 + SLACK)).all():
         raise EngineFault(
-            "The text recogniser gave probabilities that are not numbers. "
+            "The text recogniser gave probabilities that are not numbers from 0 to 1. "
             "Check its file: `python3 -m ml_target models verify`."
         )
     kept = winners != BLANK
     kept[1:] &= winners[1:] != winners[:-1]  # a letter twice in a row has a blank between
     rows = np.flatnonzero(kept)
     columns = (rows * step + (start + step / 2)).astype(np.float32)
-    return Glyphs(winners[rows], classes.real((rows, winners[rows])), columns)
+    return Glyphs(winners[rows], highest[rows], columns)
 
 
 def decode(glyphs: Glyphs, alphabet: Alphabet) -> tuple[str, float]:

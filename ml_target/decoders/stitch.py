@@ -43,12 +43,25 @@ def join(parts: Sequence[Part], space: int) -> Glyphs:
 def _meet(left: Glyphs, right: Glyphs, low: int, high: int, space: int) -> tuple[Glyphs, Glyphs]:
     """`left` up to and including the letter they meet at, `right` behind it. They overlap from `low` to `high`."""
     middle, half = (low + high) / 2, (high - low) / 2
-    apart = np.abs(left.columns[:, None] - right.columns)
-    same = (left.classes[:, None] == right.classes) & (left.classes[:, None] != space) & (apart <= SAME_PLACE)
+    if not (len(left) and len(right)):
+        return _cut(left, right, middle)
+    letters = (left.classes[:, None] == right.classes) & (left.classes[:, None] != space)
+    apart = np.where(letters, np.abs(left.columns[:, None] - right.columns), np.inf)
+    # Each the other's nearest: of a double letter the first must not meet the second.
+    same = (apart == apart.min(axis=1, keepdims=True)) & (apart == apart.min(axis=0, keepdims=True))
     off = np.abs((left.columns[:, None] + right.columns) / 2 - middle) / half
     sure = np.minimum(left.probabilities[:, None], right.probabilities)
-    worth = np.where(same & (off <= 1), sure * (1 - (1 - RIM) * off), 0.0)
+    worth = np.where(same & (apart <= SAME_PLACE) & (off <= 1), sure * (1 - (1 - RIM) * off), 0.0)
     if not worth.any():
-        return left.part(left.columns < middle), right.part(right.columns >= middle)
+        return _cut(left, right, middle)
     i, j = np.unravel_index(worth.argmax(), worth.shape)
     return left.part(slice(None, int(i) + 1)), right.part(slice(int(j) + 1, None))
+
+
+def _cut(left: Glyphs, right: Glyphs, middle: float) -> tuple[Glyphs, Glyphs]:
+    """`left` and `right` of the column near the middle that is farthest from every glyph: none twice, none lost."""
+    places = middle + np.array([0, -4, 4, -8, 8, -12, 12])
+    glyphs = np.concatenate([left.columns, right.columns])
+    distance = np.abs(places[:, None] - glyphs).min(axis=1, initial=np.inf)
+    place = places[distance.argmax()]
+    return left.part(left.columns < place), right.part(right.columns >= place)
