@@ -12,7 +12,7 @@ import parity_table as parity
 import pytest
 from rapidocr_reference import RapidOcrReader
 from reading_sides import Official, OnCard, card_sides, score
-from text_pages import Page, pages
+from text_pages import Page, pages, print_page
 from text_score import Score
 
 STRICT = ("portrait page", "tall screenshot", "invoice", "turned signs", "askew page", "faint print", "large print")
@@ -35,7 +35,7 @@ class Sides:
 @pytest.fixture(scope="module")
 def sides(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
     reference, corpus = RapidOcrReader(wheel_models), list(pages(0))
-    with card_sides(tmp_path_factory.mktemp("card"), wheel_models, [1, 16]) as readers:
+    with card_sides(tmp_path_factory.mktemp("card"), wheel_models, [1, 2, 16]) as readers:
         yield Sides(score(Official(reference), corpus), score(readers[16], corpus), readers, corpus)
 
 
@@ -73,6 +73,15 @@ def test_each_kind_of_page(sides: Sides, kind: str) -> None:
     else:
         assert ours.error_rate <= theirs.error_rate + (0.01 if kind in STRICT else NOISE)
     assert ours.found >= min(0.98 * theirs.found, theirs.found - 1)
+
+
+def test_two_tiles_would_lose_the_smallest_print_of_long_screens(sides: Sides) -> None:
+    """What the default budget of 16 is for: 14 px on a phone's screen takes four tiles."""
+    screen = print_page(1440, 3200, 14, 5, rows=12, paper=(255, 255, 255)).done(
+        "phone 14 px", "tall screenshot", noise=0
+    )
+    assert total(score(sides.readers[2], [screen])).recall < 0.5
+    assert total(score(sides.readers[16], [screen])).recall > 0.7
 
 
 def test_one_tile_would_lose_small_print(sides: Sides) -> None:

@@ -458,6 +458,28 @@ def test_what_is_not_a_number_is_a_fault(threads: tuple[HostPool, Arbiter], whic
         read(fake_reader(threads, detector, recognizer), bars(4, 300))
 
 
+def test_logits_of_the_detector_are_a_fault(threads: tuple[HostPool, Arbiter]) -> None:
+    detector = Fake(lambda frame: {PROBABILITY: Tensor((frame[:, :, :1] < 128) * np.float32(9) - 4)})
+    with pytest.raises(EngineFault, match=r"from 0 to 1.*models verify"):
+        read(fake_reader(threads, detector, Fake(one_letter)), bars(4, 300))
+
+
+def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbiter]) -> None:
+    """A picture that fills the only tile it may have, exactly."""
+    host, pool = threads
+    models = [
+        Model(network, fake, pool, Provenance("fake", "", "fake"))
+        for network, fake in (
+            (OCR_DETECTION, Fake(dark_is_text, Intake((544, 960, 3), "uint8"))),
+            (OCR_RECOGNITION, Fake(one_letter)),
+        )
+    ]
+    trace, picture = Trace(), np.full((1088, 1920, 3), 255, np.uint8)
+    read(TextReader(models[0], models[1], LETTERS, host, 1000, 1), picture, ReadOptions(max_resolution=1088), trace)
+    assert "960 x 544" in trace.warnings[0]
+    assert "MAX_TEXT_TILES" in trace.warnings[0]
+
+
 def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, Arbiter]) -> None:
     def only_spaces(frame: Array) -> Outputs:
         values = one_letter(frame)[CLASSES].values
