@@ -13,6 +13,7 @@ from ml_target.errors import ModelError
 from ml_target.host import HostPool
 from ml_target.models import Model
 from ml_target.preprocessing.crop import cut_line, line_width, pad_right
+from ml_target.preprocessing.spacing import draw_together
 from ml_target.preprocessing.windows import Window, windows
 from ml_target.tensors import Float32, Outputs, UInt8
 from ml_target.trace import Trace
@@ -99,6 +100,8 @@ class LineReader:
         pieces: list[Piece] = []
         for line, width in group:
             strip = cut_line(picture, corners[line], self._height, width, self._spec.colour)
+            if width > self._widest:
+                strip = draw_together(strip)
             for window in windows(strip, self._widest):
                 content = strip[:, window.start : window.stop]
                 pieces.append(Piece(line, window, pad_right(content, self._frame(content.shape[1]))))
