@@ -203,7 +203,7 @@ def test_how_large_the_letterbox_shows_what_tiles_leave_to_it(aspect: float, lea
 
 def face(score: float, left: float = 2, right: float = 2) -> Outputs:
     """What SCRFD says of a face in a frame of 640: so many strides of 16 to the left and right of column 592."""
-    outputs: Outputs = {}
+    outputs: dict[str, Tensor] = {}
     for stride in (8, 16, 32):
         cells = 640 // stride
         outputs[f"score_{stride}"] = Tensor(np.zeros((cells, cells, 2), np.float32))
