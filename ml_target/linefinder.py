@@ -26,6 +26,7 @@ class LineFinder:
         self._spec = detector.network.input
         self._host = host
         self._max_lines = max_lines
+        self._max_patches = max(MAX_CANDIDATES, max_lines)
         self._max_tiles = max_tiles
         self._free = detector.intake.shape[:2] == (None, None)
 
@@ -63,7 +64,7 @@ class LineFinder:
                 "Check its file: `python3 -m ml_target models verify`."
             )
         whole_map = merge(maps, tiling.starts, tiling.size)
-        return find_boxes(whole_map, size, min_score, max(MAX_CANDIDATES, self._max_lines))
+        return find_boxes(whole_map, size, min_score, self._max_patches)
 
     def _bounded(self, boxes: Boxes, tiling: Tiling, trace: Trace) -> Boxes:
         """The first `max_lines`. Says what a limit left out."""
@@ -74,7 +75,10 @@ class LineFinder:
                 f"asked for; small print may be missed: lower the maximum resolution in Immich, {remedy}"
             )
         if boxes.unseen:
-            trace.warn(f"{boxes.unseen} patches of the picture that look like text were not looked at")
+            trace.warn(
+                f"{boxes.unseen} patches of the picture that look like text were not looked at; raise MAX_TEXT_LINES "
+                f"above {self._max_patches}"
+            )
         if len(boxes.scores) > self._max_lines:
             trace.warn(f"{len(boxes.scores)} lines found, the first {self._max_lines} read; raise MAX_TEXT_LINES")
             return Boxes(boxes.corners[: self._max_lines], boxes.scores[: self._max_lines])

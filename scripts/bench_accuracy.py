@@ -107,13 +107,20 @@ def run(corpus: list[Page], tiles: list[int]) -> None:
     host(measure(corpus, reference))
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/bench accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=1, help="how often each page is drawn, with other words")
+    parser.add_argument("--seeds", type=positive, default=1, help="how often each page is drawn, with other words")
     parser.add_argument(
-        "--tiles", type=int, nargs="*", default=[1, 2, BUDGET], help="budgets; the last one is detailed"
+        "--tiles", type=positive, nargs="+", default=[1, 2, BUDGET], help="budgets; the last one is detailed"
     )
     parser.add_argument("--photos", type=Path, default=PROJECT.parent / "shared" / "photos")
     chosen = parser.parse_args()

@@ -9,16 +9,18 @@ import numpy as np
 import parity_table as parity
 import pytest
 from conftest import read_rgb
+from test_faces import Scripted
 
 from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import SCRFD_2_5G
 from ml_target.decoders.scrfd import Detections, combine
+from ml_target.engines import Intake
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.facesearch import FaceSearch, FaceSearchMode
 from ml_target.host import HostPool
 from ml_target.models import Model, Provenance
-from ml_target.preprocessing.faceviews import OVERLAP, TILES, close_view, tiny_views
-from ml_target.tensors import UInt8
+from ml_target.preprocessing.faceviews import OVERLAP, TILES, View, close_view, tiny_views
+from ml_target.tensors import Array, Outputs, Tensor, UInt8
 from ml_target.trace import Trace
 
 PEOPLE = [f"person{n}_{side}.jpg" for n in range(6) for side in "ab"]
@@ -152,6 +154,111 @@ def test_the_close_view_is_half_the_letterbox() -> None:
     assert not view.frame[:, 320:].any()
     assert view.scale == pytest.approx(320 / 600)
     assert view.whole(np.array([[-50, -50, 900, 900]], np.float32)).all()
+
+
+def counted(view: View, *boxes: tuple[float, float, float, float]) -> list[bool]:
+    """Which of the boxes, left, top, right, bottom in frame pixels of the whole scaled picture, count in the view."""
+    return view.whole(np.array(boxes, np.float32) / np.float32(view.scale)).tolist()
+
+
+def tile(left: int, top: int, largest: float = float("inf")) -> View:
+    """100 x 100 of a picture of 300 x 260 pixels, all at half its size."""
+    return View(np.zeros((100, 100, 3), np.uint8), 0.5, left, top, (260, 300), largest)
+
+
+def test_a_tile_counts_no_face_that_its_border_with_a_neighbour_cuts() -> None:
+    """From column 70 to 170 and from row 80 to 180 of the scaled picture, with neighbours all around."""
+    inside = (72, 82, 168, 178)
+    left, top, right, bottom = (70.5, 90, 110, 130), (90, 80.5, 130, 120), (130, 90, 169.5, 130), (90, 130, 130, 179.5)
+    assert counted(tile(70, 80), inside, left, top, right, bottom) == [True, False, False, False, False]
+    beyond = [(60, 90, 110, 130), (90, 60, 130, 120), (130, 90, 190, 130), (90, 130, 130, 190)]
+    assert not any(counted(tile(70, 80), *beyond))
+
+
+def test_a_tile_counts_faces_that_only_the_border_of_the_picture_cuts() -> None:
+    left, top, right, bottom = (-9, 90, 40, 130), (90, -9, 130, 40), (260, 90, 309, 130), (90, 220, 130, 269)
+    assert counted(tile(0, 80), left) == [True]
+    assert counted(tile(70, 0), top) == [True]
+    assert counted(tile(200, 80), right) == [True]
+    assert counted(tile(70, 160), bottom) == [True]
+    corner = (-9, -9, 99.5, 40)  # reaches the neighbour on the right, too
+    assert counted(tile(0, 0), corner, (-9, -9, 40, 99.5), (-9, -9, 40, 40)) == [False, False, True]
+
+
+def test_a_tile_counts_faces_up_to_the_largest_and_however_small() -> None:
+    exact, wide, high, dot = (80, 90, 120, 100), (80, 90, 121, 100), (80, 90, 90, 131), (80, 90, 81, 91)
+    assert counted(tile(70, 80, largest=40), exact, wide, high, dot) == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("aspect", "least"), [(1, 71), (4 / 3, 53), (16 / 9, 40), (3, 37), (6.6, 19), (20, 19)])
+def test_how_large_the_letterbox_shows_what_tiles_leave_to_it(aspect: float, least: int) -> None:
+    """The figures that OVERLAP gives."""
+    high, wide = 1440, round(1440 * aspect)
+    views = tiny_views(np.broadcast_to(np.uint8(0), (high, wide, 3)), 640, 640)
+    assert int(views[0].largest / views[0].scale * 640 / wide + 0.01) == least
+
+
+# ------------------------------------------------------- made-up detections
+
+
+def face(score: float, left: float = 2, right: float = 2) -> Outputs:
+    """What SCRFD says of a face in a frame of 640: so many strides of 16 to the left and right of column 592."""
+    outputs: dict[str, Tensor] = {}
+    for stride in (8, 16, 32):
+        cells = 640 // stride
+        outputs[f"score_{stride}"] = Tensor(np.zeros((cells, cells, 2), np.float32))
+        outputs[f"box_{stride}"] = Tensor(np.full((cells, cells, 8), 2, np.float32))
+        outputs[f"kps_{stride}"] = Tensor(np.zeros((cells, cells, 20), np.float32))
+    outputs["score_16"].values[10, 37, 0] = score
+    outputs["box_16"].values[10, 37, [0, 2]] = left, right
+    return outputs
+
+
+def search(mode: FaceSearchMode, picture: UInt8, *answers: Outputs) -> tuple[Detections, Scripted]:
+    """What is found when the frames are answered in this order, the last answer for all that follow."""
+    waiting = list(answers)
+
+    def answer(frame: Array) -> Outputs:
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    host, pool = HostPool(1), Arbiter(1)
+    network = Scripted(Intake((640, 640, 3), "uint8"), answer)
+    model = Model(SCRFD_2_5G, network, pool, Provenance("made up", "", "scripted"))
+    found = asyncio.run(FaceSearch(model, host, 500, mode).find(picture, 0.7, Trace()))
+    host.close()
+    pool.close()
+    return found, network
+
+
+def test_a_close_look_is_taken_only_where_the_letterbox_shows_nobody() -> None:
+    picture = np.full((640, 640, 3), 255, np.uint8)
+    found, network = search("close", picture, face(0.8), face(0.9))
+    assert found.scores.tolist() == pytest.approx([0.8])
+    assert len(network.seen) == 1
+    assert network.seen[0].all(), "the letterbox, not the half one"
+    found, network = search("close", picture, face(0.0), face(0.9))
+    assert found.scores.tolist() == pytest.approx([0.9])
+    assert [bool(frame.all()) for frame in network.seen] == [True, False]
+    assert found.boxes[0].tolist() == pytest.approx([1120, 256, 1248, 384]), "twice as far in the picture"
+
+
+def test_both_takes_no_close_look_either_where_the_letterbox_shows_somebody() -> None:
+    picture = np.full((1440, 1920, 3), 255, np.uint8)
+    assert len(search("both", picture, face(0.8), face(0.0))[1].seen) == 1 + 6
+    assert len(search("both", picture, face(0.0))[1].seen) == 2 + 6
+    assert len(search("official", picture, face(0.0))[1].seen) == 1
+
+
+def test_a_face_cut_by_a_border_of_tiles_is_left_to_the_neighbour() -> None:
+    """Every tile shows a face; where it reaches the right border, only the tiles without a neighbour there count."""
+    picture = np.full((1440, 1920, 3), 255, np.uint8)  # 1536 x 1152 in tiles: two rows of three
+    whole, _ = search("tiny", picture, face(0.0), face(0.9, right=2))
+    assert sorted(whole.boxes[:, 0]) == pytest.approx(sorted(2 * [700, 1260, 1820]))
+    cut, _ = search("tiny", picture, face(0.0), face(0.9, right=3))
+    assert cut.boxes[:, 0].tolist() == pytest.approx([1820, 1820])
+    assert cut.boxes[:, 2].tolist() == pytest.approx([1920, 1920])
+    large, _ = search("tiny", picture, face(0.0), face(0.9, left=7, right=2))
+    assert not len(large.scores), "144 pixels: the letterbox shows it large enough"
 
 
 # ------------------------------------------------------------------ combine

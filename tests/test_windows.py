@@ -79,6 +79,17 @@ def test_a_gap_between_words_is_preferred() -> None:
     assert all(any(low <= w.stop <= high for low, high in gaps) for w in found[:-1])
 
 
+def test_a_border_lies_in_the_middle_of_the_wide_gap_though_a_narrow_one_comes_later() -> None:
+    """Both are empty: the wide one stands between words, the narrow one between letters of a wide spacing."""
+    line = np.full((48, 500, 3), 255, np.uint8)
+    line[12:36] = 0
+    for low, high in ((200, 216), (226, 232), (280, 296), (306, 312)):
+        line[:, low:high] = 255
+    first, second = windows(line, 320)
+    assert first.stop == pytest.approx(288, abs=1)
+    assert second.start == pytest.approx(208, abs=1)
+
+
 # --------------------------------------------------------------------- join
 
 
@@ -117,6 +128,14 @@ def test_equal_letters_that_stand_apart_stay_two() -> None:
     assert joined(Part(glyphs("ab", [10, 50]), 0, 80), Part(glyphs("bc", [100, 140]), 40, 150)) == "abbc"
 
 
+@pytest.mark.parametrize(("apart", "text"), [(12, "abc"), (16, "abbc")])
+def test_one_letter_fires_at_most_a_step_and_a_half_apart(apart: int, text: str) -> None:
+    """On either side of the middle of the overlap, so that a cut there would keep both."""
+    left = Part(glyphs("ab", [20, 80 - apart / 2]), 0, 120)
+    right = Part(glyphs("bc", [80 + apart / 2, 140]), 40, 160)
+    assert joined(left, right) == text
+
+
 def test_of_a_double_letter_the_first_does_not_meet_the_second() -> None:
     assert joined(Part(glyphs("ill", [80, 100, 116]), 0, 140), Part(glyphs("llc", [104, 120, 150]), 80, 220)) == "illc"
     left = Part(glyphs("all", [80, 104, 120], [0.9, 0.99, 0.7]), 0, 140)
@@ -144,6 +163,29 @@ def test_the_window_that_is_farther_from_its_border_decides() -> None:
     left = Part(glyphs("abcdx", [10, 60, 80, 100, 118]), 0, 120)
     right = Part(glyphs("ybcde", [42, 60, 80, 100, 118]), 40, 160)
     assert joined(left, right) == "abcde"
+
+
+def test_they_meet_in_the_middle_though_a_letter_at_the_border_looks_surer() -> None:
+    """`x` is what a window makes of a letter near its border, `w` what the other one sees there."""
+    left = Part(glyphs("amxe", [10, 80, 100, 118], [0.9, 0.8, 0.9, 0.99]), 0, 120)
+    right = Part(glyphs("mwef", [80, 100, 118, 150], [0.8, 0.9, 0.99, 0.9]), 40, 160)
+    assert joined(left, right) == "amwef"
+    left = Part(glyphs("aewm", [10, 42, 60, 80], [0.9, 0.99, 0.9, 0.8]), 0, 120)
+    right = Part(glyphs("exmf", [42, 60, 80, 150], [0.99, 0.9, 0.8, 0.9]), 40, 160)
+    assert joined(left, right) == "aewmf"
+
+
+def test_a_letter_at_the_very_border_is_met_where_there_is_no_other() -> None:
+    """Cut in the middle, the line would keep what the right window made of its half of a letter."""
+    left, right = Part(glyphs("abe", [10, 90, 120]), 0, 120), Part(glyphs("oef", [92, 120, 150]), 40, 160)
+    assert joined(left, right) == "abef"
+
+
+def test_spaces_are_nothing_to_meet_at() -> None:
+    """Two gaps are as near as one seen twice, with a narrow letter between: each window sees one of them only."""
+    left = Part(glyphs("x i", [20, 74, 80], [0.9, 0.99, 0.8]), 0, 120)
+    right = Part(glyphs("i y", [80, 86, 140], [0.8, 0.99, 0.9]), 40, 160)
+    assert joined(left, right) == "x i y"
 
 
 def test_windows_that_agree_on_nothing_are_cut_in_the_middle() -> None:

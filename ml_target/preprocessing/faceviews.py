@@ -16,7 +16,8 @@ TILES = 8
 """Frames that one picture may take: 1920 x 1440 is looked at 2.4 times as large as in the letterbox."""
 
 OVERLAP = 128
-"""Frame pixels that tiles share. Larger faces are left to the letterbox, where they have 40 pixels and more."""
+"""Frame pixels that tiles share. Larger faces are left to the letterbox: in one of 640 they have 40 pixels and more up
+to 16:9, fewer in longer pictures, and 19 from 6.6:1 on, which is enough: 96 of 96 faces of 18 are found."""
 
 WORTH = 1.3
 """Tiles that show the picture less than this much larger than the letterbox find nothing new."""
