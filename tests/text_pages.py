@@ -62,12 +62,20 @@ class Sheet:
     def __post_init__(self) -> None:
         self.image = Image.new("RGB", (self.width, self.height), self.paper)
 
-    def write(self, text: str, x: float, y: float, font: Any, angle: float = 0.0) -> None:
-        """The text with its top-left corner at (x, y), turned by `angle` degrees counter-clockwise around it."""
+    def write(self, text: str, x: float, y: float, font: Any, angle: float = 0.0, apart: float = 0.0) -> None:
+        """The text with its top-left corner at (x, y), turned by `angle` degrees counter-clockwise around it.
+
+        `apart`: pixels between letters beside what the font has there.
+        """
         left, top, right, bottom = (int(n) for n in font.getbbox(text))
-        wide, high = right - left, bottom - top
+        wide, high = right - left + int(apart * (len(text) - 1)), bottom - top
         stencil = Image.new("L", (wide + 4, high + 4))
-        ImageDraw.Draw(stencil).text((2 - left, 2 - top), text, 255, font)
+        draw = ImageDraw.Draw(stencil)
+        if apart:
+            for n, letter in enumerate(text):
+                draw.text((2 - left + font.getlength(text[:n]) + n * apart, 2 - top), letter, 255, font)
+        else:
+            draw.text((2 - left, 2 - top), text, 255, font)
         radians = np.deg2rad(-angle)
         turn = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
         corners = np.array([(0, 0), (wide, 0), (wide, high), (0, high)]) @ turn.T + (x, y)
@@ -179,6 +187,23 @@ def signs(seed: int) -> Sheet:
     return page
 
 
+def spaced(seed: int) -> Sheet:
+    """Headlines whose letters stand apart by 0.15 to 0.7 em, every second in capitals."""
+    words, page = random.Random(seed), Sheet(1920, 1440)
+    for row in range(12):
+        size, share = words.choice((28, 40, 56)), words.choice((0.15, 0.25, 0.35, 0.5, 0.7))
+        font = latin((seed + row) % 4 > 1, size)
+        text = ""
+        while len(text) < 40:
+            longer = f"{text} {words.choice(WORDS)}".lstrip()
+            longer = longer.upper() if row % 2 else longer
+            if font.getlength(longer) + len(longer) * share * size > 1760:
+                break
+            text = longer
+        page.write(text, 80, 60 + 112 * row, font, apart=share * size)
+    return page
+
+
 def dense(seed: int) -> Sheet:
     """Three columns of 16 px print: 180 lines."""
     words, page = random.Random(seed), Sheet(1440, 2037)
@@ -212,13 +237,13 @@ KINDS: dict[str, tuple[Callable[[int], Page], ...]] = {
         lambda seed, size=size: print_page(1440, 3200, size, seed, rows=20, paper=(255, 255, 255)).done(  # type: ignore[misc]
             f"phone {size} px", "tall screenshot", noise=0
         )
-        for size in (22, 30, 44)
+        for size in (14, 18, 22, 30, 44)
     ),
     "wide screenshot": tuple(
         lambda seed, size=size: print_page(2560, 1440, size, seed, paper=(30, 30, 34), ink=(220, 220, 220)).done(  # type: ignore[misc]
             f"wide {size} px", "wide screenshot", noise=0
         )
-        for size in (16, 24)
+        for size in (14, 16, 24)
     ),
     "invoice": (lambda seed: invoice(seed).done("invoice", "invoice"),),
     "turned signs": (lambda seed: signs(seed).done("signs", "turned signs"),),
@@ -232,6 +257,7 @@ KINDS: dict[str, tuple[Callable[[int], Page], ...]] = {
         lambda seed, size=size: _long(seed, size).done(f"long {size} px", "long lines")  # type: ignore[misc]
         for size in (20, 28)
     ),
+    "letter-spaced": (lambda seed: spaced(seed).done("letter-spaced", "letter-spaced"),),
     "dense page": (lambda seed: dense(seed).done("dense 16 px", "dense page"),),
     "large print": (lambda seed: print_page(1440, 1440, 90, seed, rows=8).done("large 90 px", "large print"),),
     "small picture": (
