@@ -36,7 +36,8 @@ class LayoutBook:
             draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
             draft.replace(self._path)
         except OSError as error:
-            log.warning("%s cannot be kept (%s); the probe runs again at the next start", self._path, error)
+            # An image with its models baked in cannot be written to: nothing is wrong.
+            log.info("%s cannot be kept (%s); the probe runs at every start", self._path, error)
 
     def _read(self) -> dict[str, object]:
         try:

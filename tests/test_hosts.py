@@ -19,6 +19,7 @@ from ml_target.serve import build_server
 from ml_target.worker import Worker
 
 EXAMPLES = PROJECT / "docs" / "examples"
+HOSTS = (PROJECT / "docs" / "hosts.md").read_text(encoding="utf-8")
 WORKER = PROJECT / "compose.yaml"
 BESIDE_IMMICH = EXAMPLES / "immich.compose.yaml"
 BALANCER = EXAMPLES / "balancer.compose.yaml"
@@ -59,17 +60,17 @@ def filled_in(text: str) -> str:
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
-def options_of_docker_run() -> dict[str, list[str]]:
-    """The README's line for a card: each option with its values, the image under ""."""
-    (line,) = (line for line in lines_of(README) if line.startswith("docker run ") and "--device" in line)
+def options_of_docker_run(page: str) -> dict[str, list[str]]:
+    """The page's line for a card: each option with its values, the image under ""."""
+    (line,) = (line for line in lines_of(page) if line.startswith("docker run ") and "--device" in line)
     words = shlex.split(line.removeprefix("docker run "))
     found: dict[str, list[str]] = {}
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if word == "-d":
-            continue
-        if not word.startswith("-"):
+        if word in ("-d", "--read-only"):
+            found[word] = []
+        elif not word.startswith("-"):
             found[""] = [word]
         else:
             found.setdefault(name, []).append(value if equals else words.pop(0))
@@ -91,7 +92,7 @@ def test_compose_files_have_the_form_of_the_specification(file: Path) -> None:
 
 @pytest.mark.parametrize(("file", "name"), [(WORKER, "hailo"), (BESIDE_IMMICH, "immich-ml-hailo")])
 def test_compose_runs_what_docker_run_runs(file: Path, name: str) -> None:
-    run, service = options_of_docker_run(), services(file)[name]
+    run, service = options_of_docker_run(README), services(file)[name]
     assert service["devices"] == run["--device"]
     assert service["group_add"] == run["--group-add"]
     assert service["container_name"] == run["--name"][0]
@@ -102,6 +103,20 @@ def test_compose_runs_what_docker_run_runs(file: Path, name: str) -> None:
         assert [filled_in(port) for port in service["ports"]] == run["--publish"]
     else:
         assert "ports" not in service, "Immich reaches it inside its own network"
+
+
+def test_the_hardened_line_is_the_plain_one_and_what_compose_adds() -> None:
+    plain, hardened, service = options_of_docker_run(README), options_of_docker_run(HOSTS), services(WORKER)["hailo"]
+    added = {name: values for name, values in hardened.items() if name not in plain}
+    assert {name: values for name, values in hardened.items() if name in plain} == plain
+    assert service["read_only"] is True
+    assert added == {
+        "--read-only": [],
+        "--tmpfs": service["tmpfs"],
+        "--cap-drop": [word.lower() for word in service["cap_drop"]],
+        "--security-opt": [word.removesuffix(":true") for word in service["security_opt"]],
+        "--stop-timeout": [service["stop_grace_period"].removesuffix("s")],
+    }
 
 
 def test_the_processor_needs_neither_card_nor_base() -> None:
