@@ -46,10 +46,10 @@ def total(scores: dict[str, Score]) -> Score:
 
 def accuracy(theirs: dict[str, Score], ours: dict[str, Score], works: dict[str, Work]) -> None:
     print(
-        "\n| pages | lines | recall | precision | CER % | without spaces | exact lines | spaces kept | box error ",
+        "\n| pages | lines | recall | precision | CER % | without spaces | exact lines | spaces kept | pieces a line ",
         end="",
     )
-    print("| bursts | device ms, fast / slow link |\n|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| box error | bursts | device ms, fast / slow link |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
     both = [(kind, theirs[kind], ours[kind], works[kind]) for kind in theirs]
     everything = Work(
         sum(w.pages for w in works.values()), reduce(lambda a, b: a + b, (w.bursts for w in works.values()))
@@ -62,6 +62,7 @@ def accuracy(theirs: dict[str, Score], ours: dict[str, Score], works: dict[str, 
             f"{100 * a.error_rate_without_spaces:.2f} → {100 * b.error_rate_without_spaces:.2f}",
             f"{a.exact} → {b.exact}",
             f"{a.spaces_share:.3f} → {b.spaces_share:.3f}",
+            f"{a.pieces_a_line:.2f} → {b.pieces_a_line:.2f}",
             f"{a.box_error:.2f} → {b.box_error:.2f}" if b.box_errors else "",
             f"{work.bursts_a_page:.1f}",
             f"{work.device_ms('fast'):.0f} / {work.device_ms('slow'):.0f}",

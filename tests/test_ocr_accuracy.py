@@ -61,6 +61,7 @@ def test_over_all_pages(sides: Sides) -> None:
     assert ours.error_rate <= theirs.error_rate + 0.01
     assert ours.precision >= theirs.precision - 0.01
     assert ours.spaces_share >= theirs.spaces_share - 0.03
+    assert ours.pieces_a_line <= theirs.pieces_a_line + 0.01, "no line is cut in two"
     assert ours.box_error <= theirs.box_error + 0.05
 
 

@@ -37,6 +37,7 @@ class Score:
     spaces_kept: int = 0
     readings: int = 0
     astray: int = 0
+    pieces: int = 0
     box_errors: list[float] = field(default_factory=list)
 
     def sum(self, other: "Score") -> "Score":
@@ -66,6 +67,7 @@ class Score:
         found = wrong <= READ * len(line.text)
         self.lines += 1
         self.found += found
+        self.pieces += found * len(pieces)
         self.exact += text == line.text
         self.letters += len(line.text)
         self.wrong += wrong
@@ -99,6 +101,11 @@ class Score:
     def spaces_share(self) -> float:
         """Of the spaces in lines that were found, those that were read."""
         return self.spaces_kept / self.spaces if self.spaces else 1.0
+
+    @property
+    def pieces_a_line(self) -> float:
+        """Readings that a line which was found came in."""
+        return self.pieces / self.found if self.found else 1.0
 
     @property
     def box_error(self) -> float:
