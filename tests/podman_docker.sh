@@ -4,7 +4,8 @@
 #
 # PODMAN_HOME        the folder that holds its images and containers (must be set)
 # PODMAN_NETWORK     of containers: none (default; each has its own loopback, --publish means nothing) or host. Those that
-#                    ask for the host's network do so to download, and get none: tests bring what they need
+#                    ask for the host's network do so to download, and get none: tests bring what they need.
+#                    Networks of a Compose project are that one, too
 # PODMAN_BUILD_ARGS  added to every build, as in "--build-arg PYTHON=3.11"
 # CARD_NODE          a device node of this machine that is shown where --device=/dev/hailo0… is asked for
 # CARD_SYS           a folder that is /sys in containers with that node
@@ -34,7 +35,8 @@ adapt() { # OPTION… IMAGE ARG…: what `docker run` and `docker create` are gi
       -d | --detach | -i | --interactive | -t | --tty | -it | --rm | --init | --read-only) run_arguments+=("$1") ;;
       --device=*) card "${1#*=}" ;;
       --device) card "$2" && shift ;;
-      --network=*) network=none ;;
+      --network=host) network=none ;;
+      --network=*) ;;
       --network) network=none && shift ;;
       --publish=* | -p=* | --pull=*) ;;
       --publish | -p | --pull) shift ;;
@@ -73,5 +75,6 @@ case $command in
     [[ $* != *DockerRootDir* ]] || field=.Store.GraphRoot
     quiet "${podman[@]}" info --format "{{$field}}"
     ;;
+  network) ;;
   *) quiet "${podman[@]}" "$@" ;;
 esac

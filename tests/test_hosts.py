@@ -148,9 +148,11 @@ def test_a_stopped_container_has_time_to_answer() -> None:
 
 
 @pytest.mark.parametrize("file", [WORKER, BESIDE_IMMICH, BALANCER], ids=lambda file: file.name)
-def test_a_compose_program_reads_them(file: Path) -> None:
-    candidates = (["docker", "compose"], ["docker-compose"], ["podman-compose"])
-    for command in candidates:
+def test_a_compose_program_reads_them(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "podman").write_text("#!/bin/sh\necho podman version 4.3.1\n")  # is asked for its version only
+    (tmp_path / "podman").chmod(0o755)
+    podmans = [str(Path(sys.executable).with_name("podman-compose")), "--podman-path", str(tmp_path / "podman")]
+    for command in (["docker", "compose"], ["docker-compose"], podmans):
         if shutil.which(command[0]) and not subprocess.run([*command, "version"], capture_output=True).returncode:
             break
     else:
@@ -158,6 +160,8 @@ def test_a_compose_program_reads_them(file: Path) -> None:
     variables = {**os.environ, "WORKER_1": "a:1", "WORKER_2": "b:2"}
     done = subprocess.run([*command, "-f", str(file), "config"], env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    read = yaml.safe_load(done.stdout)["services"]
+    assert {name for name, service in services(file).items() if "profiles" not in service} <= set(read)
 
 
 # ------------------------------------------------------------------- HAProxy

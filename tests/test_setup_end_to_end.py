@@ -9,13 +9,16 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from balancer import ping
 from conftest import SHARED
 from hailo_sim.sysfs import make_root
+from hailo_worker import wait_until
 from standin_docker import Docker, make_node
 from standin_hailort import VERSION, wheel_name, write_wheel
 
@@ -145,6 +148,28 @@ def _verdicts(report: str) -> dict[str, str]:
     """What selfcheck says of each task."""
     found = re.findall(r"^(right|near|WRONG|not checked) +((?:clip|faces|ocr)[.\w]*)(?= )", report, re.MULTILINE)
     return {task: verdict for verdict, task in found}
+
+
+def test_compose_puts_its_own_in_the_place(host: Host, first: str) -> None:
+    """The lines of docs/hosts.md, with the Compose that podman has."""
+    compose = Path(sys.executable).with_name("podman-compose")
+    if not compose.is_file():
+        pytest.skip("podman-compose is not installed (it is with ./setup.sh test)")
+    docker = host.docker
+    docker("rm", "-f", CONTAINER)
+    try:
+        up = docker.shell(f"{compose} --podman-path $(command -v docker) up -d --build", cwd=host.clone)
+        assert up.returncode == 0, up.stdout
+        wait_until(lambda: ping("127.0.0.1:3003") == 200, 60)
+        tested = docker.shell("docker exec immich-ml-hailo bash /app/tests/test.sh /app/tests/test.jpg")
+        assert PASSED.search(tested.stdout), tested.stdout
+        assert docker("exec", CONTAINER, "touch", "/app/here").returncode, "nothing can be written"
+        inspected = json.loads(docker.told("inspect", CONTAINER))[0]
+        assert inspected["HostConfig"]["ReadonlyRootfs"]
+        assert not inspected["EffectiveCaps"]
+    finally:
+        docker.shell(f"{compose} --podman-path $(command -v docker) down", cwd=host.clone)
+        docker("rm", "-f", CONTAINER)
 
 
 def test_without_a_card(host: Host) -> None:
