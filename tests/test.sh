@@ -637,6 +637,12 @@ if [[ -n $ALL ]]; then
 fi
 check 'GET /ping still answers pong' pong
 
+UNTRIED=()
+((ON_VISUAL)) || UNTRIED+=(clip.visual)
+((ON_TEXTUAL)) || UNTRIED+=(clip.textual)
+((ON_FACES)) || UNTRIED+=(facial-recognition)
+((ON_OCR)) || UNTRIED+=(ocr)
 echo
+[[ ${#UNTRIED[@]} == 0 ]] || echo "OFF, so only its refusal was tried: ${UNTRIED[*]}. The worker's log and /status say why."
 echo "$PASSED passed, $FAILED failed"
 ((FAILED == 0))

@@ -219,6 +219,7 @@ def test_a_right_worker_passes(right: Run) -> None:
     assert right.failed == set(), right.output
     assert right.code == 0
     assert right.closing == f"{len(right.passed)} passed, 0 failed"
+    assert "OFF" not in right.output
     assert len(right.passed) >= 19
     assert len(set(right.passed)) == len(right.passed), "two assertions of one name"
 
@@ -245,6 +246,7 @@ def test_tasks_that_are_off_must_refuse() -> None:
     assert "faces are off: refused with 503 and words" in run.passed
     assert "clip.textual holds exactly 768 finite numbers" in run.passed
     assert "one task that is off refuses the whole request" in run.passed
+    assert "OFF, so only its refusal was tried: clip.visual facial-recognition. The worker's log" in run.output
     assert len(run.passed) >= 19
 
 
