@@ -8,12 +8,12 @@ from typing import NamedTuple
 from ml_target.catalogue.networks import CLASSES
 from ml_target.catalogue.types import PictureInput, StepSequence
 from ml_target.decoders.ctc import Alphabet, decode, read_glyphs
+from ml_target.decoders.fullwidth import seems_letter_spaced
 from ml_target.decoders.stitch import Part, join
 from ml_target.errors import ModelError
 from ml_target.host import HostPool
 from ml_target.models import Model
 from ml_target.preprocessing.crop import cut_line, line_width, pad_right
-from ml_target.preprocessing.spacing import draw_together
 from ml_target.preprocessing.windows import Window, windows
 from ml_target.tensors import Float32, Outputs, UInt8
 from ml_target.trace import Trace
@@ -22,6 +22,8 @@ WIDEST = 2560  # a free recogniser reads longer lines in windows, too: 24 MB of 
 BUCKET = 64  # free widths are rounded up to it, so that lines share batches; 2 % more to compute
 SQUASH = 1.05  # a line up to this much too wide is squeezed: nothing is lost, and one window saved
 CHUNK = 5120  # columns sent at a time, two bursts of eight windows: 47 MB of probabilities as floats
+DRAWN_TOGETHER = 0.4  # of its width, for a line of letters 0.2 to 0.7 em apart; 0.5 loses some of the widest, 0.6 more
+LESS_SURE = 0.1  # a reading without full-width letters is the better one when it is no less sure than this
 
 
 class Piece(NamedTuple):
@@ -50,14 +52,29 @@ class LineReader:
     async def read(self, picture: UInt8, corners: Float32, trace: Trace) -> list[tuple[str, float]]:
         """Text and score of every line.
 
-        `picture`: H x W x 3 uint8 RGB; `corners`: N x 4 x 2 in its pixels. While one chunk is on the device the next
-        is cut out; memory holds a few chunks of frames and one of outputs, however many lines there are.
+        `picture`: H x W x 3 uint8 RGB; `corners`: N x 4 x 2 in its pixels. A line whose letters stand so far apart that
+        its windows show full-width ones is drawn together and read once more.
+        """
+        parts = await self._parts(picture, corners, 1.0, trace)
+        texts = await self._texts(parts, trace)
+        spaced = [n for n, (text, _) in enumerate(texts) if len(parts[n]) > 1 and seems_letter_spaced(text)]
+        if spaced:
+            again = await self._texts(await self._parts(picture, corners[spaced], DRAWN_TOGETHER, trace), trace)
+            for line, reading in zip(spaced, again, strict=True):
+                texts[line] = max(texts[line], reading, key=_worth)
+        return texts
+
+    async def _parts(self, picture: UInt8, corners: Float32, share: float, trace: Trace) -> list[list[Part]]:
+        """What the windows of every line show, the line being drawn at `share` of its width.
+
+        While one chunk is on the device the next is cut out; memory holds a few chunks of frames and one of outputs,
+        however many lines there are.
         """
         parts: list[list[Part]] = [[] for _ in corners]
         waiting: list[Piece] = []
         sent: asyncio.Task[None] | None = None
         try:
-            for group in await self._host.run(lambda: list(self._groups(corners))):
+            for group in await self._host.run(lambda: list(self._groups(corners, share))):
                 with trace.stage("ocr.crop"), self._recognizer.coming(len(group)):
                     waiting += await self._host.run(self._pieces, picture, corners, group)
                 *full, waiting = _chunks(waiting)
@@ -75,14 +92,14 @@ class LineReader:
             if sent is not None:  # nobody waits for it any more: frames that have not been sent are dropped
                 sent.cancel()
                 await asyncio.gather(sent, return_exceptions=True)
-        with trace.stage("ocr.decode"):
-            return await self._host.run(self._texts, parts)
+        return parts
 
-    def _groups(self, corners: Float32) -> Iterator[list[tuple[int, int]]]:
+    def _groups(self, corners: Float32, share: float) -> Iterator[list[tuple[int, int]]]:
         """(line, width) by width, so that lines of one frame size share bursts; about a chunk at a time."""
         group: list[tuple[int, int]] = []
         columns = 0
-        for width, line in sorted((line_width(box, self._height), line) for line, box in enumerate(corners)):
+        widths = (math.ceil(line_width(box, self._height) * share) for box in corners)
+        for width, line in sorted((width, line) for line, width in enumerate(widths)):
             width = min(width, self._widest) if width <= self._widest * SQUASH else width
             if group and columns + max(width, self._frame(width)) > CHUNK:
                 yield group
@@ -100,8 +117,6 @@ class LineReader:
         pieces: list[Piece] = []
         for line, width in group:
             strip = cut_line(picture, corners[line], self._height, width, self._spec.colour)
-            if width > self._widest:
-                strip = draw_together(strip)
             for window in windows(strip, self._widest):
                 content = strip[:, window.start : window.stop]
                 pieces.append(Piece(line, window, pad_right(content, self._frame(content.shape[1]))))
@@ -120,9 +135,15 @@ class LineReader:
             glyphs = read_glyphs(outputs.pop()[CLASSES], self._step, piece.window.start)
             parts[piece.line].append(Part(glyphs, *piece.window))
 
-    def _texts(self, parts: Sequence[Sequence[Part]]) -> list[tuple[str, float]]:
+    async def _texts(self, parts: Sequence[Sequence[Part]], trace: Trace) -> list[tuple[str, float]]:
         space = len(self._alphabet) - 1
-        return [decode(join(line, space), self._alphabet) for line in parts]
+        with trace.stage("ocr.decode"):
+            return await self._host.run(lambda: [decode(join(line, space), self._alphabet) for line in parts])
+
+
+def _worth(reading: tuple[str, float]) -> float:
+    text, score = reading
+    return score - LESS_SURE * seems_letter_spaced(text)
 
 
 def _chunks(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:

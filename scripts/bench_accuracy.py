@@ -46,7 +46,7 @@ def total(scores: dict[str, Score]) -> Score:
 
 def accuracy(theirs: dict[str, Score], ours: dict[str, Score], works: dict[str, Work]) -> None:
     print(
-        "\n| pages | lines | recall | precision | CER % | without spaces | exact lines | spaces kept | pieces a line ",
+        "\n| pages | lines | recall | precision | CER % | without spaces | exact lines | spaces F1 | pieces a line ",
         end="",
     )
     print("| box error | bursts | device ms, fast / slow link |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
@@ -61,7 +61,7 @@ def accuracy(theirs: dict[str, Score], ours: dict[str, Score], works: dict[str, 
             f"{100 * a.error_rate:.2f} → {100 * b.error_rate:.2f}",
             f"{100 * a.error_rate_without_spaces:.2f} → {100 * b.error_rate_without_spaces:.2f}",
             f"{a.exact} → {b.exact}",
-            f"{a.spaces_share:.3f} → {b.spaces_share:.3f}",
+            f"{a.spaces_f1:.3f} → {b.spaces_f1:.3f}",
             f"{a.pieces_a_line:.2f} → {b.pieces_a_line:.2f}",
             f"{a.box_error:.2f} → {b.box_error:.2f}" if b.box_errors else "",
             f"{work.bursts_a_page:.1f}",

@@ -15,11 +15,9 @@ from reading_sides import Official, OnCard, card_sides, score
 from text_pages import Page, pages, print_page
 from text_score import Score
 
-STRICT = ("portrait page", "tall screenshot", "invoice", "turned signs", "askew page", "faint print", "large print")
-"""Kinds that may have at most one letter of a hundred more wrong than the official way."""
-
-NOISE = 0.03
-"""Kinds of few, hardly legible letters: one line that is lost or found changes them by two or three of a hundred."""
+NOISE = {"small picture": 0.03, "Chinese": 0.03, "rows of tokens": 0.05}
+"""Kinds of few or hardly legible letters, or of spaces that the network is not sure of: one line changes them by some
+of a hundred. All others may have at most one letter of a hundred more wrong than the official way."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def test_over_all_pages(sides: Sides) -> None:
     assert ours.found >= 0.98 * theirs.found
     assert ours.error_rate <= theirs.error_rate + 0.01
     assert ours.precision >= theirs.precision - 0.01
-    assert ours.spaces_share >= theirs.spaces_share - 0.03
+    assert ours.spaces_f1 >= theirs.spaces_f1 - 0.03
     assert ours.pieces_a_line <= theirs.pieces_a_line + 0.01, "no line is cut in two"
     assert ours.box_error <= theirs.box_error + 0.05
 
@@ -72,8 +70,22 @@ def test_each_kind_of_page(sides: Sides, kind: str) -> None:
         assert ours.error_rate <= theirs.error_rate + 0.02
         assert ours.error_rate_without_spaces <= theirs.error_rate_without_spaces + 0.01
     else:
-        assert ours.error_rate <= theirs.error_rate + (0.01 if kind in STRICT else NOISE)
+        assert ours.error_rate <= theirs.error_rate + NOISE.get(kind, 0.01)
     assert ours.found >= min(0.98 * theirs.found, theirs.found - 1)
+
+
+def test_letters_that_stand_apart_are_read(sides: Sides) -> None:
+    """The official way loses half of such lines, so its figures are no bar."""
+    score = sides.card["letter-spaced"]
+    assert score.found == score.lines
+    assert score.error_rate_without_spaces <= 0.06
+
+
+def test_rows_of_tokens(sides: Sides) -> None:
+    """No letter more is wrong than at free widths; of the spaces between them the network is not sure either way."""
+    theirs, ours = sides.official["rows of tokens"], sides.card["rows of tokens"]
+    assert ours.error_rate_without_spaces <= theirs.error_rate_without_spaces + 0.01
+    assert ours.spaces_f1 >= theirs.spaces_f1 - 0.15
 
 
 def test_two_tiles_would_lose_the_smallest_print_of_long_screens(sides: Sides) -> None:

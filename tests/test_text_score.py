@@ -25,7 +25,7 @@ def scored(*readings: Reading) -> Score:
 def test_all_right() -> None:
     score = scored(Reading("old mill", LOWER.corners), Reading("red kite", UPPER.corners))
     assert (score.lines, score.found, score.exact, score.wrong, score.astray) == (2, 2, 2, 0, 0)
-    assert (score.recall, score.precision, score.error_rate, score.spaces_share, score.box_error) == (1, 1, 0, 1, 0)
+    assert (score.recall, score.precision, score.error_rate, score.spaces_f1, score.box_error) == (1, 1, 0, 1, 0)
     assert score.pieces_a_line == 1
 
 
@@ -33,24 +33,41 @@ def test_nothing_found() -> None:
     score = scored()
     assert (score.recall, score.precision, score.error_rate) == (0, 1, 1)
     assert score.error_rate_without_spaces == 1
-    assert (score.spaces_share, score.box_error, score.pieces_a_line) == (1, 0, 1), "of no line at all"
+    assert (score.spaces_f1, score.box_error, score.pieces_a_line) == (1, 0, 1), "of no line at all"
 
 
 def test_a_lost_space_is_no_lost_letter() -> None:
     score = scored(Reading("redkite", UPPER.corners), Reading("old mill", LOWER.corners))
     assert (score.exact, score.wrong, score.wrong_without_spaces) == (1, 1, 0)
     assert score.error_rate == 1 / 16
-    assert score.spaces_share == 1 / 2
+    assert score.spaces_f1 == 2 / 3, "one of two, and none too many"
 
 
 def test_a_space_in_another_place_is_not_kept() -> None:
     score = scored(Reading("redki te", UPPER.corners), Reading("old mill", LOWER.corners))
-    assert score.spaces_share == 1 / 2
+    assert score.spaces_f1 == 1 / 2, "one lost, one invented"
     assert score.wrong_without_spaces == 0
 
 
 def test_a_letter_lost_before_a_space_does_not_lose_the_space() -> None:
-    assert scored(Reading("rd kite", UPPER.corners), Reading("old mill", LOWER.corners)).spaces_share == 1
+    assert scored(Reading("rd kite", UPPER.corners), Reading("old mill", LOWER.corners)).spaces_f1 == 1
+
+
+def test_invented_spaces_count() -> None:
+    score = scored(Reading("r ed ki te", UPPER.corners), Reading("old mill", LOWER.corners))
+    assert (score.spaces, score.spaces_read, score.spaces_kept) == (2, 4, 2)
+    assert score.spaces_f1 == 2 / 3
+    moved = Page("one", "test", PAGE.picture, (PageLine("aaaa aa", UPPER.corners),))
+    twice = Score()
+    twice.add(moved, [Reading("aaa a aa", UPPER.corners)])
+    assert (twice.spaces, twice.spaces_read, twice.spaces_kept) == (1, 2, 1), "one space is kept once"
+
+
+def test_how_wide_a_gap_is_does_not_count() -> None:
+    wide = Page("one", "test", PAGE.picture, (PageLine("red   kite", UPPER.corners),))
+    score = Score()
+    score.add(wide, [Reading("red  kite", UPPER.corners)])
+    assert (score.exact, score.wrong, score.spaces_f1) == (1, 0, 1)
 
 
 def test_pieces_are_read_along_the_line_and_counted() -> None:

@@ -204,6 +204,24 @@ def spaced(seed: int) -> Sheet:
     return page
 
 
+def rows(seed: int) -> Sheet:
+    """Numbers, single letters and marks in rows, as calendars, scales and chords have them: spaces are what counts."""
+    words, page = random.Random(seed), Sheet(1440, 1440)
+    for row in range(14):
+        kind, size = row % 7, words.choice((24, 32, 40))
+        text = (
+            " ".join(str(words.randrange(100)) for _ in range(13)),
+            "  ".join(str(words.randrange(1, 32)) for _ in range(10)),
+            "M T W T F S S M T W T F S S",
+            "Never " + " ".join(str(n) for n in range(1, 11)) + " always",
+            " ".join(words.choice(("Am", "F", "C", "G", "Dm", "E7")) for _ in range(12)),
+            " ".join(words.choice("ABCDE") for _ in range(15)),
+            " ".join(f"{words.randrange(10)}" for _ in range(16)),
+        )[kind]
+        page.write(text, 80, 70 + 94 * row, latin((seed + row) % 2 == 1, size))
+    return page
+
+
 def dense(seed: int) -> Sheet:
     """Three columns of 16 px print: 180 lines."""
     words, page = random.Random(seed), Sheet(1440, 2037)
@@ -258,6 +276,7 @@ KINDS: dict[str, tuple[Callable[[int], Page], ...]] = {
         for size in (20, 28)
     ),
     "letter-spaced": (lambda seed: spaced(seed).done("letter-spaced", "letter-spaced"),),
+    "rows of tokens": (lambda seed: rows(seed).done("rows of tokens", "rows of tokens"),),
     "dense page": (lambda seed: dense(seed).done("dense 16 px", "dense page"),),
     "large print": (lambda seed: print_page(1440, 1440, 90, seed, rows=8).done("large 90 px", "large print"),),
     "small picture": (

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import accumulate
 
 import cv2
 import numpy as np
@@ -34,6 +35,7 @@ class Score:
     letters_without_spaces: int = 0
     wrong_without_spaces: int = 0
     spaces: int = 0
+    spaces_read: int = 0
     spaces_kept: int = 0
     readings: int = 0
     astray: int = 0
@@ -62,20 +64,22 @@ class Score:
         along = line.corners[1] - line.corners[0]
         if np.isfinite(along).all():
             pieces = sorted(pieces, key=lambda p: float(p.corners.mean(axis=0) @ along))
-        text = " ".join(p.text for p in pieces)
-        wrong = edits(text, line.text)
-        found = wrong <= READ * len(line.text)
+        text = " ".join(" ".join(p.text for p in pieces).split())
+        truth = " ".join(line.text.split())  # how wide a gap is cannot be read
+        wrong = edits(text, truth)
+        found = wrong <= READ * len(truth)
         self.lines += 1
         self.found += found
         self.pieces += found * len(pieces)
-        self.exact += text == line.text
-        self.letters += len(line.text)
+        self.exact += text == truth
+        self.letters += len(truth)
         self.wrong += wrong
-        self.letters_without_spaces += len(line.text.replace(" ", ""))
-        self.wrong_without_spaces += edits(text.replace(" ", ""), line.text.replace(" ", ""))
+        self.letters_without_spaces += len(truth.replace(" ", ""))
+        self.wrong_without_spaces += edits(text.replace(" ", ""), truth.replace(" ", ""))
         if found:
-            self.spaces += line.text.count(" ")
-            self.spaces_kept += _spaces_kept(text, line.text)
+            self.spaces += truth.count(" ")
+            self.spaces_read += text.count(" ")
+            self.spaces_kept += _spaces_kept(text, truth)
             if np.isfinite(line.corners).all():
                 self.box_errors.append(_box_error(pieces, line))
         return found
@@ -98,9 +102,10 @@ class Score:
         return self.wrong_without_spaces / self.letters_without_spaces
 
     @property
-    def spaces_share(self) -> float:
-        """Of the spaces in lines that were found, those that were read."""
-        return self.spaces_kept / self.spaces if self.spaces else 1.0
+    def spaces_f1(self) -> float:
+        """In lines that were found: spaces that were read, against those that were lost and those that were made up."""
+        either = self.spaces + self.spaces_read
+        return 2 * self.spaces_kept / either if either else 1.0
 
     @property
     def pieces_a_line(self) -> float:
@@ -134,20 +139,22 @@ def _height(line: PageLine) -> float:
 
 
 def _spaces_kept(text: str, truth: str) -> int:
-    """Of the drawn spaces, how many stand between the same two letters; by aligning the letters without spaces."""
+    """Of the drawn spaces, how many stand between the same two letters, not far from where they were drawn."""
 
     def gaps(line: str) -> dict[int, tuple[str, str]]:
-        found, letters = {}, line.replace(" ", "")
-        place = 0
-        for character in line:
-            if character == " ":
-                found[place] = (letters[place - 1 : place], letters[place : place + 1])
-            else:
-                place += 1
-        return found
+        words = line.split()
+        letters = "".join(words)
+        ends = accumulate(len(word) for word in words[:-1])
+        return {end: (letters[end - 1], letters[end]) for end in ends}
 
     drawn, read = gaps(truth), gaps(text)
-    return sum(any(read.get(place + shift) == pair for shift in (0, -1, 1, -2, 2)) for place, pair in drawn.items())
+    kept = 0
+    for place, pair in drawn.items():
+        match = next((place + shift for shift in (0, -1, 1, -2, 2) if read.get(place + shift) == pair), None)
+        if match is not None:
+            del read[match]
+            kept += 1
+    return kept
 
 
 def _box_error(pieces: Sequence[Reading], line: PageLine) -> float:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ml_target.preprocessing.ink import ink
 from ml_target.tensors import Float32, UInt8
 
 OVERLAP = 48
@@ -37,18 +36,20 @@ def windows(line: UInt8, widest: int) -> list[Window]:
     width = line.shape[1]
     if width <= widest:
         return [Window(0, width)]
-    smooth = _smooth(ink(line))
+    ink = _ink(line)
     found: list[Window] = []
     start = 0
     while width - start > widest:
-        stop = _emptiest(smooth, start + widest - SEARCH, start + widest)
+        stop = _emptiest(ink, start + widest - SEARCH, start + widest)
         found.append(Window(start, stop))
-        start = _emptiest(smooth, stop - OVERLAP - SEARCH, stop - OVERLAP)
+        start = _emptiest(ink, stop - OVERLAP - SEARCH, stop - OVERLAP)
     return [*found, Window(start, width)]
 
 
-def _smooth(ink: Float32) -> Float32:
-    return np.asarray(cv2.GaussianBlur(ink[None], (0, 0), BLUR, borderType=cv2.BORDER_REPLICATE)[0], np.float32)
+def _ink(line: UInt8) -> Float32:
+    """How much each column varies from top to bottom, smoothed."""
+    spread = line.mean(axis=2, dtype=np.float32).std(axis=0)
+    return np.asarray(cv2.GaussianBlur(spread[None], (0, 0), BLUR, borderType=cv2.BORDER_REPLICATE)[0], np.float32)
 
 
 def _emptiest(ink: Float32, low: int, high: int) -> int:

@@ -1,0 +1,192 @@
+"""Lines of letters that stand far apart: known by full-width letters in their windows, drawn together, read again."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from rapidocr_reference import edits
+from test_ocr_parity import Fake
+from text_pages import latin
+
+from ml_target import linereader
+from ml_target.arbiter import Arbiter
+from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_RECOGNITION
+from ml_target.decoders.ctc import Alphabet
+from ml_target.decoders.fullwidth import seems_letter_spaced
+from ml_target.engines import Intake
+from ml_target.engines.onnx import OnnxEngine
+from ml_target.host import HostPool
+from ml_target.linereader import LineReader
+from ml_target.models import Model, Provenance
+from ml_target.tensors import Array, Outputs, Tensor, UInt8
+from ml_target.trace import Trace
+
+FIXED = Intake((48, 320, 3), "uint8")
+
+
+@pytest.mark.parametrize(
+    "text", ["ＰＨＯＴＯ", "PHOTOＧRAPHY", "by after plｅase", "ROOM １２", "ÉＴÉ", "ＡＢＣＤＥＦＧ 山"]
+)
+def test_full_width_letters_among_latin_ones(text: str) -> None:
+    assert seems_letter_spaced(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "PHOTOGRAPHY",
+        "M T W T F",
+        "été, Straße",
+        "山水月日",
+        "山水ＡＢ",
+        "山Ａ B",
+        "ＪＲ東日本",
+        "한국어 Ａ",
+        "，。！",
+        "～",
+    ],
+)
+def test_everything_else(text: str) -> None:
+    assert not seems_letter_spaced(text)
+
+
+# ---------------------------------------------------------------- which reading stays
+
+SYMBOLS = Alphabet(("", *"ABＡＢ", *(chr(0x4E00 + n) for n in range(OCR_CLASSES - 6)), " "))
+A, B, WIDE_A, WIDE_B, IDEOGRAM = 1, 2, 3, 4, 5
+
+
+class Scripted(Fake):
+    """Shows one class, and how sure it is, in the middle of each frame: `first` in so many windows, then `second`."""
+
+    def __init__(self, first: tuple[int, float], second: tuple[int, float], windows: int) -> None:
+        super().__init__(self._say, FIXED)
+        self._first, self._second, self._windows = first, second, windows
+
+    def _say(self, _: Array) -> Outputs:
+        said, sure = self._first if len(self.frames) <= self._windows else self._second
+        values = np.zeros((40, OCR_CLASSES), np.float32)
+        values[:, 0] = 1
+        values[20, [0, said]] = 0, sure
+        return {CLASSES: Tensor(values)}
+
+
+@contextmanager
+def reading(network: Any, alphabet: Alphabet) -> Iterator[LineReader]:
+    pool, host = Arbiter(1), HostPool(1)
+    try:
+        yield LineReader(Model(OCR_RECOGNITION, network, pool, Provenance("fake", "", "fake")), alphabet, host)
+    finally:
+        host.close()
+        pool.close()
+
+
+def read(reader: LineReader, lines: Sequence[UInt8]) -> list[tuple[str, float]]:
+    """Each line as the whole of a picture."""
+    found = []
+    for line in lines:
+        height, width = line.shape[:2]
+        corners = np.array([[(0, 0), (width, 0), (width, height), (0, height)]], np.float32)
+        found += asyncio.run(reader.read(line, corners, Trace()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stays", "frames"),
+    [
+        ((A, 0.6), (B, 0.9), "AA", 2),  # not read again: nothing full-width
+        ((IDEOGRAM, 0.6), (B, 0.9), "一一", 2),
+        ((WIDE_A, 0.9), (A, 0.95), "A", 3),
+        ((WIDE_A, 0.9), (A, 0.85), "A", 3),  # a little less sure, and no full-width letter
+        ((WIDE_A, 0.9), (A, 0.7), "ＡＡ", 3),  # much less sure
+        ((WIDE_A, 0.9), (0, 1.0), "ＡＡ", 3),  # nothing at all
+        ((WIDE_A, 0.8), (WIDE_B, 0.9), "Ｂ", 3),  # full-width it is: the surer one
+        ((WIDE_A, 0.9), (WIDE_B, 0.8), "ＡＡ", 3),
+    ],
+)
+def test_a_line_is_read_again_once_and_the_better_reading_stays(
+    first: tuple[int, float], second: tuple[int, float], stays: str, frames: int
+) -> None:
+    """540 columns are two windows at first; drawn together they are one of 216."""
+    network = Scripted(first, second, 2)
+    with reading(network, SYMBOLS) as reader:
+        ((text, _),) = read(reader, [np.zeros((48, 540, 3), np.uint8)])
+    assert text == stays
+    assert len(network.frames) == frames
+
+
+def test_a_line_of_one_frame_is_as_the_official_way_reads_it() -> None:
+    network = Scripted((WIDE_A, 0.9), (A, 0.99), 1)
+    with reading(network, SYMBOLS) as reader:
+        ((text, _),) = read(reader, [np.zeros((48, 320, 3), np.uint8)])
+    assert text == "Ａ"
+
+
+# ----------------------------------------------------------------- the real network
+
+
+def strip(text: str, apart: float, *, underlined: bool = False) -> UInt8:
+    """A line as the detector cuts it, 48 high with letters of 33 px, `apart` em between them; a little noise."""
+    font: Any = latin(False, 33)
+    widths = [font.getlength(letter) + apart * 33 for letter in text]
+    image = Image.new("RGB", (int(sum(widths)) + 16, 48), (250, 250, 248))
+    draw = ImageDraw.Draw(image)
+    for letter, left in zip(text, accumulate(widths, initial=8), strict=False):
+        draw.text((left, 24), letter, (20, 20, 25), font, anchor="lm")
+    if underlined:
+        draw.line([(8, 41), (image.width - 8, 41)], (20, 20, 25), 2)
+    noise = np.random.default_rng(len(text)).normal(0, 3, (48, image.width, 3))
+    return np.clip(np.array(image) + noise, 0, 255).astype(np.uint8)
+
+
+class Windowed:
+    """The free recogniser with frames of 320, as a card's."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self.intake = FIXED
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+
+@pytest.fixture(scope="module")
+def windowed(wheel_models: Path) -> Iterator[LineReader]:
+    network = OnnxEngine(threads=1).open(wheel_models / "ppocrv5_mobile_rec.onnx", OCR_RECOGNITION)
+    with reading(Windowed(network), Alphabet.from_file(wheel_models / "ppocrv5_dict.txt")) as reader:
+        yield reader
+
+
+HEADLINES = ("PHOTOGRAPHY AND DESIGN www.miller.com", "RESTAURANT AND WINE BAR", "late window before the river market")
+
+
+def wrong_letters(reader: LineReader, lines: Sequence[UInt8]) -> float:
+    texts = [text.replace(" ", "") for text, _ in read(reader, lines)]
+    truth = [text.replace(" ", "") for text in HEADLINES]
+    return sum(map(edits, texts, truth)) / len("".join(truth))
+
+
+@pytest.mark.parametrize("underlined", [False, True])
+def test_letters_that_stand_apart_are_read(
+    windowed: LineReader, monkeypatch: pytest.MonkeyPatch, underlined: bool
+) -> None:
+    lines = [strip(text, 0.5, underlined=underlined) for text in HEADLINES]
+    assert wrong_letters(windowed, lines) <= 0.05
+    monkeypatch.setattr(linereader, "seems_letter_spaced", lambda _: False)
+    assert wrong_letters(windowed, lines) > 0.3
+
+
+def test_tokens_in_a_row_stay_apart(windowed: LineReader) -> None:
+    """They look like spaced letters, and drawn together their spaces would go."""
+    rows = ["11 24 37 48 52 66 71 89 93 10 25 31", "12 7 94 3 25 60 18 44 2 31 8 15 70"]
+    for (text, _), row in zip(read(windowed, [strip(row, 0.0) for row in rows]), rows, strict=True):
+        assert text.replace(" ", "") == row.replace(" ", "")
+        assert text.count(" ") >= 0.7 * row.count(" ")
