@@ -1,9 +1,14 @@
 """setup.sh from the first image to the last word, with a stand-in docker: first run, second run, and what fails."""
 
 import re
+import socket
+import struct
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from setup_host import PROJECT, SetupHost, Worker, answering
@@ -417,6 +422,37 @@ def test_waiting_is_shown(host: SetupHost, worker: Worker) -> None:
     done = host.run("--yes", IMMICH_PORT=str(worker.port), SETUP_READY_S="60")
     assert done.code == 0
     assert re.search(r"not ready yet, [5-7] s\n", done.out)
+
+
+def test_a_connection_that_is_dropped_at_once_does_no_harm(host: SetupHost) -> None:
+    """Docker's proxy does that until the worker listens: the next write is SIGPIPE."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stopped = Event()
+
+        def drop() -> None:
+            server.settimeout(0.1)
+            while not stopped.is_set():
+                with suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+
+        thread = Thread(target=drop)
+        thread.start()
+        try:
+            port = server.getsockname()[1]
+            asking = f"source scripts/setup_proof.sh; port={port}; for ((n = 0; n < 60; n++)); do answers || true; done"
+            done = subprocess.run(
+                ["bash", "-c", f"set -eu; {asking}; echo alive"],
+                cwd=host.checkout,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            stopped.set()
+            thread.join()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "alive\n", "")
 
 
 def test_a_worker_that_answers_wrong(host: SetupHost, worker: Worker) -> None:
