@@ -166,6 +166,7 @@ set_aside() { # ours, stopped when it has answered what it has, gets another nam
   local mend="Mend what Docker says above, then run this again."
   if is_up; then was_up=1; fi
   ((dry)) || replacing=1
+  [[ $state != paused ]] || run docker unpause "$container" >/dev/null || fail "the old container could not be stopped." "$mend"
   # -t, as Docker 28 has another long name for it than those before.
   ((was_up == 0)) || run docker stop -t "$patience_s" "$container" >/dev/null || fail "the old container could not be stopped." "$mend"
   run docker rename "$container" "$aside" || fail "the old container could not be set aside." "$mend"

@@ -176,10 +176,15 @@ def start(state: dict[str, Any], call: Call) -> int:
 
 
 def stop(state: dict[str, Any], call: Call) -> int:
-    assert state["containers"][call.rest[0]]["status"] in ("running", "paused", "restarting")
+    assert state["containers"][call.rest[0]]["status"] in ("running", "restarting"), "podman stops no paused one"
     state["containers"][call.rest[0]]["status"] = "exited"
     print(call.rest[0])
     return 0
+
+
+def unpause(state: dict[str, Any], call: Call) -> int:
+    assert state["containers"][call.rest[0]]["status"] == "paused"
+    return start(state, call)
 
 
 def rename(state: dict[str, Any], call: Call) -> int:
@@ -240,6 +245,7 @@ COMMANDS = {
     "start": start,
     "stop": stop,
     "rename": rename,
+    "unpause": unpause,
     "inspect": inspect,
     "logs": logs,
     "exec": execute,
