@@ -24,7 +24,7 @@ changes anything, can be run again at any time, and touches no container that it
   --no-start               build the images and stop there
   --missing-ok             go on although model files are missing; their tasks are off
 The worker's settings are environment variables, as in: FACE_DETECTOR=scrfd_10g IMMICH_PORT=3004 ./setup.sh
-They are kept the next time; FACE_DETECTOR= (empty) goes back to the default.
+They are kept the next time (in .setup-settings, should the container be gone); FACE_DETECTOR= (empty) goes back to the default.
 
 serve   Settings are environment variables, as in: MODELS_DIR=/data/models ./setup.sh serve
         --cpu is short for ENGINE=cpu. Packages land in .venv, models in models/; deleting them undoes it.
@@ -40,8 +40,23 @@ say() { printf '    %s\n' "$*"; }
 fail() { # a line on what went wrong, then lines with the remedy
   printf '\nsetup.sh: %s\n' "$1" >&2
   shift
-  [[ $# == 0 ]] || printf '    %s\n' "$@" >&2
+  local line
+  for line; do printf '    %s\n' "$(with_sudo "$line")" >&2; done
   exit 1
+}
+with_sudo() { # LINE: for who has come by sudo, the calls of this script in it with sudo, and settings where it lets them through
+  local rest=$1 front settings
+  if [[ -z ${SUDO_USER-} ]]; then
+    printf '%s' "$rest"
+    return
+  fi
+  while [[ $rest == *./setup.sh* ]]; do
+    front=${rest%%./setup.sh*} rest=${rest#*./setup.sh}
+    [[ $front =~ ([A-Z_]+=[^ ]* |env( -u [A-Z_]+)+ )*$ ]]
+    settings=${BASH_REMATCH[0]} front=${front%"${BASH_REMATCH[0]}"}
+    printf '%ssudo %s./setup.sh' "${front%sudo }" "$settings"
+  done
+  printf '%s' "$rest"
 }
 
 # ------------------------------------------------------------------ Python
@@ -253,7 +268,7 @@ case $command in
   test) shift && test_all "$@" ;;
   -h | --help | help) usage ;;
   '' | -*)
-    for part in worker host packages images models container proof; do
+    for part in worker host packages images models settings container proof; do
       # shellcheck source=/dev/null
       source "$project/scripts/setup_$part.sh"
     done

@@ -6,6 +6,7 @@ PCI ids and sysfs names of the open-source driver hailo_pci 4.20 to 4.23.
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,11 +166,7 @@ def _nodes(root: Path, found: list[Card], opened: list[Path]) -> Iterator[Findin
         if os.access(node, os.R_OK | os.W_OK):
             yield Finding(True, "device node", f"{name} can be read and written")
         else:
-            group = node.stat().st_gid
-            remedy = (
-                f"Container: --group-add {group}. Host: sudo usermod -aG {group} USER and log in again, or a udev "
-                'rule SUBSYSTEM=="hailo_chardev", MODE="0666"'
-            )
+            remedy = _way_in(node)
             yield Finding(False, "device node", f"{name} may not be read and written by user {os.getuid()}", remedy)
         if node.name not in listed:
             remedy = (
@@ -179,6 +176,19 @@ def _nodes(root: Path, found: list[Card], opened: list[Path]) -> Iterator[Findin
             )
             detail = f"/sys/class/hailo_chardev/{node.name} is not visible"
             yield Finding(False, "sysfs", detail, remedy)
+
+
+def _way_in(node: Path) -> str:
+    """To a device node that this user may not use. Its group helps only where it may read and write."""
+    facts = node.stat()
+    rule = 'a udev rule SUBSYSTEM=="hailo_chardev", MODE="0666"'
+    if facts.st_mode & 0o060 == 0o060:
+        return (
+            f"Container: --group-add {facts.st_gid}. Host: sudo usermod -aG {facts.st_gid} USER and log in again, or "
+            + rule
+        )
+    mode = f"{stat.S_IMODE(facts.st_mode):o}"
+    return f"Its mode {mode} lets no group in. On the host: {rule}; until the next boot sudo chmod 666 /dev/{node.name}"
 
 
 def _link(card: Card) -> Iterator[Finding]:

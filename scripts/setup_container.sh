@@ -3,66 +3,52 @@
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
 container=immich-ml-hailo
+aside=$container-replaced # our container before, until the new one runs
 owner_label=immich-ml-hailo.setup
 settings_label=immich-ml-hailo.settings
 ready_s=${SETUP_READY_S:-300}
-# Settings of the worker that are handed on from the environment. The others are set by what this script does.
-passed=(
-  CLIP_TEXT_ENGINE HAILO_BATCH SIGLIP_RESIZE FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH IMMICH_LOG_LEVEL KEEP_ALIVE_S
-  REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES MAX_TEXT_LINES MAX_TEXT_TILES HOST_THREADS CPU_THREADS
-  CPU_WORKERS
-)
+patience_s=30 # for what the worker has yet to answer when it is stopped
+replacing=0 was_up=0
 
-look_at_containers() { # sets published, and of ours: state (empty: there is none), image, and before, its settings
-  local name ports found ours
-  state='' image='' before='' published=()
+# ----------------------------------------------------------------- looking
+
+look_at_containers() { # sets published; of ours: current (its name), state (empty: there is none), image, before (its settings)
+  local name ports here='' there=''
+  current='' state='' image='' before='' leftover='' published=()
   while read -r name ports; do
-    if [[ $name == "$container" ]]; then state=there; else published+=("$name $ports"); fi
+    case $name in
+      "$container") here=1 ;;
+      "$aside") there=1 ;;
+      *) published+=("$name $ports") ;;
+    esac
   done < <(docker ps -a --format '{{.Names}} {{.Ports}}')
-  [[ -n $state ]] || return 0
+  # One that was set aside is left where a run was killed: it is ours still, or what the new one has replaced.
+  if [[ -n $there ]] && look_into "$aside"; then leftover=$aside; fi
+  if [[ -z $here ]]; then
+    leftover='' # but the one to go on with
+  else
+    look_into "$container" || return 0
+  fi
+}
+
+look_into() { # NAME of a container that is there: is it ours; sets current, state, image and before
+  local found ours
   found=$(docker inspect --type container --format \
     "{{index .Config.Labels \"$owner_label\"}}|{{.State.Status}}|{{.Image}}|{{index .Config.Labels \"$settings_label\"}}" \
-    "$container")
+    "$1")
   IFS='|' read -r ours state image before <<<"$found"
-  if [[ $ours != 1 ]]; then
-    state='' image='' before=''
-    ((start == 0)) || fail "there is a container $container that this script did not make; it is left alone." \
-      "To keep it: docker stop $container && docker rename $container $container-before" \
-      "To be rid of it: docker rm -f $container" "Then run this again."
+  if [[ $ours == 1 ]]; then
+    current=$1
+    return
   fi
+  current='' state='' image='' before=''
+  ((start == 0)) || fail "there is a container $1 that this script did not make; it is left alone." \
+    "To keep it: docker stop $1 && docker rename $1 $1-before" \
+    "To be rid of it: docker rm -f $1" "Then run this again."
+  return 1
 }
 
-held() { # NAME: the value that our container has for this setting, if it has any
-  local word
-  for word in $before; do
-    [[ $word != "$1="* ]] || printf '%s' "${word#*=}"
-  done
-}
-
-choose_settings() { # sets backend and port, and settings: NAME=VALUE for the worker
-  local name value
-  settings=()
-  look_at_containers
-  port=${IMMICH_PORT:-$(held IMMICH_PORT)} port=${port:-3003}
-  [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -lt 65536 ]] ||
-    fail "IMMICH_PORT=$port is no port." "Set it to a free one from 1 to 65535."
-  backend=${backend:-${CLIP_BACKEND:-$(held CLIP_BACKEND)}} backend=${backend:-tinyclip}
-  settings+=("CLIP_BACKEND=$backend")
-  for name in "${passed[@]}"; do
-    value=$(held "$name")
-    [[ ! -v $name ]] || value=${!name} # set and empty: back to the default
-    [[ $value =~ ^[[:alnum:]_.,:/-]*$ ]] ||
-      fail "$name='$value' has a character in it that no such setting has." "Correct it, or leave it out."
-    [[ -z $value ]] || settings+=("$name=$value")
-  done
-  ((cpu == 0)) || settings+=(ENGINE=cpu)
-  say "container $container, port $port, ${settings[*]}"
-  if [[ -n $before && $(held CLIP_BACKEND) != "$backend" ]]; then
-    say "Until now it had CLIP_BACKEND=$(held CLIP_BACKEND). Vectors of two backends do not mix: Immich has to get the"
-    say "other model name, and Smart Search has to run for all photos again (README, What switching costs)."
-    confirm "Change it?" || fail "stopped; nothing was changed." "As it was: ./setup.sh --clip-backend $(held CLIP_BACKEND)"
-  fi
-}
+is_up() { [[ $state == running || $state == paused || $state == restarting ]]; }
 
 check_port() { # is it free, or ours
   local line other="or take another one: IMMICH_PORT=3004 ./setup.sh"
@@ -70,7 +56,7 @@ check_port() { # is it free, or ours
     [[ $line != *":$port->"* ]] ||
       fail "port $port is taken by the container ${line%% *}." "Stop that: docker stop ${line%% *}" "$other"
   done
-  if [[ $state == running && $(held IMMICH_PORT) == "$port" ]]; then return; fi
+  if is_up && [[ $(held IMMICH_PORT) == "$port" ]]; then return; fi
   ! listening || fail "port $port is taken by another program on this host, often Immich's own worker." \
     "Stop that (ss -ltnp tells which it is)" "$other"
 }
@@ -87,27 +73,30 @@ listening() { # does anything on this host listen on the port
   return 1
 }
 
+# ---------------------------------------------------------------- starting
+
 start_container() {
-  local wanted_settings="IMMICH_PORT=$port ${settings[*]}" call name
-  ((cpu)) || wanted_settings+=" DEVICE=/dev/hailo0 GROUP=$node_group"
+  local call name
+  wanted_settings="IMMICH_PORT=$port ${settings[*]}"
+  ((cpu)) || wanted_settings+=" DEVICE=$(joined "${nodes[@]}") GROUP=$(joined "${node_groups[@]}")"
   call=(docker run -d "${card[@]}" --publish "$port:3003")
   for name in "${settings[@]}"; do call+=(-e "$name"); done
-  call+=(--name "$container" --restart unless-stopped --label "$owner_label=1" --label "$settings_label=$wanted_settings" "$worker")
+  call+=(--name "$container" --restart unless-stopped --stop-timeout "$patience_s")
+  call+=(--label "$owner_label=1" --label "$settings_label=$wanted_settings" "$worker")
   if ((start == 0)); then
     say "not started, as told with --no-start. To start it:"
     show "${call[@]}"
     return
   fi
   look_at_containers
+  clear_up
   if [[ -n $state ]]; then
     if [[ $before == "$wanted_settings" && $image == "$(docker image inspect --format '{{.Id}}' "$worker" 2>/dev/null)" ]]; then
       keep_container && return
     fi
     permit
     check_port
-    say "replacing $container: its image, its settings or its state are not what they should be"
-    run docker rm -f "$container" >/dev/null || fail "the old container could not be removed." "Its words stand above; then run this again."
-    say "(docker image prune frees the image before, if that has changed)"
+    set_aside
   fi
   permit
   [[ -n $state ]] || check_port
@@ -117,6 +106,14 @@ start_container() {
   elif ! "${call[@]}" >/dev/null 2>"$scratch/run.log"; then
     explain_run "$(<"$scratch/run.log")"
   fi
+  [[ -n $state ]] || return 0
+  remove_aside
+  say "(docker image prune frees the image before, if that has changed)"
+}
+
+joined() { # WORD…: with commas between
+  local IFS=,
+  printf '%s' "$*"
 }
 
 keep_container() { # ours is as it should be: leave it, or start it; fails when it has to be made anew
@@ -133,13 +130,72 @@ keep_container() { # ours is as it should be: leave it, or start it; fails when 
 }
 
 explain_run() { # WORDS of a docker run that failed
-  look_at_containers # it may have left one behind; or somebody else has made one of that name meanwhile, which refuses
-  [[ -z $state ]] || docker rm -f "$container" >/dev/null 2>&1 || true
+  if ((replacing)); then
+    put_back
+  else
+    look_at_containers # it may have left one behind; or somebody else has made one of that name meanwhile, which refuses
+    [[ -z $state ]] || docker rm -f "$container" >/dev/null 2>&1 || true
+  fi
   case $1 in
     *'port is already allocated'* | *'address already in use'*)
       fail "port $port is taken." "Stop what has it (docker ps; ss -ltnp), or take another one: IMMICH_PORT=3004 ./setup.sh"
       ;;
-    *hailo0*) fail "Docker could not hand /dev/hailo0 to the container: ${1##*: }" "Look at: ls -l /dev/hailo*; dmesg | grep hailo" ;;
+    */dev/hailo[0-9]*)
+      [[ $1 =~ /dev/hailo[0-9]+ ]]
+      fail "Docker could not hand ${BASH_REMATCH[0]} to the container: ${1##*: }" "Look at: ls -l /dev/hailo*; dmesg | grep hailo"
+      ;;
     *) fail "the container could not be started: $1" "Mend what Docker says there, then run this again." ;;
   esac
+}
+
+# --------------------------------------------------------------- replacing
+
+clear_up() { # after a run that was killed while it replaced the container
+  if [[ $current == "$aside" ]]; then
+    permit
+    say "a run before was cut short; giving $aside its name back"
+    run docker rename "$aside" "$container" || fail "the name could not be changed." "Mend what Docker says above, then run this again."
+  elif [[ -n $leftover ]]; then
+    permit
+    remove_aside
+  fi
+}
+
+set_aside() { # ours, stopped when it has answered what it has, gets another name until the new one runs
+  say "replacing $container: its image, its settings or its state are not what they should be"
+  local mend="Mend what Docker says above, then run this again."
+  if is_up; then was_up=1; fi
+  ((dry)) || replacing=1
+  [[ $state != paused ]] || run docker unpause "$container" >/dev/null || fail "the old container could not be stopped." "$mend"
+  # -t, as Docker 28 has another long name for it than those before.
+  ((was_up == 0)) || run docker stop -t "$patience_s" "$container" >/dev/null || fail "the old container could not be stopped." "$mend"
+  run docker rename "$container" "$aside" || fail "the old container could not be set aside." "$mend"
+}
+
+remove_aside() { # the new one has its place
+  replacing=0
+  run docker rm -f "$aside" >/dev/null || say "(the old container could not be removed: docker rm -f $aside)"
+}
+
+put_back() { # when the new one could not be started, or Ctrl-C came: all as it was
+  ((replacing)) || return 0
+  replacing=0
+  if owned "$aside"; then
+    ! owned "$container" || docker rm -f "$container" >/dev/null || true
+    if ! docker rename "$aside" "$container"; then
+      say "The container before is kept, stopped, as $aside."
+      return
+    fi
+  fi
+  if ((was_up == 0)); then
+    say "The container before is there again, as it was."
+  elif docker start "$container" >/dev/null; then
+    say "The container before runs again."
+  else
+    say "The container before could not be started again: docker start $container"
+  fi
+}
+
+owned() { # NAME: is there such a container, and is it ours
+  [[ $(docker inspect --type container --format "{{index .Config.Labels \"$owner_label\"}}" "$1" 2>/dev/null) == 1 ]]
 }

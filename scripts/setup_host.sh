@@ -35,7 +35,7 @@ check_docker() {
   case $words in
     *'permission denied'*)
       fail "Docker is here, but this user ($(id -un)) may not use it." \
-        "Run: sudo ./setup.sh" \
+        "Run: sudo $(given)./setup.sh${called_with[*]+ ${called_with[*]}}" \
         "or once: sudo usermod -aG docker $(id -un), log out and in, then this again."
       ;;
     *'Cannot connect to the Docker daemon'* | *'onnection refused'* | *'no such file or directory'*)
@@ -46,6 +46,13 @@ check_docker() {
       ;;
     *) fail "Docker does not answer: ${words%%$'\n'*}" "Make this work first: docker ps" ;;
   esac
+}
+
+given() { # the settings that this run was given: sudo would drop them
+  local name
+  for name in "${passed[@]}" IMMICH_PORT CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION BASE_IMAGE MODELS_MIRROR HF_ENDPOINT; do
+    [[ ! -v $name ]] || printf '%s=%q ' "$name" "${!name}"
+  done
 }
 
 check_space() { # MEGABYTES FOLDER WHAT
@@ -61,13 +68,22 @@ check_space() { # MEGABYTES FOLDER WHAT
 # ------------------------------------------------------------- architecture
 
 check_architecture() { # sets deb_arch and whl_arch
-  local machine
+  local machine server
   machine=$(uname -m)
   case $machine in
     x86_64 | amd64) deb_arch=amd64 whl_arch=x86_64 ;;
     aarch64 | arm64) deb_arch=arm64 whl_arch=aarch64 ;;
     *) fail "this machine is $machine; the worker runs on x86_64 and aarch64." \
       "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one." ;;
+  esac
+  # A 32-bit system on a 64-bit kernel, as Raspberry Pi OS has it, builds and runs images of 32 bits.
+  server=$(docker version --format '{{.Server.Arch}}' 2>/dev/null) || server=''
+  case $server in
+    amd64 | arm64 | arm | armhf | armel | 386)
+      [[ $server == "$deb_arch" ]] ||
+        fail "this machine is $machine, but the Docker on it is for $server: the system on it is of another kind than its kernel." \
+          "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one. (getconf LONG_BIT then says 64.)"
+      ;;
   esac
   say "$machine"
 }
@@ -87,7 +103,7 @@ find_cards() { # sets cards (addresses of Hailo-8 and 8L) and strangers (other H
   done
 }
 
-check_card() { # sets driver, its version, and node_group
+check_card() { # sets driver, its version; nodes, and node_groups
   local card node=$root/dev/hailo0 on_cpu="Without a card, on the processor: ./setup.sh --cpu"
   find_cards
   if ((${#cards[@]} == 0)) && [[ ! -e $node ]]; then
@@ -107,8 +123,39 @@ check_card() { # sets driver, its version, and node_group
   done
   [[ -e $node ]] || fail "there is no /dev/hailo0, though the driver is loaded." \
     "Load it again: sudo modprobe -r hailo_pci && sudo modprobe hailo_pci" "Then look at: dmesg | grep hailo"
-  node_group=$(stat -c %g -- "$node")
-  say "Hailo-8 or 8L${cards[0]+ at ${cards[0]}}, hailo_pci $driver, /dev/hailo0"
+  choose_nodes
+  for node in "${nodes[@]}"; do check_node "$node"; done
+  say "Hailo-8 or 8L${cards[0]+ at ${cards[0]}}, hailo_pci $driver, ${nodes[*]}"
+}
+
+choose_nodes() { # sets nodes: /dev/hailo0, or all of them where the settings name cards; HailoRT then looks for its own
+  local count id ids known
+  count=$(chosen HAILO_DEVICE_COUNT) ids=$(chosen HAILO_DEVICE_IDS)
+  nodes=(/dev/hailo0) node_groups=()
+  if [[ -z $ids && ${count:-1} == 1 ]]; then return; fi
+  nodes=("$root"/dev/hailo[0-9]*)
+  nodes=("${nodes[@]#"$root"}")
+  for id in ${ids//,/ }; do
+    known=" ${cards[*]-} "
+    [[ $known == *" $id "* || $known == *" 0000:$id "* || ${#cards[@]} == 0 ]] ||
+      fail "HAILO_DEVICE_IDS=$ids, but there is no Hailo-8 at $id." "Name one of these, or none: ${cards[*]}" \
+        "To take the first one again: HAILO_DEVICE_IDS= ./setup.sh"
+  done
+  [[ -n $ids || ! $count =~ ^[0-9]{1,3}$ || $((10#$count)) -le ${#nodes[@]} ]] ||
+    fail "HAILO_DEVICE_COUNT=$count, and there are only ${#nodes[@]} of /dev/hailo*." \
+      "Set it to what there is, or leave it out: HAILO_DEVICE_COUNT= ./setup.sh"
+}
+
+check_node() { # NODE: may the worker use it; it is a user of its own, in the group of the node
+  local mode group
+  group=$(stat -c '%a %g' -- "$root$1")
+  mode=${group% *} group=${group#* }
+  (((8#$mode & 8#60) == 8#60)) || fail "$1 has mode $mode: its group may not read and write it, and so no container's user." \
+    "Give it to everyone, as Hailo's own udev rule does:" \
+    "echo 'SUBSYSTEM==\"hailo_chardev\", MODE=\"0666\"' | sudo tee /etc/udev/rules.d/51-hailo-udev.rules" \
+    "sudo udevadm control --reload-rules && sudo udevadm trigger" \
+    "Where there is no udev to keep it (Unraid), at each boot: chmod 666 $1"
+  [[ " ${node_groups[*]-} " == *" $group "* ]] || node_groups+=("$group")
 }
 
 driver_not_loaded() {

@@ -121,6 +121,11 @@ explain_build() { # DOCKERFILE WORDS
       fail "building from $1 failed: Docker has no space left." "$again Free some: docker system df, docker builder prune." \
         "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped." "Then run this again."
       ;;
+    *'HailoRT cannot be put into the image'*)
+      fail "building from $1 failed: HailoRT's files are not what they should be." \
+        "What stands above, below 'HailoRT cannot be put into the image', says which file and why. Mostly a download was" \
+        "cut short: delete that file in $project/hailo-rt-4, download it again, then run this again."
+      ;;
     *'requires BuildKit'* | *'buildx component is missing'* | *'buildx plugin'*)
       fail "building from $1 failed: this Docker's BuildKit is not complete." \
         "Debian, Ubuntu: sudo apt-get install docker-buildx (with Docker's own packages: docker-buildx-plugin)" \

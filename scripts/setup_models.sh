@@ -6,9 +6,16 @@
 # Of pip's own settings those that hold no path of this host.
 pip_settings=(PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_NO_INDEX PIP_PROXY PIP_RETRIES PIP_TIMEOUT)
 
-card_arguments() { # sets card: what lets a container use the card
+card_arguments() { # sets card: what lets a container use the card; and which: that and the name of the one in question
+  local name
   card=()
-  ((cpu)) || card=(--device=/dev/hailo0:/dev/hailo0 "--group-add=$node_group")
+  if ((cpu == 0)); then
+    for name in "${nodes[@]}"; do card+=("--device=$name:$name"); done
+    for name in "${node_groups[@]}"; do card+=("--group-add=$name"); done
+  fi
+  which=(${card[@]+"${card[@]}"})
+  name=$(chosen HAILO_DEVICE_IDS)
+  [[ -z $name ]] || which+=(-e "HAILO_DEVICE_IDS=$name")
 }
 
 find_chip() { # sets chip, unless --chip has
@@ -16,7 +23,7 @@ find_chip() { # sets chip, unless --chip has
     say "$chip, as told with --chip"
     return
   fi
-  local call=(docker run --rm "${card[@]}" --entrypoint python3 "$slim" -m ml_target.doctor --chip)
+  local call=(docker run --rm "${which[@]}" --entrypoint python3 "$slim" -m ml_target.doctor --chip)
   if ((dry)); then
     show "${call[@]}"
     chip=CHIP

@@ -4,16 +4,19 @@
 
 # ------------------------------------------------------------------- ready
 
-answers() { # does the worker answer its ping on the host's port
-  local answer=''
+answers() ( # does the worker answer its ping on the host's port
+  # In a process of its own: until the worker listens, Docker takes a connection and drops it at once, which is
+  # SIGPIPE for whoever writes to it.
+  trap '' PIPE
+  answer=''
   {
-    exec {line}<>"/dev/tcp/127.0.0.1/$port" || return 1
+    exec {line}<>"/dev/tcp/127.0.0.1/$port" || exit 1
     printf 'GET /ping HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' >&"$line"
     read -r -d '' -t 5 -u "$line" answer || true
     exec {line}>&-
   } 2>/dev/null
   [[ $answer == *' 200 '*pong* ]]
-}
+)
 
 wait_until_ready() {
   local status restarts restarts_before='' since=$SECONDS said=$SECONDS
@@ -59,7 +62,7 @@ doctor_line() {
   if ((cpu)); then
     echo "What it has: docker run --rm --entrypoint python3 $worker -m ml_target.inspect_models"
   else
-    echo "What the card says: docker run --rm ${card[*]} --entrypoint python3 $worker -m ml_target.doctor --open"
+    echo "What the card says: docker run --rm ${which[*]} --entrypoint python3 $worker -m ml_target.doctor --open"
   fi
 }
 

@@ -36,8 +36,7 @@ worker_options() { # ARGUMENT…
   if [[ -z $backend && -n ${CLIP_BACKEND-} ]]; then
     backend=$(one_of CLIP_BACKEND "$CLIP_BACKEND" tinyclip siglip siglip2 auto)
   fi
-  [[ -z ${MODELS_DIR-} ]] || fail "MODELS_DIR is not for containers: the image takes what is in $project/models." \
-    "Leave it out (env -u MODELS_DIR ./setup.sh) and put the files there, or name its folder: MODELS_MIRROR=$MODELS_DIR"
+  refuse_settings
   [[ $cpu == 0 || -z $chip ]] || fail "--chip is about a card, --cpu is without one." "Leave one of them out."
 }
 
@@ -87,8 +86,14 @@ run() { # COMMAND…: runs it, or only shows it
 
 # ------------------------------------------------------------------- steps
 
+leave() { # however it ends; a function that Ctrl-C ended may have sent standard output elsewhere
+  put_back >&3
+  rm -rf -- "$scratch"
+}
+
 set_up_worker() { # ARGUMENT…
   local steps=7
+  called_with=("$@")
   worker_options "$@"
   ((cpu == 0)) || steps=6
   cd -- "$project" || exit
@@ -96,8 +101,8 @@ set_up_worker() { # ARGUMENT…
   [[ $project != *:* ]] || fail "the folder $project has a colon in its name, which Docker's -v cannot take." "Rename it."
   shopt -s nullglob globstar
   scratch=$(mktemp -d)
-  trap 'rm -rf -- "$scratch"' EXIT
   exec 3>&1
+  trap leave EXIT
 
   step "1/$steps" "Docker and this host"
   check_docker
@@ -111,6 +116,7 @@ set_up_worker() { # ARGUMENT…
     check_packages
     at=3
   fi
+  ask_about_change
 
   step "$at/$steps" "Image"
   name_images
@@ -130,6 +136,7 @@ set_up_worker() { # ARGUMENT…
   step "$((at + 3))/$steps" "Container"
   start_container
   if ((start)); then
+    ((dry)) || note_settings "$wanted_settings"
     wait_until_ready
     step "$((at + 4))/$steps" "Test"
     test_worker

@@ -2,7 +2,9 @@
 
 `python3 docker_standin.py STATE ARGUMENT…`. STATE is a JSON file, written by the tests and by this:
 images (tag -> id, labels), containers (name -> what docker inspect would tell), faults (beginning of a call ->
-exit code, words, and the labels of a container that is left behind, or null), chip, missing (lines of the
+exit code, words, and the labels of a container that is left behind, or null), interrupted (beginning of a call ->
+signal that whoever calls gets once the call has done its work, and this too: 2 as Ctrl-C, 9 as a power cut), arch,
+chip, missing (lines of the
 store's answer; null: the real store is run), dies (the last words of a container that ends at once, or null).
 Each call is noted in the file beside it, `calls`.
 What it does not know fails, so that setup.sh cannot come to rely on it unnoticed.
@@ -11,6 +13,7 @@ What it does not know fails, so that setup.sh cannot come to rely on it unnotice
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 WITH_VALUE = {"-t", "--label", "--build-arg", "--file", "-e", "-v", "--user", "--network", "--entrypoint", "--publish"}
-WITH_VALUE |= {"--name", "--restart", "--format", "--type", "--tail"}
+WITH_VALUE |= {"--name", "--restart", "--stop-timeout", "--format", "--type", "--tail"}
 
 
 class Call:
@@ -60,11 +63,22 @@ def main(path: Path, words: list[str]) -> int:
     code = COMMANDS[name](state, Call(words[len(name.split()) :]))
     if (after := json.dumps(state)) != before:
         path.write_text(after)
+    for beginning, number in state["interrupted"].items():
+        if " ".join(words).startswith(beginning):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getppid(), number)
+            os.kill(os.getpid(), number)
     return code
 
 
 def version(state: dict[str, Any], call: Call) -> int:
     print("Docker version 99.9, stand-in")
+    return 0
+
+
+def server_version(state: dict[str, Any], call: Call) -> int:
+    assert call.one("--format") == "{{.Server.Arch}}"
+    print(state["arch"])
     return 0
 
 
@@ -162,8 +176,23 @@ def start(state: dict[str, Any], call: Call) -> int:
 
 
 def stop(state: dict[str, Any], call: Call) -> int:
+    assert state["containers"][call.rest[0]]["status"] in ("running", "restarting"), "podman stops no paused one"
     state["containers"][call.rest[0]]["status"] = "exited"
     print(call.rest[0])
+    return 0
+
+
+def unpause(state: dict[str, Any], call: Call) -> int:
+    assert state["containers"][call.rest[0]]["status"] == "paused"
+    return start(state, call)
+
+
+def rename(state: dict[str, Any], call: Call) -> int:
+    old, new = call.rest
+    if new in state["containers"]:
+        print(f'Error: Conflict. The container name "/{new}" is already in use', file=sys.stderr)
+        return 1
+    state["containers"][new] = state["containers"].pop(old)
     return 0
 
 
@@ -207,6 +236,7 @@ def info(state: dict[str, Any], call: Call) -> int:
 
 COMMANDS = {
     "--version": version,
+    "version": server_version,
     "ps": ps,
     "image inspect": image_inspect,
     "build": build,
@@ -214,6 +244,8 @@ COMMANDS = {
     "rm": remove,
     "start": start,
     "stop": stop,
+    "rename": rename,
+    "unpause": unpause,
     "inspect": inspect,
     "logs": logs,
     "exec": execute,

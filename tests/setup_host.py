@@ -17,7 +17,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 # What a host has that owns Docker and coreutils: no Python, no curl, no awk.
-TOOLS = ["bash", "cat", "cut", "dirname", "env", "head", "id", "mktemp", "od", "rm", "sha256sum", "sleep", "stat"]
+TOOLS = ["bash", "cat", "cut", "dirname", "env", "head", "id", "mktemp", "mv", "od", "rm", "sha256sum", "sleep", "stat"]
 TOOLS += ["tail", "tee", "tr", "uname"]
 COPIED = ["setup.sh", *(f"scripts/{path.name}" for path in sorted((PROJECT / "scripts").glob("setup_*.sh")))]
 FOLDERS = ["hailo-rt-4", "models", "ml_target", "tests", "scripts"]
@@ -67,10 +67,11 @@ class SetupHost:
         self.write_state(
             images={}, containers={}, faults={}, chip="hailo8", missing=["x.hef (faces)", "1 to fetch: 4.0 MB"]
         )
-        self.change(dies=None, security="[name=seccomp]")
+        self.change(dies=None, security="[name=seccomp]", arch="amd64", interrupted={})
         self.system({"proc/net/route": ROUTES, "proc/net/fib_trie": ADDRESSES, "proc/sys/kernel/hostname": "nas"})
         self.card()
-        self.system({"sys/module/hailo_pci/version": "4.23.0", "dev/hailo0": ""})
+        self.system({"sys/module/hailo_pci/version": "4.23.0"})
+        self.node()
         self.package("hailort_4.23.0_amd64.deb")
         self.package("hailort-4.23.0-cp312-cp312-linux_x86_64.whl")
 
@@ -106,6 +107,10 @@ class SetupHost:
         self.system({f"{folder}/vendor": "0x1e60", f"{folder}/device": device})
         if bound:
             (self.root / folder / "driver").mkdir()
+
+    def node(self, number: int = 0, mode: int = 0o660) -> None:
+        self.system({f"dev/hailo{number}": ""})
+        (self.root / f"dev/hailo{number}").chmod(mode)
 
     def without(self, *names: str) -> None:
         """Takes files and folders of the root folder away."""
@@ -166,6 +171,11 @@ class SetupHost:
         self.change(containers={**self.state["containers"], name: {**standard, **values}})
 
     @property
+    def note(self) -> Path:
+        """Where the settings are kept for when the container was removed by hand."""
+        return self.checkout / ".setup-settings"
+
+    @property
     def ours(self) -> dict[str, Any]:
         found: dict[str, Any] = self.state["containers"]["immich-ml-hailo"]
         return found
@@ -176,7 +186,7 @@ class SetupHost:
         return [line.split("\t") for line in path.read_text().splitlines()] if path.exists() else []
 
     def changes(self) -> list[str]:
-        """The calls that change something, without their options: build TAG, fetch, run -d, rm, start, stop."""
+        """The calls that change something, without their options: build TAG, fetch, run -d, rm, start, stop, rename."""
         found = []
         for words in self.calls():
             match words[0]:
@@ -186,7 +196,7 @@ class SetupHost:
                     found.append("fetch")
                 case "run" if words[1] == "-d":
                     found.append("run -d")
-                case "rm" | "start" | "stop":
+                case "rm" | "start" | "stop" | "rename":
                     found.append(words[0])
         return found
 

@@ -193,6 +193,7 @@ def test_a_container_without_the_node(host: Host) -> None:
 
 def test_no_permission(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.healthy()
+    (host.root / "dev/hailo0").chmod(0o660)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "hailo0")
     finding = looked(host, "device node")
     group = (host.root / "dev/hailo0").stat().st_gid
@@ -200,6 +201,18 @@ def test_no_permission(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding.detail == f"/dev/hailo0 may not be read and written by user {os.getuid()}"
     assert f"--group-add {group}" in finding.remedy
     assert 'MODE="0666"' in finding.remedy
+
+
+def test_a_group_that_has_no_permission_is_no_remedy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.healthy()
+    (host.root / "dev/hailo0").chmod(0o600)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    finding = looked(host, "device node")
+    assert "group-add" not in finding.remedy
+    assert "usermod" not in finding.remedy
+    assert "Its mode 600" in finding.remedy
+    assert 'MODE="0666"' in finding.remedy
+    assert "chmod 666 /dev/hailo0" in finding.remedy
 
 
 def test_a_masked_sysfs(host: Host) -> None:

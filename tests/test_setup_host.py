@@ -97,7 +97,11 @@ def test_a_disk_that_cannot_be_told_is_no_refusal(host: SetupHost) -> None:
 
 
 def machine(name: str) -> Spoil:
-    return lambda host: host.script("uname", f"#!/bin/sh\necho {name}")
+    def spoil(host: SetupHost) -> None:
+        host.script("uname", f"#!/bin/sh\necho {name}")
+        host.change(arch={"x86_64": "amd64", "aarch64": "arm64"}.get(name, name))
+
+    return spoil
 
 
 def stranger(host: SetupHost) -> None:
@@ -179,11 +183,61 @@ def test_the_driver_decides_the_version(host: SetupHost, version: str) -> None:
 
 
 def test_a_node_that_another_group_owns(host: SetupHost) -> None:
-    host.script("stat", '#!/bin/sh\ncase "$*" in *hailo0) echo 44;; *) exec STAT "$@";; esac'.replace("STAT", STAT))
+    host.script("stat", '#!/bin/sh\ncase "$*" in *hailo0) echo 660 44;; *) exec STAT "$@";; esac'.replace("STAT", STAT))
     assert host.run("--yes", "--no-start").code == 0
     assert "--group-add=44 " in host.run("--dry-run").out
     assert host.run("--yes").refused, "nothing answers there"
     assert "--group-add=44" in host.call("run", "-d")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o606])
+def test_a_node_that_its_group_may_not_use(host: SetupHost, mode: int) -> None:
+    host.node(mode=mode)
+    reason, remedy = refusal(host)
+    assert reason.startswith(f"/dev/hailo0 has mode {mode:o}: its group may not read and write it")
+    assert 'SUBSYSTEM=="hailo_chardev", MODE="0666"' in remedy
+    assert "chmod 666 /dev/hailo0" in remedy
+    host.node(mode=0o666)
+    assert host.run("--dry-run").code == 0
+
+
+@pytest.mark.parametrize(("kernel", "docker"), [("aarch64", "arm"), ("x86_64", "386")])
+def test_a_32_bit_system_on_a_64_bit_kernel(host: SetupHost, kernel: str, docker: str) -> None:
+    machine(kernel)(host)
+    host.change(arch=docker)
+    reason, remedy = refusal(host)
+    assert reason.startswith(f"this machine is {kernel}, but the Docker on it is for {docker}")
+    assert "64-bit system" in remedy
+
+
+@pytest.mark.parametrize("said", ["", "27.0.1", "riscv64"])
+def test_a_docker_that_does_not_tell_its_architecture_is_no_refusal(host: SetupHost, said: str) -> None:
+    host.change(arch=said)
+    assert host.run("--dry-run").code == 0
+
+
+# --------------------------------------------------------------------- sudo
+
+
+def test_sudo_is_told_with_what_the_run_was_given(host: SetupHost) -> None:
+    host.fault("ps", "permission denied while trying to connect to the Docker daemon socket")
+    remedy = refusal(
+        host, "--clip-backend", "siglip", FACE_DETECTOR="scrfd_10g", MODELS_MIRROR="/a b", IMMICH_PORT="3004"
+    )[1]
+    given = r"FACE_DETECTOR=scrfd_10g IMMICH_PORT=3004 MODELS_MIRROR=/a\ b"
+    assert f"Run: sudo {given} ./setup.sh --yes --clip-backend siglip\n" in remedy
+
+
+def test_what_sudo_would_drop_is_put_behind_it(host: SetupHost) -> None:
+    host.container("other", ports="0.0.0.0:3003->3003/tcp")
+    taken = {"IMMICH_PORT": "3003"}
+    assert "one: IMMICH_PORT=3004 ./setup.sh" in refusal(host, **taken)[1]
+    assert "one: sudo IMMICH_PORT=3004 ./setup.sh" in refusal(host, **taken, SUDO_USER="me")[1]
+    assert "(sudo env -u MODELS_DIR ./setup.sh)" in refusal(host, MODELS_DIR="/data", SUDO_USER="me")[1]
+    host.no_card()
+    assert "on the processor: sudo ./setup.sh --cpu" in refusal(host, SUDO_USER="me")[1]
+    host.fault("ps", "permission denied")
+    assert "Run: sudo IMMICH_PORT=65000 ./setup.sh --yes\n" in refusal(host, SUDO_USER="me")[1]
 
 
 # ----------------------------------------------------------------- packages

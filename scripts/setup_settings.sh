@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# A part of setup.sh: the worker's settings: from the environment, else from our container, else from the note of
+# what the last one had, else the defaults.
+# shellcheck disable=SC2034,SC2154  # the parts share their variables
+
+note=.setup-settings # in the project's folder; for when the container was removed by hand
+value_form='[[:alnum:]_.,:/-]*'
+# Settings of the worker that are handed on from the environment. The others are set by what this script does.
+passed=(
+  CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH
+  IMMICH_LOG_LEVEL KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES MAX_TEXT_LINES
+  MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS
+)
+
+value_in() { # WORDS NAME: the value of the word NAME=value, nothing when there is none
+  local word
+  for word in $1; do
+    [[ $word != "$2="* ]] || printf '%s' "${word#*=}"
+  done
+}
+held() { value_in "$before" "$1"; } # NAME: what our container has had until now
+chosen() { value_in "${settings[*]}" "$1"; } # NAME: what it will have
+
+refuse_settings() { # those that this script could only drop
+  local leave="Leave it out: env -u"
+  [[ -z ${MODELS_DIR-} ]] || fail "MODELS_DIR is not for containers: the image takes what is in $project/models." \
+    "Leave it out (env -u MODELS_DIR ./setup.sh) and put the files there, or name its folder: MODELS_MIRROR=$MODELS_DIR"
+  [[ -z ${IMMICH_HOST-} ]] || fail "IMMICH_HOST is not for containers: inside, the worker has to listen on every address." \
+    "$leave IMMICH_HOST ./setup.sh" \
+    "To be reached on one address of this host only, start it by hand, with --publish $IMMICH_HOST:3003:3003 in the" \
+    "docker run line (README, By hand). ./setup.sh --no-start builds the image and prints that line."
+  [[ -z ${HAILO_GROUP_ID-} ]] || fail "HAILO_GROUP_ID is not for this script: a shared card needs hailort_service's socket inside, too." \
+    "$leave HAILO_GROUP_ID ./setup.sh" \
+    "To share the card, start it by hand, with -e HAILO_GROUP_ID=$HAILO_GROUP_ID and the socket's -v in the docker run line" \
+    "(docs/frigate.md; README, By hand). ./setup.sh --no-start builds the image and prints that line."
+}
+
+choose_settings() { # sets backend and port, and settings: NAME=VALUE for the worker
+  local name value
+  settings=()
+  look_at_containers
+  [[ -n $state ]] || read_note
+  port=${IMMICH_PORT:-$(held IMMICH_PORT)} port=${port:-3003}
+  [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -lt 65536 ]] ||
+    fail "IMMICH_PORT=$port is no port." "Set it to a free one from 1 to 65535."
+  backend=${backend:-${CLIP_BACKEND:-$(held CLIP_BACKEND)}} backend=${backend:-tinyclip}
+  backend=$(one_of CLIP_BACKEND "$backend" tinyclip siglip siglip2 auto)
+  settings+=("CLIP_BACKEND=$backend")
+  # Two names of one setting; its own comes first, as in the worker.
+  if [[ ! -v IMMICH_LOG_LEVEL && -v LOG_LEVEL ]]; then local IMMICH_LOG_LEVEL=$LOG_LEVEL; fi
+  for name in "${passed[@]}"; do
+    value=$(held "$name")
+    [[ ! -v $name ]] || value=${!name} # set and empty: back to the default
+    [[ $name != HAILO_DEVICE_IDS ]] || value=${value//' '/,}
+    [[ $value =~ ^$value_form$ ]] ||
+      fail "$name='$value' has a character in it that no such setting has." "Correct it, or leave it out."
+    [[ -z $value ]] || settings+=("$name=$value")
+  done
+  ((cpu == 0)) || settings+=(ENGINE=cpu)
+  say "container $container, port $port, ${settings[*]}"
+}
+
+# -------------------------------------------------------------------- note
+
+read_note() { # sets before, where there is no container of ours that could tell
+  [[ -e $note ]] || return 0
+  local delete="Delete it, then run this again with the settings you want: rm -f '$project/$note'"
+  [[ -f $note && -r $note ]] || fail "$project/$note, the settings of the last container, cannot be read." \
+    "Make it readable, or forget them: rm -rf '$project/$note'"
+  before=$(first_line "$note")
+  [[ $before =~ ^([A-Z0-9_]+=$value_form( |$))+$ && $before =~ (^| )CLIP_BACKEND=(tinyclip|siglip|siglip2|auto)( |$) ]] ||
+    fail "$project/$note, the settings of the last container, is damaged." "$delete"
+  say "there is no container $container; as before: $before"
+  say "(from $project/$note; delete that file to forget them)"
+}
+
+note_settings() { # of the container that was started
+  local line=$1
+  [[ $line != "$(first_line "$note")" ]] || return 0
+  # By way of another name: it may be root's, from a run with sudo.
+  if ! { (umask 022 && printf '%s\n' "$line" >"$note.new") && mv -f -- "$note.new" "$note"; } 2>/dev/null; then
+    rm -f -- "$note.new" 2>/dev/null || true
+    say "(the settings could not be kept in $project/$note; only the container has them, so do not remove it by hand)"
+  fi
+}
+
+# ------------------------------------------------------------------ change
+
+ask_about_change() { # of what made the vectors in Immich's database, with what has to be run again there
+  local search='' back=() options=()
+  [[ -n $before ]] || return 0
+  if [[ $(held CLIP_BACKEND) != "$backend" ]]; then
+    say "Until now it had CLIP_BACKEND=$(held CLIP_BACKEND). Vectors of two backends do not mix: Immich has to get the"
+    say "other model name, and Smart Search has to run for all photos again (README, What switching costs)."
+    search=1 options+=(--clip-backend "$(held CLIP_BACKEND)")
+  elif [[ $backend != tinyclip ]] && differs SIGLIP_RESIZE squash; then
+    say "Until now it had SIGLIP_RESIZE=$was. Vectors of pictures prepared in two ways do not mix: after the change"
+    say "run in Immich: Jobs → Smart Search → All."
+    search=1 back+=("SIGLIP_RESIZE=$was")
+  fi
+  if differs FACE_RECOGNIZER arcface_r50; then
+    say "Until now it had FACE_RECOGNIZER=$was. Vectors of two networks do not mix: after the change run in Immich:"
+    say "Jobs → Face Detection → Reset (not Refresh, which keeps the old vectors). People have to be named again."
+    back+=("FACE_RECOGNIZER=$was")
+  fi
+  if differs ENGINE card; then
+    say "Until now it ran on the ${was/cpu/processor}. Card and processor compute the same networks with other precision: vectors"
+    say "come near each other, but not as near as duplicate detection wants them. After the change run in Immich:"
+    say "Jobs → Smart Search → All, and Jobs → Face Detection → Reset, after which people have to be named again."
+    search=1
+    if [[ $was == cpu ]]; then options+=(--cpu); elif [[ -n ${ENGINE-} ]]; then back+=(ENGINE=); fi
+  fi
+  [[ -n $search || ${#back[@]} -gt 0 ]] || return 0
+  local way=(${back[@]+"${back[@]}"} ./setup.sh ${options[@]+"${options[@]}"})
+  confirm "Change it?" || fail "stopped; nothing was changed." "As it was: ${way[*]}"
+}
+
+differs() { # NAME DEFAULT: will it have another value; sets was
+  local now
+  was=$(held "$1") now=$(chosen "$1")
+  was=${was:-$2}
+  [[ $was != "${now:-$2}" ]]
+}

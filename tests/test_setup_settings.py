@@ -1,0 +1,291 @@
+"""The worker's settings as setup.sh hands them on, keeps them, refuses them, and asks about their change."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from setup_host import PROJECT, SetupHost, Worker, answering
+
+from ml_target.catalogue.networks import ARCFACE_R50
+from ml_target.config import Settings, setting_names
+
+REFUSED = {"IMMICH_HOST": "192.168.1.20", "HAILO_GROUP_ID": "shared", "MODELS_DIR": "/data"}
+OTHERS = {
+    "CLIP_BACKEND": "siglip",
+    "ENGINE": "cpu",
+    "HAILO_DEVICE_COUNT": "1",
+    "HAILO_DEVICE_IDS": "0000:01:00.0",
+    "MODELS_MIRROR": "http://files.lan",
+    "HF_ENDPOINT": "http://hub.lan",
+    "IMMICH_PORT": "3999",
+}
+"""Values for those settings that do not take just any word."""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> SetupHost:
+    return SetupHost(tmp_path)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    with answering() as worker:
+        yield worker
+
+
+# --------------------------------------------------------------- each of them
+
+
+def test_each_setting_of_the_worker_is_handed_on_or_refused(host: SetupHost) -> None:
+    """One that the worker learns later and setup.sh does not fails here."""
+    names = {name for item in fields(Settings) for name in setting_names(item.name)}
+    given = {
+        name: OTHERS.get(name, f"v{number}") for number, name in enumerate(sorted(names - {*REFUSED, "LOG_LEVEL"}))
+    }
+    done = host.run("--dry-run", **given)
+    assert done.code == 0, done.err
+    for name, value in given.items():
+        shown = {
+            "IMMICH_PORT": "--publish 3999:3003",
+            "MODELS_MIRROR": "-e MODELS_MIRROR ",
+            "HF_ENDPOINT": "-e HF_ENDPOINT ",
+        }
+        assert shown.get(name, f"-e {name}={value} ") in done.out, f"{name} is dropped"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_could_only_be_dropped_is_refused(host: SetupHost, name: str) -> None:
+    before = host.tree()
+    done = host.run("--yes", **{name: REFUSED[name]})
+    assert done.refused
+    assert done.reason.startswith(f"{name} is not for ")
+    assert f"env -u {name} ./setup.sh" in done.remedy
+    assert REFUSED[name] in done.remedy, "and how to have it all the same"
+    assert host.calls() == []
+    assert host.tree() == before
+    assert host.run("--dry-run", **{name: ""}).code == 0, "empty is as good as left out"
+
+
+def test_the_log_level_by_its_second_name(host: SetupHost) -> None:
+    assert "-e IMMICH_LOG_LEVEL=debug " in host.run("--dry-run", LOG_LEVEL="debug").out
+    assert "-e IMMICH_LOG_LEVEL=error " in host.run("--dry-run", LOG_LEVEL="debug", IMMICH_LOG_LEVEL="error").out
+
+
+# --------------------------------------------------------------- several cards
+
+
+def test_two_cards_are_handed_on_together(host: SetupHost) -> None:
+    host.node(1)
+    host.system({f"sys/bus/pci/devices/0000:02:00.0/{n}": v for n, v in (("vendor", "0x1e60"), ("device", "0x2864"))})
+    host.system({"sys/bus/pci/devices/0000:02:00.0/driver/x": ""})
+    both = f"--device=/dev/hailo0:/dev/hailo0 --device=/dev/hailo1:/dev/hailo1 --group-add={host.group} "
+    for given in ({"HAILO_DEVICE_IDS": "0000:02:00.0"}, {"HAILO_DEVICE_COUNT": "2"}, {"HAILO_DEVICE_IDS": "02:00.0"}):
+        out = host.run("--dry-run", **given).out
+        ((name, value),) = given.items()
+        assert f"$ docker run -d {both}--publish" in out
+        assert f"DEVICE=/dev/hailo0,/dev/hailo1 GROUP={host.group}'" in out
+        assert f"-e {name}={value} " in out
+    out = host.run("--dry-run", HAILO_DEVICE_IDS="0000:01:00.0 0000:02:00.0").out
+    assert f"$ docker run --rm {both}-e HAILO_DEVICE_IDS=0000:01:00.0,0000:02:00.0 --entrypoint" in out, (
+        "the card in question is asked for its chip"
+    )
+    assert "hailo1" not in host.run("--dry-run").out, "no more than is asked for"
+    assert "hailo1" not in host.run("--dry-run", "--cpu", HAILO_DEVICE_COUNT="2").out
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "remedy"),
+    [
+        (
+            {"HAILO_DEVICE_IDS": "0000:09:00.0"},
+            "HAILO_DEVICE_IDS=0000:09:00.0, but there is no Hailo-8 at 0000:09:00.0.",
+            "Name one of these, or none: 0000:01:00.0\nTo take the first one again: HAILO_DEVICE_IDS= ./setup.sh",
+        ),
+        (
+            {"HAILO_DEVICE_COUNT": "2"},
+            "HAILO_DEVICE_COUNT=2, and there are only 1 of /dev/hailo*.",
+            "HAILO_DEVICE_COUNT= ./setup.sh",
+        ),
+    ],
+)
+def test_cards_that_are_not_there(host: SetupHost, given: dict[str, str], reason: str, remedy: str) -> None:
+    done = host.run("--yes", **given)
+    assert done.refused
+    assert done.reason == reason
+    assert remedy in done.remedy
+    assert host.changes() == []
+
+
+# --------------------------------------------------------------------- changes
+
+
+def had(host: SetupHost, settings: str) -> None:
+    """A container of ours with these settings."""
+    labels = {"immich-ml-hailo.setup": "1", "immich-ml-hailo.settings": f"IMMICH_PORT=65000 {settings}"}
+    host.container(labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("before", "arguments", "given", "words", "remedy"),
+    [
+        (
+            "CLIP_BACKEND=siglip",
+            ["--clip-backend", "tinyclip"],
+            {},
+            ["Smart Search"],
+            "./setup.sh --clip-backend siglip",
+        ),
+        (
+            "CLIP_BACKEND=tinyclip FACE_RECOGNIZER=arcface_mobilefacenet",
+            [],
+            {"FACE_RECOGNIZER": ""},
+            ["Until now it had FACE_RECOGNIZER=arcface_mobilefacenet.", "Jobs → Face Detection → Reset"],
+            "FACE_RECOGNIZER=arcface_mobilefacenet ./setup.sh",
+        ),
+        (
+            "CLIP_BACKEND=tinyclip",
+            [],
+            {"FACE_RECOGNIZER": "arcface_mobilefacenet"},
+            ["Until now it had FACE_RECOGNIZER=arcface_r50."],
+            "FACE_RECOGNIZER=arcface_r50 ./setup.sh",
+        ),
+        (
+            "CLIP_BACKEND=siglip SIGLIP_RESIZE=shortest",
+            [],
+            {"SIGLIP_RESIZE": "squash"},
+            ["Until now it had SIGLIP_RESIZE=shortest.", "Jobs → Smart Search → All"],
+            "SIGLIP_RESIZE=shortest ./setup.sh",
+        ),
+        (
+            "CLIP_BACKEND=tinyclip",
+            ["--cpu"],
+            {},
+            ["Until now it ran on the card.", "Jobs → Smart Search → All", "Jobs → Face Detection → Reset"],
+            "As it was: ./setup.sh",
+        ),
+        ("CLIP_BACKEND=tinyclip", [], {"ENGINE": "cpu"}, ["ran on the card."], "As it was: ENGINE= ./setup.sh"),
+        ("CLIP_BACKEND=tinyclip ENGINE=cpu", [], {}, ["Until now it ran on the processor."], "./setup.sh --cpu"),
+    ],
+)
+def test_a_change_that_spoils_what_immich_has_is_asked_about(
+    host: SetupHost, before: str, arguments: list[str], given: dict[str, str], words: list[str], remedy: str
+) -> None:
+    had(host, before)
+    done = host.run_in_terminal("n\n", *arguments, **given)
+    assert done.refused
+    assert done.reason == "stopped; nothing was changed."
+    for text in words:
+        assert text in done.out
+    assert done.remedy.endswith(remedy)
+    assert host.changes() == []
+    assert host.run(*arguments, **given).reason == "this needs an answer, and there is nobody to ask: Change it?"
+
+
+@pytest.mark.parametrize(
+    ("before", "given"),
+    [
+        ("CLIP_BACKEND=tinyclip SIGLIP_RESIZE=shortest", {"SIGLIP_RESIZE": "squash"}),
+        ("CLIP_BACKEND=siglip", {"SIGLIP_RESIZE": "squash"}),
+        ("CLIP_BACKEND=tinyclip", {"FACE_RECOGNIZER": ARCFACE_R50.name}),
+        ("CLIP_BACKEND=tinyclip", {"FACE_DETECTOR": "scrfd_10g", "HAILO_BATCH": "4"}),
+    ],
+)
+def test_other_changes_are_not_asked_about(host: SetupHost, before: str, given: dict[str, str]) -> None:
+    had(host, before)
+    assert "Change it?" not in host.run("--dry-run", **given).out
+
+
+# ------------------------------------------------------------------------ note
+
+
+def test_a_container_removed_by_hand_is_made_again_as_it_was(host: SetupHost, worker: Worker) -> None:
+    chosen = {"CLIP_BACKEND": "siglip", "FACE_RECOGNIZER": "arcface_mobilefacenet", "IMMICH_PORT": str(worker.port)}
+    assert host.run("--yes", **chosen).code == 0
+    first = host.ours
+    host.change(containers={})
+    done = host.run("--yes", IMMICH_PORT="")
+    assert done.code == 0, done.err
+    assert host.ours == first
+    assert "as before: " in done.out
+    assert f"(from {host.note}; delete that file to forget them)" in done.out
+    host.change(containers={})
+    assert "Until now it had FACE_RECOGNIZER=arcface_mobilefacenet." in host.run("--dry-run", FACE_RECOGNIZER="").out
+    host.note.unlink()
+    assert "CLIP_BACKEND=tinyclip" in host.run("--dry-run", IMMICH_PORT="").out
+
+
+def test_what_counts_first_is_given_then_the_container_then_the_note(host: SetupHost) -> None:
+    host.note.write_text("IMMICH_PORT=65000 CLIP_BACKEND=siglip HAILO_BATCH=2 DEVICE=/dev/hailo0 GROUP=0\n")
+    assert "CLIP_BACKEND=siglip HAILO_BATCH=2\n" in host.run("--dry-run").out
+    assert "CLIP_BACKEND=auto HAILO_BATCH=3\n" in host.run("--dry-run", "--clip-backend=auto", HAILO_BATCH="3").out
+    had(host, "CLIP_BACKEND=siglip2")
+    out = host.run("--dry-run").out
+    assert "CLIP_BACKEND=siglip2\n" in out
+    assert host.note.name not in out
+
+
+@pytest.mark.parametrize("arguments", [["--dry-run"], ["--yes", "--no-start"]])
+def test_nothing_is_noted_before_a_container_was_started(host: SetupHost, arguments: list[str]) -> None:
+    assert host.run(*arguments).code == 0
+    assert not host.note.exists()
+    host.fault("run -d", "no such runtime", 125)
+    assert host.run("--yes").refused
+    assert not host.note.exists()
+
+
+def test_a_second_run_does_not_write_again_and_a_lost_note_is_written_again(host: SetupHost, worker: Worker) -> None:
+    environment = {"IMMICH_PORT": str(worker.port)}
+    assert host.run("--yes", **environment).code == 0
+    before = host.tree()
+    assert host.run(**environment).code == 0
+    assert host.tree() == before
+    host.note.unlink()
+    assert host.run(**environment).code == 0
+    assert {name for name in host.tree() if Path(name).is_relative_to(host.checkout)} == {
+        name for name in before if Path(name).is_relative_to(host.checkout)
+    }
+
+
+@pytest.mark.parametrize("text", ["", "CLIP_BACKEND=siglip $(reboot)\n", "CLIP_BACKEND=clip\n", "IMMICH_PORT=3003\n"])
+def test_a_damaged_note(host: SetupHost, text: str) -> None:
+    host.note.write_text(text)
+    done = host.run("--yes")
+    assert done.refused
+    assert done.reason == f"{host.note}, the settings of the last container, is damaged."
+    assert f"rm -f '{host.note}'" in done.remedy
+    assert host.changes() == []
+
+
+def test_a_note_that_cannot_be_read(host: SetupHost) -> None:
+    host.note.mkdir()
+    done = host.run("--yes")
+    assert done.refused
+    assert "cannot be read" in done.reason
+    assert "forget them: rm -rf" in done.remedy
+
+
+def test_a_note_that_cannot_be_written_is_told(host: SetupHost, worker: Worker) -> None:
+    host.script("mv", "#!/bin/sh\necho read-only >&2\nexit 1")
+    done = host.run("--yes", IMMICH_PORT=str(worker.port))
+    assert done.code == 0, done.err
+    assert f"the settings could not be kept in {host.note}" in done.out
+
+
+def test_the_note_is_of_this_host_alone() -> None:
+    """Neither Git nor the builder sees it."""
+    assert "/.setup-settings*" in (PROJECT / ".gitignore").read_text().splitlines()
+    rules = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert rules[0] == "*"
+    assert not any("setup" in rule for rule in rules)
+
+
+def test_it_can_be_replaced_by_another_user(host: SetupHost, worker: Worker) -> None:
+    """A run with sudo leaves a file of root's: others can read it, whatever root's umask was."""
+    before = os.umask(0o077)
+    try:
+        assert host.run("--yes", IMMICH_PORT=str(worker.port)).code == 0
+    finally:
+        os.umask(before)
+    assert host.note.stat().st_mode & 0o777 == 0o644
