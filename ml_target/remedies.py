@@ -42,7 +42,7 @@ def mounted() -> bool:
         points = {line.split()[4] for line in MOUNTS.read_text(encoding="utf-8").splitlines()}
     except (OSError, IndexError):  # no such file outside of Linux
         return False
-    return any(str(folder) in points for folder in _folders())
+    return any(str(each) in points - {"/"} for folder in _folders() for each in (folder, *folder.parents))
 
 
 def fetch(*arguments: str) -> str:
