@@ -4,7 +4,7 @@ In the project's image the models are baked in and belong to root: there it is d
 anew. Where the worker may write, on a plain host or in a container with a folder mounted, the plain command does.
 """
 
-import importlib.util
+import importlib.metadata
 import os
 import shlex
 from pathlib import Path
@@ -97,7 +97,7 @@ def _engine() -> str:
 
 def _for_card() -> bool:
     """Whether this image is the one with HailoRT."""
-    return importlib.util.find_spec("hailo_platform") is not None
+    return any(True for _ in importlib.metadata.distributions(name="hailort"))
 
 
 def _folders() -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT
 
-from ml_target import remedies
+from ml_target import doctor, remedies
 from ml_target.catalogue.files import OCR_DICTIONARY, SCRFD_2_5G_HEF
 from ml_target.catalogue.needs import needs
 from ml_target.config import Settings
@@ -87,6 +87,18 @@ def test_the_image_for_the_processor(image: Path, monkeypatch: pytest.MonkeyPatc
     (image.parent / "hailo0").unlink()
     wanted = "scripts/models.sh fetch --engine cpu on the host, in this project's folder, then ./setup.sh --cpu there"
     assert remedies.fetch().startswith(wanted)
+
+
+def test_which_image_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what is installed: a package that fails to load is a card's image all the same."""
+    monkeypatch.undo()
+    there = remedies._for_card()
+    installed = tmp_path / "hailort-4.23.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: hailort\nVersion: 4.23.0\n")
+    assert there == bool(doctor.library_version())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert remedies._for_card()
 
 
 def test_the_engine_that_is_told_counts(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:

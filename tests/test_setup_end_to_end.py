@@ -128,6 +128,7 @@ def test_the_first_things_to_run(host: Host, first: str) -> None:
     # The simulator's cards are one for each process, so the card is free beside the worker.
     checked = docker.shell("docker exec immich-ml-hailo python3 -m ml_target.selfcheck")
     verdicts = _verdicts(checked.stdout)
+    assert verdicts, checked.stdout
     # Smart search's networks on the simulated card answer hashes of their input, which selfcheck has to call WRONG.
     assert verdicts["clip.visual"] == "WRONG", checked.stdout
     assert _of_ocr(verdicts) == dict.fromkeys(READS_RIGHT, "not checked"), checked.stdout
