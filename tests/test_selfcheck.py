@@ -430,7 +430,7 @@ def test_a_card_that_another_program_holds(check: Check) -> None:
 
 IMAGE = f"immich-ml-hailo:v{doctor.library_version() or 'VERSION'} python3 -m ml_target.selfcheck"
 NODE = "docker run --rm --device=/dev/hailo0:/dev/hailo0 --group-add=44"
-MOUNT = '-v "$PWD/models:/app/models:ro"'
+MOUNT = '--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"'
 
 
 @pytest.fixture

@@ -55,8 +55,8 @@ def in_a_container(settings: Settings, others: bool, root: Path = Path("/")) -> 
     words += [f"--group-add={group}" for group in sorted(groups)]
     if remedies.mounted() or settings.hailo_group_id:  # the models, or the socket of HailoRT's service
         words.append(f"--volumes-from {CONTAINER}")
-    if others:
-        words.append('-v "$PWD/models:/app/models:ro"')
+    if others:  # as the folder's owner: a clone may be readable by nobody else
+        words.append('--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"')
     words += [f"-e {word}" for word in changed(settings)]
     return " ".join([*words, f"{CONTAINER}:v{doctor.library_version() or 'VERSION'}", SELFCHECK])
 
