@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ml_target.catalogue.needs import Choice
 from ml_target.config import PROJECT, Settings, setting_names, setting_text
+from ml_target.folders import writable
 
 IN_IMAGE = "IMMICH_ML_IMAGE"
 """Dockerfile.immich-ml-hailo sets it, and nothing else does."""
@@ -31,8 +32,6 @@ def in_image() -> bool:
 
 def on_host() -> bool:
     """Whether model files have to be seen to outside: in the image, where no folder for them can be written."""
-    from ml_target.store.folder import writable  # the store itself words its errors here
-
     return in_image() and not any(map(writable, _folders()))
 
 

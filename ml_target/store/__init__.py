@@ -7,11 +7,12 @@ from pathlib import Path
 from ml_target import remedies
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import FetchError, ModelError
+from ml_target.folders import writable
 from ml_target.store import verify
 from ml_target.store.audit import Audit
 from ml_target.store.faults import SourceError, writing
 from ml_target.store.fetch import discard, resumable
-from ml_target.store.folder import alone, writable
+from ml_target.store.folder import alone
 from ml_target.store.offers import Mirror, Offer, upstream
 from ml_target.store.progress import Progress
 from ml_target.store.sources import Sources

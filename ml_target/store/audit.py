@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import ModelError
+from ml_target.folders import writable
 from ml_target.remedies import fetch_again
 from ml_target.store import verify
-from ml_target.store.folder import writable
 from ml_target.store.ledger import Entry, Ledger
 
 log = logging.getLogger(__name__)
