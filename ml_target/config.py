@@ -167,6 +167,14 @@ def setting_names(attribute: str) -> tuple[str, ...]:
     return names or (attribute.upper(),)
 
 
+def setting_text(settings: Settings, attribute: str) -> str:
+    """A value as its environment variable takes it."""
+    value = getattr(settings, attribute)
+    if attribute == "log_level":
+        return f"{logging.getLevelName(value)}".lower()
+    return ",".join(value) if isinstance(value, tuple) else f"{value}"
+
+
 def available_cores() -> int:
     """Processors this process may use: affinity, and the container's CPU quota (cgroup v2) if it has one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

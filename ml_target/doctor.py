@@ -21,6 +21,7 @@ from ml_target.hailo_host import Finding, cards, driver_version, host_checks, me
 from ml_target.hailo_package import PYTHON, explain_import
 from ml_target.hailo_status import explain, status_of
 from ml_target.hef_fit import check_fit
+from ml_target.remedies import fetch
 from ml_target.store import Store
 from ml_target.store.command import open_store
 
@@ -239,7 +240,7 @@ def _files(settings: Settings, root: Path, chip: Chip | None) -> Iterator[Findin
             size += path.stat().st_size
         yield finding
     if missing:
-        remedy = f"python3 -m ml_target models fetch --engine hailo --chip {chip or 'hailo8'}"
+        remedy = fetch("--engine", "hailo", "--chip", chip or "hailo8")
         detail = f"{missing} files are not there" + ("" if present else ": no task can be served")
         yield Finding(None if present else False, "models", f"{detail} ({store.folder})", remedy)
     if present:

@@ -4,16 +4,31 @@ Names and numbers: `hailo_status` of HailoRT 4.20 to 4.23. How exceptions carry 
 """
 
 import re
+from collections.abc import Callable
+
+from ml_target.catalogue.files import ZOO_HAILORT
+from ml_target.remedies import fetch_again, replace
 
 DOCTOR = "python3 -m ml_target.doctor says more"
 RESTART = "Restart the worker; if it comes back, power the host off and on"
 RELOAD = "On the host: sudo modprobe -r hailo_pci && sudo modprobe hailo_pci, or power it off and on"
-FETCH = "Delete the file and fetch it again: python3 -m ml_target models fetch"
 REPORT = "Please report it with the log"
 MATCH = "Driver, library, Python package and firmware must be of one version: install the same release of all"
 
-# number: (name, what it means here, remedy)
-STATUSES: dict[int, tuple[str, str, str]] = {
+
+def _newer() -> str:
+    return (
+        f"{fetch_again()}. If it stays, the file was made for a newer HailoRT: the catalogue's are for "
+        f"{ZOO_HAILORT}, so install driver and HailoRT {ZOO_HAILORT}"
+    )
+
+
+def _other_chip() -> str:
+    return f"For this card's build, {replace('--engine', 'hailo', '--chip', 'hailo8 (or hailo8l)')}"
+
+
+# number: (name, what it means here, remedy); how files are fetched is another way in a container
+STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     2: ("INVALID_ARGUMENT", "HailoRT refuses a value, such as an unknown device id", "Check HAILO_DEVICE_IDS"),
     3: ("OUT_OF_HOST_MEMORY", "the host has no memory left", "Free memory, load fewer models, or lower the batch size"),
     4: ("TIMEOUT", "the card did not answer in time", RESTART),
@@ -22,10 +37,10 @@ STATUSES: dict[int, tuple[str, str, str]] = {
     7: ("NOT_IMPLEMENTED", "this HailoRT does not know the call", MATCH),
     8: ("INTERNAL_FAILURE", "HailoRT failed within", RESTART),
     13: ("OPEN_FILE_FAILURE", "a model file cannot be opened", "Check that it is there and may be read"),
-    14: ("FILE_OPERATION_FAILURE", "a model file cannot be read, or it is cut off", FETCH),
+    14: ("FILE_OPERATION_FAILURE", "a model file cannot be read, or it is cut off", fetch_again),
     16: ("UNSUPPORTED_FW_VERSION", "the firmware is of another version than the library", MATCH),
     18: ("FW_CONTROL_FAILURE", "the firmware refused or lost a command", RELOAD),
-    26: ("INVALID_HEF", "a model file is inconsistent", FETCH),
+    26: ("INVALID_HEF", "a model file is inconsistent", fetch_again),
     36: (
         "DRIVER_OPERATION_FAILED",
         "the driver cannot be used: no permission on /dev/hailo0, the node is missing in the container, or the card "
@@ -74,12 +89,12 @@ STATUSES: dict[int, tuple[str, str, str]] = {
     87: ("DRIVER_TIMEOUT", "the driver waited for the card in vain", RELOAD),
     88: ("DRIVER_INTERRUPTED", "a call to the driver was interrupted", RESTART),
     90: ("DRIVER_WAIT_CANCELED", "the driver gave up waiting: the card was closed or is gone", RELOAD),
-    91: ("HEF_FILE_CORRUPTED", "a model file is damaged", FETCH),
-    92: ("HEF_NOT_SUPPORTED", "a model file is no HEF, or a newer one than this HailoRT reads", FETCH),
+    91: ("HEF_FILE_CORRUPTED", "a model file is damaged", fetch_again),
+    92: ("HEF_NOT_SUPPORTED", "a model file is no HEF, or a newer one than this HailoRT reads", _newer),
     93: (
         "HEF_NOT_COMPATIBLE_WITH_DEVICE",
         "a model file was compiled for another chip",
-        "Delete it, then python3 -m ml_target models fetch --engine hailo --chip hailo8 (or hailo8l)",
+        _other_chip,
     ),
 }
 
@@ -133,7 +148,7 @@ def explain(status: int) -> str:
         number = "an error without a number" if status == UNKNOWN else f"status {status}"
         return f"HailoRT reports {number}, which this worker does not know. Look at its log lines; {DOCTOR}."
     _, meaning, remedy = known
-    return f"HailoRT reports {name_of(status)}: {meaning}. {remedy}."
+    return f"HailoRT reports {name_of(status)}: {meaning}. {remedy if isinstance(remedy, str) else remedy()}."
 
 
 def describe(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import xxhash
 from ml_target.catalogue.types import Chip
 from ml_target.errors import ModelError
 from ml_target.protobuf import walk
+from ml_target.remedies import fetch_again, replace
 
 MAGIC = 0x01484546
 PREFIX = struct.Struct(">III")  # magic, container version, bytes of protobuf
@@ -29,7 +30,6 @@ ARCHITECTURES = {
 # A Hailo-8 also runs what was built for the smaller Hailo-8L, only slower; never the reverse.
 RUNS_ON: dict[Chip, tuple[int, ...]] = {"hailo8": (1, 2, 3), "hailo8l": (3,)}
 CHIP_NAMES: dict[Chip, str] = {"hailo8": "Hailo-8", "hailo8l": "Hailo-8L"}
-FETCH_AGAIN = "Delete it and fetch it again: python3 -m ml_target models fetch"
 BLOCK = 1 << 20
 
 
@@ -118,7 +118,7 @@ def verify(path: Path) -> HefHeader:
     if computed.digest() != header.checksum:
         raise ModelError(
             f"{path} is damaged: its {layout.checksum_name} is {computed.digest().hex()}, "
-            f"its header says {header.checksum.hex()}. {FETCH_AGAIN}"
+            f"its header says {header.checksum.hex()}. {fetch_again()}"
         )
     return header
 
@@ -128,32 +128,31 @@ def require_chip(header: HefHeader, chip: Chip, path: Path) -> None:
     if header.architecture not in RUNS_ON[chip]:
         raise ModelError(
             f"{path} was compiled for {header.chip}, a {CHIP_NAMES[chip]} cannot run it. "
-            f"Replace it by the build for {CHIP_NAMES[chip]}: delete it, then "
-            f"python3 -m ml_target models fetch --engine hailo --chip {chip}"
+            f"Replace it by the build for {CHIP_NAMES[chip]}: {replace('--engine', 'hailo', '--chip', chip)}"
         )
 
 
 def _read_header(file: BinaryIO, path: Path) -> HefHeader:
     prefix = file.read(PREFIX.size)
     if len(prefix) < PREFIX.size or PREFIX.unpack(prefix)[0] != MAGIC:
-        raise ModelError(f"{path} is not a HEF: it does not begin with 01 48 45 46. {FETCH_AGAIN}")
+        raise ModelError(f"{path} is not a HEF: it does not begin with 01 48 45 46. {fetch_again()}")
     _, container, message_size = PREFIX.unpack(prefix)
     layout = LAYOUTS.get(container)
     if layout is None:
         raise ModelError(
             f"{path} is a HEF of container version {container}; versions 0 to 3 can be read. "
-            "Take the build the catalogue names (python3 -m ml_target models fetch) or a newer release of this worker."
+            f"Take the build the catalogue names ({replace()}), or a newer release of this worker."
         )
     raw = file.read(layout.fields.size)
     start = PREFIX.size + layout.fields.size
     actual = file.seek(0, 2)
     if len(raw) < layout.fields.size:
-        raise ModelError(f"{path} is cut off: its header is not complete after {actual:,} bytes. {FETCH_AGAIN}")
+        raise ModelError(f"{path} is cut off: its header is not complete after {actual:,} bytes. {fetch_again()}")
     values = layout.fields.unpack(raw)
     expected = start + message_size + sum(values[i] for i in layout.rest)
     if actual != expected:
         what = "cut off" if actual < expected else "too long"
-        raise ModelError(f"{path} is {what}: {actual:,} bytes instead of {expected:,}. {FETCH_AGAIN}")
+        raise ModelError(f"{path} is {what}: {actual:,} bytes instead of {expected:,}. {fetch_again()}")
     file.seek(start)
     architecture, compiler = _identity(file.read(min(message_size, BLOCK)), path)
     checksum: bytes = values[0] if container else values[1]
@@ -168,7 +167,7 @@ def _identity(message: bytes, path: Path) -> tuple[int, str]:
             raise ValueError("the first field is not the header")
         fields = dict(walk(header))
     except (ValueError, StopIteration) as error:
-        raise ModelError(f"{path} is a HEF without a readable header ({error}). {FETCH_AGAIN}") from error
+        raise ModelError(f"{path} is a HEF without a readable header ({error}). {fetch_again()}") from error
     architecture, version = fields.get(1, 0), fields.get(3, b"")
     text = version.decode("utf-8", "replace") if isinstance(version, bytes) else ""
     found = re.search(r"\d+(\.\d+)+", text)

@@ -11,6 +11,7 @@ from ml_target.catalogue.types import Chip, Network, PictureInput
 from ml_target.errors import ModelError
 from ml_target.hef import ARCHITECTURES, CHIP_NAMES, RUNS_ON, HefHeader, require_chip, verify
 from ml_target.hef_streams import Group, Stream, read_streams, uniform_quantisation
+from ml_target.remedies import replace
 from ml_target.roles import Binding, Shape, bind
 
 HAILO_8L = 3
@@ -105,12 +106,12 @@ def _require_architecture(path: Path, header: HefHeader, chip: str | None) -> tu
     elif all(header.architecture not in numbers for numbers in RUNS_ON.values()):
         raise ModelError(
             f"{path} was compiled for {header.chip}; this worker drives {DRIVEN}. "
-            "Delete it, then python3 -m ml_target models fetch --engine hailo"
+            f"It is of no use here: {replace('--engine', 'hailo')}"
         )
     if chip == "hailo8" and header.architecture == HAILO_8L:
         return (
-            f"{path} was compiled for {ARCHITECTURES[HAILO_8L]}; a Hailo-8 runs it, only slower. Delete it, then "
-            "python3 -m ml_target models fetch --engine hailo --chip hailo8",
+            f"{path} was compiled for {ARCHITECTURES[HAILO_8L]}; a Hailo-8 runs it, only slower. For its own "
+            f"build {replace('--engine', 'hailo', '--chip', 'hailo8')}",
         )
     return ()
 
@@ -144,7 +145,7 @@ def _wanted(network: Network) -> str:
 
 
 def _replace(network: Network) -> str:
-    return f"Replace it by the catalogue's {network.name}.hef: delete it, then python3 -m ml_target models fetch"
+    return f"Replace it by the catalogue's {network.name}.hef: {replace()}"
 
 
 def _list(streams: Sequence[Stream]) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from ml_target.errors import ModelError
-from ml_target.hef import FETCH_AGAIN, HefHeader, read_header
+from ml_target.hef import HefHeader, read_header
 from ml_target.hef_message import HostOperation, Layer, RawGroup, read_message
+from ml_target.remedies import fetch, fetch_again
 from ml_target.roles import Shape
 
 MAX_MESSAGE = 256 << 20  # bytes; the messages of real files are a thousandth to a hundredth of it
@@ -104,7 +105,7 @@ def read_streams(path: Path) -> HefContent:
     header = read_header(path)
     if header.message_size > MAX_MESSAGE:
         raise ModelError(
-            f"{path} describes itself in {header.message_size:,} bytes, too many to be true. {FETCH_AGAIN}"
+            f"{path} describes itself in {header.message_size:,} bytes, too many to be true. {fetch_again()}"
         )
     try:
         with path.open("rb") as file:
@@ -114,7 +115,7 @@ def read_streams(path: Path) -> HefContent:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
     except ValueError as error:
-        raise ModelError(f"{path} is a HEF whose description is not understood ({error}). {FETCH_AGAIN}") from error
+        raise ModelError(f"{path} is a HEF whose description is not understood ({error}). {fetch_again()}") from error
 
 
 def uniform_quantisation(stream: Stream) -> tuple[float, float]:
@@ -131,15 +132,14 @@ def uniform_quantisation(stream: Stream) -> tuple[float, float]:
     if len(pairs) > 1:
         raise ModelError(
             f"{stream.name} has {len(pairs)} different pairs of scale and zero point for its channels; "
-            "HailoRT 4 applies one to all, so the answers would be wrong. Take the catalogue's build: "
-            "python3 -m ml_target models fetch"
+            f"HailoRT 4 applies one to all, so the answers would be wrong. Take the catalogue's build: {fetch()}"
         )
     scale, zero_point = pairs.pop()
     low, high = stream.limits
     if not (0 < scale < math.inf and math.isfinite(zero_point) and low < high):
         raise ModelError(
             f"{stream.name} has an impossible quantisation: scale {scale:g}, zero point {zero_point:g}, "
-            f"limits {low:g} to {high:g}. {FETCH_AGAIN}"
+            f"limits {low:g} to {high:g}. {fetch_again()}"
         )
     return scale, zero_point
 

@@ -10,6 +10,7 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.host import HostPool
 from ml_target.models import Model
 from ml_target.preprocessing.resize import shortest_side_crop, squash
+from ml_target.remedies import replace
 from ml_target.tensors import Array, Float32, UInt8
 from ml_target.text_head import TextHead
 from ml_target.tokenizer import Ids, Tokenizer
@@ -91,5 +92,5 @@ def _side(model: Model) -> int:
             return height
     raise ModelError(
         f"{model.network.name} takes frames of {shape}, a square picture is wanted. "
-        "Replace its file: python3 -m ml_target models fetch"
+        f"It is not the catalogue's file: {replace()}"
     )

@@ -17,6 +17,7 @@ from ml_target.catalogue.networks import EMBEDDING, TOKEN_STATES
 from ml_target.catalogue.types import ClipBackend, TextInput
 from ml_target.engines import Intake
 from ml_target.errors import ModelError
+from ml_target.remedies import fetch
 from ml_target.tensors import Array, Float32, Outputs
 from ml_target.tokenizer import Ids
 
@@ -71,7 +72,7 @@ class TextHead:
             file = self._backend.text_weights.name
             raise ModelError(
                 f"The text tower of {self._backend.name} needs {file} beside it: {'; '.join(problems)}. "
-                f"Fetch it: python3 -m ml_target models fetch (it is cut out of the model's checkpoint), "
+                f"Fetch it (it is cut out of the model's checkpoint): {fetch(file)}; "
                 f"or put {file} into MODELS_DIR."
             )
 

@@ -15,6 +15,7 @@ from ml_target.catalogue.networks import EMBEDDING, TOKEN_STATES
 from ml_target.catalogue.types import ClipBackend
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.errors import ModelError
+from ml_target.remedies import replace
 from ml_target.tensors import Array, Float32, Outputs
 from ml_target.text_head import TextHead, TextLayout, is_normed
 from ml_target.tokenizer import Tokenizer
@@ -54,7 +55,7 @@ def settle(
         if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, backend):
             raise ModelError(
                 f"{backend.textual.name}: the order of the words changes nothing, with positions added or without. "
-                "The file cannot be the catalogue's; fetch it again, or set CLIP_TEXT_ENGINE=cpu."
+                f"The file cannot be the catalogue's: {replace()}; or set CLIP_TEXT_ENGINE=cpu."
             )
     outputs = [(ids, states(ids, layout)) for ids in map(tokenizer.encode, PROMPTS)]
     return TextLayout(layout.add_positions, _norm_is_outside(outputs, backend, weights))

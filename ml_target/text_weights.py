@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from ml_target.errors import ModelError
+from ml_target.remedies import fetch_again
 from ml_target.tensors import Array
 
 
@@ -25,7 +26,7 @@ def load_text_weights(path: Path) -> Mapping[str, Array]:
                 arrays[name] = np.load(npy, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # what a damaged file makes numpy raise is not limited to a few kinds
         raise ModelError(
-            f"the text weights {path} cannot be loaded ({error}). Delete them (also {path.stem}.*.npy) and fetch "
-            "them again: python3 -m ml_target models fetch"
+            f"the text weights {path} cannot be loaded ({error}). "
+            f"{fetch_again(path.name)} ({path.stem}.*.npy beside it go, too)"
         ) from error
     return arrays

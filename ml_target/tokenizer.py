@@ -21,6 +21,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
 
 from ml_target.errors import ModelError
+from ml_target.remedies import fetch_again
 
 Ids = npt.NDArray[np.int64]
 
@@ -238,7 +239,4 @@ def _read_config(config: Path) -> dict[str, Any]:
 
 
 def _damaged(file: Path, reason: str) -> ModelError:
-    return ModelError(
-        f"The vocabulary file {file} cannot be used: {reason}. "
-        f"Delete it and fetch it again: python3 -m ml_target models fetch"
-    )
+    return ModelError(f"The vocabulary file {file} cannot be used: {reason}. {fetch_again(file.name)}")

@@ -19,6 +19,7 @@ from ml_target.logwords import quoted
 from ml_target.names import NamesSeen
 from ml_target.pipeline import DECODED_PIXELS, Pipeline
 from ml_target.places import choose_engine, open_places, thread_plan
+from ml_target.remedies import fetch
 from ml_target.services import Services, describe_model
 from ml_target.store import Store
 
@@ -90,7 +91,7 @@ class Worker:
                 described = " ".join(f"{key}={quoted(value)}" for key, value in describe_model(model).items())
                 log.info("task %s is on: %s", label, described)
         if self.state == "idle":
-            log.error("No task can be served. `python3 -m ml_target models fetch` gets the model files.")
+            log.error("No task can be served. To get the model files: %s", fetch())
         for clip in services.clip.values():
             if clip.visual.on:
                 log.info(

@@ -3,9 +3,18 @@
 # with the project's .venv, with a python3 that has the packages, or else inside the image, with docker (Unraid).
 #
 # MODELS_DIR     the folder with the models; models/ of this project when left out
-# IMAGE          the image; when left out immich-ml-hailo:v$HAILORT_VERSION (4.23.0), or immich-ml-hailo:cpu
-# MODELS_MIRROR, HF_ENDPOINT, CLIP_BACKEND and the proxy variables count in the image, too.
+# IMAGE          the image; when left out immich-ml-hailo:v$HAILORT_VERSION (the driver's, or 4.23.0), or immich-ml-hailo:cpu
+# The settings that decide which files are wanted, where they come from, proxies and pip's own count in the image, too.
 set -euo pipefail
+
+root=${SETUP_ROOT-} # where /dev and /sys are; another folder in tests
+node=$root/dev/hailo0 driver=$root/sys/module/hailo_pci/version
+# Whatever decides which files are wanted, and how they are had.
+handed_on=(
+  CLIP_BACKEND CLIP_TEXT_ENGINE FACE_DETECTOR FACE_RECOGNIZER HF_ENDPOINT MODELS_MIRROR
+  HTTP_PROXY HTTPS_PROXY FTP_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy ftp_proxy no_proxy all_proxy
+  PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_NO_INDEX PIP_PROXY PIP_RETRIES PIP_TIMEOUT
+)
 
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -36,20 +45,36 @@ if ! words=$(docker version --format '{{.Server.Version}}' 2>&1); then
   fail "Docker does not answer: $words" "Start it (sudo systemctl start docker), or run this as a user who may use it (sudo)."
 fi
 image=${IMAGE-}
-for name in "immich-ml-hailo:v${HAILORT_VERSION:-4.23.0}" immich-ml-hailo:cpu; do
+version=${HAILORT_VERSION-}
+if [[ -z $version && -r $driver ]]; then version=$(<"$driver"); fi
+version=${version:-4.23.0}
+for name in "immich-ml-hailo:v$version" immich-ml-hailo:cpu; do
   if [[ -z $image ]] && docker image inspect "$name" >/dev/null 2>&1; then image=$name; fi
 done
-[[ -n $image ]] || fail "there is no image immich-ml-hailo:v${HAILORT_VERSION:-4.23.0} nor immich-ml-hailo:cpu here." \
+[[ -n $image ]] || fail "there is no image immich-ml-hailo:v$version nor immich-ml-hailo:cpu here." \
   "Build it: docker build -t immich-ml-hailo:cpu --build-arg BASE_IMAGE=ubuntu:24.04 -f Dockerfile.immich-ml-hailo ." \
   "or name the one you have: IMAGE=name:tag $0 $*"
 
 models=${MODELS_DIR:-$project/models}
 mkdir -p -- "$models" || fail "$models cannot be made." "Set MODELS_DIR to a folder that this user may write."
 models=$(cd -- "$models" && pwd -P)
-options=(--rm --user "$(id -u):$(id -g)" -v "$models:/app/models")
-for variable in CLIP_BACKEND HF_ENDPOINT MODELS_MIRROR HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy; do
+# The host's network, so that a mirror on this host can be reached, as in setup.sh.
+options=(--rm --network host --user "$(id -u):$(id -g)" -v "$models:/app/models")
+for variable in "${handed_on[@]}"; do
   if [[ -n ${!variable-} ]]; then options+=(-e "$variable"); fi
 done
+# The container is given no card, so what auto means is found out here.
+engine=${ENGINE:-auto} arguments=()
+while (($#)); do
+  case $1 in
+    --engine=auto) engine=auto ;;
+    --engine) if [[ ${2-} == auto ]]; then engine=auto && shift; else arguments+=("$1"); fi ;;
+    *) arguments+=("$1") ;;
+  esac
+  shift
+done
+if [[ ${engine,,} == auto && -e $node ]]; then engine=hailo; fi
+if [[ ${engine,,} != auto ]]; then options+=(-e "ENGINE=$engine"); fi
 mirror=${MODELS_MIRROR-}
 if [[ -n $mirror && -d ${mirror#file://} ]]; then # a folder has to be in the container, too
   mirror=$(cd -- "${mirror#file://}" && pwd -P)
@@ -57,4 +82,4 @@ if [[ -n $mirror && -d ${mirror#file://} ]]; then # a folder has to be in the co
   options+=(-v "$mirror:$mirror:ro")
 fi
 say "no Python with this project's packages here; running inside $image"
-exec docker run "${options[@]}" "$image" python3 -m ml_target models "$@"
+exec docker run "${options[@]}" "$image" python3 -m ml_target models ${arguments[@]+"${arguments[@]}"}

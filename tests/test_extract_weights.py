@@ -18,7 +18,9 @@ from towers import substitute_pieces
 
 from ml_target.catalogue.networks import EMBEDDING, SIGLIP, TINYCLIP, TOKEN_STATES
 from ml_target.catalogue.types import ClipBackend, TextInput, TokenStates, Vector
+from ml_target.config import setting_names
 from ml_target.engines import Intake
+from ml_target.remedies import DECIDING
 from ml_target.tensors import Array, Float32, Tensor
 from ml_target.text_head import TextHead, TextLayout
 from ml_target.text_weights import load_text_weights
@@ -36,12 +38,18 @@ case "$1 $2" in
   "version --format") if [[ -n ${DOCKER_DOWN-} ]]; then echo "Cannot connect to the Docker daemon" >&2; exit 1; fi ;;
   "image inspect") [[ " ${IMAGES-} " == *" $3 "* ]] ;;
   run*)
+    set=()
     while [[ $1 != python3 ]]; do
+      case $1-$2 in
+        -e-*=*) set+=("$2") ;;
+        -e-*) set+=("$2=${!2}") ;;
+      esac
       if [[ $1 == *:/app/models ]]; then export MODELS_DIR=${1%:/app/models}; fi
       shift
     done
     shift
-    PYTHONPATH=PROJECT exec INTERPRETER "$@" ;;
+    export PYTHONPATH=PROJECT
+    exec env -u ENGINE -u CLIP_BACKEND -u FACE_DETECTOR ${set[@]+"${set[@]}"} INTERPRETER "$@" ;;
 esac
 """
 
@@ -311,11 +319,85 @@ def test_without_a_python_that_fits_it_runs_in_the_image(
     assert done.returncode == 0, done.stderr
     assert "running inside immich-ml-hailo:v4.23.0" in done.stderr
     assert host.used() == [
-        *("run", "--rm", "--user", f"{os.getuid()}:{os.getgid()}", "-v", f"{host.models}:/app/models"),
+        *(
+            "run",
+            "--rm",
+            "--network",
+            "host",
+            "--user",
+            f"{os.getuid()}:{os.getgid()}",
+            "-v",
+            f"{host.models}:/app/models",
+        ),
         *("-e", "HF_ENDPOINT", "-e", "NO_PROXY", "immich-ml-hailo:v4.23.0"),
         *("python3", "-m", "ml_target", "models", "fetch", "tinyclip_text_weights.npz"),
     ]
     assert set(load_text_weights(host.models / "tinyclip_text_weights.npz")) >= {"tokens", "projection"}
+
+
+def lists(name: str, file: str = "models.sh") -> list[str]:
+    """The words of an array of a script."""
+    text = (PROJECT / "scripts" / file).read_text(encoding="utf-8")
+    return text.partition(f"\n{name}=(")[2].partition(")")[0].split()
+
+
+def test_what_decides_counts_in_the_image_too() -> None:
+    """Derived from the settings and from setup.sh, so that nothing new is forgotten."""
+    deciding = [setting_names(attribute)[0] for attribute in DECIDING]
+    more = [*lists("proxies", "setup_images.sh"), *lists("pip_settings", "setup_models.sh")]
+    assert sorted(lists("handed_on")) == sorted([*deciding, "HF_ENDPOINT", "MODELS_MIRROR", *more])
+    assert len(more) > 15
+
+
+def test_settings_are_handed_on(host: Host) -> None:
+    host.docker()
+    settings = {"IMAGES": "immich-ml-hailo:cpu", "FACE_DETECTOR": "scrfd_10g", "CLIP_BACKEND": "siglip"}
+    done = host.run("models.sh", "missing", "--engine", "hailo", **settings, ALL_PROXY="socks5://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert {"scrfd_10g.hef", "siglip_text_weights.npz"} <= {line.split()[0] for line in done.stdout.splitlines()}
+    asked = host.used()
+    assert [asked[at + 1] for at, word in enumerate(asked) if word == "-e"] == [
+        "CLIP_BACKEND", "FACE_DETECTOR", "ALL_PROXY",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("card", "engine", "words", "hailo"),
+    [
+        (True, "", [], True),
+        (True, "Auto", [], True),
+        (True, "cpu", [], False),
+        (True, "", ["--engine", "cpu"], False),
+        (True, "cpu", ["--engine", "auto"], True),
+        (True, "cpu", ["--engine=auto"], True),
+        (True, "cpu", ["--engine=hailo"], True),
+        (False, "", [], False),
+        (False, "hailo", [], True),
+        (False, "hailo", ["--engine", "auto"], False),
+    ],
+)
+def test_which_engine_is_found_out_on_the_host(
+    host: Host, tmp_path: Path, card: bool, engine: str, words: list[str], hailo: bool
+) -> None:
+    host.docker()
+    root = tmp_path / "root"
+    (root / "dev").mkdir(parents=True)
+    if card:
+        (root / "dev" / "hailo0").touch()
+    done = host.run("models.sh", "missing", *words, ENGINE=engine, IMAGES="immich-ml-hailo:cpu", SETUP_ROOT=str(root))
+    assert done.returncode == 0, done.stderr
+    assert f"files for ENGINE={'hailo' if hailo else 'cpu'}, " in done.stderr
+    assert ("scrfd_2.5g.hef" in done.stdout) == hailo
+
+
+def test_the_image_is_that_of_the_driver(host: Host, tmp_path: Path) -> None:
+    host.docker()
+    version = tmp_path / "root/sys/module/hailo_pci/version"
+    version.parent.mkdir(parents=True)
+    version.write_text("4.22.0\n")
+    images = "immich-ml-hailo:v4.22.0 immich-ml-hailo:v4.23.0"
+    done = host.run("models.sh", "missing", IMAGES=images, SETUP_ROOT=str(tmp_path / "root"))
+    assert "running inside immich-ml-hailo:v4.22.0" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ml_target.catalogue.files import ZOO_HAILORT
 from ml_target.hailo_status import STATUSES, describe, explain, name_of, status_of
 
 
@@ -44,7 +45,8 @@ def test_the_status_of_an_exception(error: Exception, status: int) -> None:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_every_status_has_words_and_a_remedy(status: int) -> None:
-    name, meaning, remedy = STATUSES[status]
+    name, meaning, told = STATUSES[status]
+    remedy = told if isinstance(told, str) else told()
     assert explain(status) == f"HailoRT reports {status} HAILO_{name}: {meaning}. {remedy}."
     assert not meaning.endswith(".")
     assert not remedy.endswith(".")
@@ -62,6 +64,7 @@ def test_every_status_has_words_and_a_remedy(status: int) -> None:
         (76, ["another version than the library", "same release of all"]),
         (84, ["force_desc_page_size=4096"]),
         (91, ["damaged", "models fetch"]),
+        (92, ["models fetch", "made for a newer HailoRT", f"driver and HailoRT {ZOO_HAILORT}"]),
         (93, ["another chip", "--chip hailo8"]),
     ],
 )

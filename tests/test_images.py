@@ -326,7 +326,10 @@ def test_without_models_every_task_refuses_in_words(images: Images) -> None:
         test = ("bash", "/app/tests/test.sh", "/app/tests/test.jpg")
         printed = docker("exec", name, *test).stdout
         assert printed.count(" off: refused with 503 and words\n") == 4
-        assert "is not there: run python3 -m ml_target models fetch" in docker("logs", name).stdout
+        assert (
+            "is not there: run scripts/models.sh fetch --engine cpu on the host, in this project"
+            in docker("logs", name).stdout
+        )
         assert stop(docker, name) == 0
 
 

@@ -11,6 +11,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors"),
     ("tensors",),
     ("catalogue",),
+    ("config", "folders"),
+    ("remedies",),
     # pure: pictures in, tensors out, texts in; and the little helpers
     (
         "preprocessing",
@@ -25,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "hailo_status",
         "hailo_host",
     ),
-    ("names", "hef", "hef_message", "hailo_package", "config", "text_weights"),
+    ("names", "hef", "hef_message", "hailo_package", "text_weights"),
     ("hef_streams",),
     ("hef_fit",),
     ("engines",),

@@ -94,10 +94,18 @@ GAP = Gap("no twin", "fetch it")
     [
         (Check("a", figures=(figure(1.0),)), "right", ""),
         (Check("a", figures=(figure(1.0), figure(0.85))), "near", NEAR),
-        (Check("a", ("f.hef",), (figure(0.85), figure(0.5))), "WRONG", "then delete f.hef and"),
+        (
+            Check("a", ("f.hef",), (figure(0.85), figure(0.5))),
+            "WRONG",
+            "then delete f.hef, then python3 -m ml_target",
+        ),
         (Check("a", figures=(figure(1.0),), gap=GAP), "not checked", "fetch it"),
         (Check("a", figures=(figure(0.85),), gap=GAP), "not checked", "fetch it"),
-        (Check("a", ("f.hef",), (figure(0.1),), GAP), "WRONG", "then delete f.hef and"),
+        (
+            Check("a", ("f.hef",), (figure(0.1),), GAP),
+            "WRONG",
+            "then delete f.hef, then python3 -m ml_target",
+        ),
         (Check("a", fault="it broke"), "WRONG", "ml_target.doctor"),
         (Check("a"), "not checked", ""),
     ],

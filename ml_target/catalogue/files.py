@@ -12,6 +12,8 @@ FACE_LICENCE = "code MIT; the weights are for non-commercial research (InsightFa
 
 ZOO_V217 = "v2.17.0"
 ZOO_V218 = "v2.18.0"
+ZOO_HAILORT = "4.23"
+"""The HailoRT that the files of these releases were compiled for; an older one may not read them (status 92)."""
 
 
 def _hef(name: str, licence: str, *, hailo8: str, size: int | None = None) -> dict[str, ModelFile]:

@@ -6,13 +6,14 @@ from statistics import median
 
 from ml_target.checks.bounds import Bound, Verdict
 from ml_target.models import Model
+from ml_target.remedies import replace
 
 ORDER: tuple[Verdict, ...] = ("right", "near", "WRONG")
 NEAR = "It works, though less well than it should. Please report it with this output."
 DOCTOR = "python3 -m ml_target.doctor looks at the card, the driver and the files."
 WRONG = (
-    "Is it the file that it should be? python3 -m ml_target models verify; then delete {files} and "
-    "python3 -m ml_target models fetch. If it stays, report it with this output."
+    "Is it the file that it should be? python3 -m ml_target models verify; then {again}. "
+    "If it stays, report it with this output."
 )
 
 
@@ -122,4 +123,4 @@ class Check:
             return NEAR
         if self.fault:
             return DOCTOR
-        return WRONG.format(files=" and ".join(self.files)) if self.verdict == "WRONG" else ""
+        return WRONG.format(again=replace(what=" and ".join(self.files))) if self.verdict == "WRONG" else ""

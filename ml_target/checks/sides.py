@@ -8,8 +8,10 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from ml_target import doctor
+from ml_target.catalogue.needs import needs
 from ml_target.catalogue.networks import ARCFACE_R50, FACE_RECOGNIZERS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
+from ml_target.checks.commands import in_its_place, with_networks
 from ml_target.checks.result import DOCTOR, Check, Gap, NotChecked
 from ml_target.config import Settings, available_cores
 from ml_target.errors import DeviceError, ModelError, SettingsError, WorkerError
@@ -28,7 +30,6 @@ T = TypeVar("T")
 LIMIT_S = 300.0
 """For one check. SigLIP on a small board's processor takes a second a picture."""
 
-FETCH = "python3 -m ml_target models fetch"
 CPU_ALONE = "ENGINE=cpu python3 -m ml_target.selfcheck looks at the processor alone"
 HELD, NONE_FREE = 73, 74
 """HailoRT's statuses for a card that another program has."""
@@ -109,10 +110,14 @@ class Bench:
         if not absent:
             return None
         names = [network.onnx[0].name for network in absent]
-        by_name = any(n.name in FACE_RECOGNIZERS for n in absent) and self.store.find(STAND_IN_EMBEDDER.onnx[0])
-        # With the stand-in there, a fetch for the engine would find faces complete.
-        remedy = f"{FETCH} {' '.join(names)}" if by_name else f"{FETCH} --engine cpu"
+        remedy = with_networks(self.settings, self._to_fetch(names))
         return Gap(f"{' and '.join(names)}, the same network for the processor, is not there", remedy)
+
+    def _to_fetch(self, names: Sequence[str]) -> Sequence[str]:
+        """What a fetch of these files for the processor is told."""
+        by_name = any(network.onnx[0].name in names for network in FACE_RECOGNIZERS.values())
+        # With the stand-in there, a fetch for the engine would find faces complete.
+        return names if by_name and self.store.find(STAND_IN_EMBEDDER.onnx[0]) else ("--engine", "cpu")
 
     def note(self, models: Sequence[Model]) -> None:
         """Puts files on the list of those used."""
@@ -149,17 +154,15 @@ class Bench:
             return Gap(str(error), CPU_ALONE if self.compares else "")
         if any(finding.ok for finding in doctor.card_findings(self.settings) if finding.what == "identity"):
             by = ", ".join(holders()) or "another program, most likely a running worker"
-            return Gap(f"the card is held by {by}", self._in_place_of_it())
+            return Gap(f"the card is held by {by}", in_its_place(self.settings, self._wanted()))
         return Gap("HailoRT finds no card here", f"python3 -m ml_target.doctor says what is missing; {CPU_ALONE}")
 
-    def _in_place_of_it(self) -> str:
-        chosen = "" if self.settings.clip_backend == "tinyclip" else f" -e CLIP_BACKEND={self.settings.clip_backend}"
-        image = f"immich-ml-hailo:v{doctor.library_version() or 'VERSION'}"
-        return (
-            "Stop the worker and run this in its place: docker stop immich-ml-hailo; docker run --rm "
-            f"--device=/dev/hailo0:/dev/hailo0 --group-add=0 --volumes-from immich-ml-hailo{chosen} {image} "
-            "python3 -m ml_target.selfcheck; docker start immich-ml-hailo"
-        )
+    def _wanted(self) -> Sequence[str]:
+        """What a fetch has to be told before every network has its twin; nothing when all are there."""
+        chosen = replace(self.settings, face_recognizer=self.settings.face_recognizer or ARCFACE_R50.name)
+        files = [need.files for need in needs(chosen, "cpu") if need.engine == "cpu"]
+        names = [each[0].name for each in files if not any(map(self.store.find, each))]
+        return self._to_fetch(names) if names else ()
 
 
 def on(service: Service[T]) -> Service[T]:

@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ml_target import remedies
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import FetchError, ModelError
+from ml_target.folders import writable
 from ml_target.store import verify
 from ml_target.store.audit import Audit
 from ml_target.store.faults import SourceError, writing
 from ml_target.store.fetch import discard, resumable
-from ml_target.store.folder import alone, writable
+from ml_target.store.folder import alone
 from ml_target.store.offers import Mirror, Offer, upstream
 from ml_target.store.progress import Progress
 from ml_target.store.sources import Sources
@@ -66,7 +68,9 @@ class Store:
         """One sentence: what is missing and what to do about it."""
         if not file.sources:
             return f"{file.name} is not there and nobody publishes it: {self._put(file)}."
-        return f"{file.name} is not there: run python3 -m ml_target models fetch, {self._put(file)}."
+        # A host has one kind of card, and fetch thinks of the Hailo-8 unless told.
+        arguments = ("--engine", "hailo", "--chip", file.chip) if file.chip == "hailo8l" else ()
+        return f"{file.name} is not there: run {remedies.fetch(*arguments)}, {self._put(file)}."
 
     def check(self, file: ModelFile, path: Path, *, fresh: bool = False) -> str:
         """Verifies a file that is there and returns its SHA-256 (hex), which goes on record.
@@ -89,10 +93,10 @@ class Store:
             return found
         target = self.target
         if not writable(target):
-            raise FetchError(
-                f"{file.name} cannot be fetched: {target} cannot be written. Give the worker's user write permission "
-                f"(chown, chmod, or mount it writable), or {self._put(file)}."
-            )
+            way = "Give the worker's user write permission (chown, chmod, or mount it writable)"
+            if remedies.on_host():
+                way = f"Run {remedies.fetch()}"
+            raise FetchError(f"{file.name} cannot be fetched: {target} cannot be written. {way}, or {self._put(file)}.")
         try:
             with writing(target):
                 target.mkdir(parents=True, exist_ok=True)
@@ -153,7 +157,7 @@ class Store:
         except ModelError as error:
             discard(part)
             # The reader has no such file: it was thrown away again.
-            reason = str(error).replace(str(part), file.name).removesuffix(verify.FETCH_AGAIN).rstrip()
+            reason = str(error).replace(str(part), file.name).removesuffix(remedies.fetch_again()).rstrip()
             raise SourceError(f"what came from there is refused: {reason}") from error
         with writing(target):
             part.replace(home)
@@ -168,7 +172,8 @@ class Store:
 
     def _put(self, file: ModelFile) -> str:
         names = " or ".join((file.name, *file.aliases))
-        return f"put {names} into {self.folder}, or point MODELS_MIRROR at a folder or address that has it"
+        folder = remedies.folder_words(self.folder)
+        return f"put {names} into {folder}, or point MODELS_MIRROR at a folder or address that has it"
 
 
 def _is_file(path: Path) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import ModelError
+from ml_target.folders import writable
+from ml_target.remedies import fetch_again
 from ml_target.store import verify
-from ml_target.store.folder import writable
 from ml_target.store.ledger import Entry, Ledger
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class Audit:
             where = " or ".join(str(ledger.path) for ledger in self._ledgers(path) if ledger.path.exists())
             raise ModelError(
                 f"{path} is not the file that was first used under this name: its SHA-256 is {sha256}, on record is "
-                f"{entry.sha256}. If it was replaced on purpose, delete its entry in {where}. {verify.FETCH_AGAIN}"
+                f"{entry.sha256}. If it was replaced on purpose, delete its entry in {where}. {fetch_again()}"
             )
 
     def _recall(self, path: Path, kind: str) -> Entry | None:

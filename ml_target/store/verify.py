@@ -15,11 +15,11 @@ from ml_target import hef
 from ml_target.catalogue.types import CheckpointCut, ModelFile
 from ml_target.errors import ModelError
 from ml_target.protobuf import walk
+from ml_target.remedies import fetch_again
 
 BLOCK = 1 << 20
 LFS_BEGINNING = b"version https://git-lfs.github.com/spec/"
 ONNX_GRAPH = 7
-FETCH_AGAIN = hef.FETCH_AGAIN
 
 
 def impostor(head: bytes) -> str | None:
@@ -63,7 +63,7 @@ def require_published(file: ModelFile, path: Path, sha256: str) -> None:
         lengths = f" ({size:,} bytes instead of {file.size:,})" if file.size not in (None, size) else ""
         raise ModelError(
             f"{path} is not the published {file.name}: its SHA-256 is {sha256}, "
-            f"not {file.sha256}{lengths}. {FETCH_AGAIN}"
+            f"not {file.sha256}{lengths}. {fetch_again()}"
         )
 
 
@@ -72,7 +72,7 @@ def require_sound(file: ModelFile, path: Path) -> None:
     with path.open("rb") as opened:
         head = opened.read(512)
     if not head:
-        raise ModelError(f"{path} is empty. {FETCH_AGAIN}")
+        raise ModelError(f"{path} is empty. {fetch_again()}")
     if problem := impostor(head):
         raise ModelError(f"{path} holds {problem}.")
     if look := _LOOKS.get(Path(file.name).suffix):
@@ -83,7 +83,7 @@ def require_sound(file: ModelFile, path: Path) -> None:
         except Exception as error:  # parsers of other projects raise what they like
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelError(
-                f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}. {FETCH_AGAIN}"
+                f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}. {fetch_again()}"
             ) from error
 
 

@@ -1,0 +1,71 @@
+"""The commands that compare what cannot be compared here: for the host, where this runs in a container."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from ml_target import doctor, remedies
+from ml_target.config import Settings, setting_names, setting_text
+from ml_target.hailo_host import nodes
+
+SELFCHECK = "python3 -m ml_target.selfcheck"
+CONTAINER = "immich-ml-hailo"
+STOP = f"docker stop --time 30 {CONTAINER}"
+"""As long as the worker takes to answer what it has; Docker's own ten seconds are too short."""
+
+KEPT_BACK = ("models_mirror", "hf_endpoint", "host", "port", "log_level")
+"""Settings that decide nothing of what is checked; an address may hold a password."""
+
+
+def with_networks(settings: Settings, wanted: Sequence[str]) -> str:
+    """How to fetch what the processor lacks, and to compare then."""
+    return _fetch_and_run(settings, wanted) if remedies.on_host() else remedies.fetch(*wanted)
+
+
+def in_its_place(settings: Settings, wanted: Sequence[str]) -> str:
+    """How to compare where the worker holds the card; `wanted`: what has to be fetched before, none if nothing."""
+    if not remedies.in_image():
+        return f"Stop it (a container: {STOP}), then run this again: {SELFCHECK}"
+    if wanted and remedies.on_host():
+        return _fetch_and_run(settings, wanted)
+    inside = f"docker exec {CONTAINER} {remedies.fetch(*wanted)}; " if wanted else ""
+    return f"Stop the worker and run this in its place: {inside}{_instead(settings, others=False)}"
+
+
+def _fetch_and_run(settings: Settings, wanted: Sequence[str]) -> str:
+    where = "in this project's folder"
+    if remedies.mounted():
+        where += " (MODELS_DIR=FOLDER before it names the one that is mounted here)"
+    fetch = remedies.host_fetch(*wanted, settings=settings)
+    return f"On the host, {where}: {fetch}; {_instead(settings, others=not remedies.mounted())}"
+
+
+def _instead(settings: Settings, others: bool) -> str:
+    """A card that is free now may be the worker's again by the time that somebody reads this."""
+    return f"{STOP}; {in_a_container(settings, others)}; docker start {CONTAINER}"
+
+
+def in_a_container(settings: Settings, others: bool, root: Path = Path("/")) -> str:
+    """`docker run` for one selfcheck as the worker here is set. `others`: with the models of the host's folder."""
+    cards = nodes(root) or [root / "dev/hailo0"]
+    groups = {node.stat().st_gid for node in cards if node.exists()} or {0}
+    words = ["docker run --rm"]
+    words += [f"--device=/dev/{node.name}:/dev/{node.name}" for node in cards]
+    words += [f"--group-add={group}" for group in sorted(groups)]
+    if remedies.mounted() or settings.hailo_group_id:  # the models, or the socket of HailoRT's service
+        words.append(f"--volumes-from {CONTAINER}")
+    if others:  # as the folder's owner: a clone may be readable by nobody else
+        words.append('--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"')
+    words += [f"-e {word}" for word in changed(settings)]
+    return " ".join([*words, f"{CONTAINER}:v{doctor.library_version() or 'VERSION'}", SELFCHECK])
+
+
+def changed(settings: Settings) -> list[str]:
+    """NAME=VALUE, for a shell, of every setting that is not the default."""
+    told = []
+    for item in fields(settings):
+        text = setting_text(settings, item.name)
+        if item.name not in KEPT_BACK and text != setting_text(Settings(), item.name):
+            told.append(f"{setting_names(item.name)[0]}={shlex.quote(text)}")
+    return told

@@ -1,0 +1,109 @@
+"""How model files are fetched or replaced, in words that hold where this program runs.
+
+In the project's image the models are baked in and belong to root: there it is done on the host, and the image built
+anew. Where the worker may write, on a plain host or in a container with a folder mounted, the plain command does.
+"""
+
+import importlib.metadata
+import os
+import shlex
+from pathlib import Path
+
+from ml_target.catalogue.needs import Choice
+from ml_target.config import PROJECT, Settings, setting_names, setting_text
+from ml_target.folders import writable
+
+IN_IMAGE = "IMMICH_ML_IMAGE"
+"""Dockerfile.immich-ml-hailo sets it, and nothing else does."""
+
+HOST = "on the host, in this project's folder"
+FETCH = "python3 -m ml_target models fetch"
+DECIDING = tuple(name for name, value in vars(Choice).items() if isinstance(value, property))
+"""The settings that decide which files are wanted."""
+
+HAILO_NODE = Path("/dev/hailo0")
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def in_image() -> bool:
+    """Whether this runs in a container of the project's image."""
+    return bool(os.environ.get(IN_IMAGE))
+
+
+def on_host() -> bool:
+    """Whether model files have to be seen to outside: in the image, where no folder for them can be written."""
+    return in_image() and not any(map(writable, _folders()))
+
+
+def mounted() -> bool:
+    """Whether the models come from a folder of the host, and not from the image."""
+    try:
+        points = {line.split()[4] for line in MOUNTS.read_text(encoding="utf-8").splitlines()}
+    except (OSError, IndexError):  # no such file outside of Linux
+        return False
+    return any(str(each) in points - {"/"} for folder in _folders() for each in (folder, *folder.parents))
+
+
+def fetch(*arguments: str) -> str:
+    """The command that fetches, to stand after a colon or `run`. Without arguments: what the settings need here."""
+    if not on_host():
+        return " ".join((FETCH, *arguments))
+    if mounted():
+        after = " (MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
+    else:
+        after = f", then ./setup.sh{'' if _for_card() else ' --cpu'} there (or build the image again)"
+    return f"{host_fetch(*arguments)} {HOST}{after}"
+
+
+def replace(*arguments: str, what: str = "it") -> str:
+    """`delete it, then …`, for the middle of a sentence."""
+    return f"delete {what}{_from_where()}, then {fetch(*arguments)}"
+
+
+def fetch_again(*arguments: str) -> str:
+    """A sentence without its full stop, for a file that is no good."""
+    return f"Delete it{_from_where()} and fetch it again: {fetch(*arguments)}"
+
+
+def folder_words(folder: Path | str) -> str:
+    """The folder to put files into or take them from, where its path here means nothing to a person."""
+    if not on_host():
+        return str(folder)
+    return "the folder that is mounted here" if mounted() else "models/ on the host"
+
+
+def host_fetch(*arguments: str, settings: Settings | None = None) -> str:
+    """The host's command alone, with those of the settings that decide; the environment's where none are given."""
+    chosen = [f"{name}={shlex.quote(text)}" for name, text in _chosen(settings)]
+    return " ".join((*chosen, "scripts/models.sh fetch", *(arguments or ("--engine", _engine()))))
+
+
+def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
+    """Names and values of what is not the default."""
+    names = {attribute: setting_names(attribute)[0] for attribute in DECIDING}
+    if settings is None:
+        found = {attribute: os.environ.get(name, "").strip() for attribute, name in names.items()}
+    else:
+        found = {attribute: setting_text(settings, attribute) for attribute in DECIDING}
+    default = Settings()
+    return [(names[a], text) for a, text in found.items() if text and text != setting_text(default, a)]
+
+
+def _engine() -> str:
+    told = os.environ.get("ENGINE", "").strip().lower()
+    return told if told in ("hailo", "cpu") else ("hailo" if HAILO_NODE.exists() else "cpu")
+
+
+def _for_card() -> bool:
+    """Whether this image is the one with HailoRT."""
+    return any(True for _ in importlib.metadata.distributions(name="hailort"))
+
+
+def _folders() -> tuple[Path, ...]:
+    own = PROJECT / "models"
+    told = os.environ.get("MODELS_DIR", "").strip()
+    return (Path(told).absolute(), own) if told else (own,)
+
+
+def _from_where() -> str:
+    return f" from {folder_words('')}" if on_host() else ""
