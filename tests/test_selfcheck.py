@@ -422,8 +422,7 @@ def test_a_card_that_another_program_holds(check: Check) -> None:
     told = run.check("engine")
     assert told["reason"] == "the card is held by another program, most likely a running worker"
     assert told["remedy"] == (
-        "Stop it (a container: docker stop --time 30 immich-ml-hailo), then run this again: "
-        "python3 -m ml_target.selfcheck"
+        "Stop it (a container: docker stop -t 30 immich-ml-hailo), then run this again: python3 -m ml_target.selfcheck"
     )
     assert "HAILO8" in run.report["header"]["identity"], "the card tells what it is all the same"
 
@@ -455,7 +454,7 @@ def test_the_line_for_the_workers_place(check: Check, folder: Path, image: None,
     rig.faults.occupy()
     told = check("--json", rig=rig, FACE_SEARCH="both", MAX_TEXT_TILES="2").check("engine")["remedy"]
     settings = "-e ENGINE=hailo -e FACE_SEARCH=both -e MAX_TEXT_TILES=2"
-    run = f"docker stop --time 30 immich-ml-hailo; {NODE} {{}}{settings} {IMAGE}"
+    run = f"docker stop -t 30 immich-ml-hailo; {NODE} {{}}{settings} {IMAGE}"
     fetch = "On the host, in this project's folder: scripts/models.sh fetch --engine cpu; "
     before = "Stop the worker and run this in its place: " if complete else fetch
     assert told == f"{before}{run.format('' if complete else f'{MOUNT} ')}; docker start immich-ml-hailo"
@@ -466,7 +465,7 @@ def test_the_line_where_the_card_is_free_and_networks_are_missing(check: Check, 
     run = check("--json", *CLIP, CLIP_TEXT_ENGINE="same", FACE_DETECTOR="scrfd_10g")
     assert run.check("clip.textual (tinyclip)")["remedy"] == (
         "On the host, in this project's folder: FACE_DETECTOR=scrfd_10g scripts/models.sh fetch --engine cpu; "
-        f"docker stop --time 30 immich-ml-hailo; {NODE} {MOUNT} -e ENGINE=hailo -e FACE_DETECTOR=scrfd_10g {IMAGE}; "
+        f"docker stop -t 30 immich-ml-hailo; {NODE} {MOUNT} -e ENGINE=hailo -e FACE_DETECTOR=scrfd_10g {IMAGE}; "
         "docker start immich-ml-hailo"
     )
 
@@ -477,7 +476,7 @@ def test_the_line_with_a_folder_that_is_mounted(
     """The container has it from the worker's, and what cannot be fetched inside is fetched into that folder."""
     monkeypatch.setattr(remedies, "mounted", lambda: True)
     onnx_path(folder, TINYCLIP.textual).unlink()
-    run = f"docker stop --time 30 immich-ml-hailo; {NODE} --volumes-from immich-ml-hailo -e ENGINE=hailo {IMAGE}"
+    run = f"docker stop -t 30 immich-ml-hailo; {NODE} --volumes-from immich-ml-hailo -e ENGINE=hailo {IMAGE}"
     where = "On the host, in this project's folder (MODELS_DIR=FOLDER before it names the one that is mounted here): "
     told = check("--json", *CLIP).check("clip.textual (tinyclip)")["remedy"]
     assert told == f"{where}scripts/models.sh fetch --engine cpu; {run}; docker start immich-ml-hailo"
@@ -593,7 +592,7 @@ def test_while_a_worker_runs_in_another_process(folder: Path, tmp_path: Path) ->
     after = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert during.returncode == 3
     assert "the card is held by another program" in during.stdout
-    assert "docker stop --time 30 immich-ml-hailo" in during.stdout
+    assert "docker stop -t 30 immich-ml-hailo" in during.stdout
     assert during.stdout.splitlines()[-1] == "NOTHING WAS CHECKED"
     assert after.returncode == 0, after.stderr
     assert after.stdout.splitlines()[-1] == "right: 3 right"
