@@ -62,7 +62,7 @@ def filled_in(text: str) -> str:
 
 def options_of_docker_run(page: str) -> dict[str, list[str]]:
     """The page's line for a card: each option with its values, the image under ""."""
-    (line,) = (line for line in lines_of(page) if line.startswith("docker run ") and "--device" in line)
+    (line,) = (line for line in lines_of(page) if line.startswith("docker run -d ") and "--device" in line)
     words = shlex.split(line.removeprefix("docker run "))
     found: dict[str, list[str]] = {}
     while words:

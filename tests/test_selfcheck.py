@@ -21,6 +21,7 @@ from PIL import Image
 from selfcheck_models import onnx_path, other_weights, swap_colours, write_hef, write_models
 from simulated_card import hef_path
 from test_commands import free_port, wait_for_ping
+from test_readme import README
 
 from ml_target import doctor, remedies, selfcheck
 from ml_target.catalogue.networks import (
@@ -443,6 +444,12 @@ def image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(commands, "nodes", lambda root: [node])
     monkeypatch.setattr(remedies, "on_host", lambda: True)
     monkeypatch.setattr(commands, "KEPT_BACK", (*commands.KEPT_BACK, "models_dir"))  # the tests' own
+
+
+def test_the_readme_has_the_line_of_the_default_settings(image: None) -> None:
+    line = commands.with_networks(Settings(), ("--engine", "cpu")).partition(": ")[2]
+    line = line.replace("--group-add=44", "--group-add=0").replace("vVERSION", "v4.23.0")
+    assert "\n".join(line.split("; ")) in README
 
 
 @pytest.mark.parametrize("complete", [True, False])
