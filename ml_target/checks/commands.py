@@ -12,7 +12,8 @@ from ml_target.hailo_host import nodes
 SELFCHECK = "python3 -m ml_target.selfcheck"
 CONTAINER = "immich-ml-hailo"
 STOP = f"docker stop -t 30 {CONTAINER}"
-"""As long as the worker takes to answer what it has; Docker's own ten seconds are too short. `-t`: its long name changed."""
+"""As long as the worker takes to answer what it has; Docker's own ten seconds are too short. Of `-t` the long name
+changed with Docker 28."""
 
 KEPT_BACK = ("models_mirror", "hf_endpoint", "host", "port", "log_level")
 """Settings that decide nothing of what is checked; an address may hold a password."""
