@@ -143,6 +143,14 @@ def test_the_overall_verdict(verdicts: list[float | None], overall: str, code: i
     assert as_text(report).endswith(f"\n{summary}")
 
 
+def test_a_remedy_of_several_checks_is_printed_once() -> None:
+    """Many lack the same files, and the commands that bring them are long."""
+    gaps = [Gap("no twin", "fetch it"), Gap("no twin", "fetch it"), Gap("no card"), Gap("no twin", "fetch another")]
+    report = Report({"worker": "x"}, [Check(f"clip.{n}", gap=gap) for n, gap in enumerate(gaps)], [], True)
+    told = [line.strip() for line in as_text(report).splitlines() if "->" in line]
+    assert told == ["-> fetch it", "-> as above", "-> fetch another"]
+
+
 def test_a_gap_of_the_stores_words() -> None:
     assert Gap.of("x.hef is not there: run this.") == Gap("x.hef is not there", "run this.")
     assert Gap.of("something else") == Gap("something else")

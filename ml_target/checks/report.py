@@ -68,8 +68,12 @@ def as_text(report: Report) -> str:
     lines += [f"{'files' if n == 0 else '':{width}}  {_file(file)}" for n, file in enumerate(report.files)]
     lines.append("")
     name_width = max((len(check.name) for check in report.checks), default=0)
+    said: set[str] = set()
     for check in report.checks:
         lines += _check(check, name_width)
+        if check.remedy:  # in one line, so that a command in it can be copied
+            lines.append(f"{'':{INDENT}}-> {'as above' if check.remedy in said else check.remedy}")
+        said.add(check.remedy)
     return _tidy("\n".join([*lines, "", report.summary]))
 
 
@@ -99,8 +103,6 @@ def _check(check: Check, name_width: int) -> Iterator[str]:
         yield start.rstrip()
         lines = wrap(told, WIDTH - INDENT, break_long_words=False, break_on_hyphens=False)
         yield from (f"{'':{INDENT}}{line}" for line in lines)
-    if check.remedy:  # in one line, so that a command in it can be copied
-        yield f"{'':{INDENT}}-> {check.remedy}"
 
 
 def _times(check: Check) -> str:
