@@ -17,7 +17,7 @@ upgrade=(--upgrade)
 for machine in x86_64 aarch64; do
   [[ ! -f requirements.txt ]] || cp requirements.txt "$work/$machine"
   "$work/venv/bin/uv" pip compile --quiet --no-config --python-version 3.12 \
-    --python-platform "$machine-unknown-linux-gnu" --only-binary :all: --generate-hashes --no-emit-index-url \
+    --python-platform "$machine-unknown-linux-gnu" --only-binary :all: --generate-hashes \
     --custom-compile-command scripts/lock_requirements.sh --extra cpu --extra hailo "${upgrade[@]}" \
     --output-file "$work/$machine" pyproject.toml
 done

@@ -12,6 +12,7 @@ import numpy as np
 import parity_table
 import pytest
 from PIL import Image
+from setup_host import SetupHost, Worker, answering
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
 
@@ -127,3 +128,16 @@ def read_rgb(path: Path) -> UInt8:
     """The photo as H x W x 3 uint8 RGB, decoded by Pillow alone."""
     with Image.open(path) as image:
         return np.array(image.convert("RGB"))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> SetupHost:
+    """A healthy host for setup.sh, with a stand-in docker."""
+    return SetupHost(tmp_path)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    """What answers on the port of the container that setup.sh starts."""
+    with answering() as worker:
+        yield worker

@@ -4,13 +4,11 @@ import re
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from setup_host import PROJECT, SetupHost, Worker, answering
+from setup_host import PROJECT, SetupHost, Worker
 
 from ml_target.catalogue.networks import CLIP_BACKENDS
 
@@ -23,17 +21,6 @@ ALL = [
 ]
 REPLACED = ["stop", "rename", "run -d", "rm"]
 CPU = ["build immich-ml-hailo:cpu-slim", "fetch", "build immich-ml-hailo:cpu", "run -d"]
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> SetupHost:
-    return SetupHost(tmp_path)
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    with answering() as worker:
-        yield worker
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from setup_host import SECURE_BOOT, STAT, SetupHost
@@ -10,11 +9,6 @@ from setup_host import SECURE_BOOT, STAT, SetupHost
 Spoil = Callable[[SetupHost], object]
 DEB, WHL = "hailort_4.23.0_amd64.deb", "hailort-4.23.0-cp312-cp312-linux_x86_64.whl"
 ON_CPU = "on the processor: ./setup.sh --cpu"
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> SetupHost:
-    return SetupHost(tmp_path)
 
 
 def refusal(host: SetupHost, *arguments: str, **environment: str) -> tuple[str, str]:

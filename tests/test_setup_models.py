@@ -20,11 +20,6 @@ LARGE = message() + b"\x12\x80\x80\x20" + bytes(range(256)) * 2048
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> SetupHost:
-    return SetupHost(tmp_path)
-
-
-@pytest.fixture
 def real(host: SetupHost) -> SetupHost:
     """With the real store."""
     host.change(missing=None)

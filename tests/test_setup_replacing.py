@@ -1,24 +1,10 @@
 """setup.sh puts a new container in the place of its old one: what is lost on the way is nothing, whatever fails."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from setup_host import SetupHost, Worker, answering
+from setup_host import SetupHost, Worker
 
 OURS = {"immich-ml-hailo.setup": "1"}
 CHANGE = {"CLIP_BACKEND": "siglip", "FACE_RECOGNIZER": "arcface_mobilefacenet"}
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> SetupHost:
-    return SetupHost(tmp_path)
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    with answering() as worker:
-        yield worker
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """The worker's settings as setup.sh hands them on, keeps them, refuses them, and asks about their change."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from setup_host import PROJECT, SetupHost, Worker, answering
+from setup_host import PROJECT, SetupHost, Worker
 
 from ml_target.catalogue.networks import ARCFACE_R50
 from ml_target.config import Settings, setting_names
@@ -22,17 +21,6 @@ OTHERS = {
     "IMMICH_PORT": "3999",
 }
 """Values for those settings that do not take just any word."""
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> SetupHost:
-    return SetupHost(tmp_path)
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    with answering() as worker:
-        yield worker
 
 
 # --------------------------------------------------------------- each of them
