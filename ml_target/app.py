@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from ml_target import __version__
+from ml_target.api.body import BoundedBody, drop_rest, too_large
 from ml_target.config import Settings
 from ml_target.errors import (
     EngineFault,
@@ -26,9 +27,9 @@ from ml_target.errors import (
     UnusableInput,
     WorkerError,
 )
-from ml_target.limits import BoundedBody, Budget, Share, drop_rest, too_large
 from ml_target.protocol import Job, encode, parse_entries
 from ml_target.requestlog import log_request
+from ml_target.runtime.budget import Budget, Share
 from ml_target.trace import Trace
 from ml_target.worker import Worker
 

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 from ml_target.catalogue.networks import OCR_IMMICH_NAME
 from ml_target.errors import UnusableInput
 from ml_target.host import HostPool
-from ml_target.limits import Budget
 from ml_target.names import NamesSeen
 from ml_target.preprocessing.picture import open_picture
 from ml_target.protocol import ClipJob, FaceJob, Job, faces_result, ocr_result, vector_text
+from ml_target.runtime.budget import Budget
 from ml_target.services import Service, Services
 from ml_target.tensors import UInt8
 from ml_target.trace import Trace

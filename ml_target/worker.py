@@ -13,13 +13,13 @@ from ml_target.catalogue.immich import WIDTHS
 from ml_target.config import PROJECT, Settings, available_cores
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.host import HostPool
-from ml_target.limits import Budget
 from ml_target.loading import Loader, Place
 from ml_target.logwords import quoted
 from ml_target.names import NamesSeen
 from ml_target.pipeline import DECODED_PIXELS, Pipeline
 from ml_target.places import choose_engine, open_places, thread_plan
 from ml_target.remedies import fetch
+from ml_target.runtime.budget import Budget
 from ml_target.services import Services, describe_model
 from ml_target.store import Store
 

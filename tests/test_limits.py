@@ -16,7 +16,7 @@ from test_checklist import CLIP, FACES, OCR, ask, picture, search
 from ml_target.config import Settings
 from ml_target.errors import EngineFault, ModelError
 from ml_target.host import HostPool
-from ml_target.limits import Budget
+from ml_target.runtime.budget import Budget
 from ml_target.services import Services
 from ml_target.worker import Worker
 
@@ -62,7 +62,7 @@ def test_pixels_over_the_limit_are_refused_at_once() -> None:
 
 
 def test_an_upload_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.limits.IDLE_S", 0.3)
+    monkeypatch.setattr("ml_target.api.body.IDLE_S", 0.3)
     with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
         host, port = client.base_url.host, client.base_url.port
         assert port is not None

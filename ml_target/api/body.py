@@ -1,15 +1,15 @@
-"""What keeps memory bounded: budgets that are waited for, and a bound on the body."""
+"""A bound on the body of a request: its length, its pace, its end."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from ml_target.errors import TooLarge, TooSlow, UnusableInput
+from ml_target.runtime.budget import Share
 
 SMALL_BODY = 64 * 1024
 """Bytes that every body may have without waiting for room: a search query never waits."""
@@ -19,74 +19,6 @@ IDLE_S = 30
 
 DROP_S, DROP_IDLE_S = 10, 1
 """Seconds given to the rest of a refused body, as a whole and between two pieces of it."""
-
-
-class Budget:
-    """So many units (bytes, pixels) in use at a time; whoever asks for more waits, first come first served.
-
-    An amount above the whole budget counts as the whole of it: such a one runs alone.
-    """
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.free = total
-        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    @asynccontextmanager
-    async def hold(self, amount: int) -> AsyncIterator["Share"]:
-        """Waits for its turn, then holds `amount` until the block ends."""
-        share = Share(self, min(amount, self.total))
-        await self._take(share.amount)
-        try:
-            yield share
-        finally:
-            share.shrink(0)
-
-    def give_back(self, amount: int) -> None:
-        """Frees `amount` for those who wait."""
-        self.free += amount
-        self._wake()
-
-    async def _take(self, amount: int) -> None:
-        if not self._queue and self.free >= amount:
-            self.free -= amount
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append((amount, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.free += amount  # the turn came in the same moment
-            self._wake()
-            raise
-
-    def _wake(self) -> None:
-        while self._queue:
-            amount, turn = self._queue[0]
-            if turn.done():
-                self._queue.popleft()
-                continue
-            if self.free < amount:
-                return
-            self._queue.popleft()
-            self.free -= amount
-            turn.set_result(None)
-
-
-class Share:
-    """What one holder has of a budget."""
-
-    def __init__(self, budget: Budget, amount: int) -> None:
-        self._budget = budget
-        self.amount = amount
-
-    def shrink(self, amount: int) -> None:
-        """Gives back what is held beyond `amount`."""
-        surplus = max(0, self.amount - amount)
-        self.amount -= surplus
-        self._budget.give_back(surplus)
-
 
 Reserve = Callable[[], Awaitable[Share]]
 
