@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import sys
 from typing import Any
 
+from ml_target.log.colour import RedErrors, takes_colour
 from ml_target.logwords import quoted
 from ml_target.trace import Trace
 
@@ -12,10 +14,11 @@ log = logging.getLogger("ml_target.request")
 
 
 def set_up(level: int) -> None:
-    """Everything to stderr, one line an event; uvicorn's own access log stays silent."""
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    """Everything to stderr, one line an event but for the summary at start; uvicorn's own access log stays silent."""
+    handler = logging.StreamHandler(sys.stderr)
+    form = RedErrors if takes_colour(sys.stderr, os.environ) else logging.Formatter
+    handler.setFormatter(form("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
     for noisy in ("multipart", "python_multipart", "PIL"):

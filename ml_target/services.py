@@ -18,12 +18,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[T]):
-    """One task: `get()` it, or learn in words why it is off."""
+    """One task: `get()` it, or learn in words why it is off.
+
+    `why_off` ends in the remedy, `cause` is the same in a few words. `fault`: something is wrong, not just missing.
+    """
 
     label: str
     serves: T | None = None
     models: tuple[Model, ...] = ()
     why_off: str = ""
+    cause: str = ""
+    fault: bool = False
 
     @property
     def on(self) -> bool:
@@ -38,7 +43,7 @@ class Service(Generic[T]):
     def describe(self) -> dict[str, Any]:
         """For the log and the status page."""
         if not self.on:
-            return {"on": False, "why": self.why_off}
+            return {"on": False, "why": self.why_off, "fault": self.fault}
         return {"on": True, "networks": [describe_model(model) for model in self.models]}
 
 

@@ -24,7 +24,7 @@ from ml_target.catalogue.types import Network, PictureInput, Vector
 from ml_target.engines import hailo, hailo_network
 from ml_target.engines.hailo import EXIT_HUNG, CardSettings, HailoEngine
 from ml_target.engines.hailo_network import HailoNetwork
-from ml_target.errors import BurstLost, DeviceError, EngineFault, ModelError, SettingsError
+from ml_target.errors import BurstLost, DamagedFileError, DeviceError, EngineFault, ModelError, SettingsError
 from ml_target.tensors import Array
 
 SIDE = (4, 6, 3)
@@ -363,13 +363,18 @@ def test_a_card_that_does_not_say_what_it_is(rig: Rig) -> None:
     assert not rig.held
 
 
-@pytest.mark.parametrize(
-    ("status", "words"), [(71, "OUT_OF_FW_MEMORY.*Load fewer models"), (93, "another chip"), (26, "INVALID_HEF")]
-)
+@pytest.mark.parametrize(("status", "words"), [(71, "OUT_OF_FW_MEMORY.*Load fewer models"), (93, "another chip")])
 def test_failures_to_configure_name_the_file(rig: Rig, engines: Engines, status: int, words: str) -> None:
     engine = engines.start()
     rig.faults.refuse_configure(1, status)
     with pytest.raises(DeviceError, match=rf"^small\.hef: .*{words}"):
+        engine.open(engines.file(SMALL), SMALL)
+
+
+def test_a_file_that_hailort_refuses_is_no_fault_of_the_card(rig: Rig, engines: Engines) -> None:
+    engine = engines.start()
+    rig.faults.refuse_configure(1, 26)
+    with pytest.raises(DamagedFileError, match=r"small\.hef is refused: .*INVALID_HEF.*Fetch it again"):
         engine.open(engines.file(SMALL), SMALL)
 
 

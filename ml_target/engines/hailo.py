@@ -18,10 +18,11 @@ from typing import Any
 from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.hailo_network import HailoNetwork
-from ml_target.errors import DeviceError, EngineFault, ModelError, SettingsError
+from ml_target.errors import DamagedFileError, DeviceError, EngineFault, ModelError, SettingsError
 from ml_target.hailo_host import Finding, driver_version, host_checks
 from ml_target.hailo_package import explain_import
-from ml_target.hailo_status import explain, status_of
+from ml_target.hailo_status import FILE_STATUSES, explain, name_of, remedy_of, status_of
+from ml_target.hef import CHIP_NAMES
 from ml_target.hef_fit import Fit, check_fit
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,13 @@ class HailoEngine:
         self._control: Any = None
         self.chip: Chip | None = None
 
+    @property
+    def device(self) -> str:
+        """The kind of card, and how many there are."""
+        count = max(self._card.device_count, len(self._card.device_ids))
+        kind = "Hailo-8 or 8L" if self.chip is None else CHIP_NAMES[self.chip]
+        return f"{count} {kind} cards" if count > 1 else f"the {kind} card"
+
     # ----------------------------------------------------------------- opening
 
     def files(self, network: Network) -> tuple[ModelFile, ...]:
@@ -110,14 +118,14 @@ class HailoEngine:
             )
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
-        """Configures the network and runs it once. Raises ModelError or DeviceError."""
+        """Configures the network and runs it once. Raises DamagedFileError, ModelError or DeviceError."""
         fit = check_fit(file, network, self.chip)
         loaded = HailoNetwork(network, fit, self._card.batch, self._make_room)
         self._files[network.name] = file
         try:
             self._configure(loaded)
         except self._errors as error:
-            raise DeviceError(f"{file.name}: {explain(status_of(error))}") from error
+            raise _refusal(file, status_of(error)) from error
         self._networks.append(loaded)
         return loaded
 
@@ -282,6 +290,13 @@ class HailoEngine:
             return float(read(self._control_device().control))
         except (*self._errors, AttributeError):
             return None  # many boards have no power sensor
+
+
+def _refusal(file: Path, status: int) -> DamagedFileError | DeviceError:
+    """A file that HailoRT does not take is no fault of the card's, and keeps no other network off it."""
+    if status in FILE_STATUSES:
+        return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status))
+    return DeviceError(f"{file.name}: {explain(status)}")
 
 
 def _said(finding: Finding) -> tuple[str, str, str]:
