@@ -56,6 +56,7 @@ def summarise(services: Services, engine: str, address: str) -> Summary:
 def address(host: str, port: int) -> str:
     """What to type into Immich as URL, as far as it can be known from here. `host`: what the worker listens on."""
     bare = host.strip("[]")
+    host = f"[{bare}]" if ":" in bare else bare
     if contained():
         return f"http://{UNKNOWN_HOST}:{port} (or the port it is published on)"
     if bare in LOCAL:
@@ -96,7 +97,7 @@ def _to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
     yield "URL", address
     for clip in services.clip.values():
         if clip.visual.on:
-            hidden = " (hides TinyCLIP: let no other worker serve)" if clip.backend.hides_behind else ""
+            hidden = " (hides TinyCLIP: keep other workers off)" if clip.backend.hides_behind else ""
             yield "CLIP model", f"{clip.backend.immich_name}{hidden}"
     if services.faces.on:
         yield "Facial recognition", FACES_IMMICH_NAME
