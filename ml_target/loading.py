@@ -132,22 +132,33 @@ class Loader:
         self._require(self._text, backend.textual)
         vocabulary = [self._shelf.file(file).path for file in backend.vocabulary]
         tokenizer = open_tokenizer(backend.family, vocabulary)
-        weights = self._weights(backend)
+        weights, without = self._weights(backend)
         model = self._model(backend.textual, self._text, interactive=True)
         try:
             head = TextHead(backend, weights, self._layout(model, backend, weights, tokenizer))
-            return TextEncoder(model, tokenizer, head, self._host), (model,)
+            encoder = TextEncoder(model, tokenizer, head, self._host)
         except ModelError as error:
-            if weights is None:  # whether they are needed shows only when the tower is open
-                raise MissingFileError(str(error), f"{backend.text_weights.name} is missing") from error
+            if isinstance(without, DamagedFileError):
+                raise without from error
+            if without is not None:  # whether they are needed shows only when the tower is open
+                raise MissingFileError(str(error), without.cause) from error
             raise
+        if isinstance(without, DamagedFileError):
+            log.error("not needed by this text tower, so search queries are served all the same: %s", without)
+        return encoder, (model,)
 
-    def _weights(self, backend: ClipBackend) -> Mapping[str, Array] | None:
-        """None where there are none. Raises DamagedFileError."""
+    def _weights(
+        self, backend: ClipBackend
+    ) -> tuple[Mapping[str, Array] | None, MissingFileError | DamagedFileError | None]:
+        """The weights, or why there are none. Raises DamagedFileError for a tower on a card: none does without."""
         try:
-            return load_text_weights(self._shelf.file(backend.text_weights).path)
-        except MissingFileError:
-            return None  # whether the tower needs them shows when it is open
+            return load_text_weights(self._shelf.file(backend.text_weights).path), None
+        except MissingFileError as error:
+            return None, error
+        except DamagedFileError as error:
+            if self._text.engine.name == "hailo":
+                raise
+            return None, error
 
     def _layout(
         self, model: Model, backend: ClipBackend, weights: Mapping[str, Array] | None, tokenizer: Tokenizer

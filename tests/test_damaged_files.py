@@ -167,6 +167,15 @@ def test_every_file_of_the_processor(for_processor: Path, tmp_path: Path, number
         assert not services.faces.fault, "a file that is missing is no fault"
 
 
+def test_weights_that_nobody_needs(wheel_models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The processor's text tower has them inside: it serves, and the damage is told."""
+    folder = light_models(tmp_path / "m", wheel_models)
+    (folder / files.TINYCLIP_TEXT_WEIGHTS.name).write_bytes(b"PK\x03\x04 and no more")
+    with _loaded("cpu", folder) as services:
+        assert services.all()["clip.textual"].on
+    assert "not needed by this text tower" in caplog.text
+
+
 def test_a_change_that_only_the_record_can_tell(wheel_models: Path, tmp_path: Path) -> None:
     """A flipped bit in a weight is a sound ONNX file."""
     folder = light_models(tmp_path / "m", wheel_models)
