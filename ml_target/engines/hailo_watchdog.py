@@ -35,20 +35,24 @@ _armed = threading.Lock()
 """Only one such timer can be armed in a process: who comes second is covered by the first."""
 
 
+_told: list[str] = []
+
+
 @contextmanager
-def bounded(what: str, seconds: float = WATCH_S, *, level: int = logging.INFO) -> Iterator[None]:
-    """Ends the process with status 1 when the block takes longer. What the log then ends with is said before."""
+def bounded(what: str, seconds: float | None = None) -> Iterator[None]:
+    """Ends the process with status 1 when the block takes longer (`WATCH_S`). The log has said so before."""
     if not _armed.acquire(blocking=False):
         yield
         return
-    log.log(
-        level,
-        "%s. Should HailoRT hang in it, this process ends after %g s with status 1 and the lines 'Timeout' and the "
-        "stacks of all threads below: %s",
-        what,
-        seconds,
-        REMEDY,
-    )
+    seconds = WATCH_S if seconds is None else seconds
+    if not _told:
+        _told.append(what)
+        log.info(
+            "Should HailoRT hang while it is opened, configured or closed, this process ends with status 1, and the "
+            "log with 'Timeout' and the stacks of all threads: %s.",
+            REMEDY,
+        )
+    log.info("%s (for %g s at most)", what, seconds)
     faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
     try:
         yield
