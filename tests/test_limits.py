@@ -62,7 +62,7 @@ def test_pixels_over_the_limit_are_refused_at_once() -> None:
 
 
 def test_an_upload_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.api.body.IDLE_S", 0.3)
+    monkeypatch.setattr("ml_target.api.body.PACE_S", 0.3)
     with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
         host, port = client.base_url.host, client.base_url.port
         assert port is not None
