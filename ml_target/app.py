@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from ml_target import __version__
 from ml_target.api.body import Body, announced_size, drop_rest
 from ml_target.api.form import Form, read_form
-from ml_target.api.guard import fault, forget
+from ml_target.api.guard import answer_fault, fault, forget
 from ml_target.api.inflight import InFlight
 from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
@@ -182,6 +182,7 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
     app = FastAPI(
         title="Immich ML", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
+    app.add_exception_handler(Exception, answer_fault)
     predict = Predict(worker)
     app.state.in_flight = predict.in_flight
 

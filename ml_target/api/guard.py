@@ -6,6 +6,8 @@ import traceback
 from typing import Any
 
 import orjson
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_target.api.inflight import STOPPED
@@ -17,6 +19,10 @@ NO_MEMORY = (
     "The worker has no memory left for this request. Send it again later; if it comes back, lower the job concurrency "
     "in Immich or HOST_THREADS, or give the worker more memory."
 )
+
+
+SAID = "ml_target.said"
+"""In the scope of a request: the error that the application has answered and logged."""
 
 
 class Guard:
@@ -42,9 +48,18 @@ class Guard:
         except asyncio.CancelledError:
             status, words = 503, STOPPED
         except Exception as error:
+            if scope.get(SAID) is error:  # and answered, by the application's own handler
+                return
             status, words = fault(error)
         if not begun:
             await _answer(send, status, words)
+
+
+async def answer_fault(request: Request, error: Exception) -> JSONResponse:
+    """The application's handler of what nobody foresaw; its framework raises it once more afterwards."""
+    request.scope[SAID] = error
+    status, words = fault(error)
+    return JSONResponse({"detail": words}, status)
 
 
 def fault(error: Exception) -> tuple[int, str]:

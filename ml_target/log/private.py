@@ -2,17 +2,20 @@
 
 import re
 
-_LOGIN = re.compile(r"(?<=://)[^\s/?#]*@")
+_LOGIN = re.compile(r"(?<=://)(?!/)\S*@")
 _PLACE = re.compile(r"\s*<[\w.]+(?: object| [\w.]+)? at 0x[0-9a-fA-F]+>|\s+at 0x[0-9a-fA-F]{6,}")
 
 
 def without_logins(text: str) -> str:
-    """Every address in the text without user and password: `https://***@files.lan/models`."""
+    """Every address in the text without user and password: `https://***@files.lan/models`.
+
+    As far as the last @ of the word: a password that is not written as it should be may hold / or #.
+    """
     return _LOGIN.sub("***@", text)
 
 
 def without_login(address: str) -> str:
-    """One address without user and password, even where it is malformed: a password may hold / or #."""
+    """One address without user and password, as above; blanks belong to it."""
     scheme, separator, rest = address.partition("://")
     if not separator or "@" not in rest:
         return address
