@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 15.0
 """After SIGTERM the requests inside have so long for their own answers; those left get 503."""
 
-CLOSE_S = PATIENCE_S + LINGER_S + 2
-"""Then the connections have had time to carry them off."""
+CARRY_S = LINGER_S + 2
+"""Then the connections have so long to carry the answers off."""
 
 LEAVE_S = 25.0
 """From SIGTERM to the end of the process at the latest. `docker stop` and the Compose files wait for 30."""
@@ -49,7 +49,7 @@ class Server(uvicorn.Server):
             server_header=False,
             backlog=ACCEPT_AT_A_TIME,
             timeout_keep_alive=keep_alive_s,
-            timeout_graceful_shutdown=round(CLOSE_S) + 1,
+            timeout_graceful_shutdown=round(PATIENCE_S + CARRY_S) + 1,
         )
         super().__init__(config)
 
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
 
     async def _end(self) -> None:
         await self._in_flight.stop(PATIENCE_S, lambda: self._hurry)
-        until = asyncio.get_running_loop().time() + CLOSE_S - PATIENCE_S
+        until = asyncio.get_running_loop().time() + CARRY_S
         while self.server_state.connections and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)
         self.crowd.abort()
