@@ -8,6 +8,7 @@ import sys
 from ml_target import __version__
 from ml_target.config import Settings
 from ml_target.errors import WorkerError
+from ml_target.log.private import without_logins
 from ml_target.requestlog import set_up
 
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return serve(settings)
     except WorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_logins(str(error))}", file=sys.stderr)
         return 1
 
 

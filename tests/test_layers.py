@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors"),
+    ("__init__", "errors", "log"),
     ("tensors",),
     ("catalogue",),
     ("config", "folders"),
@@ -47,7 +47,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "hef_inspect",
         "doctor",
     ),
-    ("pipeline", "loading", "api.body"),
+    ("pipeline", "loading", "api"),
     ("places",),
     ("worker", "checks"),
     ("app", "predict", "selfcheck"),
@@ -59,8 +59,8 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Who may know of what. Everything else must import and run without it.
 ONLY: dict[str, set[str]] = {
     "fastapi": {"app"},
-    "starlette": {"app", "api.body"},
-    "uvicorn": {"serve"},
+    "starlette": {"app", "api.body", "api.guard", "api.server"},
+    "uvicorn": {"api.connections", "api.server"},
     "onnxruntime": {"engines.onnx", "store.verify"},
     "hailo_platform": {"engines.hailo", "doctor", "hef_inspect"},
     "PIL": {"preprocessing.picture", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
