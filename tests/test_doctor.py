@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+import weakref
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -15,8 +16,11 @@ import numpy as np
 import pytest
 
 from ml_target import hailo_host
-from ml_target.doctor import as_text, checks, main
-from ml_target.hailo_host import Finding, cards, driver_version, holders, host_checks, memory_check, nodes
+from ml_target.diagnostics.doctor import checks, main
+from ml_target.diagnostics.findings import as_text
+from ml_target.diagnostics.memory import memory_check
+from ml_target.engines.hailo_checks import host_checks
+from ml_target.hailo_host import Finding, cards, driver_version, holders, nodes
 from ml_target.hailo_package import explain_import
 
 LOADED = {"sys/module/hailo_pci/version": "4.23.0"}
@@ -325,6 +329,49 @@ class HailoRTException(Exception):
     pass
 
 
+class Device:
+    """As HailoRT's: it is released with its last reference, and what its control is asked for then fails."""
+
+    def __init__(self, library: "Library") -> None:
+        self._library: Library | None = library
+        self.control = Control(weakref.ref(self))
+
+    def ask(self, question: str) -> Any:
+        if self._library is None:
+            raise HailoRTException(RELEASED)
+        return getattr(self._library, question)()
+
+    def release(self) -> None:
+        if self._library is not None:
+            self._library.devices_released += 1
+            self._library = None
+
+    def __del__(self) -> None:
+        self.release()
+
+
+class Control:
+    def __init__(self, device: "weakref.ref[Device]") -> None:
+        self._device = device
+
+    def _ask(self, question: str) -> Any:
+        if (device := self._device()) is None:
+            raise HailoRTException(RELEASED)
+        return device.ask(question)
+
+    def identify(self) -> Any:
+        return self._ask("identify")
+
+    def get_chip_temperature(self) -> Any:
+        return self._ask("temperature")
+
+    def power_measurement(self) -> Any:
+        return self._ask("power")
+
+
+RELEASED = "The device in use has been released. This can happen if the device is used in one-liner usage of control"
+
+
 class Library:
     """A small stand-in for hailo_platform; attributes decide what fails."""
 
@@ -333,7 +380,8 @@ class Library:
         self.degrees = 48.5
         self.has_power = True
         self.device_error = self.open_error = self.temperature_error = ""
-        self.released = 0
+        self.firmware = "4.23.0 (release,app)"
+        self.released = self.devices_released = 0
         self.params: Any = None
         module = ModuleType("hailo_platform")
         module.__dict__.update(
@@ -345,15 +393,13 @@ class Library:
         self.virtual_device.__func__.create_params = lambda: SimpleNamespace()  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "hailo_platform", module)
 
-    def device(self, *ids: str) -> SimpleNamespace:
+    def device(self, *ids: str) -> "Device":
         self.ids = ids
         _fail(self.device_error)
-        board = SimpleNamespace(device_architecture=self.architecture, firmware_version="4.23.0 (release,app)")
-        return SimpleNamespace(
-            control=SimpleNamespace(
-                identify=lambda: board, get_chip_temperature=self.temperature, power_measurement=self.power
-            )
-        )
+        return Device(self)
+
+    def identify(self) -> SimpleNamespace:
+        return SimpleNamespace(device_architecture=self.architecture, firmware_version=self.firmware)
 
     def virtual_device(self, params: Any) -> SimpleNamespace:
         self.params = params

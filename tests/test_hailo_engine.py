@@ -41,7 +41,7 @@ SMALL, BIG = network("small"), network("big")
 @pytest.fixture(autouse=True)
 def no_card_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine that runs the tests may have a card of its own; it has no say here."""
-    monkeypatch.setattr(hailo, "host_checks", list)
+    monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
 
 
 @pytest.fixture

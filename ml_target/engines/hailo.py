@@ -17,9 +17,11 @@ from typing import Any
 
 from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
+from ml_target.engines.hailo_checks import host_checks
+from ml_target.engines.hailo_device import take_cards
 from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.errors import DeviceError, EngineFault, ModelError, SettingsError
-from ml_target.hailo_host import Finding, driver_version, host_checks
+from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
 from ml_target.hailo_status import explain, status_of
 from ml_target.hef_fit import Fit, check_fit
@@ -68,6 +70,7 @@ class HailoEngine:
         self._card = card
         self._leave = leave
         self._device: Any = None
+        self._ids: list[str] = list(card.device_ids)
         self._models: dict[str, Any] = {}
         self._networks: list[HailoNetwork] = []
         self._files: dict[str, Path] = {}
@@ -90,7 +93,7 @@ class HailoEngine:
 
     def start(self) -> None:
         """Looks at the host, opens the device, asks which chip it is. Raises DeviceError with the remedy."""
-        for finding in host_checks():
+        for finding in host_checks(ids=self._card.device_ids, count=self._card.device_count):
             if finding.ok is False:
                 raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
             log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", *_said(finding))
@@ -135,19 +138,13 @@ class HailoEngine:
             min(small, key=lambda n: n.frame_bytes).send_blank()
 
     def _open_device(self) -> None:
-        params = self._hailo.VDevice.create_params()
-        params.scheduling_algorithm = self._hailo.HailoSchedulingAlgorithm.ROUND_ROBIN
-        if self._card.device_ids:
-            params.device_ids = list(self._card.device_ids)
-        elif self._card.device_count != 1:
-            params.device_count = self._card.device_count
-        if self._card.group:
-            params.group_id = self._card.group
-            params.multi_process_service = True
+        choices = id_choices(self._card.device_ids, self._card.device_count)
         several = max(self._card.device_count, len(self._card.device_ids)) > 1
         if several:  # of an 8L, HailoRT would only say that the operation is invalid
+            self._ids = choices[0]
             self.chip = self._ask_chip()
-        self._device = self._hailo.VDevice(params)
+        self._device = take_cards(self._hailo, choices, self._card.device_count, self._card.group)
+        self._ids = [str(each) for each in self._device.get_physical_devices_ids()]
         if not several:
             self.chip = self._ask_chip()
 
@@ -266,7 +263,7 @@ class HailoEngine:
 
     def _control_device(self) -> Any:
         if self._control is None:
-            self._control = self._hailo.Device(*self._card.device_ids[:1])
+            self._control = self._hailo.Device(*self._ids[:1])
         return self._control
 
     def health(self) -> dict[str, float]:
