@@ -32,9 +32,9 @@ def passed_over(settings: Settings) -> str:
     names = {address: name for name, address in locations().items()}
     return (
         f"The processor is used, although this host has a Hailo card at {there[0]}: no device node /dev/hailo* is "
-        f"here, so it may be another container's. To use it, pass --device=/dev/{names.get(there[0], 'hailo0')} to this "
-        "container, or load the driver hailo_pci where this is the host itself. ENGINE=cpu says that the processor is "
-        "meant, and ends this warning."
+        f"here, so it may be another container's. To use it, pass --device=/dev/{names.get(there[0], 'hailo0')} to "
+        "this container, or load the driver hailo_pci where this is the host itself. ENGINE=cpu says that the "
+        "processor is meant, and ends this warning."
     )
 
 
