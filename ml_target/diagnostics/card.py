@@ -1,7 +1,6 @@
 """The card and HailoRT's package: what they say of themselves, and whether versions fit. Nothing here raises."""
 
 import importlib.metadata
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ml_target.catalogue.types import Chip
 from ml_target.config import Settings
 from ml_target.diagnostics.findings import is_wrong
 from ml_target.engines.hailo_device import take_cards
+from ml_target.engines.hailo_versions import firmware_check, library_check
 from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
 from ml_target.hailo_status import explain, status_of
@@ -47,13 +47,8 @@ def library(root: Path = Path("/")) -> Iterator[Finding]:
         detail, remedy = explain_import(error)
         yield Finding(False, "HailoRT", detail, remedy)
         return
-    version = library_version() or str(getattr(hailo_platform, "__version__", ""))
-    driver = driver_version(root)
-    if driver and version and _numbers(driver) != _numbers(version):
-        detail = f"version {version}, but the driver on the host is {driver}: the card will refuse (status 76)"
-        yield Finding(False, "HailoRT", detail, f"Install HailoRT {driver} here, or the driver {version} on the host")
-    else:
-        yield Finding(True, "HailoRT", f"version {version or 'unknown'}")
+    version = _version(hailo_platform)
+    yield library_check(version, driver_version(root))
     if int(np.__version__.partition(".")[0]) >= 2:
         remedy = 'pip install "numpy<2" "opencv-python-headless<4.12"'
         yield Finding(False, "numpy", f"version {np.__version__}; HailoRT 4 is built for numpy 1", remedy)
@@ -101,12 +96,12 @@ class CardReport:
             return
         architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
         self.chip = CHIPS.get(architecture)
-        detail = f"{architecture}, firmware {board.firmware_version}"
         if self.chip is None:
             remedy = "This worker drives Hailo-8 and Hailo-8L: use such a card, or ENGINE=cpu"
-            yield Finding(False, "identity", detail, remedy)
+            yield Finding(False, "identity", architecture, remedy)
         else:
-            yield Finding(True, "identity", detail)
+            yield Finding(True, "identity", architecture)
+        yield firmware_check(str(board.firmware_version), _version(self._hailo))
         yield self._temperature(device)
         try:
             yield Finding(True, "power", f"{float(device.control.power_measurement()):.1f} W")
@@ -125,9 +120,8 @@ class CardReport:
         return Finding(None if degrees < HOT_C else False, "temperature", f"{degrees:.0f} °C", air)
 
 
-def _numbers(version: str) -> tuple[str, ...]:
-    """Major, minor and revision; the rest does not count."""
-    return tuple(re.findall(r"\d+", version)[:3])
+def _version(package: Any) -> str:
+    return library_version() or str(getattr(package, "__version__", ""))
 
 
 def _failed(what: str, error: Exception) -> Finding:

@@ -19,7 +19,9 @@ from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.hailo_checks import host_checks
 from ml_target.engines.hailo_device import take_cards
+from ml_target.engines.hailo_kernel_log import kernel_words
 from ml_target.engines.hailo_network import HailoNetwork
+from ml_target.engines.hailo_versions import alike, firmware_check
 from ml_target.errors import DeviceError, EngineFault, ModelError, SettingsError
 from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
@@ -71,6 +73,7 @@ class HailoEngine:
         self._leave = leave
         self._device: Any = None
         self._ids: list[str] = list(card.device_ids)
+        self._firmware = ""
         self._models: dict[str, Any] = {}
         self._networks: list[HailoNetwork] = []
         self._files: dict[str, Path] = {}
@@ -93,24 +96,21 @@ class HailoEngine:
 
     def start(self) -> None:
         """Looks at the host, opens the device, asks which chip it is. Raises DeviceError with the remedy."""
+        library = str(getattr(self._hailo, "__version__", ""))
         for finding in host_checks(ids=self._card.device_ids, count=self._card.device_count):
-            if finding.ok is False:
-                raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
-            log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", *_said(finding))
-        self._compare_versions()
-        try:
-            self._open_device()
-        except self._errors as error:
-            raise DeviceError(explain(status_of(error))) from error
-
-    def _compare_versions(self) -> None:
-        """HailoRT refuses a driver of another version too, but names neither; where either is unknown, it decides."""
-        driver, library = driver_version(), str(getattr(self._hailo, "__version__", ""))
-        if driver and library and driver.split(".")[:3] != library.split(".")[:3]:
+            _heed(finding)
+        driver = driver_version()
+        if not alike(library, driver):
             raise DeviceError(
                 f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same. "
                 f"Install HailoRT {driver} (library and Python wheel), or the driver of {library} on the host."
             )
+        try:
+            self._open_device()
+        except self._errors as error:
+            told = "".join(f" The kernel's log: {each.detail}. {each.remedy}." for each in kernel_words() or ())
+            raise DeviceError(explain(status_of(error)) + told) from error
+        _heed(firmware_check(self._firmware, library))
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
         """Configures the network and runs it once. Raises ModelError or DeviceError."""
@@ -150,6 +150,7 @@ class HailoEngine:
 
     def _ask_chip(self) -> Chip:
         board = self._control_device().control.identify()
+        self._firmware = str(board.firmware_version)
         architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
         chips: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
         if architecture not in chips:
@@ -281,8 +282,12 @@ class HailoEngine:
             return None  # many boards have no power sensor
 
 
-def _said(finding: Finding) -> tuple[str, str, str]:
-    return finding.what, finding.detail, f"-> {finding.remedy}" if finding.remedy else ""
+def _heed(finding: Finding) -> None:
+    """Logs what was found of the host. Raises DeviceError for what is wrong."""
+    if finding.ok is False:
+        raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
+    remedy = f"-> {finding.remedy}" if finding.remedy else ""
+    log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", finding.what, finding.detail, remedy)
 
 
 def _temperature(control: Any) -> float:

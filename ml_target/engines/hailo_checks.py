@@ -24,8 +24,8 @@ from ml_target.hailo_host import (
     nodes,
     within_reach,
 )
+from ml_target.hailo_status import PAGE_OPTION
 
-PAGE_OPTION = "options hailo_pci force_desc_page_size=4096"
 RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
 
 
@@ -173,8 +173,8 @@ def _pages(root: Path, page_size: int) -> Iterator[Finding]:
         yield Finding(True, "page size", f"{detail}, the driver is told to use 4 KiB")
         return
     remedy = (
-        f"If a network cannot be put on the card (status 8, or a max_desc_page_size in the log): {PAGE_OPTION} in "
-        "/etc/modprobe.d/hailo_pci.conf and load the driver again"
+        f"If a network cannot be put on the card (status 8, or a max_desc_page_size in the log): {PAGE_OPTION}, and "
+        "load the driver again"
     )
     yield Finding(None, "page size", detail + (f" ({board(root)})" if board(root) else ""), remedy)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ml_target.engines.hailo_versions import numbers
 from ml_target.hailo_host import Finding, driver_version, fact
 
 UNLOCKED = ("4.21.0", "4.23.0")
@@ -19,7 +20,7 @@ def driver_fault(root: Path = Path("/")) -> Iterator[Finding]:
     The copy that Raspberry Pi's kernel brings carries a fix; a module that was built outside of the
     kernel's tree, which is what DKMS does, has an O in its taint.
     """
-    driver = ".".join(re.findall(r"\d+", driver_version(root))[:3])
+    driver = ".".join(map(str, numbers(driver_version(root))))
     release = fact(root / "proc/sys/kernel/osrelease")
     kernel = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
     if driver not in UNLOCKED or len(kernel) < 2 or kernel < DEMANDING:
