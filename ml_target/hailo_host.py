@@ -24,12 +24,16 @@ MOST_TRIES = 32
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `ok` None: neither right nor wrong, but worth knowing. `remedy`: "" for none."""
+    """One thing that was looked at. `ok` None: neither right nor wrong, but worth knowing. `remedy`: "" for none.
+
+    `looked`: False for what could not be looked at, or was not to be.
+    """
 
     ok: bool | None
     what: str
     detail: str
     remedy: str = ""
+    looked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,6 @@ class CardReport:
     """What the card says of itself through HailoRT; `chip` is known once it has been read."""
 
     def __init__(self, settings: Settings, root: Path = Path("/")) -> None:
-        import hailo_platform
-
-        self._hailo: Any = hailo_platform
         self._settings = settings
         self._choices = id_choices(settings.hailo_device_ids, settings.hailo_device_count, root)
         self.chip: Chip | None = None
@@ -68,27 +65,31 @@ class CardReport:
     def read(self) -> Iterator[Finding]:
         """Identity, temperature, power. Works beside a worker that uses the card."""
         try:
+            import hailo_platform
+
             # To be kept: HailoRT releases the device with its last reference, whoever holds its `control`.
-            device = self._hailo.Device(*self._choices[0][:1])
+            device = hailo_platform.Device(*self._choices[0][:1])
         except Exception as error:
             yield _failed("identity", error)
             return
         try:
-            yield from self._read(device)
+            yield from self._read(device, _version(hailo_platform))
         finally:
             device.release()
 
     def open(self) -> Finding:
         """Takes the card as the worker does, and gives it back."""
         try:
+            import hailo_platform
+
             settings = self._settings
-            device = take_cards(self._hailo, self._choices, settings.hailo_device_count, settings.hailo_group_id)
+            device = take_cards(hailo_platform, self._choices, settings.hailo_device_count, settings.hailo_group_id)
             device.release()
         except Exception as error:
             return _failed("opening", error)
         return Finding(True, "opening", "the card can be opened")
 
-    def _read(self, device: Any) -> Iterator[Finding]:
+    def _read(self, device: Any, library: str) -> Iterator[Finding]:
         try:
             board = device.control.identify()
         except Exception as error:
@@ -98,10 +99,10 @@ class CardReport:
         self.chip = CHIPS.get(architecture)
         if self.chip is None:
             remedy = "This worker drives Hailo-8 and Hailo-8L: use such a card, or ENGINE=cpu"
-            yield Finding(False, "identity", architecture, remedy)
+            yield Finding(False, "identity", f"{architecture}, firmware {board.firmware_version}", remedy)
         else:
             yield Finding(True, "identity", architecture)
-        yield firmware_check(str(board.firmware_version), _version(self._hailo))
+            yield firmware_check(str(board.firmware_version), library)
         yield self._temperature(device)
         try:
             yield Finding(True, "power", f"{float(device.control.power_measurement()):.1f} W")

@@ -19,6 +19,16 @@ def as_text(found: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
+def verdict(found: Iterable[Finding]) -> str:
+    """The last line: only where all was looked at and is right is nothing wrong."""
+    found = list(found)
+    wrong = sum(finding.ok is False for finding in found)
+    left = ", ".join(dict.fromkeys(finding.what for finding in found if not finding.looked))
+    if wrong:
+        return f"{wrong} wrong" + (f"; not looked at: {left}" if left else "")
+    return f"nothing wrong was found; not looked at: {left}" if left else "nothing is wrong"
+
+
 def is_wrong(found: Iterable[Finding], *what: str) -> bool:
     """Whether anything is wrong; `what`: of these headings only."""
     return any(finding.ok is False and (not what or finding.what in what) for finding in found)

@@ -88,7 +88,7 @@ TABLE = (
         near=False,
     ),
     Words(
-        r"find_vma\+|hailo_vdma_buffer_map\+",
+        r"hailo_vdma_buffer_map\+",
         "the driver looks memory up without the lock that this kernel demands",
         "Install driver and HailoRT 4.22.0, or a kernel older than 6.12, before the card is lost",
         near=False,
