@@ -151,14 +151,14 @@ def channel_quantisation(stream: Stream) -> tuple[tuple[float, ...], tuple[float
     that HailoRT shows then means nothing, and the file's list is what counts. Raises ModelError
     as `uniform_quantisation` does, and for a list that is not one pair a channel.
     """
-    if stream.scaled_per_channel and stream.dtype != "float32":
-        channels = 1 if stream.order == "NHW" else stream.shape[-1]
-        if len(stream.per_channel) != channels:
-            raise ModelError(
-                f"{stream.name} is scaled by a pair for each of its {channels} channels, and the file lists "
-                f"{len(stream.per_channel)}. {fetch_again()}"
-            )
-    if not stream.scaled_per_channel or len(set(stream.per_channel)) < 2:
+    own = stream.scaled_per_channel and stream.dtype != "float32"
+    channels = 1 if stream.order == "NHW" else stream.shape[-1]
+    if own and len(stream.per_channel) != channels:
+        raise ModelError(
+            f"{stream.name} is scaled by a pair for each of its {channels} channels, and the file lists "
+            f"{len(stream.per_channel)}. {fetch_again()}"
+        )
+    if not own or len(set(stream.per_channel)) < 2:
         scale, zero_point = uniform_quantisation(stream)
         return (scale,), (zero_point,)
     pairs = [(_single(scale), _single(zero)) for zero, scale in stream.per_channel]
