@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from hailo_sim.contracts import group_of
 from hailo_worker import wait_until
 
 from ml_target.burstcost import BurstCost
-from ml_target.catalogue.networks import ARCFACE_R50, SIGLIP
+from ml_target.catalogue.networks import SIGLIP
 from ml_target.catalogue.types import Network, PictureInput, Vector
 from ml_target.engines import hailo, hailo_health, hailo_slots, hailo_turns
 from ml_target.engines.hailo import CardSettings, HailoEngine
@@ -55,7 +54,7 @@ SMALL, BIG = network("small"), network("big")
 @pytest.fixture(autouse=True)
 def no_card_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine that runs the tests may have a card of its own; it has no say here."""
-    monkeypatch.setattr(hailo, "host_checks", list)
+    monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
 
 
 @pytest.fixture
@@ -394,22 +393,6 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ------------------------------------------------------------------ wrong files
-
-
-def test_features_with_scales_of_their_own_are_refused(rig: Rig, engines: Engines) -> None:
-    group = group_of(ARCFACE_R50)
-    (stream,) = group.outputs
-    scales = tuple(np.linspace(0.01, 0.02, 512).tolist())
-    zeros = (stream.quant.zero_point,) * 512
-    uneven = replace(stream, quant=replace(stream.quant, scales=scales, zero_points=zeros))
-    path = engines.folder / "arcface_r50.hef"
-    path.write_bytes(from_table(replace(group, outputs=(uneven,))))
-    engine = engines.start()
-    with pytest.raises(ModelError, match=r"arcface_r50.*(scale|quantis)"):
-        engine.check(path, ARCFACE_R50)
-    with pytest.raises(ModelError):
-        engine.open(path, ARCFACE_R50)
-    assert rig.record.models["arcface_r50"].configured == 0
 
 
 def test_streams_that_the_library_sees_otherwise(rig: Rig, engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -809,7 +792,7 @@ from ml_target.engines import hailo, hailo_watchdog
 from ml_target.errors import BurstLost
 
 logging.basicConfig(level=logging.INFO)
-hailo.host_checks = list
+hailo.host_checks = lambda **_: []
 hailo_watchdog.WATCH_S = 1.0
 folder, hangs = sys.argv[1:]
 spec = PictureInput(4, 6, "RGB", mean=(0.0,) * 3, std=(1.0,) * 3)

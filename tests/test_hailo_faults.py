@@ -31,7 +31,7 @@ TWICE = "lost its device twice"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits longer than a test should; the machine's own card has no say."""
-    monkeypatch.setattr(hailo, "host_checks", list)
+    monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
     monkeypatch.setattr(arbiter, "BACK_OFF_S", BACK_OFF_S)
     monkeypatch.setattr(hailo_turns, "FLOOR_S", 2.5)
 

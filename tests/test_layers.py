@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "log"),
-    ("tensors",),
+    ("tensors", "hailo_host"),
     ("catalogue",),
     ("config", "folders"),
     ("remedies",),
@@ -25,7 +25,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "burstcost",
         "logwords",
         "hailo_status",
-        "hailo_host",
     ),
     ("names", "hef", "hef_message", "hailo_package", "text_weights"),
     ("hef_streams",),
@@ -44,13 +43,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "runtime.budget",
         "requestlog",
         "inspect_models",
-        "hef_inspect",
-        "doctor",
+        "diagnostics.card",
+        "diagnostics.file_kind",
+        "diagnostics.findings",
     ),
     ("pipeline", "loading", "api"),
     ("places",),
-    ("worker", "checks"),
-    ("app", "predict", "selfcheck"),
+    ("worker", "checks", "diagnostics"),
+    ("app", "predict", "selfcheck", "doctor", "hef_inspect"),
     ("serve",),
     ("__main__",),
 )
@@ -62,7 +62,7 @@ ONLY: dict[str, set[str]] = {
     "starlette": {"app", "api.body", "api.guard", "api.server"},
     "uvicorn": {"api.connections", "api.server"},
     "onnxruntime": {"engines.onnx", "store.verify"},
-    "hailo_platform": {"engines.hailo", "doctor", "hef_inspect"},
+    "hailo_platform": {"engines.hailo", "diagnostics.card", "hef_inspect"},
     "PIL": {"preprocessing.picture", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
 }
 PURE = ("preprocessing", "decoders", "roles", "text_head", "tensors")

@@ -28,12 +28,16 @@ from typing import Any, NoReturn
 
 from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
+from ml_target.engines.hailo_checks import host_checks
+from ml_target.engines.hailo_device import take_cards
 from ml_target.engines.hailo_health import Health
+from ml_target.engines.hailo_kernel_log import kernel_words
 from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.engines.hailo_turns import Turns
+from ml_target.engines.hailo_versions import alike, firmware_check
 from ml_target.engines.hailo_watchdog import REMEDY, STDERR, WATCH_S, bounded
 from ml_target.errors import EXIT_HUNG, CardHangs, DeviceError, EngineFault, ModelError, SettingsError
-from ml_target.hailo_host import Finding, driver_version, host_checks
+from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
 from ml_target.hailo_status import explain, status_of
 from ml_target.hef_fit import Fit, check_fit
@@ -85,11 +89,13 @@ class HailoEngine:
         self._card = card
         self._leave = leave
         self._device: Any = None
+        self._ids: list[str] = list(card.device_ids)
+        self._firmware = ""
         self._models: dict[str, Any] = {}
         self._networks: list[HailoNetwork] = []
         self._files: dict[str, Path] = {}
         self._turns = Turns(max(card.device_count, len(card.device_ids)), shared=bool(card.group))
-        self._health = Health(lambda: self._hailo.Device(*card.device_ids[:1]), self._errors)
+        self._health = Health(lambda: self._hailo.Device(*self._ids[:1]), self._errors)
         self._listeners = 0
         self._hung = ""
         self.chip: Chip | None = None
@@ -108,24 +114,21 @@ class HailoEngine:
 
     def start(self) -> None:
         """Looks at the host, opens the device, asks which chip it is. Raises DeviceError with the remedy."""
-        for finding in host_checks():
-            if finding.ok is False:
-                raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
-            log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", *_said(finding))
-        self._compare_versions()
-        try:
-            self._open_device()
-        except self._errors as error:
-            raise DeviceError(explain(status_of(error))) from error
-
-    def _compare_versions(self) -> None:
-        """HailoRT refuses a driver of another version too, but names neither; where either is unknown, it decides."""
-        driver, library = driver_version(), str(getattr(self._hailo, "__version__", ""))
-        if driver and library and driver.split(".")[:3] != library.split(".")[:3]:
+        library = str(getattr(self._hailo, "__version__", ""))
+        for finding in host_checks(ids=self._card.device_ids, count=self._card.device_count):
+            _heed(finding)
+        driver = driver_version()
+        if not alike(library, driver):
             raise DeviceError(
                 f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same. "
                 f"Install HailoRT {driver} (library and Python wheel), or the driver of {library} on the host."
             )
+        try:
+            self._open_device()
+        except self._errors as error:
+            told = "".join(f" The kernel's log: {each.detail}. {each.remedy}." for each in kernel_words() or ())
+            raise DeviceError(explain(status_of(error)) + told) from error
+        _heed(firmware_check(self._firmware, library))
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
         """Configures the network and tries it. Raises ModelError or DeviceError.
@@ -160,25 +163,20 @@ class HailoEngine:
             min(small, key=lambda n: n.frame_bytes).send_blank()
 
     def _open_device(self) -> None:
-        params = self._hailo.VDevice.create_params()
-        params.scheduling_algorithm = self._hailo.HailoSchedulingAlgorithm.ROUND_ROBIN
-        if self._card.device_ids:
-            params.device_ids = list(self._card.device_ids)
-        elif self._card.device_count != 1:
-            params.device_count = self._card.device_count
-        if self._card.group:
-            params.group_id = self._card.group
-            params.multi_process_service = True
+        choices = id_choices(self._card.device_ids, self._card.device_count)
         several = max(self._card.device_count, len(self._card.device_ids)) > 1
         if several and self.chip is None:  # of an 8L, HailoRT would only say that the operation is invalid
+            self._ids = choices[0]
             self.chip = self._ask_chip()
         with bounded("opening the card"):
-            self._device = self._hailo.VDevice(params)
+            self._device = take_cards(self._hailo, choices, self._card.device_count, self._card.group)
+        self._ids = [str(each) for each in self._device.get_physical_devices_ids()]
         if self.chip is None:  # it stays the same, and asking stops every thread where the firmware is silent
             self.chip = self._ask_chip()
 
     def _ask_chip(self) -> Chip:
         board = self._health.identify()
+        self._firmware = str(board.firmware_version)
         architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
         chips: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
         if architecture not in chips:
@@ -337,8 +335,12 @@ class HailoEngine:
         return self._health.readings()
 
 
-def _said(finding: Finding) -> tuple[str, str, str]:
-    return finding.what, finding.detail, f"-> {finding.remedy}" if finding.remedy else ""
+def _heed(finding: Finding) -> None:
+    """Logs what was found of the host. Raises DeviceError for what is wrong."""
+    if finding.ok is False:
+        raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
+    remedy = f"-> {finding.remedy}" if finding.remedy else ""
+    log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", finding.what, finding.detail, remedy)
 
 
 def _threads(name: str) -> int:

@@ -27,7 +27,7 @@ from ml_target.engines.hailo_turns import CEILING_S, Turns
 from ml_target.errors import BurstLost, EngineFault, Unavailable
 from ml_target.hailo_status import describe
 from ml_target.hef_fit import Fit
-from ml_target.hef_streams import uniform_quantisation
+from ml_target.hef_streams import channel_quantisation, uniform_quantisation
 from ml_target.tensors import Array, Outputs, Tensor
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class HailoNetwork:
         self.frame_bytes = int(np.prod(fit.input.shape)) * np.dtype(fit.input.dtype).itemsize
         self._dtype = "uint8" if isinstance(network.input, PictureInput) else "float32"
         self.intake = Intake(self._frame, self._dtype)
-        self._outputs = {b.output.role: (b, fit.output(b), uniform_quantisation(fit.output(b))) for b in fit.bindings}
+        self._outputs = {b.output.role: (b, fit.output(b), channel_quantisation(fit.output(b))) for b in fit.bindings}
         self.roles: Mapping[str, tuple[int, ...]] = {
             role: b.canonical(np.empty(stream.shape, np.uint8), self._frame).shape
             for role, (b, stream, _) in self._outputs.items()
@@ -278,9 +278,13 @@ class HailoNetwork:
         """The slot's arrays by role; when the last of them is dropped, the slot is free again."""
         loan = Loan(slot, home.free)
         named: dict[str, Tensor] = {}
-        for role, (binding, stream, (scale, zero_point)) in self._outputs.items():
-            values = binding.canonical(lent(slot.arrays[stream.name], loan), self._frame)
-            named[role] = Tensor(values, scale, zero_point)
+        for role, (binding, stream, (scales, zero_points)) in self._outputs.items():
+            raw = lent(slot.arrays[stream.name], loan)
+            if len(scales) == 1:
+                named[role] = Tensor(binding.canonical(raw, self._frame), scales[0], zero_points[0])
+            else:  # integers of two channels cannot be compared: what decodes them gets the real numbers
+                real = (raw - np.array(zero_points, np.float32)) * np.array(scales, np.float32)
+                named[role] = Tensor(binding.canonical(real, self._frame))
         return named
 
 

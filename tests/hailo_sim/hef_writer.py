@@ -21,9 +21,16 @@ def write_hef(groups: Sequence[Group], payload: bytes, *, chip: str = "hailo8", 
     message += _bytes(4, _number(1, 1) + (_number(4, 1) if multi else b"") + _number(8, 1))
     if multi:
         message += _bytes(5, _number(1, 4) + _text(2, "Is Multi Contexts"))
+    if any(_varies(stream.quant) for group in groups for stream in group.outputs):
+        message += _bytes(5, _number(1, 25) + _text(2, "Output Scale Per Feature"))
     body = message + payload
     head = struct.pack(">III", MAGIC, 2, len(message))
     return head + struct.pack(">QQQQ", xxhash.xxh3_64_intdigest(body), len(payload), 0, 0) + body
+
+
+def _varies(quant: Quant) -> bool:
+    """Whether each feature has a pair of its own (facts §4.1)."""
+    return len(set(zip(quant.scales, quant.zero_points, strict=True))) > 1
 
 
 def _varint(value: int) -> bytes:
