@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("pipeline", "loading", "api.body"),
     ("places",),
-    ("worker", "checks"),
+    ("worker", "checks", "diagnostics"),
     ("app", "predict", "selfcheck"),
     ("serve",),
     ("__main__",),
