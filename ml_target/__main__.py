@@ -1,4 +1,4 @@
-"""The command line: `serve` (the default), `predict`, `models`."""
+"""The command line: `serve` (the default), `predict`, `models`, `report`."""
 
 import argparse
 import logging
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ml_target import __version__
 from ml_target.config import Settings
 from ml_target.errors import WorkerError
+from ml_target.log.ring import keep_last_lines
 from ml_target.requestlog import set_up
 
 PROGRAM = "python3 -m ml_target"
@@ -48,12 +49,15 @@ MODELS = """The model files that the settings ask for. What to do:
 
 Exit code: 0 all is well, 1 something is missing or damaged (fetch, verify), 2 an argument is wrong."""
 
+REPORT = "write one file for a bug report, personal details left out"
+
 
 class Parsers:
     """The parser of the whole line and those of its commands, which say what there is when something is wrong."""
 
     def __init__(self) -> None:
         from ml_target import predict
+        from ml_target.diagnostics import report
         from ml_target.store import command as models
 
         plain = argparse.RawDescriptionHelpFormatter
@@ -77,6 +81,8 @@ class Parsers:
             allow_abbrev=False,
         )
         models.add_arguments(self.models)
+        self.report = commands.add_parser("report", help=REPORT, allow_abbrev=False)
+        report.add_arguments(self.report)
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Ends with exit code 2 and what there is to choose from where the line cannot be read."""
@@ -109,8 +115,11 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the process's exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["report"]:
+        return _report(given[1:])
     parsers = Parsers()
-    chosen = parsers.parse(sys.argv[1:] if arguments is None else arguments)
+    chosen = parsers.parse(given)
     from ml_target import predict
     from ml_target.store import command as models
 
@@ -128,10 +137,22 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         from ml_target.serve import serve
 
+        keep_last_lines(settings.port)
         return serve(settings)
     except WorkerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _report(arguments: list[str]) -> int:
+    """By itself: it has to work where a package that the other commands need is missing or broken."""
+    from ml_target.diagnostics import report
+
+    # As Ctrl-C: what runs for it is ended, and what is there is written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} report", allow_abbrev=False)
+    report.add_arguments(parser)
+    return report.run(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

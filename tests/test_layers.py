@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protobuf",
         "burstcost",
         "logwords",
+        "log",
         "hailo_status",
         "hailo_host",
     ),
