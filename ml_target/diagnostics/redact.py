@@ -43,24 +43,27 @@ _KNOWN_TOKENS = re.compile(
     r"|AKIA[A-Z0-9]{12,}|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]+)?)"
 )
 _ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*)://([^\s\"'<>`]+)", re.IGNORECASE)
+_BEFORE_AT = re.compile(r"\b([a-z][a-z0-9+.-]*://)\S*@", re.IGNORECASE)
+"""Up to the last @ before a blank: a password may hold any sign."""
+
 _TRAILING = ".,;:)]}!"
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _AT_HOST = re.compile(r"(?<![\w/])[\w.-]+:[^\s@/]+@[\w.-]+")
-_HARDWARE = re.compile(r"(?<![0-9A-Za-z:-])(?:[0-9A-Fa-f]{2}[:-]){5,7}[0-9A-Fa-f]{2}(?![0-9A-Za-z:-])")
+_HARDWARE = re.compile(r"(?<![0-9A-Za-z:-])(?:[0-9A-Fa-f]{2}[:-]){5,7}[0-9A-Fa-f]{2}(?![0-9A-Za-z]|[:-][0-9A-Fa-f])")
 _UUID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])")
 _MACHINE_ID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{32}(?![0-9A-Za-z])")
 _SERIAL = re.compile(
     r"(serial(?:[ _-]?(?:number|no\.?|nr\.?))?[\"']?\s*[:=]?\s+|serial\w*[:=])[\"']?[\w-]+", re.IGNORECASE
 )
 _IPV6 = re.compile(
-    r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?:%\w+)?(?![\w:])"
+    r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?:%[\w.-]+)?(?!\w)"
 )
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _VERSION_BEFORE = re.compile(r"\b(?:opencv[\w-]*|version)[ =:]+$", re.IGNORECASE)
 """Versions of OpenCV have three dots as well."""
 
 _LOCAL_NAME = re.compile(
-    r"(?<![\w.-])[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:lan|local|home|internal|intranet|localdomain|fritz\.box|home\.arpa|ts\.net)\b",
+    r"(?<![\w.-])[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:home\.arpa|fritz\.box|ts\.net|lan|local|home|internal|intranet|localdomain)\b",
     re.IGNORECASE,
 )
 _HOME = re.compile(r"(?:/var|/export|/usr)?/(?:home|Users)/(?!hailo/|immich/)[^/\s\"'`,;:)\]}>]+")
@@ -87,7 +90,7 @@ class Redactor:
         text = _CONTROL.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
         text = _PEM.sub(MASK, text)
         text = "\n".join(map(_shorter, text.split("\n")))
-        text = _ADDRESS.sub(self._url, text)
+        text = _ADDRESS.sub(self._url, _BEFORE_AT.sub(rf"\g<1>{MASK}@", text))
         text = _NAMED.sub(rf"\g<1>{MASK}", text)
         text = _OPTION.sub(rf"\g<1>{MASK}", text)
         text = _BEARER.sub(rf"\g<1> {MASK}", text)
@@ -138,8 +141,13 @@ class Redactor:
 
     def _ip(self, found: re.Match[str]) -> str:
         text = found.group()
+        if text.endswith(":") and not text.endswith("::"):  # the sentence's own colon
+            return self._ip_words(text[:-1]) + ":"
         if _VERSION_BEFORE.search(found.string[max(0, found.start() - 40) : found.start()]):
             return text
+        return self._ip_words(text)
+
+    def _ip_words(self, text: str) -> str:
         try:
             address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:

@@ -10,6 +10,7 @@ so that it lies where the person is and not in the container; on a terminal it w
 
 import argparse
 import getpass
+import logging
 import os
 import platform
 import re
@@ -80,6 +81,7 @@ def run(arguments: argparse.Namespace, root: Path = Path("/")) -> int:
     if arguments.log not in (None, STDOUT) and not Path(arguments.log).is_file():
         print(f"error: {arguments.log} is no file. Name the worker's log, or - for standard input.", file=sys.stderr)
         return 2
+    logging.getLogger("ml_target").addHandler(logging.NullHandler())  # its warnings are in the doctor's words
     made = datetime.now(timezone.utc)
     text = as_markdown(list(_sections(arguments, root)), made, _redactor())
     return _write(text, arguments.output, f"immich-ml-hailo-report-{made:%Y%m%d-%H%M%S}.md")
@@ -193,7 +195,7 @@ def _block(section: Section) -> str:
 
 def _one_line(words: str) -> str:
     """For a list: without line breaks and without what Markdown or HTML would take for its own."""
-    words = " ".join(words.split()).replace("<", "‹").replace(">", "›").replace("`", "'")
+    words = " ".join(words.split()).replace("->", "→").replace("<", "‹").replace(">", "›").replace("`", "'")
     return words if len(words) <= SUMMARY_LINE else f"{words[:SUMMARY_LINE]} …"
 
 

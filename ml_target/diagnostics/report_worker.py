@@ -75,7 +75,7 @@ def worker_section(answer: Answer) -> Section:
     status = answer.status
     lines += ["/status", json.dumps(_shorter(status), indent=1, ensure_ascii=False)]
     tasks: dict[str, Any] = status["tasks"] if isinstance(status["tasks"], dict) else {}
-    off = [f"{name} is off: {task.get('why')}" for name, task in tasks.items() if not _on(task)]
+    off = [f"{name} is off: {_why(task)}" for name, task in tasks.items() if not _on(task)]
     on = [name for name, task in tasks.items() if _on(task)]
     state = f"the worker here is {status.get('state')} on engine {status['engine']}"
     right = [f"{state}, with {', '.join(on)}"] if answer.ready else []
@@ -126,8 +126,9 @@ def _repeated(settings: Settings, entries: dict[str, Any], text: str | None, at_
 def _asks(status: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str | None]]:
     """Label, entries and text of a request for each task that is on, in the names that the worker serves."""
     tasks = status["tasks"] if isinstance(status["tasks"], dict) else {}
-    spaces = status.get("clip") or [{}]
-    name = spaces[0].get("immich_name", "ViT-B-32__openai")
+    spaces = status.get("clip")
+    first = spaces[0] if isinstance(spaces, list) and spaces and isinstance(spaces[0], dict) else {}
+    name = first.get("immich_name", "ViT-B-32__openai")
     for label, task in tasks.items():
         if not _on(task) or "@" in label:
             continue
@@ -167,6 +168,10 @@ def _part(head: str, content: bytes) -> bytes:
 
 def _on(task: Any) -> bool:
     return isinstance(task, dict) and task.get("on") is True
+
+
+def _why(task: Any) -> str:
+    return str(task.get("why")) if isinstance(task, dict) else "it does not say why"
 
 
 def _host(settings: Settings) -> str:

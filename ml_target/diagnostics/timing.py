@@ -105,9 +105,9 @@ def _time_network(engine: Engine, network: Network, path: Path, seconds: float) 
     load = time.perf_counter() - started
     frame = _frame(loaded, network)
     alone = _call_ms(loaded, [frame], seconds / 2)
-    size = min(BURST, loaded.max_batch)
+    size = max(1, min(BURST, loaded.max_batch, int(seconds * 1000 / alone)))  # so that a slow one keeps its time
     burst = _call_ms(loaded, [frame] * size, seconds / 2) / size
-    note = "" if size == BURST else f" (it takes {size} at a time)"
+    note = "" if size == BURST else f" (with {size})"
     return f"{load:8.2f}  {alone:12.2f}  {burst:18.2f}{note}"
 
 

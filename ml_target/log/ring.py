@@ -73,15 +73,31 @@ def keep_last_lines(port: int) -> None:
 def kept_logs(proc: Path = Path("/proc")) -> Iterator[tuple[int, int, str]]:
     """(port, process, lines) of every worker whose open files this user may see."""
     for folder in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
-        try:
-            links = [(link, str(link.readlink())) for link in (folder / "fd").iterdir()]
-        except OSError:  # another user's, or it has ended
-            continue
-        for link, target in links:
-            name = target.partition(":")[2].partition(" ")[0]
-            if target.startswith("/memfd:") and name.startswith(PREFIX) and name[len(PREFIX) :].isdecimal():
-                try:
-                    text = link.read_bytes().decode("utf-8", "replace")
-                except OSError:
-                    continue
-                yield int(name[len(PREFIX) :]), int(folder.name), text
+        for link in _entries(folder / "fd"):
+            port = _port(link)
+            if port is not None and (text := _text(link)) is not None:
+                yield port, int(folder.name), text
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # another user's, or the process has ended
+        return []
+
+
+def _port(link: Path) -> int | None:
+    """Of the worker that keeps its log there; None for any other file, and for one that was closed meanwhile."""
+    try:
+        target = str(link.readlink())
+    except OSError:
+        return None
+    number = target.removeprefix(f"/memfd:{PREFIX}").removesuffix(" (deleted)")
+    return int(number) if number.isdecimal() and target.startswith("/memfd:") else None
+
+
+def _text(link: Path) -> str | None:
+    try:
+        return link.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return None
