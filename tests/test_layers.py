@@ -63,7 +63,14 @@ ONLY: dict[str, set[str]] = {
     "uvicorn": {"api.connections", "api.server"},
     "onnxruntime": {"engines.onnx", "store.verify"},
     "hailo_platform": {"engines.hailo", "diagnostics.card", "hef_inspect"},
-    "PIL": {"preprocessing.picture", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
+    "PIL": {
+        "preprocessing.picture",
+        "preprocessing.resize",
+        "preprocessing.crop",
+        "preprocessing.tiles",
+        "drawing",
+        "diagnostics.report_host",
+    },
 }
 PURE = ("preprocessing", "decoders", "roles", "text_head", "tensors")
 NOT_PURE = {"asyncio", "threading", "socket", "urllib", "os", "logging", "onnxruntime"}
