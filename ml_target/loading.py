@@ -24,7 +24,7 @@ from ml_target.catalogue.types import ClipBackend, ModelFile, Network
 from ml_target.config import Settings
 from ml_target.decoders.ctc import Alphabet
 from ml_target.engines import Engine
-from ml_target.errors import DamagedFileError, MissingFileError, ModelError
+from ml_target.errors import DamagedFileError, MissingFileError, ModelError, Unavailable
 from ml_target.faces import FaceFinder
 from ml_target.host import HostPool
 from ml_target.models import Model, Provenance
@@ -116,9 +116,11 @@ class Loader:
         try:
             serves, models = load()
         except MissingFileError as error:
-            return Service(label, why_off=str(error), cause=error.cause)
+            return Service(label, never=str(error), cause=error.cause)
         except DamagedFileError as error:
-            return Service(label, why_off=str(error), cause=error.cause, fault=True)
+            return Service(label, never=str(error), cause=error.cause, broken=True)
+        except Unavailable as error:
+            return Service(label, never=str(error), broken=True)
         return Service(label, serves, models)
 
     # ------------------------------------------------------------------ tasks
@@ -235,7 +237,7 @@ class Loader:
         self._say_loading(network)
         loaded = place.engine.open(taken.path, network)
         provenance = Provenance(taken.path.name, taken.sha256, place.engine.name, taken.note)
-        return Model(network, loaded, place.arbiter, provenance, interactive)
+        return Model(network, loaded, place.arbiter, provenance, interactive, lambda: place.engine.doubt(loaded))
 
     def _say_loading(self, network: Network) -> None:
         """Loading may take a minute: which network it is at, and how many there are."""

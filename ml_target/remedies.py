@@ -13,6 +13,7 @@ from ml_target.catalogue.needs import Choice
 from ml_target.config import PROJECT, Settings, setting_names, setting_text
 from ml_target.errors import DamagedFileError
 from ml_target.folders import writable
+from ml_target.hailo_host import nodes
 
 IN_IMAGE = "IMMICH_ML_IMAGE"
 """Dockerfile.immich-ml-hailo sets it, and nothing else does."""
@@ -22,7 +23,6 @@ FETCH = "python3 -m ml_target models fetch"
 DECIDING = tuple(name for name, value in vars(Choice).items() if isinstance(value, property))
 """The settings that decide which files are wanted."""
 
-HAILO_NODE = Path("/dev/hailo0")
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -99,7 +99,7 @@ def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
 
 def _engine() -> str:
     told = os.environ.get("ENGINE", "").strip().lower()
-    return told if told in ("hailo", "cpu") else ("hailo" if HAILO_NODE.exists() else "cpu")
+    return told if told in ("hailo", "cpu") else ("hailo" if nodes() else "cpu")
 
 
 def _for_card() -> bool:

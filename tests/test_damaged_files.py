@@ -336,7 +336,6 @@ def test_the_command_replaces_it_and_missing_counts_it(
 ) -> None:
     folder = _copied(sound, tmp_path / "m")
     _cut(folder / files.OCR_DICTIONARY.name)
-    monkeypatch.setattr(command, "HAILO_DEVICE", tmp_path)
     monkeypatch.setattr("ml_target.store.command.PROJECT", tmp_path)
     settings = Settings(models_dir=folder, models_mirror=str(sound))
 

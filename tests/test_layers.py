@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors"),
-    ("tensors",),
+    ("__init__", "errors", "log"),
+    ("tensors", "hailo_host"),
     ("catalogue",),
     ("config", "folders"),
     ("remedies",),
@@ -24,9 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protobuf",
         "burstcost",
         "logwords",
-        "log",
         "hailo_status",
-        "hailo_host",
     ),
     ("names", "hef", "hef_message", "hailo_package", "text_weights"),
     ("hef_streams",),
@@ -45,14 +43,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "runtime.budget",
         "requestlog",
         "inspect_models",
-        "hef_inspect",
-        "doctor",
+        "diagnostics.card",
+        "diagnostics.file_kind",
+        "diagnostics.findings",
     ),
-    ("pipeline", "runtime.shelf", "runtime.announce", "runtime.summary", "api.body"),
+    ("pipeline", "runtime.shelf", "runtime.announce", "runtime.summary", "api"),
     ("loading",),
     ("places",),
-    ("worker", "checks"),
-    ("app", "predict", "selfcheck"),
+    ("worker", "checks", "diagnostics"),
+    ("app", "predict", "selfcheck", "doctor", "hef_inspect"),
     ("serve",),
     ("__main__",),
 )
@@ -61,11 +60,18 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Who may know of what. Everything else must import and run without it.
 ONLY: dict[str, set[str]] = {
     "fastapi": {"app"},
-    "starlette": {"app", "api.body"},
-    "uvicorn": {"serve"},
+    "starlette": {"app", "api.body", "api.guard", "api.server"},
+    "uvicorn": {"api.connections", "api.server"},
     "onnxruntime": {"engines.onnx", "store.verify"},
-    "hailo_platform": {"engines.hailo", "doctor", "hef_inspect"},
-    "PIL": {"preprocessing.picture", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
+    "hailo_platform": {"engines.hailo", "diagnostics.card", "hef_inspect"},
+    "PIL": {
+        "preprocessing.picture",
+        "preprocessing.resize",
+        "preprocessing.crop",
+        "preprocessing.tiles",
+        "drawing",
+        "diagnostics.report_host",
+    },
 }
 PURE = ("preprocessing", "decoders", "roles", "text_head", "tensors")
 NOT_PURE = {"asyncio", "threading", "socket", "urllib", "os", "logging", "onnxruntime"}

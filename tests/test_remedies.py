@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT
 
-from ml_target import doctor, remedies
+from ml_target import remedies
 from ml_target.catalogue.files import OCR_DICTIONARY, SCRFD_2_5G_HEF
 from ml_target.catalogue.needs import needs
 from ml_target.config import Settings
+from ml_target.diagnostics.card import library_version
 from ml_target.errors import FetchError, ModelError
 from ml_target.hailo_status import explain
 from ml_target.store import Store
@@ -28,7 +29,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     models = tmp_path / "models"
     models.mkdir()
     monkeypatch.setattr(remedies, "PROJECT", tmp_path)
-    monkeypatch.setattr(remedies, "HAILO_NODE", tmp_path / "hailo0")
+    monkeypatch.setattr(remedies, "nodes", lambda: [*tmp_path.glob("hailo0")])
     monkeypatch.setattr(remedies, "MOUNTS", tmp_path / "mountinfo")
     monkeypatch.setattr(remedies, "_for_card", lambda: True)
     return models
@@ -96,7 +97,7 @@ def test_which_image_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     installed = tmp_path / "hailort-4.23.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: hailort\nVersion: 4.23.0\n")
-    assert there == bool(doctor.library_version())
+    assert there == bool(library_version())
     monkeypatch.syspath_prepend(str(tmp_path))
     assert remedies._for_card()
 

@@ -364,9 +364,9 @@ def test_fetch_everything(models: Path, capsys: pytest.CaptureFixture[str]) -> N
     [("auto", False, "cpu"), ("auto", True, "hailo"), ("cpu", True, "cpu"), ("hailo", False, "hailo")],
 )
 def test_which_engine_is_meant(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, card: bool, engine: Literal["cpu", "hailo"]
+    monkeypatch: pytest.MonkeyPatch, wanted: str, card: bool, engine: Literal["cpu", "hailo"]
 ) -> None:
-    monkeypatch.setattr(command, "HAILO_DEVICE", tmp_path if card else tmp_path / "none")
+    monkeypatch.setattr(command, "nodes", lambda: [Path("/dev/hailo1")] if card else [])
     assert command._engine(wanted) == engine
 
 

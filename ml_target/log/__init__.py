@@ -1,1 +1,1 @@
-"""The log: how its lines look."""
+"""What is said, and how."""

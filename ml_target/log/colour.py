@@ -13,8 +13,11 @@ def takes_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
     return stream.isatty() and terminal not in ("", "dumb") and not environment.get("NO_COLOR")
 
 
-class RedErrors(logging.Formatter):
-    """Errors in red; of other events the lines (counted from 0) that their `red` names: `extra={"red": {3}}`."""
+class RedErrors(logging.StreamHandler):  # type: ignore[type-arg]
+    """Errors in red; of other events the lines (counted from 0) that their `red` names: `extra={"red": {3}}`.
+
+    A handler, so that the form of the lines stays as it is for whoever else keeps them.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         lines = super().format(record).split("\n")

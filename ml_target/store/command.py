@@ -3,18 +3,17 @@
 import argparse
 import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.catalogue.types import Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
+from ml_target.hailo_host import nodes
 from ml_target.store import Progress, Store
 from ml_target.store.inventory import table, take_stock
 
 OK, INCOMPLETE, WRONG_USE = 0, 1, 2
-HAILO_DEVICE = Path("/dev/hailo0")
 MB = 1e6
 
 
@@ -114,7 +113,7 @@ def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
 def _engine(name: str) -> EngineName:
     """What auto means on this machine."""
     if name == "auto":
-        return "hailo" if HAILO_DEVICE.exists() else "cpu"
+        return "hailo" if nodes() else "cpu"
     return "hailo" if name == "hailo" else "cpu"
 
 

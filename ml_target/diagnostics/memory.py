@@ -1,0 +1,27 @@
+"""Whether the weights of the networks find room in the host's memory."""
+
+import re
+from pathlib import Path
+
+from ml_target.hailo_host import Finding, fact
+
+GIB = 1 << 30
+
+
+def memory_check(needed: int, root: Path = Path("/")) -> Finding:
+    """Whether the weights, `needed` bytes, find room: HailoRT pins at least a HEF's size in host memory for each."""
+    free = re.search(r"MemAvailable:\s+(\d+) kB", fact(root / "proc/meminfo"))
+    limit = fact(root / "sys/fs/cgroup/memory.max")
+    used = fact(root / "sys/fs/cgroup/memory.current")
+    if free is None:
+        return Finding(None, "memory", f"{needed / GIB:.2f} GiB are needed for weights; what is free cannot be told")
+    available = int(free.group(1)) * 1024
+    bound = ""
+    left = int(limit) - int(used if used.isdecimal() else 0) if limit.isdecimal() else available
+    if left < available:
+        available, bound = left, " within the container's limit"
+    detail = f"{needed / GIB:.2f} GiB for weights, {available / GIB:.1f} GiB free{bound}"
+    if needed <= available:
+        return Finding(True, "memory", detail)
+    remedy = "Free memory or raise the container's limit; or load fewer models: CLIP_BACKEND with one name"
+    return Finding(False, "memory", detail, remedy)
