@@ -8,11 +8,13 @@ import sys
 from ml_target import __version__
 from ml_target.config import Settings
 from ml_target.errors import WorkerError
+from ml_target.log.terminal import replace_unprintable
 from ml_target.requestlog import set_up
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the process's exit status."""
+    replace_unprintable()
     parser = argparse.ArgumentParser(prog="python3 -m ml_target", description="A machine-learning worker for Immich.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command")

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
+from ml_target.runtime.cgroups import cpu_quota
 
 log = logging.getLogger(__name__)
 
@@ -176,12 +177,7 @@ def setting_text(settings: Settings, attribute: str) -> str:
 
 
 def available_cores() -> int:
-    """Processors this process may use: affinity, and the container's CPU quota (cgroup v2) if it has one."""
+    """Processors this process may use: affinity, and the quota of its container or service if there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return max(1, cores)
+    quota = cpu_quota()
+    return max(1, cores if quota is None else min(cores, int(quota)))

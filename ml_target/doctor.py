@@ -21,6 +21,7 @@ from ml_target.hailo_host import Finding, cards, driver_version, host_checks, me
 from ml_target.hailo_package import PYTHON, explain_import
 from ml_target.hailo_status import explain, status_of
 from ml_target.hef_fit import check_fit
+from ml_target.log.terminal import replace_unprintable
 from ml_target.remedies import fetch
 from ml_target.store import Store
 from ml_target.store.command import open_store
@@ -46,6 +47,7 @@ def checks(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) 
 
 def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:
     """Prints what was found and the remedies. Exit code 1 when something is wrong, 2 for a bad setting."""
+    replace_unprintable()
     parser = argparse.ArgumentParser(prog="python3 -m ml_target.doctor", description=main.__doc__)
     parser.add_argument("--open", action="store_true", help="also open the card, which fails while a worker holds it")
     parser.add_argument("--chip", action="store_true", help="only ask the card what it is: hailo8 or hailo8l")

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml_target.runtime.cgroups import memory_left
+
 VENDOR = "0x1e60"
 HAILO_8 = "0x2864"
 NODE = re.compile(r"hailo\d+")
@@ -98,15 +100,13 @@ def host_checks(
 def memory_check(needed: int, root: Path = Path("/")) -> Finding:
     """Whether the weights, `needed` bytes, find room: HailoRT pins at least a HEF's size in host memory for each."""
     free = re.search(r"MemAvailable:\s+(\d+) kB", _read(root / "proc/meminfo"))
-    limit = _read(root / "sys/fs/cgroup/memory.max")
-    used = _read(root / "sys/fs/cgroup/memory.current")
+    left = memory_left(root)
     if free is None:
         return Finding(None, "memory", f"{needed / GIB:.2f} GiB are needed for weights; what is free cannot be told")
     available = int(free.group(1)) * 1024
     bound = ""
-    left = int(limit) - int(used if used.isdecimal() else 0) if limit.isdecimal() else available
-    if left < available:
-        available, bound = left, " within the container's limit"
+    if left is not None and left < available:
+        available, bound = int(left), " within the container's limit"
     detail = f"{needed / GIB:.2f} GiB for weights, {available / GIB:.1f} GiB free{bound}"
     if needed <= available:
         return Finding(True, "memory", detail)

@@ -5,6 +5,7 @@ import sys
 
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
+from ml_target.log.terminal import replace_unprintable
 
 TIMEOUT_S = 5
 ANYWHERE = ("", "::", "0.0.0.0")
@@ -12,6 +13,7 @@ ANYWHERE = ("", "::", "0.0.0.0")
 
 def main() -> int:
     """Prints what /ping says. Exit code 0 when the worker is ready, 1 when it is not, or cannot be reached."""
+    replace_unprintable()
     try:
         settings = Settings.from_environment()
     except SettingsError as error:

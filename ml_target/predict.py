@@ -10,6 +10,7 @@ from ml_target.config import Settings
 from ml_target.drawing import draw
 from ml_target.errors import UnusableInput, WorkerError
 from ml_target.faces import Face
+from ml_target.log.terminal import printable_json
 from ml_target.ocr import Line, ReadOptions
 from ml_target.preprocessing.picture import decode
 from ml_target.protocol import encode, faces_result, ocr_result, vector_text
@@ -120,4 +121,4 @@ def _draw(picture: UInt8, faces: list[Face], lines: list[Line], out: Path) -> No
 
 
 def _print(arguments: Namespace, answer: dict[str, Any], *words: str) -> None:
-    print(encode(answer).decode() if arguments.json else "\n".join(words))
+    print(printable_json(encode(answer).decode()) if arguments.json else "\n".join(words))

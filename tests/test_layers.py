@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors"),
-    ("tensors",),
+    ("tensors", "log", "runtime.cgroups"),
     ("catalogue",),
     ("config", "folders"),
     ("remedies",),
