@@ -7,9 +7,12 @@ import sys
 
 from ml_target import __version__
 from ml_target.config import Settings
+from ml_target.diagnostics.settings import spelt_wrong
 from ml_target.errors import WorkerError
 from ml_target.log.terminal import replace_unprintable
 from ml_target.requestlog import set_up
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment()
         set_up(settings.log_level)
+        for hint in spelt_wrong():
+            log.warning("%s", hint)
         if chosen.command == "predict":
             set_up(max(settings.log_level, logging.WARNING))  # the answer is what the terminal is for
             return predict.run(chosen, settings)

@@ -1,7 +1,8 @@
 """Settings: read once from the environment, checked, then frozen.
 
-Unknown variables are ignored. A bad value stops the worker with the valid ones named; only an
-unknown log level falls back to `info` with a warning, as Immich's official worker does.
+Unknown variables are ignored; `diagnostics/settings.py` has hints for those that look like settings. A bad value
+stops the worker with the valid ones named; only an unknown log level falls back to `info` with a warning, as Immich's
+official worker does.
 """
 
 import logging

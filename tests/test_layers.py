@@ -12,7 +12,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tensors", "log", "runtime.cgroups"),
     ("catalogue",),
     ("config", "folders"),
-    ("remedies",),
+    ("remedies", "diagnostics.settings"),
     # pure: pictures in, tensors out, texts in; and the little helpers
     (
         "preprocessing",
