@@ -79,6 +79,8 @@ class Worker:
             mirror=settings.models_mirror,
             hf_endpoint=settings.hf_endpoint,
         )
+        if words := store.fallback():
+            log.warning("%s", words)
         place, text = open_places(settings)
         self.places = [place] if text is place else [place, text]
         return Loader(settings, store, self.host, place, text).services()

@@ -8,11 +8,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors", "log"),
+    ("__init__", "errors", "log", "runtime.cgroups"),
     ("tensors", "hailo_host"),
     ("catalogue",),
     ("config", "folders"),
-    ("remedies",),
+    ("remedies", "diagnostics.settings"),
     # pure: pictures in, tensors out, texts in; and the little helpers
     (
         "preprocessing",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from ml_target.config import Settings, setting_names, setting_text
+from ml_target.diagnostics.settings import spelt_wrong
 from ml_target.errors import SettingsError
 from ml_target.hailo_host import Finding
 
@@ -22,6 +23,7 @@ def read_settings(environment: Mapping[str, str]) -> tuple[Settings, list[Findin
             found.append(Finding(False, "setting", str(error).rstrip("."), "Until then the worker does not start"))
             for name in mine:
                 del good[name]
+    found += (Finding(None, "setting", hint.rstrip(".")) for hint in spelt_wrong(environment))
     settings = Settings.from_environment(good)
     found.append(Finding(True, "settings", " ".join(_told(settings)) or "all at their defaults"))
     return settings, found

@@ -1,5 +1,6 @@
 """The model files: what is there, where to get what is not, and whether it is what it should be."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ from ml_target.store.wheels import Wheels
 from ml_target.text_weights import load_text_weights
 
 __all__ = ["Progress", "Store", "load_text_weights"]
+
+log = logging.getLogger(__name__)
 
 HUB = "https://huggingface.co"
 
@@ -48,6 +51,7 @@ class Store:
         progress = progress or Progress(None)
         self._sources = Sources(Web(), progress, Wheels(progress))
         self._audit = Audit(lambda: self.target)
+        self._told: set[str] = set()
 
     @property
     def target(self) -> Path:
@@ -56,13 +60,34 @@ class Store:
             return self._spare
         return self.folder
 
+    def fallback(self) -> str:
+        """What to say at once where the folder that was named is not the one in use; "" where it is."""
+        if self._spare is None:
+            return ""
+        if not _is_folder(self.folder):
+            to = f"what is fetched goes to {self.target}"
+            return f"MODELS_DIR={self.folder} is not there: model files are taken from {self._spare}, and {to}."
+        if self.target == self._spare:
+            return f"MODELS_DIR={self.folder} cannot be written: what is fetched goes to {self._spare}."
+        return ""
+
     def find(self, file: ModelFile) -> Path | None:
-        """Where the file lies, by its name or an alias; None when it is absent. Nothing is read."""
+        """Where the file lies, by its name or an alias; None when it is absent. Nothing is read.
+
+        One that is taken from the spare folder is told, once.
+        """
         for folder in filter(None, (self.folder, self._spare)):
             for name in (file.name, *file.aliases):
                 if _is_file(folder / name):
+                    if folder == self._spare:
+                        self._tell(name)
                     return folder / name
         return None
+
+    def _tell(self, name: str) -> None:
+        if name not in self._told and _is_folder(self.folder):  # else fallback() has said it for all
+            self._told.add(name)
+            log.warning("%s is not in MODELS_DIR=%s: the one in %s is taken.", name, self.folder, self._spare)
 
     def remedy(self, file: ModelFile) -> str:
         """One sentence: what is missing and what to do about it."""
@@ -174,6 +199,13 @@ class Store:
         names = " or ".join((file.name, *file.aliases))
         folder = remedies.folder_words(self.folder)
         return f"put {names} into {folder}, or point MODELS_MIRROR at a folder or address that has it"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may well be there: `find` tells that it cannot be looked into
+        return True
 
 
 def _is_file(path: Path) -> bool:
