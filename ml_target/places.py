@@ -10,6 +10,7 @@ from typing import Literal
 from ml_target.arbiter import Arbiter
 from ml_target.config import Settings, available_cores
 from ml_target.loading import Place
+from ml_target.runtime.leaving import leave
 
 log = logging.getLogger(__name__)
 
@@ -67,4 +68,4 @@ def card(settings: Settings) -> Place:
     engine = HailoEngine(chosen)
     # HailoRT spreads the bursts: one on each card, and one more in its queue for whichever ends first.
     cards = max(chosen.device_count, len(chosen.device_ids))
-    return Place(engine, Arbiter(cards, patient=True, ahead=True, recover=engine.recover))
+    return Place(engine, Arbiter(cards, patient=True, ahead=True, recover=engine.recover, leave=leave))

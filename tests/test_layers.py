@@ -42,6 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "services",
         "drawing",
         "runtime.budget",
+        "runtime.leaving",
         "requestlog",
         "inspect_models",
         "hef_inspect",
