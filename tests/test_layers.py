@@ -41,6 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "services",
         "drawing",
         "runtime.budget",
+        "runtime.leaving",
         "requestlog",
         "inspect_models",
         "diagnostics.card",
