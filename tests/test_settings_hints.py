@@ -122,10 +122,8 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
 
 def test_the_command_needs_nothing_but_python() -> None:
     """setup.sh asks it before any package is there; -S keeps those away that are."""
-    code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
-        "from ml_target.diagnostics.settings import main; sys.exit(main())"
-    )
+    here = "import sys; sys.path.insert(0, sys.argv.pop(1))"
+    code = f"{here}; from ml_target.diagnostics.settings import main; sys.exit(main())"
     environment = {"CLIP_BACKENDS": "siglip", "HAILO_BATCH": "64", "IMMICH_PORT": "x"}
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, str(PROJECT)], env=environment, capture_output=True, text=True

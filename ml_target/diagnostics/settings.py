@@ -18,7 +18,7 @@ from ml_target.log.terminal import replace_unprintable
 
 OURS = tuple(name for item in fields(Settings) for name in setting_names(item.name))
 
-OF_THE_SCRIPTS = frozenset(("BASE_IMAGE", "HAILORT_VERSION", "IMAGE", "IMMICH_ML_IMAGE", "PYTHON", "WORKER_MEMORY"))
+OF_THE_SCRIPTS = frozenset(("BASE_IMAGE", "HAILORT_VERSION", "IMAGE", "IMMICH_ML_IMAGE", "PYTHON", "CONTAINER_MEMORY"))
 """What setup.sh, the scripts beside it and the image take or set."""
 
 OF_THE_VENDOR = frozenset(
