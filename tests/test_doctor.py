@@ -13,7 +13,7 @@ import hef_builder as build
 import numpy as np
 import pytest
 from hailo_sim.build import fingerprint
-from standin_host import LOADED, Host, Library, find, status
+from standin_host import LOADED, MEMORY, Host, Library, find, status
 
 from ml_target import hailo_host
 from ml_target.catalogue.files import OCR_DICTIONARY
@@ -273,7 +273,7 @@ def test_help_tells_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_all_is_well(host: Host, run: Run, library: Library, face_files: Path) -> None:
-    host.healthy().write(KERNEL)
+    host.healthy().write(KERNEL | MEMORY)
     code, out = run("--open")
     assert code == 0, out
     assert "ok identity HAILO8\n" in out

@@ -14,7 +14,8 @@ def memory_check(needed: int, root: Path = Path("/")) -> Finding:
     limit = fact(root / "sys/fs/cgroup/memory.max")
     used = fact(root / "sys/fs/cgroup/memory.current")
     if free is None:
-        return Finding(None, "memory", f"{needed / GIB:.2f} GiB are needed for weights; what is free cannot be told")
+        detail = f"{needed / GIB:.2f} GiB are needed for weights; what is free cannot be told"
+        return Finding(None, "memory", detail, looked=False)
     available = int(free.group(1)) * 1024
     bound = ""
     left = int(limit) - int(used if used.isdecimal() else 0) if limit.isdecimal() else available
