@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
+from ml_target.log.private import without_login
 
 log = logging.getLogger(__name__)
 
@@ -148,12 +149,12 @@ class Settings:
                 if not text:
                     continue
                 if not text.isprintable():
-                    wrong.append(f"{name}={text!a}: it takes printable characters")
+                    wrong.append(f"{name}={without_login(text)!a}: it takes printable characters")
                     break
                 try:
                     values[item.name] = cast(Callable[[str], Any], item.metadata["parse"])(text)
                 except ValueError as error:
-                    wrong.append(f"{name}={text}: it takes {error}")
+                    wrong.append(f"{name}={without_login(text)}: it takes {error}")
                 break
         if wrong:
             raise SettingsError(f"{'; '.join(wrong)}. Correct it, or leave it out for the default.")

@@ -41,6 +41,14 @@ class DeviceError(EngineFault):
     """The accelerator cannot be opened or configured now; the message says what to look at."""
 
 
+EXIT_HUNG = 70
+"""Exit status of a process that leaves because the accelerator hangs; the container manager restarts it."""
+
+
+class CardHangs(DeviceError):
+    """A call into the accelerator's library does not come back: only leaving the process frees the device."""
+
+
 class SettingsError(WorkerError):
     """A setting has a bad value; the message names it and lists the valid ones."""
 

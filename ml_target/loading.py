@@ -25,7 +25,7 @@ from ml_target.catalogue.types import ClipBackend, ModelFile, Network
 from ml_target.config import Settings
 from ml_target.decoders.ctc import Alphabet
 from ml_target.engines import Engine
-from ml_target.errors import ModelError
+from ml_target.errors import ModelError, Unavailable
 from ml_target.faces import FaceFinder
 from ml_target.host import HostPool
 from ml_target.models import Model, Provenance
@@ -111,8 +111,8 @@ class Loader:
     def _service(self, label: str, load: Callable[[], tuple[T, tuple[Model, ...]]]) -> Service[T]:
         try:
             serves, models = load()
-        except MissingFileError as error:
-            return Service(label, why_off=str(error))
+        except (MissingFileError, Unavailable) as error:
+            return Service(label, never=str(error))
         return Service(label, serves, models)
 
     # ------------------------------------------------------------------ tasks
@@ -221,7 +221,7 @@ class Loader:
         sha256 = self._store.check(file, path)
         loaded = place.engine.open(path, network)
         provenance = Provenance(path.name, sha256, place.engine.name, file.note)
-        return Model(network, loaded, place.arbiter, provenance, interactive)
+        return Model(network, loaded, place.arbiter, provenance, interactive, lambda: place.engine.doubt(loaded))
 
     def _present(self, network: Network, place: Place) -> tuple[ModelFile, Path] | None:
         for file in place.engine.files(network):

@@ -5,17 +5,25 @@ import logging
 import sys
 from typing import Any
 
+from ml_target.log.private import without_logins
 from ml_target.logwords import quoted
 from ml_target.trace import Trace
 
 log = logging.getLogger("ml_target.request")
 
 
+class _Discreet(logging.Formatter):
+    """Lines without the passwords of addresses, whoever wrote them: a traceback, a library."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_logins(super().format(record))
+
+
 def set_up(level: int) -> None:
     """Everything to stderr, one line an event; uvicorn's own access log stays silent."""
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[lines], level=level, force=True)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
     for noisy in ("multipart", "python_multipart", "PIL"):

@@ -18,20 +18,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[T]):
-    """One task: `get()` it, or learn in words why it is off."""
+    """One task: `get()` it, or learn in words why it is off.
+
+    `never`: why it could not be loaded. A task that was loaded goes off, and on again, while the
+    answers of one of its models cannot be believed.
+    """
 
     label: str
     serves: T | None = None
     models: tuple[Model, ...] = ()
-    why_off: str = ""
+    never: str = ""
 
     @property
     def on(self) -> bool:
-        return self.serves is not None
+        return self.serves is not None and not self.why_off
+
+    @property
+    def why_off(self) -> str:
+        """In words, with the remedy; "" while it is on. May change at any time."""
+        doubted = (f"{model.network.name}: {doubt}" for model in self.models if (doubt := model.doubt()))
+        return self.never or next(doubted, "")
 
     def get(self) -> T:
         """Raises Unavailable when the task is off."""
-        if self.serves is None:
+        if self.serves is None or self.why_off:
             raise Unavailable(f"{self.label} is off: {self.why_off}")
         return self.serves
 
@@ -99,6 +109,11 @@ class Services:
                 "settings, or start the worker with another CLIP_BACKEND."
             )
         return chosen
+
+    @property
+    def any_on(self) -> bool:
+        """Whether anything is served now."""
+        return any(service.on for service in self.all().values())
 
     def all(self) -> dict[str, Service[Any]]:
         """Every service by its label; with several backends the label carries the backend."""

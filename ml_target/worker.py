@@ -66,7 +66,8 @@ class Worker:
         self._pipeline = Pipeline(
             self._services, self.host, self.names, Budget(DECODED_PIXELS), self.settings.max_pixels
         )
-        self._state = "ready" if any(service.on for service in self._services.all().values()) else "idle"
+        # A task that is only doubted may come back with the card.
+        self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"
         self._announce(self._services, time.perf_counter() - started)
         self._loaded.set()
 
@@ -125,6 +126,8 @@ class Worker:
         """What the worker is doing; `recovering` while a lost device is being got back."""
         if self._state == "ready" and not all(place.arbiter.ready for place in self.places):
             return "recovering"
+        if self._state == "ready" and self._services is not None and not self._services.any_on:
+            return "idle"
         return self._state
 
     @contextmanager

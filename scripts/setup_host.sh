@@ -48,10 +48,13 @@ check_docker() {
   esac
 }
 
-given() { # the settings that this run was given: sudo would drop them
-  local name
+given() { # the settings that this run was given: sudo would drop them; *** for the login of an address
+  local name value
   for name in "${passed[@]}" IMMICH_PORT CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION BASE_IMAGE MODELS_MIRROR HF_ENDPOINT; do
-    [[ ! -v $name ]] || printf '%s=%q ' "$name" "${!name}"
+    [[ -v $name ]] || continue
+    value=${!name}
+    [[ $value != *://*@* ]] || value="${value%%://*}://***@${value##*@}"
+    printf '%s=%q ' "$name" "$value"
   done
 }
 

@@ -18,7 +18,7 @@ from hailo_worker import MOST_SLOTS, SPEED, Crowd, Running, Tally, Watch, mixed,
 
 from ml_target import arbiter
 from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
-from ml_target.engines import hailo, hailo_network
+from ml_target.engines import hailo, hailo_slots, hailo_turns
 
 BACK_OFF_S = (0.25, 0.3)
 """Long enough for a few looks at /ping in between."""
@@ -33,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits longer than a test should; the machine's own card has no say."""
     monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
     monkeypatch.setattr(arbiter, "BACK_OFF_S", BACK_OFF_S)
-    monkeypatch.setattr(hailo_network, "BURST_TIMEOUT_S", 2.5)
+    monkeypatch.setattr(hailo_turns, "FLOOR_S", 2.5)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def served(folder: Path) -> Iterator[Running]:
 def held() -> tuple[int, int]:
     """Threads, and output arrays with their bindings."""
     gc.collect()
-    slots = sum(type(each) is hailo_network._Slot for each in gc.get_objects())
+    slots = sum(type(each) is hailo_slots.Slot for each in gc.get_objects())
     return threading.active_count(), slots
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hailo_sim import Rig, api_device, simulated
+from hailo_sim import Rig, simulated
 from hailo_sim.sysfs import make_root
 
 from ml_target import places
@@ -91,26 +91,27 @@ def test_all_are_here_and_the_first_is_another_programs(rig: Rig, root: Path, st
     start(device_ids=(FIRST,))
     engine = start()
     assert list(rig.held) == [FIRST, SECOND]
-    assert engine._control_device().device_id == SECOND
+    engine.health()
+    assert engine._health._device.device_id == SECOND
 
 
 @pytest.mark.parametrize(("revision", "level"), [((4, 23, 0), logging.INFO), ((4, 23, 1), logging.WARNING)])
 def test_firmware_of_nearly_this_version(
     start: Start,
-    monkeypatch: pytest.MonkeyPatch,
+    rig: Rig,
     caplog: pytest.LogCaptureFixture,
     revision: tuple[int, int, int],
     level: int,
 ) -> None:
-    monkeypatch.setattr(api_device, "FIRMWARE_VERSION", revision)
+    rig.firmware = revision
     caplog.set_level(logging.INFO)
     start()
     (record,) = [each for each in caplog.records if each.getMessage().startswith("firmware: ")]
     assert record.levelno == level
 
 
-def test_firmware_of_another_version(start: Start, monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
-    monkeypatch.setattr(api_device, "FIRMWARE_VERSION", (4, 20, 0))
+def test_firmware_of_another_version(start: Start, rig: Rig) -> None:
+    rig.firmware = (4, 20, 0)
     with pytest.raises(DeviceError, match=r"firmware: 4\.20\.0, but HailoRT here is 4\.23\.0.*power the host off and"):
         start()
 

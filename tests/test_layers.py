@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors"),
+    ("__init__", "errors", "log"),
     ("tensors", "hailo_host"),
     ("catalogue",),
     ("config", "folders"),
@@ -47,7 +47,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "diagnostics.file_kind",
         "diagnostics.findings",
     ),
-    ("pipeline", "loading", "api.body"),
+    ("pipeline", "loading", "api"),
     ("places",),
     ("worker", "checks", "diagnostics"),
     ("app", "predict", "selfcheck", "doctor", "hef_inspect"),
@@ -59,11 +59,18 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Who may know of what. Everything else must import and run without it.
 ONLY: dict[str, set[str]] = {
     "fastapi": {"app"},
-    "starlette": {"app", "api.body"},
-    "uvicorn": {"serve"},
+    "starlette": {"app", "api.body", "api.guard", "api.server"},
+    "uvicorn": {"api.connections", "api.server"},
     "onnxruntime": {"engines.onnx", "store.verify"},
     "hailo_platform": {"engines.hailo", "diagnostics.card", "hef_inspect"},
-    "PIL": {"preprocessing.picture", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
+    "PIL": {
+        "preprocessing.picture",
+        "preprocessing.resize",
+        "preprocessing.crop",
+        "preprocessing.tiles",
+        "drawing",
+        "diagnostics.report_host",
+    },
 }
 PURE = ("preprocessing", "decoders", "roles", "text_head", "tensors")
 NOT_PURE = {"asyncio", "threading", "socket", "urllib", "os", "logging", "onnxruntime"}

@@ -464,3 +464,11 @@ def test_help(host: SetupHost) -> None:
     ):
         assert option in done.out
     assert host.calls() == []
+
+
+def test_sudo_is_told_no_password(host: SetupHost) -> None:
+    host.fault("ps", "permission denied while trying to connect to the Docker daemon socket")
+    secrets = {"MODELS_MIRROR": "http://me:hun@ter2@files.lan/x", "HF_ENDPOINT": "https://hunter2@hub.lan"}
+    remedy = refusal(host, **secrets)[1]
+    assert "ter2" not in remedy
+    assert r"MODELS_MIRROR=http://\*\*\*@files.lan/x HF_ENDPOINT=https://\*\*\*@hub.lan ./setup.sh" in remedy

@@ -40,7 +40,7 @@ class LoadedNetwork(Protocol):
     """Role -> shape of that output for a frame of the catalogue's size."""
 
     def run(self, frames: Sequence[Array]) -> list[Outputs]:
-        """Runs frames of one shape, at most `max_batch`. Raises EngineFault."""
+        """Runs frames of one shape, at most `max_batch`. Raises EngineFault; Unavailable under `doubt`."""
 
     def close(self) -> None: ...
 
@@ -65,7 +65,13 @@ class Engine(Protocol):
     def health(self) -> dict[str, float]:
         """What the device says of itself, such as `temperature_c`; blocking, cached for some seconds."""
 
+    def doubt(self, network: LoadedNetwork) -> str:
+        """Why a network's answers cannot be believed, with the remedy; "" while they can. May change at any time."""
+
     def recover(self, network: LoadedNetwork) -> None:
-        """Gets a network that lost a burst going again, blocking. Raises DeviceError: try again later."""
+        """Gets a network that lost a burst going again, blocking.
+
+        Raises DeviceError: try again later. Raises CardHangs: answer everybody, then leave the process.
+        """
 
     def close(self) -> None: ...

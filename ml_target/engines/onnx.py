@@ -70,6 +70,10 @@ class OnnxEngine:
         """A processor says nothing here."""
         return {}
 
+    def doubt(self, network: LoadedNetwork) -> str:
+        """Of a processor there is none."""
+        return ""
+
     def recover(self, network: LoadedNetwork) -> None:
         """A session loses nothing that could be got back."""
 

@@ -96,9 +96,10 @@ def _layer(stream: Stream, context: str, connection: int) -> bytes:
     data_bytes = stream.bits // 8
     base = b"".join(_number(n, v) for n, v in enumerate((height, height, width, width, features, features), 1))
     base += _number(7, _ORDER_CODES[stream.order]) + _number(9, width * features * data_bytes) + _number(10, height)
-    base += _number(12, data_bytes) + _number(15, 65536)
+    base += _number(12, data_bytes) + _bytes(13, _number(1, 2)) + _number(15, 65536)
     info = _text(1, stream.name) + _bytes(2, base) + _bytes(3, _numeric(stream.quant, features))
     info += _text(4, stream.name) + b"".join(_text(5, name) for name in stream.original_names)
+    info += _number(6, 1) if stream.transposed else b""
     switch = _text(2, context) + (_number(3, connection) if connection else b"")
     return (_number(1, 1) if stream.is_output else b"") + _bytes(3, info) + _bytes(5, switch)
 
