@@ -23,6 +23,7 @@ from ml_target.config import Settings, setting_names
 from ml_target.diagnostics import tasks
 from ml_target.diagnostics.doctor import checks, main
 from ml_target.diagnostics.findings import as_text, verdict
+from ml_target.diagnostics.setting_findings import read_settings
 from ml_target.hailo_host import Finding
 
 KERNEL = {"dev/kmsg": "5,1,1,-;hailo: Init module. driver version 4.23.0"}
@@ -263,6 +264,17 @@ def test_bad_settings_hide_nothing_else(
     assert out.endswith("2 wrong\n")
     assert main(["--chip"]) == 2
     assert "ENGINE=gpu" in capsys.readouterr().err
+
+
+def test_a_hint_is_a_note() -> None:
+    settings, found = read_settings(
+        {"HAILO_BATCH": "4"}, ["HAILO_BACTH has no effect: HAILO_BATCH was meant, perhaps."]
+    )
+    assert settings.hailo_batch == 4
+    assert found == [
+        Finding(None, "setting", "HAILO_BACTH has no effect: HAILO_BATCH was meant, perhaps"),
+        Finding(True, "settings", "HAILO_BATCH=4"),
+    ]
 
 
 def test_help_tells_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
