@@ -19,7 +19,7 @@ from ml_target.names import NamesSeen
 from ml_target.pipeline import DECODED_PIXELS, Pipeline
 from ml_target.places import choose_engine, open_places, thread_plan
 from ml_target.remedies import fetch
-from ml_target.runtime.budget import Budget
+from ml_target.runtime.budget import Budget, Memory
 from ml_target.services import Services, describe_model
 from ml_target.store import Store
 
@@ -41,6 +41,7 @@ class Worker:
         self.engine_name = choose_engine(settings)
         host_threads, _, _ = thread_plan(settings, available_cores())
         self.host = HostPool(host_threads)
+        self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)
         self.places: list[Place] = []
         self._state: State = "loading"
         self._make_services = load or Worker._from_files
