@@ -10,8 +10,8 @@ from ml_target.config import Settings
 from ml_target.drawing import draw
 from ml_target.errors import UnusableInput, WorkerError
 from ml_target.faces import Face
+from ml_target.imaging.picture import decode
 from ml_target.ocr import Line, ReadOptions
-from ml_target.preprocessing.picture import decode
 from ml_target.protocol import encode, faces_result, ocr_result, vector_text
 from ml_target.services import Services
 from ml_target.tensors import UInt8

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors"),
     ("tensors",),
-    ("catalogue",),
+    ("catalogue", "imaging"),
     ("config", "folders"),
     ("remedies",),
     # pure: pictures in, tensors out, texts in; and the little helpers
@@ -63,7 +63,7 @@ ONLY: dict[str, set[str]] = {
     "uvicorn": {"serve"},
     "onnxruntime": {"engines.onnx", "store.verify"},
     "hailo_platform": {"engines.hailo", "doctor", "hef_inspect"},
-    "PIL": {"preprocessing.picture", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
+    "PIL": {"imaging.raster", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
 }
 PURE = ("preprocessing", "decoders", "roles", "text_head", "tensors")
 NOT_PURE = {"asyncio", "threading", "socket", "urllib", "os", "logging", "onnxruntime"}

@@ -1,6 +1,7 @@
 """What keeps memory bounded: budgets that are waited for, and how one setting is divided among them."""
 
 import asyncio
+import math
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 
 MIB = 2**20
+UPLOADS, KEPT = 8, 12
+"""The parts of the whole that are for uploads, and kept for ordinary pictures."""
 
 
 class Budget:
@@ -27,7 +30,7 @@ class Budget:
         self.total = total
         self.free = total
         self._growing = min(growing, total)
-        self._kept = min(kept, total)
+        self.kept = min(kept, total)
         self._hurried = 0
         self._age = count()
         self._filling: OrderedDict[int, Share] = OrderedDict()
@@ -37,7 +40,7 @@ class Budget:
     @property
     def largest(self) -> int:
         """The most that a patient holder can have."""
-        return self.total - self._kept
+        return self.total - self.kept
 
     @asynccontextmanager
     async def hold(self, amount: int, patient: bool = False) -> AsyncIterator["Share"]:
@@ -94,7 +97,7 @@ class Budget:
             self._hurried += amount
 
     def _may(self, share: "Share", amount: int) -> bool:
-        if not share.patient and self._patient and self._hurried + amount > self._kept:
+        if not share.patient and self._patient and self._hurried + amount > self.kept:
             return False
         return self.free - amount >= self._room_of_oldest(share)
 
@@ -143,5 +146,10 @@ class Memory:
     @classmethod
     def of(cls, memory_mb: int, max_upload_mb: int) -> "Memory":
         total, largest = memory_mb * MIB, max_upload_mb * MIB
-        uploads = max(total // 8, largest)
-        return cls(Budget(uploads, growing=largest), Budget(total - uploads, kept=total // 12))
+        uploads = max(total // UPLOADS, largest)
+        return cls(Budget(uploads, growing=largest), Budget(total - uploads, kept=total // KEPT))
+
+    def setting_for(self, amount: int) -> int:
+        """The MEMORY_MB with which one picture may take `amount`."""
+        uploads = max(amount / (1 - 1 / UPLOADS - 1 / KEPT), (amount + self.uploads.total) / (1 - 1 / KEPT))
+        return math.ceil(uploads / MIB)
