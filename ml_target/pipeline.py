@@ -38,16 +38,24 @@ class Pipeline:
     max_pixels: int
 
     async def picture(self, jobs: list[Job], data: bytes | BinaryIO, trace: Trace) -> dict[str, Any]:
-        """The answer for a picture. Raises UnusableInput, TooLarge, Unavailable, EngineFault."""
+        """The answer for a picture, whose file is closed: its memory is not needed any more.
+
+        Raises UnusableInput, TooLarge, Unavailable, EngineFault.
+        """
+        with io.BytesIO(data) if isinstance(data, bytes) else data as upload:
+            return await self._picture(jobs, upload, trace)
+
+    async def _picture(self, jobs: list[Job], upload: BinaryIO, trace: Trace) -> dict[str, Any]:
         for job in jobs:
             if isinstance(job, ClipJob) and job.stage == "textual":
                 raise UnusableInput("clip.textual needs a text, but the request holds an image. Send a text part.")
             self._check(job)
-        structure = await self.host.run(look, data, self.max_pixels)
+        structure = await self.host.run(look, upload, self.max_pixels)
         trace.picture = (structure.width, structure.height)
         async with AsyncExitStack() as held:
             with self._coming(jobs):
-                pixels, share = await self._decoded(jobs, data, structure, held, trace)
+                pixels, share = await self._decoded(jobs, upload, structure, held, trace)
+                upload.close()
                 share.shrink(_with_tasks(jobs, structure))
                 trace.picture = (pixels.shape[1], pixels.shape[0])
                 # Started inside the block: they announce their own frames before it ends.
@@ -56,14 +64,14 @@ class Pipeline:
         return {**answer, "imageHeight": pixels.shape[0], "imageWidth": pixels.shape[1]}
 
     async def _decoded(
-        self, jobs: list[Job], data: BinaryIO | bytes, structure: Structure, held: AsyncExitStack, trace: Trace
+        self, jobs: list[Job], upload: BinaryIO, structure: Structure, held: AsyncExitStack, trace: Trace
     ) -> tuple[UInt8, Share]:
         """The pixels, and the share of memory that `held` keeps for them.
 
         Ordinary pictures are decoded in a thread. The rest goes to the helper, one at a time and behind a wait of its
         own, so that no photo is ever behind it.
         """
-        budget, size = self.memory.pictures, _size(data)
+        budget, size = self.memory.pictures, upload.seek(0, io.SEEK_END)
         ordinary = structure.ordinary and structure.cost <= budget.kept
         amount = max(structure.cost + (0 if ordinary else size), _with_tasks(jobs, structure))
         if amount > budget.largest:
@@ -76,13 +84,13 @@ class Pipeline:
             with trace.stage("wait"):
                 share = await held.enter_async_context(budget.hold(amount))
             with trace.stage("decode"):
-                return await self.host.run(decode_known, data, structure), share
+                return await self.host.run(decode_known, upload, structure), share
         async with AsyncExitStack() as turn:
             with trace.stage("wait"):
                 await turn.enter_async_context(self.helper.turn(size))
                 share = await held.enter_async_context(budget.hold(amount, patient=True))
             with trace.stage("decode"):
-                pixels, milliseconds = await self.helper.decode(data, structure)
+                pixels, milliseconds = await self.helper.decode(upload, structure)
             trace.count("helper_cpu_ms", milliseconds)
             return pixels, share
 
@@ -130,10 +138,6 @@ class Pipeline:
         if isinstance(job, FaceJob):
             return {job.label: faces_result(await self.services.faces.get().find(pixels, job.min_score, trace))}
         return {job.label: ocr_result(await self.services.ocr.get().read(pixels, job.options, trace))}
-
-
-def _size(data: BinaryIO | bytes) -> int:
-    return len(data) if isinstance(data, bytes) else data.seek(0, io.SEEK_END)
 
 
 def _with_tasks(jobs: list[Job], structure: Structure) -> int:

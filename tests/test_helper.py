@@ -40,7 +40,7 @@ def with_helper(use: Callable[[Helper], Awaitable[T]], room: int = 10**9) -> T:
 
 async def ask(helper: Helper, data: bytes) -> UInt8:
     async with helper.turn(len(data)):
-        pixels, _ = await helper.decode(data, look(data, MOST))
+        pixels, _ = await helper.decode(io.BytesIO(data), look(data, MOST))
         return pixels
 
 
@@ -95,7 +95,7 @@ def test_a_picture_larger_than_it_says_is_refused() -> None:
 
     async def use(helper: Helper) -> None:
         with pytest.raises(UnusableInput, match="300 x 200 pixels, its header says fewer"):
-            await helper.decode(data, Structure("BMP", 30, 20, 10**6))
+            await helper.decode(io.BytesIO(data), Structure("BMP", 30, 20, 10**6))
 
     with_helper(use)
 
@@ -105,7 +105,7 @@ def test_memory_beyond_the_count_is_not_had_and_not_the_picture_s_fault() -> Non
 
     async def use(helper: Helper) -> None:
         with pytest.raises(Unavailable, match=r"no memory left to decode.*MEMORY_MB"):
-            await helper.decode(data, Structure("TGA", 3000, 2000, 10**6))
+            await helper.decode(io.BytesIO(data), Structure("TGA", 3000, 2000, 10**6))
         assert (await ask(helper, data)).shape == (2000, 3000, 3)
 
     with_helper(use)

@@ -70,24 +70,24 @@ class Helper:
         finally:
             self._waiting -= size
 
-    async def decode(self, data: bytes | BinaryIO, structure: Structure) -> tuple[UInt8, int]:
+    async def decode(self, upload: BinaryIO, structure: Structure) -> tuple[UInt8, int]:
         """The pixels, H x W x 3 RGB uint8, read-only, and milliseconds of processor time; to be called in a turn.
 
         Raises UnusableInput for a damaged picture or one that crashes its decoder, Unavailable where memory ran out.
         When cancelled, the helper is killed and its memory is free when this returns.
         """
         self._stay()
-        with open(_memory("upload"), "w+b", buffering=0) as upload, open(_memory("pixels"), "w+b", buffering=0) as room:
+        with open(_memory("upload"), "w+b", buffering=0) as file, open(_memory("pixels"), "w+b", buffering=0) as room:
             size = structure.pixels * PIXEL
             os.ftruncate(room.fileno(), size)
             request = {"form": structure.form, "cost": structure.cost, "room": size}
             try:
-                await asyncio.to_thread(_copy, data, upload)
-                answer = await self._converse(request, [upload.fileno(), room.fileno()])
+                await asyncio.to_thread(_copy, upload, file)
+                answer = await self._converse(request, [file.fileno(), room.fileno()])
             except BaseException:
                 await self._end()
                 raise
-            upload.close()
+            file.close()
             if answer.pop("ends"):
                 await self._end()
             else:
@@ -198,10 +198,9 @@ def _memory(name: str) -> int:
     return os.memfd_create(f"picture-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
-def _copy(data: bytes | BinaryIO, target: io.RawIOBase) -> None:
-    stream = io.BytesIO(data) if isinstance(data, bytes) else data
-    stream.seek(0)
-    while piece := stream.read(2**20):
+def _copy(upload: BinaryIO, target: io.RawIOBase) -> None:
+    upload.seek(0)
+    while piece := upload.read(2**20):
         view = memoryview(piece)
         while view:
             view = view[target.write(view) :]
