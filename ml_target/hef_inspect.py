@@ -13,6 +13,7 @@ from ml_target.hailo_status import describe
 from ml_target.hef import LAYOUTS, RUNS_ON, HefHeader, read_header, verify
 from ml_target.hef_fit import bind_group, group_name
 from ml_target.hef_streams import Group, HefContent, Stream, channel_quantisation, read_streams
+from ml_target.log.terminal import replace_unprintable
 
 HEADINGS = ("", "stream", "shape", "type", "order", "scale", "zero point", "limits", "pairs", "role", "made from")
 NEEDS_LIBRARY = (
@@ -24,6 +25,7 @@ DRIVEN = {number for numbers in RUNS_ON.values() for number in numbers}
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints what each file holds. Exit code 1 when one is damaged, no HEF, or for a chip that is not driven."""
+    replace_unprintable()
     parser = argparse.ArgumentParser(prog="python3 -m ml_target.hef_inspect", description=main.__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     good = True

@@ -20,9 +20,9 @@ T = TypeVar("T")
 class Service(Generic[T]):
     """One task: `get()` it, or learn in words why it is off.
 
-    `never`: why it could not be loaded, with the remedy; `cause`: the same in a few words; `broken`: something is
-    wrong there, not just missing. A task that was loaded goes off, and on again, while the answers of one of its
-    models cannot be believed.
+    `never`: why it could not be loaded, with the remedy; `cause` is the same in a few words; `broken`:
+    something is wrong with it, not just missing. A task that was loaded goes off, and on again, while
+    the answers of one of its models cannot be believed.
     """
 
     label: str
@@ -44,8 +44,8 @@ class Service(Generic[T]):
 
     @property
     def fault(self) -> bool:
-        """Off because something is wrong; what is only missing is none."""
-        return self.broken or (self.serves is not None and not self.on)
+        """Whether it is off because something is wrong, not because a file was never there."""
+        return self.broken or bool(self.why_off and not self.never)
 
     def get(self) -> T:
         """Raises Unavailable when the task is off."""

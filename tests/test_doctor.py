@@ -13,7 +13,7 @@ import hef_builder as build
 import numpy as np
 import pytest
 from hailo_sim.build import fingerprint
-from standin_host import LOADED, Host, Library, find, status
+from standin_host import LOADED, MEMORY, Host, Library, find, status
 
 from ml_target import hailo_host
 from ml_target.catalogue.files import OCR_DICTIONARY
@@ -23,6 +23,7 @@ from ml_target.config import Settings, setting_names
 from ml_target.diagnostics import tasks
 from ml_target.diagnostics.doctor import checks, main
 from ml_target.diagnostics.findings import as_text, verdict
+from ml_target.diagnostics.setting_findings import read_settings
 from ml_target.hailo_host import Finding
 
 KERNEL = {"dev/kmsg": "5,1,1,-;hailo: Init module. driver version 4.23.0"}
@@ -265,6 +266,15 @@ def test_bad_settings_hide_nothing_else(
     assert "ENGINE=gpu" in capsys.readouterr().err
 
 
+def test_a_hint_is_a_note() -> None:
+    settings, found = read_settings({"HAILO_BATCH": "4", "HAILO_BACTH": "8"})
+    assert settings.hailo_batch == 4
+    assert found == [
+        Finding(None, "setting", "HAILO_BACTH has no effect: there is no such setting. HAILO_BATCH was meant, perhaps"),
+        Finding(True, "settings", "HAILO_BATCH=4"),
+    ]
+
+
 def test_help_tells_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
@@ -273,7 +283,7 @@ def test_help_tells_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_all_is_well(host: Host, run: Run, library: Library, face_files: Path) -> None:
-    host.healthy().write(KERNEL)
+    host.healthy().write(KERNEL | MEMORY)
     code, out = run("--open")
     assert code == 0, out
     assert "ok identity HAILO8\n" in out

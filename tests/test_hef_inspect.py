@@ -150,7 +150,7 @@ def test_several_files_and_the_worst_decides(written: Path, capsys: pytest.Captu
     assert main([str(written), str(bad), str(missing)]) == 1
     out = capsys.readouterr().out
     assert f"{bad}\n  WRONG      {bad} is no HEF but a web page" in out
-    assert f"{missing}\n  WRONG      {missing} cannot be read: No such file" in out
+    assert f"{missing}\n  WRONG      {missing} is not there. Look at the name" in out
 
 
 def test_a_damaged_file_still_shows_what_it_holds(written: Path, capsys: pytest.CaptureFixture[str]) -> None:

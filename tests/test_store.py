@@ -101,6 +101,31 @@ def test_find_by_name_then_alias_in_folder_then_spare(folder: Path, tmp_path: Pa
         assert store.find(entry) == place
 
 
+def test_a_file_from_the_spare_folder_is_told_once(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "words.txt").write_bytes(TEXT)
+    store = Store(folder, spare=tmp_path)
+    for _ in range(3):
+        assert store.sound(file()) == tmp_path / "words.txt"
+    told = f"words.txt is not in MODELS_DIR={folder}: the one in {tmp_path} is taken."
+    assert [record.getMessage() for record in caplog.records] == [told]
+    assert store.fallback() == "", "the folder itself is as it should be"
+
+
+def test_a_folder_that_was_named_and_is_not_used_is_told_at_once(tmp_path: Path, sealed: Path) -> None:
+    away, spare = tmp_path / "away", tmp_path / "spare"
+    assert Store(away, spare=spare).fallback() == (
+        f"MODELS_DIR={away} is not there: model files are taken from {spare}, and what is fetched goes to {away}."
+    )
+    assert Store(sealed / "away", spare=spare).fallback().endswith(f"and what is fetched goes to {spare}.")
+    assert Store(sealed, spare=spare).fallback() == (
+        f"MODELS_DIR={sealed} cannot be written: what is fetched goes to {spare}."
+    )
+    assert Store(spare, spare=spare).fallback() == "", "no folder was named"
+    assert Store(away).fallback() == ""
+
+
 def test_find_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert Store(tmp_path / "no" / "where").find(file()) is None
 

@@ -10,6 +10,7 @@ import pytest
 from serving import FakeTasks, fake_services, live
 
 from ml_target.log.colour import PLAIN, RED, RedErrors, takes_colour
+from ml_target.log.ring import keep_last_lines, kept_logs
 from ml_target.requestlog import set_up
 from ml_target.runtime import summary
 from ml_target.runtime.summary import address, summarise
@@ -172,11 +173,18 @@ def test_the_log_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         for stream in (terminal, plain):
             monkeypatch.setattr(sys, "stderr", stream)
             set_up(logging.INFO)
-            logging.getLogger("x").error("bad")
+            if stream is terminal:
+                keep_last_lines(3999)
+            logging.getLogger("x").error("bad https://me:secret@files.lan" if stream is terminal else "bad")
+            if stream is terminal:
+                kept = "".join(text for port, _, text in kept_logs() if port == 3999)
     finally:
         root.handlers[:] = before
         root.setLevel(level)
     assert terminal.getvalue().startswith(RED)
+    assert "***@files.lan" in terminal.getvalue()
+    assert "secret" not in terminal.getvalue()
+    assert kept.endswith(" ERROR x: bad https://***@files.lan\n"), "no colour in what the report reads"
     assert plain.getvalue().endswith(" ERROR x: bad\n")
     assert RED not in plain.getvalue()
 

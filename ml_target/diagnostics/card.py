@@ -114,7 +114,7 @@ class CardReport:
             reading = device.control.get_chip_temperature()
             degrees = max(float(reading.ts0_temperature), float(reading.ts1_temperature))
         except Exception as error:
-            return Finding(None, "temperature", "cannot be read", explain(status_of(error)))
+            return Finding(None, "temperature", "cannot be read", explain(status_of(error)), looked=False)
         air = "Give the card a heat sink or more air: it slows down, then stops by itself"
         if degrees < WARM_C:
             return Finding(True, "temperature", f"{degrees:.0f} °C")

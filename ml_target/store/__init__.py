@@ -53,6 +53,7 @@ class Store:
         progress = progress or Progress(None)
         self._sources = Sources(Web(), progress, Wheels(progress))
         self._audit = Audit(lambda: self.target)
+        self._told: set[str] = set()
 
     @property
     def target(self) -> Path:
@@ -60,6 +61,17 @@ class Store:
         if self._spare is not None and not writable(self.folder):
             return self._spare
         return self.folder
+
+    def fallback(self) -> str:
+        """What to say at once where the folder that was named is not the one in use; "" where it is."""
+        if self._spare is None:
+            return ""
+        if not _is_folder(self.folder):
+            to = f"what is fetched goes to {self.target}"
+            return f"MODELS_DIR={self.folder} is not there: model files are taken from {self._spare}, and {to}."
+        if self.target == self._spare:
+            return f"MODELS_DIR={self.folder} cannot be written: what is fetched goes to {self._spare}."
+        return ""
 
     def places(self, file: ModelFile) -> list[Path]:
         """Everywhere it lies, by its name or an alias, the folder before the spare one. Nothing is read."""
@@ -91,6 +103,14 @@ class Store:
         """For a file that is nowhere."""
         return MissingFileError(self.remedy(file), f"{file.name} is missing")
 
+    def _tell_spare(self, path: Path) -> None:
+        """Once for each file that is taken from the spare folder, where fallback() has not said it for all."""
+        if path.parent != self._spare or path.name in self._told or not _is_folder(self.folder):
+            return
+        if not _is_file(self.folder / path.name):
+            self._told.add(path.name)
+            log.warning("%s is not in MODELS_DIR=%s: the one in %s is taken.", path.name, self.folder, self._spare)
+
     def remedy(self, file: ModelFile) -> str:
         """One sentence: what is missing and what to do about it."""
         if not file.sources:
@@ -103,6 +123,7 @@ class Store:
         A file that is on record and has not been touched since is not read again, unless `fresh`.
         Raises DamagedFileError: no good, or not what the catalogue or the record says. ModelError: for another chip.
         """
+        self._tell_spare(path)
         try:
             return self._audit.check(file, path, fresh=fresh)
         except OSError as error:
@@ -249,6 +270,13 @@ def set_aside(path: Path) -> None:
 def _told(file: ModelFile) -> tuple[str, ...]:
     """What a fetch of this file has to be told: a host has one kind of card, and fetch thinks of the Hailo-8."""
     return ("--engine", "hailo", "--chip", file.chip) if file.chip == "hailo8l" else ()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may well be there: `find` tells that it cannot be looked into
+        return True
 
 
 def _is_file(path: Path) -> bool:

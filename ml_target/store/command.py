@@ -3,6 +3,7 @@
 import argparse
 import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS
@@ -60,9 +61,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     verify: 1 when a file is damaged.
     """
     store = open_store(settings, Progress(sys.stderr))
+    if words := store.fallback():
+        print(words, file=sys.stderr)
     if args.action in ("fetch", "missing"):
         try:
-            wanted = _wanted(args, settings)
+            wanted = _wanted(args, settings, store.target)
         except LookupError as error:
             print(error.args[0], file=sys.stderr)
             return WRONG_USE
@@ -87,7 +90,7 @@ def _fetch(args: argparse.Namespace, wanted: list[Need], store: Store) -> int:
     return INCOMPLETE if short and not args.best_effort else OK
 
 
-def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
+def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[Need]:
     """What to fetch. Raises LookupError for a name that the catalogue does not have."""
     catalogue = whole_catalogue(args.chip)
     if args.all:
@@ -101,7 +104,7 @@ def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
         return [by_name[name] for name in args.names]
     engine = _engine(args.engine or settings.engine)
     backends = args.clip_backend or [settings.clip_backend]
-    print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {settings.models_dir}", file=sys.stderr)
+    print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {folder}", file=sys.stderr)
     chip: Chip = args.chip
     found: list[Need] = []
     for backend in backends:
