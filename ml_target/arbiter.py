@@ -37,8 +37,8 @@ LEAD_S = 0.003
 LEAD_SHARE = 0.04
 """How long before the expected end of a burst the next one is sent: at least so many seconds, or that share of it."""
 
-LEAVE_S = 2.0
-"""From the last answer to the end of a process whose device hangs: answers are on their way to their clients."""
+ANSWERED_S = 0.5
+"""After telling everybody that the device hangs, before the process is asked to leave."""
 
 Recover = Callable[[LoadedNetwork], None]
 
@@ -60,7 +60,7 @@ class Arbiter:
     `lanes`: bursts at a time. `own_lane`: interactive work has a lane of its own besides.
     `patient`: whether fuller bursts save anything here. `ahead`: the device keeps one more burst
     in a queue of its own. `recover`: gets a network that lost a burst going again, blocking; it may
-    be called again after it has failed. `leave`: ends the process with a status.
+    be called again after it has failed. `leave`: gets the process to end with a status.
     """
 
     def __init__(
@@ -260,12 +260,10 @@ class Arbiter:
     async def _answer_and_leave(self, error: CardHangs) -> None:
         """Nothing will run on the device in this process: everybody learns so at once, then it ends."""
         log.critical("%s", error)
-        gone = Unavailable(
-            "The card hangs and the worker restarts to free it. Try again in a minute; its log says more."
-        )
+        words = "The card hangs and the worker restarts to free it. Try again in a minute; its log says more."
         for queue in self._queues:
-            queue.refuse(gone)
+            queue.refuse(words)
         for running in self._running:
-            running.queue.fail(running.burst, gone)
-        await asyncio.sleep(LEAVE_S)
+            running.queue.fail(running.burst, Unavailable(words))
+        await asyncio.sleep(ANSWERED_S)
         self._leave(EXIT_HUNG)

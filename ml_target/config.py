@@ -1,7 +1,8 @@
 """Settings: read once from the environment, checked, then frozen.
 
-Unknown variables are ignored. A bad value stops the worker with the valid ones named; only an
-unknown log level falls back to `info` with a warning, as Immich's official worker does.
+Unknown variables are ignored; `diagnostics/settings.py` has hints for those that look like settings. A bad value
+stops the worker with the valid ones named; only an unknown log level falls back to `info` with a warning, as Immich's
+official worker does.
 """
 
 import logging
@@ -14,6 +15,7 @@ from typing import Any, Literal, cast
 from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
+from ml_target.runtime.cgroups import cpu_quota
 
 log = logging.getLogger(__name__)
 
@@ -177,12 +179,7 @@ def setting_text(settings: Settings, attribute: str) -> str:
 
 
 def available_cores() -> int:
-    """Processors this process may use: affinity, and the container's CPU quota (cgroup v2) if it has one."""
+    """Processors this process may use: affinity, and the quota of its container or service if there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return max(1, cores)
+    quota = cpu_quota()
+    return max(1, cores if quota is None else min(cores, int(quota)))

@@ -110,6 +110,9 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     ),
 }
 
+FILE_STATUSES = (13, 14, 26, 91, 92)
+"""Those that blame the model file, and nothing else: it cannot be opened or read, is damaged, or is no HEF."""
+
 # The binding's own classes and texts, for exceptions that do not carry the number.
 CLASSES = {
     "HailoRTTimeout": 4,
@@ -159,8 +162,13 @@ def explain(status: int) -> str:
     if known is None:
         number = "an error without a number" if status == UNKNOWN else f"status {status}"
         return f"HailoRT reports {number}, which this worker does not know. Look at its log lines; {DOCTOR}."
-    _, meaning, remedy = known
-    return f"HailoRT reports {name_of(status)}: {meaning}. {remedy if isinstance(remedy, str) else remedy()}."
+    return f"HailoRT reports {name_of(status)}: {known[1]}. {remedy_of(status)}."
+
+
+def remedy_of(status: int) -> str:
+    """What to do about a status of the table, a sentence without its full stop."""
+    remedy = STATUSES[status][2]
+    return remedy if isinstance(remedy, str) else remedy()
 
 
 def describe(error: BaseException) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError, ModelError
 from ml_target.hef import HefHeader, read_header
 from ml_target.hef_message import HostOperation, Layer, RawGroup, read_message
-from ml_target.remedies import fetch, fetch_again
+from ml_target.remedies import fetch, fetch_again, replace, unreadable
 from ml_target.roles import Shape
 
 MAX_MESSAGE = 256 << 20  # bytes; the messages of real files are a thousandth to a hundredth of it
@@ -103,13 +103,13 @@ class HefContent:
 def read_streams(path: Path) -> HefContent:
     """Header, groups and streams of the HEF at `path`; its checksum is not looked at (`hef.verify` does).
 
-    Reads the protobuf section alone, not the weights. Raises ModelError for a file that is
+    Reads the protobuf section alone, not the weights. Raises DamagedFileError for a file that is
     missing, damaged, or not understood.
     """
     header = read_header(path)
     if header.message_size > MAX_MESSAGE:
-        raise ModelError(
-            f"{path} describes itself in {header.message_size:,} bytes, too many to be true. {fetch_again()}"
+        raise DamagedFileError(
+            f"{path} describes itself in {header.message_size:,} bytes, too many to be true", fetch_again()
         )
     try:
         with path.open("rb") as file:
@@ -118,9 +118,11 @@ def read_streams(path: Path) -> HefContent:
         groups = tuple(_group(group, raw.scale_per_channel) for group in raw.groups)
         return HefContent(header, groups, raw.scale_per_channel)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+        raise unreadable(path, error) from error
     except ValueError as error:
-        raise ModelError(f"{path} is a HEF whose description is not understood ({error}). {fetch_again()}") from error
+        # It may be whole by its checksum, so a fetch alone would leave it.
+        reason = f"{path} is a HEF whose description is not understood ({error})"
+        raise DamagedFileError(reason, f"Take the catalogue's build: {replace()}") from error
 
 
 def uniform_quantisation(stream: Stream) -> tuple[float, float]:
@@ -172,7 +174,7 @@ def _require_sense(stream: Stream, scale: float, zero_point: float) -> None:
     if not (0 < scale < math.inf and math.isfinite(zero_point) and low < high):
         raise ModelError(
             f"{stream.name} has an impossible quantisation: scale {scale:g}, zero point {zero_point:g}, "
-            f"limits {low:g} to {high:g}. {fetch_again()}"
+            f"limits {low:g} to {high:g}. Take the catalogue's build: {replace()}"
         )
 
 

@@ -6,10 +6,9 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ml_target.catalogue.networks import OCR_IMMICH_NAME
 from ml_target.errors import UnusableInput
 from ml_target.host import HostPool
-from ml_target.names import NamesSeen
+from ml_target.names import NamesSeen, text_model
 from ml_target.preprocessing.picture import open_picture
 from ml_target.protocol import ClipJob, FaceJob, Job, faces_result, ocr_result, vector_text
 from ml_target.runtime.budget import Budget
@@ -70,7 +69,7 @@ class Pipeline:
         elif isinstance(job, FaceJob):
             served = " + ".join(model.network.name for model in service.models)
         else:
-            served = OCR_IMMICH_NAME
+            served = text_model(job.model_name)
         self.names.note(job.label, job.model_name, served)
 
     @contextmanager

@@ -11,6 +11,7 @@ from ml_target.arbiter import Arbiter
 from ml_target.config import Settings, available_cores
 from ml_target.hailo_host import Finding, cards, locations, nodes
 from ml_target.loading import Place
+from ml_target.runtime.leaving import leave
 
 log = logging.getLogger(__name__)
 
@@ -87,4 +88,4 @@ def card(settings: Settings) -> Place:
     engine = HailoEngine(chosen)
     # HailoRT spreads the bursts: one on each card, and one more in its queue for whichever ends first.
     cards = max(chosen.device_count, len(chosen.device_ids))
-    return Place(engine, Arbiter(cards, patient=True, ahead=True, recover=engine.recover))
+    return Place(engine, Arbiter(cards, patient=True, ahead=True, recover=engine.recover, leave=leave))

@@ -20,14 +20,17 @@ T = TypeVar("T")
 class Service(Generic[T]):
     """One task: `get()` it, or learn in words why it is off.
 
-    `never`: why it could not be loaded. A task that was loaded goes off, and on again, while the
-    answers of one of its models cannot be believed.
+    `never`: why it could not be loaded, with the remedy; `cause` is the same in a few words; `broken`:
+    something is wrong with it, not just missing. A task that was loaded goes off, and on again, while
+    the answers of one of its models cannot be believed.
     """
 
     label: str
     serves: T | None = None
     models: tuple[Model, ...] = ()
     never: str = ""
+    cause: str = ""
+    broken: bool = False
 
     @property
     def on(self) -> bool:
@@ -39,6 +42,11 @@ class Service(Generic[T]):
         doubted = (f"{model.network.name}: {doubt}" for model in self.models if (doubt := model.doubt()))
         return self.never or next(doubted, "")
 
+    @property
+    def fault(self) -> bool:
+        """Whether it is off because something is wrong, not because a file was never there."""
+        return self.broken or bool(self.why_off and not self.never)
+
     def get(self) -> T:
         """Raises Unavailable when the task is off."""
         if self.serves is None or self.why_off:
@@ -48,7 +56,7 @@ class Service(Generic[T]):
     def describe(self) -> dict[str, Any]:
         """For the log and the status page."""
         if not self.on:
-            return {"on": False, "why": self.why_off}
+            return {"on": False, "why": self.why_off, "fault": self.fault}
         return {"on": True, "networks": [describe_model(model) for model in self.models]}
 
 

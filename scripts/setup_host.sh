@@ -50,7 +50,7 @@ check_docker() {
 
 given() { # the settings that this run was given: sudo would drop them; *** for the login of an address
   local name value
-  for name in "${passed[@]}" IMMICH_PORT CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION BASE_IMAGE MODELS_MIRROR HF_ENDPOINT; do
+  for name in "${passed[@]}" IMMICH_PORT CONTAINER_MEMORY CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION BASE_IMAGE MODELS_MIRROR HF_ENDPOINT; do
     [[ -v $name ]] || continue
     value=${!name}
     [[ $value != *://*@* ]] || value="${value%%://*}://***@${value##*@}"

@@ -6,6 +6,7 @@
 import importlib
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -54,9 +55,18 @@ class SlowWorker:
 
 @contextmanager
 def slow_worker(
-    *, delay: float = 0, loading: float = 0, stuck: float = 0, constants: dict[str, Any] | None = None, **settings: str
+    *,
+    delay: float = 0,
+    loading: float = 0,
+    stuck: float = 0,
+    descriptors: int = 0,
+    constants: dict[str, Any] | None = None,
+    **settings: str,
 ) -> Iterator[SlowWorker]:
-    """A worker that listens. `delay`: seconds an answer takes; `stuck`: those that a thread takes for it besides."""
+    """A worker that listens. `delay`: seconds an answer takes; `stuck`: those that a thread takes for it besides.
+
+    `descriptors`: it may have only so many.
+    """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     environment = {
@@ -67,7 +77,7 @@ def slow_worker(
         "IMMICH_PORT": str(port),
         **settings,
     }
-    wanted = {"delay": delay, "loading": loading, "stuck": stuck, "set": constants or {}}
+    wanted = {"delay": delay, "loading": loading, "stuck": stuck, "fds": descriptors, "set": constants or {}}
     command = [sys.executable, str(Path(__file__)), json.dumps(wanted)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         worker = SlowWorker(process, port)
@@ -98,6 +108,9 @@ def main() -> int:
     for name, value in wanted["set"].items():
         module, _, constant = name.rpartition(".")
         setattr(importlib.import_module(module), constant, value)
+
+    if wanted["fds"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted["fds"], wanted["fds"]))
 
     class Tasks(FakeTasks):
         def __init__(self, worker: Worker) -> None:

@@ -32,6 +32,7 @@ from ml_target.errors import (
     EXIT_HUNG,
     BurstLost,
     CardHangs,
+    DamagedFileError,
     DeviceError,
     EngineFault,
     ModelError,
@@ -376,13 +377,18 @@ def test_a_card_that_does_not_say_what_it_is(rig: Rig) -> None:
     assert not rig.held
 
 
-@pytest.mark.parametrize(
-    ("status", "words"), [(71, "OUT_OF_FW_MEMORY.*Load fewer models"), (93, "another chip"), (26, "INVALID_HEF")]
-)
+@pytest.mark.parametrize(("status", "words"), [(71, "OUT_OF_FW_MEMORY.*Load fewer models"), (93, "another chip")])
 def test_failures_to_configure_name_the_file(rig: Rig, engines: Engines, status: int, words: str) -> None:
     engine = engines.start()
     rig.faults.refuse_configure(1, status)
     with pytest.raises(DeviceError, match=rf"^small\.hef: .*{words}"):
+        engine.open(engines.file(SMALL), SMALL)
+
+
+def test_a_file_that_hailort_refuses_is_no_fault_of_the_card(rig: Rig, engines: Engines) -> None:
+    engine = engines.start()
+    rig.faults.refuse_configure(1, 26)
+    with pytest.raises(DamagedFileError, match=r"small\.hef is refused: .*INVALID_HEF.*Fetch it again"):
         engine.open(engines.file(SMALL), SMALL)
 
 

@@ -96,9 +96,21 @@ def test_one_of_ours_is_to_be_fetched_again(tmp_path: Path, capsys: pytest.Captu
     path = tmp_path / "scrfd_2.5g.hef"
     path.write_bytes(b"<html>")
     assert main([str(path)]) == 1
-    assert "no HEF but a web page. Delete it and fetch it again: python3 -m ml_target models fetch." in (
-        capsys.readouterr().out
-    )
+    assert "no HEF but a web page. Fetch it again: python3 -m ml_target models fetch." in (capsys.readouterr().out)
+
+
+def test_a_damaged_file_is_its_owners_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fetching the worker's own files would not mend it."""
+    whole = build.mobilefacenet()
+    for name, mended in (
+        ("mine.hef", "Get it anew from where it came."),
+        ("scrfd_2.5g.hef", "Fetch it again: python3"),
+    ):
+        path = tmp_path / name
+        for damaged in (whole[:-1], whole[:20], whole[:-1] + b"\x01"):
+            path.write_bytes(damaged)
+            assert main([str(path)]) == 1
+            assert mended in capsys.readouterr().out
 
 
 def test_what_cannot_be_looked_at(
@@ -152,7 +164,7 @@ def test_several_files_and_the_worst_decides(written: Path, capsys: pytest.Captu
     assert main([str(written), str(bad), str(missing)]) == 1
     out = capsys.readouterr().out
     assert f"{bad}\n  WRONG      {bad} is no HEF but a web page" in out
-    assert f"{missing}\n  WRONG      {missing} cannot be read: No such file" in out
+    assert f"{missing}\n  WRONG      {missing} is not there. Look at the name" in out
 
 
 def test_a_damaged_file_still_shows_what_it_holds(written: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -229,7 +229,9 @@ def test_channels_that_differ_are_refused(pairs: tuple[tuple[float, float], ...]
     ],
 )
 def test_impossible_quantisation(changes: dict[str, object]) -> None:
-    with pytest.raises(ModelError, match=r"n/conv1 has an impossible quantisation: .*fetch it again"):
+    with pytest.raises(
+        ModelError, match=r"n/conv1 has an impossible quantisation: .*Take the catalogue's build: delete it"
+    ):
         uniform_quantisation(stream(**changes))
 
 
@@ -247,7 +249,7 @@ def test_a_pair_for_each_channel() -> None:
 @pytest.mark.parametrize("pairs", [(), ((1, 0.5),) * 2, ((1, 0.5),) * 2 + ((1, 0.25),) * 2])
 def test_as_many_pairs_as_channels(pairs: tuple[tuple[float, float], ...]) -> None:
     told = stream(shape=(2, 2, 3), per_channel=pairs, scaled_per_channel=True)
-    with pytest.raises(ModelError, match=rf"each of its 3 channels, and the file lists {len(pairs)}\. Delete it and"):
+    with pytest.raises(ModelError, match=rf"each of its 3 channels, and the file lists {len(pairs)}\. Fetch it again"):
         channel_quantisation(told)
     with pytest.raises(ModelError, match=r"each of its 1 channels"):
         channel_quantisation(replace(told, shape=(2, 4), order="NHW", per_channel=((1, 0.5), (1, 0.25)) * 2))
@@ -299,7 +301,9 @@ def nested(depth: int) -> bytes:
 )
 def test_descriptions_that_make_no_sense(written: Path, proto: bytes, reason: str) -> None:
     written.write_bytes(build.file(proto))
-    with pytest.raises(ModelError, match=rf"description is not understood \(.*{reason}.*fetch it again"):
+    with pytest.raises(
+        ModelError, match=rf"description is not understood \(.*{reason}.*Take the catalogue's build: delete it"
+    ):
         read_streams(written)
 
 
@@ -327,7 +331,7 @@ def test_a_file_that_goes_away_between_two_looks(written: Path, monkeypatch: pyt
     header = read_streams(written).header
     monkeypatch.setattr("ml_target.hef_streams.read_header", lambda path: header)
     written.unlink()
-    with pytest.raises(ModelError, match=r"cannot be read: No such file.*Check its permissions"):
+    with pytest.raises(ModelError, match=r"cannot be read: No such file.*Check that it is there"):
         read_streams(written)
 
 

@@ -8,11 +8,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors", "log"),
+    ("__init__", "errors", "log", "runtime.cgroups"),
     ("tensors", "hailo_host"),
     ("catalogue",),
     ("config", "folders"),
-    ("remedies",),
+    ("remedies", "diagnostics.settings"),
     # pure: pictures in, tensors out, texts in; and the little helpers
     (
         "preprocessing",
@@ -41,13 +41,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "services",
         "drawing",
         "runtime.budget",
+        "runtime.leaving",
         "requestlog",
         "inspect_models",
         "diagnostics.card",
         "diagnostics.file_kind",
         "diagnostics.findings",
     ),
-    ("pipeline", "loading", "api"),
+    ("pipeline", "api", "runtime.shelf", "runtime.announce", "runtime.summary"),
+    ("loading",),
     ("places",),
     ("worker", "checks", "diagnostics"),
     ("app", "predict", "selfcheck", "doctor", "hef_inspect"),

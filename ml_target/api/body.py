@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
@@ -88,9 +87,8 @@ class _Pace:
                     break
                 self._until, self._came = time.monotonic() + PACE_S, 0
                 continue
-            try:
-                message = await asyncio.wait_for(receive(), left)
-            except asyncio.TimeoutError:
+            message = await _within(left, receive)
+            if message is None:
                 continue
             self._came += len(message.get("body", b""))
             return message
@@ -106,13 +104,24 @@ class _Pace:
 
 async def drop_rest(receive: Receive) -> None:
     """Reads what is left of a refused body: a sender would see a broken pipe, not the answer."""
+    until = time.monotonic() + DROP_S
+    while (left := until - time.monotonic()) > 0:
+        message = await _within(min(left, DROP_IDLE_S), receive)
+        if message is None or not message.get("more_body", False):
+            return
 
-    async def read() -> None:
-        while (await asyncio.wait_for(receive(), DROP_IDLE_S)).get("more_body", False):
-            pass
 
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(read(), DROP_S)
+async def _within(seconds: float, receive: Receive) -> Message | None:
+    """The next message; None when it does not come in time.
+
+    Unlike `wait_for` of Python before 3.12 it never loses a cancellation that comes together with a message.
+    """
+    coming = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait({coming}, timeout=seconds)
+        return coming.result() if coming.done() else None
+    finally:
+        coming.cancel()
 
 
 def too_large(limit: int) -> TooLarge:

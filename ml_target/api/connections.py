@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,10 @@ class Connection(H11Protocol):
             self._in_head = False
             self._keep()
             self._read_at_most(CHUNKED if self._chunked() else WHOLE)
+            if self.conn.their_state is h11.DONE and self.conn.trailing_data[0]:
+                # Another request, sent before this one's answer. uvicorn would gather such without bound;
+                # no client of ours sends them, and HTTP lets a server answer the first one and close.
+                self.cycle.keep_alive = False
         elif not self._in_head:
             self._in_head = True
             self._keep()

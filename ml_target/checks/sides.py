@@ -166,7 +166,9 @@ class Bench:
 
 
 def on(service: Service[T]) -> Service[T]:
-    """Raises NotChecked for a service that is off."""
+    """Raises NotChecked for a service that is off, ModelError where that is a fault."""
+    if service.fault:
+        raise ModelError(service.why_off)
     if not service.on:
         raise NotChecked(Gap.of(service.why_off))
     return service

@@ -18,6 +18,7 @@ from ml_target.engines.hailo_checks import host_checks
 from ml_target.engines.hailo_kernel_log import DMESG, kernel_words
 from ml_target.hailo_host import Finding, cards, nodes
 from ml_target.hailo_package import PYTHON
+from ml_target.log.terminal import replace_unprintable
 from ml_target.places import choose_engine, passed_over
 
 NOTHING_WRONG, WRONG, BAD_SETTING = 0, 1, 2
@@ -28,6 +29,7 @@ STATUS = """exit status: 0 nothing wrong was found, 1 something is wrong or a ta
 
 def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:
     """Looks at the system, the settings, the card and its driver, and the model files of each task."""
+    replace_unprintable()
     parser = argparse.ArgumentParser(prog="python3 -m ml_target.doctor", description=main.__doc__, epilog=STATUS)
     parser.add_argument("--open", action="store_true", help="also open the card, which fails while a worker holds it")
     parser.add_argument("--chip", action="store_true", help="only ask the card what it is: hailo8 or hailo8l")

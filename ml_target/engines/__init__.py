@@ -50,17 +50,22 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def device(self) -> str:
+        """What networks run on, in words; the kind of card once it has been asked."""
+
     def files(self, network: Network) -> tuple[ModelFile, ...]:
         """The files of a network that this engine can run, first choice first."""
 
     def check(self, file: Path, network: Network) -> None:
-        """Raises ModelError when the file cannot be served; touches no device."""
+        """Raises DamagedFileError, and ModelError for another network. Touches no device."""
 
     def start(self) -> None:
         """Opens the device, after every file has been checked. Raises DeviceError with the remedy."""
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
-        """Opens and warms up; raises ModelError when the file does not fit the catalogue entry."""
+        """Opens and warms up; raises ModelError when the file does not fit the catalogue entry, DamagedFileError
+        when it is no good."""
 
     def health(self) -> dict[str, float]:
         """What the device says of itself, such as `temperature_c`; blocking, cached for some seconds."""

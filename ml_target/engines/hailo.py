@@ -36,10 +36,19 @@ from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.engines.hailo_turns import Turns
 from ml_target.engines.hailo_versions import alike, firmware_check
 from ml_target.engines.hailo_watchdog import REMEDY, STDERR, WATCH_S, bounded
-from ml_target.errors import EXIT_HUNG, CardHangs, DeviceError, EngineFault, ModelError, SettingsError
+from ml_target.errors import (
+    EXIT_HUNG,
+    CardHangs,
+    DamagedFileError,
+    DeviceError,
+    EngineFault,
+    ModelError,
+    SettingsError,
+)
 from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
-from ml_target.hailo_status import explain, status_of
+from ml_target.hailo_status import FILE_STATUSES, explain, name_of, remedy_of, status_of
+from ml_target.hef import CHIP_NAMES
 from ml_target.hef_fit import Fit, check_fit
 
 log = logging.getLogger(__name__)
@@ -100,6 +109,13 @@ class HailoEngine:
         self._hung = ""
         self.chip: Chip | None = None
 
+    @property
+    def device(self) -> str:
+        """The kind of card, and how many there are."""
+        count = max(self._card.device_count, len(self._card.device_ids))
+        kind = "Hailo-8 or 8L" if self.chip is None else CHIP_NAMES[self.chip]
+        return f"{count} {kind} cards" if count > 1 else f"the {kind} card"
+
     # ----------------------------------------------------------------- opening
 
     def files(self, network: Network) -> tuple[ModelFile, ...]:
@@ -131,7 +147,7 @@ class HailoEngine:
         _heed(firmware_check(self._firmware, library))
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
-        """Configures the network and tries it. Raises ModelError or DeviceError.
+        """Configures the network and tries it. Raises DamagedFileError, ModelError or DeviceError.
 
         The network may be one whose answers cannot be believed: its `distrust` tells.
         """
@@ -145,7 +161,7 @@ class HailoEngine:
             self._networks.remove(loaded)
             self._close([loaded])  # with a model left open the device could not be released
             if isinstance(error, self._errors):
-                raise DeviceError(f"{file.name}: {explain(status_of(error))}") from error
+                raise _refusal(file, status_of(error)) from error
             raise
         return loaded
 
@@ -333,6 +349,13 @@ class HailoEngine:
     def health(self) -> dict[str, float]:
         """`temperature_c` and `power_w`, where the card tells them; asked for rarely. Blocks."""
         return self._health.readings()
+
+
+def _refusal(file: Path, status: int) -> DamagedFileError | DeviceError:
+    """A file that HailoRT does not take is no fault of the card's, and keeps no other network off it."""
+    if status in FILE_STATUSES:
+        return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status))
+    return DeviceError(f"{file.name}: {explain(status)}")
 
 
 def _heed(finding: Finding) -> None:

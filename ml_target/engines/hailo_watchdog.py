@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
-WATCH_S = 30.0
+WATCH_S = 20.0
 """Configuring takes some hundred milliseconds for the largest file, a release less; a control call gives up after one
 second. A call that is not back by then never will be."""
 

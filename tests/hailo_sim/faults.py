@@ -83,7 +83,7 @@ class Faults:
                 if stem(model) in (None, pipeline.name):
                     pipeline.die(status)
 
-    def hang(self, model: str | None = None, bursts: int = 1, *, stubborn: bool = False) -> None:
+    def hang(self, model: str | None = None, bursts: int = 1, stubborn: bool = False) -> None:
         """The next bursts never complete. `stubborn`: only reopening the device frees it, not configure()."""
         with self._rig.lock:
             self._hangs.append(_Hang(_Countdown(stem(model), 0, bursts), stubborn))
