@@ -13,13 +13,14 @@ from ml_target.catalogue.immich import WIDTHS
 from ml_target.config import PROJECT, Settings, available_cores
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.host import HostPool
+from ml_target.imaging.outside import Helper
 from ml_target.loading import Loader, Place
 from ml_target.names import NamesSeen
-from ml_target.pipeline import DECODED_PIXELS, Pipeline
+from ml_target.pipeline import Pipeline
 from ml_target.places import choose_engine, open_places, thread_plan
 from ml_target.remedies import fetch
 from ml_target.runtime.announce import announce
-from ml_target.runtime.budget import Budget
+from ml_target.runtime.budget import Memory
 from ml_target.runtime.summary import address, summarise
 from ml_target.services import Services
 from ml_target.store import Store
@@ -42,6 +43,8 @@ class Worker:
         self.engine_name = choose_engine(settings)
         host_threads, _, _ = thread_plan(settings, available_cores())
         self.host = HostPool(host_threads)
+        self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)
+        self.helper = Helper(self.memory.uploads.total * 3 // 4)
         self.places: list[Place] = []
         self._state: State = "loading"
         self._make_services = load or Worker._from_files
@@ -65,7 +68,7 @@ class Worker:
             on_failure()
             return
         self._pipeline = Pipeline(
-            self._services, self.host, self.names, Budget(DECODED_PIXELS), self.settings.max_pixels
+            self._services, self.host, self.names, self.memory, self.helper, self.settings.max_pixels
         )
         # A task that is only doubted may come back with the card.
         self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"
@@ -106,6 +109,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends the pools and the engine; work that has not started is dropped."""
+        self.helper.close()
         for place in self.places:
             place.arbiter.close()
         self.host.close()

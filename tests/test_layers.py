@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "log", "runtime.cgroups"),
     ("tensors", "hailo_host"),
-    ("catalogue",),
+    ("catalogue", "imaging"),
     ("config", "folders"),
     ("remedies", "diagnostics.settings"),
     # pure: pictures in, tensors out, texts in; and the little helpers
@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "burstcost",
         "logwords",
         "hailo_status",
+        "runtime.budget",
     ),
     ("names", "hef", "hef_message", "hailo_package", "text_weights"),
     ("hef_streams",),
@@ -40,7 +41,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protocol",
         "services",
         "drawing",
-        "runtime.budget",
         "runtime.leaving",
         "requestlog",
         "inspect_models",
@@ -66,7 +66,7 @@ ONLY: dict[str, set[str]] = {
     "onnxruntime": {"engines.onnx", "store.verify"},
     "hailo_platform": {"engines.hailo", "diagnostics.card", "hef_inspect"},
     "PIL": {
-        "preprocessing.picture",
+        "imaging.raster",
         "preprocessing.resize",
         "preprocessing.crop",
         "preprocessing.tiles",

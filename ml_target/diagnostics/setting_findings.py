@@ -19,7 +19,7 @@ def read_settings(environment: Mapping[str, str]) -> tuple[Settings, list[Findin
         Finding(False, "setting", problem.rstrip("."), "Until then the worker does not start")
         for problem in read.problems
     ]
-    found += [Finding(None, "setting", hint.rstrip(".")) for hint in spelt_wrong(environment)]
+    found += (Finding(None, "setting", hint.rstrip(".")) for hint in spelt_wrong(environment))
     found.append(Finding(True, "settings", " ".join(_told(read.settings)) or "all at their defaults"))
     return read.settings, found
 
