@@ -520,6 +520,19 @@ def test_every_setting_that_is_not_the_default_is_handed_on() -> None:
     )  # fmt: skip
 
 
+def test_the_line_for_a_report_in_the_workers_place(image: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = commands.report_in_its_place(Settings(clip_backend="siglip"))
+    run = f"{NODE} -e CLIP_BACKEND=siglip {IMAGE.partition(' ')[0]} python3 -m ml_target report > report.md"
+    assert told == (
+        "Run it in the worker's place, on the host: "
+        f"docker stop -t 30 immich-ml-hailo; {run}; docker start immich-ml-hailo"
+    )
+    monkeypatch.delenv(remedies.IN_IMAGE)
+    assert (
+        commands.report_in_its_place(Settings()) == "Stop the worker, then run this again: python3 -m ml_target report"
+    )
+
+
 def test_who_holds_it_is_named_where_it_can_be_seen(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sides, "holders", lambda: ["process 1 (python3)"])
     rig = Rig(clock="virtual")
