@@ -8,9 +8,14 @@ from collections.abc import Sequence
 
 from ml_target import __version__
 from ml_target.config import Settings
+from ml_target.diagnostics.settings import spelt_wrong
 from ml_target.errors import WorkerError
+from ml_target.log.private import without_logins
 from ml_target.log.ring import keep_last_lines
+from ml_target.log.terminal import replace_unprintable
 from ml_target.requestlog import set_up
+
+log = logging.getLogger(__name__)
 
 PROGRAM = "python3 -m ml_target"
 OTHERS = {
@@ -115,6 +120,7 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the process's exit status."""
+    replace_unprintable()
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["report"]:
         return _report(given[1:])
@@ -128,6 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment()
         set_up(settings.log_level)
+        for hint in spelt_wrong():
+            log.warning("%s", hint)
         if chosen.command == "predict":
             set_up(max(settings.log_level, logging.WARNING))  # the answer is what the terminal is for
             return predict.run(chosen, settings)
@@ -140,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         keep_last_lines(settings.port)
         return serve(settings)
     except WorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_logins(str(error))}", file=sys.stderr)
         return 1
 
 

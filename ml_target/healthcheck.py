@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
+from ml_target.log.terminal import replace_unprintable
 
 TIMEOUT_S = 5
 ANYWHERE = ("", "::", "0.0.0.0")
@@ -14,6 +15,7 @@ ANYWHERE = ("", "::", "0.0.0.0")
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Prints what /ping says. Exit code 0 when the worker is ready, 1 when it is not, or cannot be reached."""
+    replace_unprintable()
     parser = argparse.ArgumentParser(
         prog="python3 -m ml_target.healthcheck",
         description=main.__doc__,

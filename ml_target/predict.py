@@ -15,8 +15,9 @@ from ml_target.diagnostics.workbench import Workbench
 from ml_target.drawing import check_target, draw
 from ml_target.errors import UnusableInput, WorkerError
 from ml_target.faces import Face
+from ml_target.imaging.picture import decode
+from ml_target.log.terminal import printable_json
 from ml_target.ocr import Line, ReadOptions
-from ml_target.preprocessing.picture import decode
 from ml_target.protocol import encode, faces_result, ocr_result, vector_text
 from ml_target.tensors import UInt8
 from ml_target.trace import Trace
@@ -186,7 +187,7 @@ class _Command:
 
     def _print_json(self, answer: dict[str, Any]) -> None:
         if self._arguments.json and answer:
-            print(encode(answer).decode())
+            print(printable_json(encode(answer).decode()))
 
 
 def _score(text: str) -> float:

@@ -8,11 +8,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors"),
-    ("tensors",),
-    ("catalogue",),
+    ("__init__", "errors", "log", "runtime.cgroups"),
+    ("tensors", "hailo_host"),
+    ("catalogue", "imaging"),
     ("config", "folders"),
-    ("remedies",),
+    ("remedies", "diagnostics.settings"),
     # pure: pictures in, tensors out, texts in; and the little helpers
     (
         "preprocessing",
@@ -24,9 +24,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protobuf",
         "burstcost",
         "logwords",
-        "log",
         "hailo_status",
-        "hailo_host",
+        "runtime.budget",
     ),
     ("names", "hef", "hef_message", "hailo_package", "text_weights"),
     ("hef_streams",),
@@ -42,16 +41,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protocol",
         "services",
         "drawing",
-        "runtime.budget",
+        "runtime.leaving",
         "requestlog",
         "inspect_models",
-        "hef_inspect",
-        "doctor",
+        "diagnostics.card",
+        "diagnostics.file_kind",
+        "diagnostics.findings",
     ),
-    ("pipeline", "loading", "api.body"),
+    ("pipeline", "api", "runtime.shelf", "runtime.announce", "runtime.summary"),
+    ("loading",),
     ("places",),
     ("worker", "checks", "diagnostics"),
-    ("app", "predict", "selfcheck"),
+    ("app", "predict", "selfcheck", "doctor", "hef_inspect"),
     ("serve",),
     ("__main__",),
 )
@@ -60,12 +61,12 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Who may know of what. Everything else must import and run without it.
 ONLY: dict[str, set[str]] = {
     "fastapi": {"app"},
-    "starlette": {"app", "api.body"},
-    "uvicorn": {"serve"},
+    "starlette": {"app", "api.body", "api.guard", "api.server"},
+    "uvicorn": {"api.connections", "api.server"},
     "onnxruntime": {"engines.onnx", "store.verify"},
-    "hailo_platform": {"engines.hailo", "doctor", "hef_inspect"},
+    "hailo_platform": {"engines.hailo", "diagnostics.card", "hef_inspect"},
     "PIL": {
-        "preprocessing.picture",
+        "imaging.raster",
         "preprocessing.resize",
         "preprocessing.crop",
         "preprocessing.tiles",

@@ -159,7 +159,10 @@ def test_wrong_settings_are_told_and_the_rest_is_used() -> None:
     assert "ENGINE" not in read.usable
     assert read.usable["MODELS_MIRROR"] == given["MODELS_MIRROR"]
     told = settings_section(read, given)
-    assert [words.split(":")[0] for words in told.wrong] == ["settings", "settings"]
+    assert [words.split(":")[0] for words in told.wrong] == ["settings", "settings", "settings"]
+    assert told.wrong[2] == (
+        "settings: CLIP_BACKENDS has no effect: there is no such setting. CLIP_BACKEND was meant, perhaps."
+    )
     assert "auto, hailo, cpu" in told.wrong[0]
     text = Redactor().clean(told.text)
     assert "ENGINE=gpu    (WRONG)" in text
@@ -722,7 +725,7 @@ def test_the_whole_report_with_a_simulated_card(card_models: Path, tmp_path: Pat
     assert result.returncode == 0, result.stderr
     text = result.stdout
     selfcheck = section_of(text, "Selfcheck")
-    assert "identity     HAILO8, firmware 4.23.0" in selfcheck
+    assert "identity     HAILO8\nfirmware     4.23.0\n" in selfcheck
     assert "temperature" in selfcheck
     assert "hailort 4.23.0" in section_of(text, "Versions")
     assert re.search(r"scrfd_2\.5g +hailo +[\d.]+ +[\d.]+ +[\d.]+", section_of(text, "Times of the networks"))

@@ -28,7 +28,7 @@ class Runs:
                 remedy = f" {following}" if following.startswith("->") else ""
                 section.wrong.append(f"doctor: {' '.join(line.split()[1:])}{remedy}")
         if outcome.code == 0:
-            section.right.append("doctor: nothing is wrong")
+            section.right.append(f"doctor: {_last(outcome.out)}")
         elif not section.wrong:
             section.wrong.append(f"doctor: exit code {outcome.code}: {_last(outcome.err)}")
         return section

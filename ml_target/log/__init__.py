@@ -1,1 +1,1 @@
-"""What is written down while the worker runs."""
+"""What this program says: on the terminal and in the log."""
