@@ -182,6 +182,31 @@ def test_a_trickle_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     run(scenario)
 
 
+def test_who_stands_still_makes_room_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute is fine while there is room for all."""
+    monkeypatch.setattr("ml_target.api.body.CROWDED_S", 0.2)
+    monkeypatch.setattr("ml_target.api.body.LOOK_S", 0.05)
+
+    async def scenario() -> None:
+        uploads = Uploads(2 * STEP)
+
+        async def still() -> None:
+            async with uploads.body(2 * STEP) as share:
+                async for _ in Body(source(bytes(STEP), bytes(STEP // 2), more=True), 10**9, share).pieces():
+                    pass
+
+        standing = asyncio.ensure_future(still())
+        await asyncio.sleep(0.6)
+        assert not standing.done()
+        async with uploads.body(STEP) as other:
+            await other.grow(STEP)
+        with pytest.raises(TooSlow):
+            await standing
+        assert uploads.free == uploads.total
+
+    run(scenario)
+
+
 def test_waiting_for_room_is_not_the_senders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml_target.api.body.PACE_S", 0.2)
 

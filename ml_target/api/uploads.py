@@ -33,6 +33,10 @@ class Uploads:
             self.free += upload.held
             self.serve()
 
+    def crowded(self) -> bool:
+        """Whether somebody waits."""
+        return any(upload.wanted > upload.held for upload in self._bodies)
+
     def serve(self) -> None:
         """Gives those who wait what they may have, the oldest first."""
         spare = self.free  # what all bodies seen so far leave over, at the worst
@@ -57,6 +61,10 @@ class Upload:
         self.held = 0
         self.wanted = 0
         self._turn: asyncio.Future[None] | None = None
+
+    def others_wait(self) -> bool:
+        """Whether another body waits for memory while this one holds some."""
+        return self.held > 0 and self._uploads.crowded()
 
     async def grow(self, seen: int) -> None:
         """Waits until `seen` bytes may be held."""
