@@ -1,7 +1,8 @@
 """Settings: read once from the environment, checked, then frozen.
 
-Unknown variables are ignored. A bad value stops the worker with the valid ones named; only an
-unknown log level falls back to `info` with a warning, as Immich's official worker does.
+Unknown variables are ignored; `diagnostics/settings.py` has hints for those that look like settings. A bad value
+stops the worker with the valid ones named; only an unknown log level falls back to `info` with a warning, as Immich's
+official worker does.
 """
 
 import logging
@@ -14,6 +15,7 @@ from typing import Any, Literal, cast
 from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
+from ml_target.runtime.cgroups import cpu_quota
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ LOG_LEVELS = {
     "verbose": logging.DEBUG,
 }
 IMMICH_HEADERS_TIMEOUT_S = 300
+UPLOAD_PART = 4
+"""The largest upload may take one part in so many of the memory: what is worked on needs the rest."""
 
 
 def _choice(*valid: str) -> Callable[[str], str]:
@@ -126,6 +130,11 @@ class Settings:
     max_pixels: int = _setting(
         178_956_970, _number(int, 1_000, 1_000_000_000), "larger pictures get a 413 before they are decoded"
     )
+    memory_mb: int = _setting(
+        1536,
+        _number(int, 256, 1_048_576, "MiB"),
+        "memory for uploads and pictures, beside that of the models; a picture that needs more gets a 413",
+    )
     max_waiting: int = _setting(1024, _number(int, 1, 100_000), "requests in the worker at once; one more gets a 503")
     max_faces: int = _setting(500, _number(int, 1, 10_000), "faces answered for one picture, the best ones first")
     max_text_lines: int = _setting(1000, _number(int, 1, 10_000), "lines of text looked at in one picture")
@@ -158,7 +167,14 @@ class Settings:
                 break
         if wrong:
             raise SettingsError(f"{'; '.join(wrong)}. Correct it, or leave it out for the default.")
-        return cls(**values)
+        settings = cls(**values)
+        needed = settings.max_upload_mb * UPLOAD_PART
+        if needed > settings.memory_mb:
+            raise SettingsError(
+                f"MAX_UPLOAD_MB={settings.max_upload_mb} is more than a quarter of MEMORY_MB={settings.memory_mb}. "
+                f"Lower it, or set MEMORY_MB to at least {needed} if the machine has that."
+            )
+        return settings
 
 
 def setting_names(attribute: str) -> tuple[str, ...]:
@@ -177,12 +193,7 @@ def setting_text(settings: Settings, attribute: str) -> str:
 
 
 def available_cores() -> int:
-    """Processors this process may use: affinity, and the container's CPU quota (cgroup v2) if it has one."""
+    """Processors this process may use: affinity, and the quota of its container or service if there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return max(1, cores)
+    quota = cpu_quota()
+    return max(1, cores if quota is None else min(cores, int(quota)))

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+)
 
 from ml_target.errors import MalformedRequest, UnusableInput
 from ml_target.faces import Face
@@ -54,7 +63,7 @@ class _Model(BaseModel):
     """Unknown keys beside `modelName` and `options` are errors, as in the official worker."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    modelName: str  # noqa: N815
+    modelName: Annotated[str, StringConstraints(strip_whitespace=True)]  # noqa: N815
     options: Annotated[_Options, BeforeValidator(_empty_if_null)] = _Options()
 
 

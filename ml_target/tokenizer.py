@@ -21,8 +21,8 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
 
-from ml_target.errors import ModelError
-from ml_target.remedies import fetch_again
+from ml_target.errors import DamagedFileError, ModelError
+from ml_target.remedies import fetch_again, replace
 
 Ids = npt.NDArray[np.int64]
 
@@ -163,7 +163,10 @@ class _PieceTokenizer:
 
 
 def open_tokenizer(family: Literal["clip", "siglip", "siglip2"], files: Sequence[Path]) -> Tokenizer:
-    """The tokenizer of a CLIP family from its vocabulary `files`, in the catalogue's order. Raises ModelError."""
+    """The tokenizer of a CLIP family from its vocabulary `files`, in the catalogue's order.
+
+    Raises DamagedFileError for one that cannot be read, ModelError for that of another network.
+    """
     if family == "clip":
         return clip_tokenizer(*files)
     if family == "siglip":
@@ -214,7 +217,7 @@ def siglip_tokenizer(model: Path) -> Tokenizer:
     except (RuntimeError, OSError) as error:
         raise _damaged(model, str(error)) from error
     if pieces.eos_id() != SIGLIP_END:
-        raise _damaged(model, f"its end-of-text id is {pieces.eos_id()}, SigLIP's is {SIGLIP_END}")
+        raise _another(model, f"its end-of-text id is {pieces.eos_id()}, SigLIP's is {SIGLIP_END}")
     apart = words_stay_apart(pieces.id_to_piece(list(range(pieces.get_piece_size()))))
     return _PieceTokenizer(pieces, SIGLIP_LENGTH, apart)
 
@@ -232,7 +235,7 @@ def siglip2_tokenizer(vocabulary: Path, config: Path) -> Tokenizer:
         raise _damaged(vocabulary, str(error)) from error
     pad_id = table.token_to_id(pad) if isinstance(pad, str) else None
     if not isinstance(pad, str) or pad_id is None:
-        raise _damaged(config, f"its pad_token {pad!r} is not in {vocabulary.name}")
+        raise _another(config, f"its pad_token {pad!r} is not in {vocabulary.name}")
     _check_end(table, vocabulary)
     table.enable_truncation(SIGLIP_LENGTH)
     table.enable_padding(length=SIGLIP_LENGTH, pad_id=pad_id, pad_token=pad, direction="right")
@@ -245,7 +248,7 @@ def _check_end(table: tokenizers.Tokenizer, vocabulary: Path) -> None:
     table.no_padding()
     last = table.encode("a").ids[-1:]
     if last != [SIGLIP_END]:
-        raise _damaged(vocabulary, f"a text ends in id {last}, SigLIP2's end of text is {SIGLIP_END}")
+        raise _another(vocabulary, f"a text ends in id {last}, SigLIP2's end of text is {SIGLIP_END}")
 
 
 # -------------------------------------------------------------- reading files
@@ -286,5 +289,12 @@ def _read_config(config: Path) -> dict[str, Any]:
     return settings
 
 
-def _damaged(file: Path, reason: str) -> ModelError:
-    return ModelError(f"The vocabulary file {file} cannot be used: {reason}. {fetch_again(file.name)}")
+def _damaged(file: Path, reason: str) -> DamagedFileError:
+    return DamagedFileError(f"The vocabulary file {file} cannot be used: {reason}", fetch_again(file.name))
+
+
+def _another(file: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"The vocabulary file {file} belongs to another network: {reason}. "
+        f"Replace it by the catalogue's: {replace(file.name)}"
+    )

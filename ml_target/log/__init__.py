@@ -1,1 +1,1 @@
-"""What is said, and how."""
+"""What this program says: on the terminal and in the log."""
