@@ -12,7 +12,7 @@ Networks come from files that `build.py` writes. A separate process gets the sam
 Where the facts are silent or cannot be had, it is like this:
 - Calls that hold the GIL on a card really hold it, for as long as `faults.slow` says; else they are quick.
 - A deadlock is noted in `record.crashes`; where crashes abort, it is one: the GIL is held for ever.
-- configure() within 10 ms of closing a model with frames in flight always deadlocks (the library: 8 of 27 times).
+- configure() within 50 ms of closing a model with frames in flight always deadlocks (the library: 8 of 27 times).
 - A write into an array that was let go is noted: the simulator does not keep arrays, the binding's guards do.
 - A thermal stop tells every third model; a card that is gone never hears of completions again, even if it is back.
 - The card computes on the host, one frame after the other: where that takes longer than the card
