@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
+from ml_target.log.private import without_login
 from ml_target.runtime.cgroups import cpu_quota
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ LOG_LEVELS = {
     "verbose": logging.DEBUG,
 }
 IMMICH_HEADERS_TIMEOUT_S = 300
+UPLOAD_PART = 4
+"""The largest upload may take one part in so many of the memory: what is worked on needs the rest."""
 
 
 def _choice(*valid: str) -> Callable[[str], str]:
@@ -127,6 +130,11 @@ class Settings:
     max_pixels: int = _setting(
         178_956_970, _number(int, 1_000, 1_000_000_000), "larger pictures get a 413 before they are decoded"
     )
+    memory_mb: int = _setting(
+        1536,
+        _number(int, 256, 1_048_576, "MiB"),
+        "memory for uploads and pictures, beside that of the models; a picture that needs more gets a 413",
+    )
     max_waiting: int = _setting(1024, _number(int, 1, 100_000), "requests in the worker at once; one more gets a 503")
     max_faces: int = _setting(500, _number(int, 1, 10_000), "faces answered for one picture, the best ones first")
     max_text_lines: int = _setting(1000, _number(int, 1, 10_000), "lines of text looked at in one picture")
@@ -150,16 +158,23 @@ class Settings:
                 if not text:
                     continue
                 if not text.isprintable():
-                    wrong.append(f"{name}={text!a}: it takes printable characters")
+                    wrong.append(f"{name}={without_login(text)!a}: it takes printable characters")
                     break
                 try:
                     values[item.name] = cast(Callable[[str], Any], item.metadata["parse"])(text)
                 except ValueError as error:
-                    wrong.append(f"{name}={text}: it takes {error}")
+                    wrong.append(f"{name}={without_login(text)}: it takes {error}")
                 break
         if wrong:
             raise SettingsError(f"{'; '.join(wrong)}. Correct it, or leave it out for the default.")
-        return cls(**values)
+        settings = cls(**values)
+        needed = settings.max_upload_mb * UPLOAD_PART
+        if needed > settings.memory_mb:
+            raise SettingsError(
+                f"MAX_UPLOAD_MB={settings.max_upload_mb} is more than a quarter of MEMORY_MB={settings.memory_mb}. "
+                f"Lower it, or set MEMORY_MB to at least {needed} if the machine has that."
+            )
+        return settings
 
 
 def setting_names(attribute: str) -> tuple[str, ...]:

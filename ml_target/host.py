@@ -31,6 +31,8 @@ class HostPool:
                 if not future.cancelled():
                     future.exception()  # nobody is left to hear of it
             raise
+        finally:
+            del work, future  # an error of theirs leads back to this frame: a circle that only the collector ends
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

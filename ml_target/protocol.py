@@ -27,7 +27,7 @@ from ml_target.ocr import Line, ReadOptions
 from ml_target.tensors import Float32
 
 MAX_ENTRIES = 64 * 1024
-"""Characters; Immich's are below 300, and checking more would hold the event loop."""
+"""Bytes or characters; Immich's are below 300, and checking more would hold the event loop."""
 
 # ------------------------------------------------------------------ requests
 
@@ -143,7 +143,7 @@ def parse_entries(entries: str | bytes) -> list[Job]:
     Raises MalformedRequest for a wrong form, UnusableInput for recognition without detection.
     """
     if len(entries) > MAX_ENTRIES:
-        raise MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters.")
+        raise entries_too_long()
     try:
         content = orjson.loads(entries)
     except ValueError as error:
@@ -162,6 +162,11 @@ def parse_entries(entries: str | bytes) -> list[Job]:
     if not jobs:
         raise MalformedRequest("No model task requested. Ask for clip, facial-recognition or ocr in entries.")
     return jobs
+
+
+def entries_too_long() -> MalformedRequest:
+    """The refusal of `entries` beyond `MAX_ENTRIES`, for those who can tell before all of it is there."""
+    return MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters.")
 
 
 def _clip_jobs(asked: _Clip | None) -> list[Job]:

@@ -22,9 +22,9 @@ from ml_target.checks.samples import Samples
 from ml_target.checks.sides import Bench
 from ml_target.config import Settings
 from ml_target.errors import SettingsError, WorkerError
+from ml_target.imaging.picture import decode
 from ml_target.loading import Loader
 from ml_target.log.terminal import printable_json, replace_unprintable
-from ml_target.preprocessing.picture import decode
 from ml_target.requestlog import set_up
 from ml_target.tensors import UInt8
 

@@ -29,9 +29,9 @@ from ml_target.decoders.ctc import Alphabet  # noqa: E402
 from ml_target.engines.onnx import OnnxEngine  # noqa: E402
 from ml_target.faces import FaceFinder  # noqa: E402
 from ml_target.host import HostPool  # noqa: E402
+from ml_target.imaging.picture import decode  # noqa: E402
 from ml_target.models import Model, Provenance  # noqa: E402
 from ml_target.ocr import ReadOptions, TextReader  # noqa: E402
-from ml_target.preprocessing.picture import decode  # noqa: E402
 from ml_target.store.command import open_store  # noqa: E402
 from ml_target.tensors import UInt8  # noqa: E402
 from ml_target.trace import Trace  # noqa: E402

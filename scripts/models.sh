@@ -8,7 +8,7 @@
 set -euo pipefail
 
 root=${SETUP_ROOT-} # where /dev and /sys are; another folder in tests
-node=$root/dev/hailo0 driver=$root/sys/module/hailo_pci/version
+driver=$root/sys/module/hailo_pci/version
 # Whatever decides which files are wanted, and how they are had.
 handed_on=(
   CLIP_BACKEND CLIP_TEXT_ENGINE FACE_DETECTOR FACE_RECOGNIZER HF_ENDPOINT MODELS_MIRROR
@@ -77,7 +77,8 @@ while (($#)); do
   esac
   shift
 done
-if [[ ${engine,,} == auto && -e $node ]]; then engine=hailo; fi
+nodes=("$root"/dev/hailo[0-9]*)
+if [[ ${engine,,} == auto && -e ${nodes[0]} ]]; then engine=hailo; fi
 if [[ ${engine,,} != auto ]]; then options+=(-e "ENGINE=$engine"); fi
 mirror=${MODELS_MIRROR-}
 if [[ -n $mirror && -d ${mirror#file://} ]]; then # a folder has to be in the container, too

@@ -24,11 +24,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from ml_target.imaging.picture import decode
 from ml_target.preprocessing.align import ARCFACE_POINTS, align, similarity
 from ml_target.preprocessing.crop import cut, cut_line
 from ml_target.preprocessing.faceviews import close_view, tiny_views
 from ml_target.preprocessing.letterbox import letterbox
-from ml_target.preprocessing.picture import decode
 from ml_target.preprocessing.resize import shortest_side_crop, squash
 from ml_target.preprocessing.tiles import Tiling, tiles
 from ml_target.tensors import Float32, UInt8

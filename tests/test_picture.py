@@ -1,14 +1,23 @@
 """Pictures in: every form a file may have, and the files that must be refused."""
 
+import asyncio
+import gc
 import io
+import tracemalloc
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
+import hostile_pictures
 import numpy as np
 import pytest
 from PIL import Image
 
-from ml_target.errors import TooLarge, UnusableInput
-from ml_target.preprocessing.picture import decode, open_picture
+from ml_target.errors import TooLarge, Unavailable, UnusableInput
+from ml_target.host import HostPool
+from ml_target.imaging import raster
+from ml_target.imaging.forms import look
+from ml_target.imaging.picture import decode
 from ml_target.tensors import UInt8
 
 LIMIT = 10_000_000
@@ -127,10 +136,90 @@ def test_a_refusal_tells_the_remedy_and_no_addresses() -> None:
 def test_the_pixel_limit_holds_before_decoding() -> None:
     data = encode(Image.new("1", (4000, 4000)), "PNG")
     with pytest.raises(TooLarge, match=r"4000 x 4000 pixels, more than 10,000,000.*MAX_PIXELS"):
-        open_picture(data, LIMIT)
-    assert open_picture(data, 16_000_000).pixels == 16_000_000
+        look(data, LIMIT)
+    assert look(data, 16_000_000).pixels == 16_000_000
 
 
 def test_pixels_of_unknown_range_are_refused() -> None:
     with pytest.raises(UnusableInput, match="32-bit pixels"):
         decode(encode(Image.new("F", (5, 5)), "TIFF"), LIMIT)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """As between two runs of the cyclic collector, which may be minutes apart."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("form", ["jpeg", "webp", "png", "tiff", "gif"])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "cut"])
+def test_nothing_of_pillow_s_outlives_the_decoding(
+    no_collector: None, monkeypatch: pytest.MonkeyPatch, form: str, whole: bool
+) -> None:
+    data = FORMS[form][0] if whole else FORMS[form][0][:-200]
+    opened: list[weakref.ref[Image.Image]] = []
+    really_open = Image.open
+
+    def noted(*args: Any, **options: Any) -> Image.Image:
+        image = really_open(*args, **options)
+        opened.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(Image, "open", noted)
+    kept: list[Exception] = []
+    try:
+        decode(data, LIMIT)
+    except UnusableInput as error:
+        kept.append(error)  # as a future keeps it
+    assert bool(kept) is not whole or not opened
+    assert [image for image in opened if image() is not None] == []
+
+
+def test_an_error_that_is_kept_keeps_no_pixels(no_collector: None) -> None:
+    data = hostile_pictures.cut_png(1000, 1000)
+    kept: list[BaseException] = []
+
+    async def scenario() -> None:
+        host = HostPool(1)
+        try:
+            await host.run(decode, data, LIMIT)
+        except UnusableInput as error:
+            kept.append(error)
+        host.close()
+
+    tracemalloc.start()
+    try:
+        asyncio.run(scenario())
+        assert tracemalloc.get_traced_memory()[0] < 10**6, "three million bytes of pixels"
+        [error] = kept
+        watched = weakref.ref(error)
+        kept.clear()
+        del error
+        assert watched() is None, "the error is in no circle, which only the collector would find"
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_that_cannot_be_had_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    for name in ("PIL.ImageFile.ImageFile.load", "PIL.Image.open"):
+        with monkeypatch.context() as patched:
+            patched.setattr(name, no_memory)
+            with pytest.raises(Unavailable, match=r"no memory left.*MEMORY_MB"):
+                decode(FORMS["jpeg"][0], LIMIT)
+    # Decoders that say "broken data" when they got no memory.
+    assert raster.memory_for(10**6)
+    monkeypatch.setattr(raster, "memory_for", lambda _: False)
+    with pytest.raises(Unavailable, match="no memory left"):
+        decode(FORMS["jpeg"][0][:-200], LIMIT)
+
+
+def test_bands_narrower_than_a_row_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    for band in (1, 7, 64, 100, 10**6):
+        monkeypatch.setattr(raster, "BAND", band)
+        np.testing.assert_array_equal(decode(FORMS["palette"][0], LIMIT), np.array(FORMS["palette"][1].convert("RGB")))

@@ -10,8 +10,8 @@ import parity_table as parity
 import pytest
 from PIL import Image
 
+from ml_target.imaging.picture import decode
 from ml_target.preprocessing import resize
-from ml_target.preprocessing.picture import decode
 from ml_target.preprocessing.resize import shortest_side_crop, squash
 from ml_target.tensors import UInt8
 

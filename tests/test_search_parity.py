@@ -33,8 +33,8 @@ from ml_target.arbiter import Arbiter
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.host import HostPool
+from ml_target.imaging.picture import decode
 from ml_target.models import Model, Provenance
-from ml_target.preprocessing.picture import decode
 from ml_target.search import PictureEncoder, Resize, TextEncoder
 from ml_target.tensors import Float32
 from ml_target.text_head import TextHead

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ml_target.preprocessing.picture import decode
+from ml_target.imaging.picture import decode
 from ml_target.tensors import Float32, UInt8
 
 FOLDER = Path(__file__).resolve().parent

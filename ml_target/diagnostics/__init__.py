@@ -1,1 +1,1 @@
-"""What a person asks when something is not as it should be, and the commands that answer."""
+"""What a person runs to look at the worker from the outside."""

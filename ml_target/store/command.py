@@ -9,12 +9,12 @@ from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.catalogue.types import Chip, ModelFile
 from ml_target.config import PROJECT, Settings
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError, MissingFileError, ModelError
+from ml_target.hailo_host import nodes
 from ml_target.store import Progress, Store
 from ml_target.store.inventory import table, take_stock
 
 OK, INCOMPLETE, WRONG_USE = 0, 1, 2
-HAILO_DEVICE = Path("/dev/hailo0")
 MB = 1e6
 
 
@@ -116,7 +116,7 @@ def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[
 def _engine(name: str) -> EngineName:
     """What auto means on this machine."""
     if name == "auto":
-        return "hailo" if HAILO_DEVICE.exists() else "cpu"
+        return "hailo" if nodes() else "cpu"
     return "hailo" if name == "hailo" else "cpu"
 
 
@@ -125,13 +125,18 @@ def _missing(wanted: list[Need], store: Store) -> int:
     lines: list[str] = []
     sizes: list[int | None] = []
     for need in wanted:
-        file = next((file for file in need.files if store.find(file)), None)
-        if file is None:
-            file = need.files[0]
+        file = next((file for file in need.files if store.find(file)), need.files[0])
+        size = f", {file.size / MB:,.1f} MB" if file.size else ""
+        try:
+            store.sound(file)
+        except MissingFileError:
             sizes.append(file.size)
-            lines.append(f"{file.name} ({need.label}){f', {file.size / MB:,.1f} MB' if file.size else ''}")
-        elif reason := _have(store, file):
-            lines.append(f"{file.name} ({need.label}) is there but cannot be used: {reason}")
+            lines.append(f"{file.name} ({need.label}){size}")
+        except DamagedFileError as damage:
+            sizes.append(file.size)
+            lines.append(f"{file.name} ({need.label}){size}: {damage.reason}. It is replaced, and kept aside")
+        except ModelError as error:
+            lines.append(f"{file.name} ({need.label}) is there but cannot be used: {error}")
     if sizes:
         lines.append(f"{len(sizes)} to fetch: {_total(sizes)}")
     if lines:
@@ -151,7 +156,7 @@ def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
     """The file that now serves the need; or None, and why none could be had."""
     there = [file for file in need.files if store.find(file)]
     reasons: list[str] = []
-    for file in there[:1] or need.files:
+    for file in there or need.files:
         reason = _have(store, file)
         if not reason:
             return file, ""
@@ -161,9 +166,9 @@ def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
 
 
 def _have(store: Store, file: ModelFile) -> str:
-    """Fetches and verifies one file; what went wrong, or ""."""
+    """Fetches one file, or replaces a damaged one; what went wrong, or ""."""
     try:
-        store.check(file, store.fetch(file))
+        store.fetch(file)
     except ModelError as error:
         return str(error)
     return ""

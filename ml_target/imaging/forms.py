@@ -1,0 +1,70 @@
+"""Which format a file has, and its structure, within the limit on pixels."""
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from ml_target.errors import TooLarge, UnusableInput
+from ml_target.imaging import avif, jpeg, jpeg2000, plain, png, tiff, webp
+from ml_target.imaging.source import Source, no_picture
+from ml_target.imaging.structure import Structure
+
+HEAD = 18
+"""Bytes that tell the format: a TGA has no name, only a header that makes sense."""
+
+_DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_TIFF = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"MM\0+", b"II+\0")
+_JPEG2000 = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")
+_AVIF = (b"avif", b"avis", b"mif1", b"msf1")
+
+
+def _is_tga(head: bytes) -> bool:
+    return (
+        len(head) == HEAD
+        and head[1] in (0, 1)
+        and head[2] in (1, 2, 3, 9, 10, 11)
+        and any(head[12:14])
+        and any(head[14:16])
+        and head[16] in (1, 8, 16, 24, 32)
+    )
+
+
+# In the order in which Pillow is asked; the first that fits is the format.
+_FORMS: dict[str, tuple[Callable[[bytes], bool], Callable[[Source], Structure]]] = {
+    "JPEG": (lambda head: head.startswith(b"\xff\xd8\xff"), jpeg.look),
+    "WEBP": (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", webp.look),
+    "PNG": (lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), png.look),
+    "AVIF": (lambda head: head[4:8] == b"ftyp" and head[8:12] in _AVIF, avif.look),
+    "GIF": (lambda head: head.startswith((b"GIF87a", b"GIF89a")), plain.look_gif),
+    "BMP": (lambda head: head.startswith(b"BM"), plain.look_bmp),
+    "DIB": (lambda head: int.from_bytes(head[:4], "little") in _DIB_HEADERS, plain.look_dib),
+    "TIFF": (lambda head: head.startswith(_TIFF), tiff.look),
+    "JPEG2000": (lambda head: head.startswith(_JPEG2000), jpeg2000.look),
+    "PPM": (lambda head: head[:1] == b"P" and head[1:2] in tuple(b"%c" % c for c in b"0123456fy"), plain.look_ppm),
+    "TGA": (_is_tga, plain.look_tga),
+    "PCX": (lambda head: head[:1] == b"\x0a" and head[1:2] in (b"\0", b"\2", b"\3", b"\5"), plain.look_pcx),
+}
+FORMS = tuple(_FORMS)
+"""Everything Pillow decodes by itself. Left out are formats that start other programs (EPS) or hold no raster of
+their own (WMF, PDF), and those that decode before they are asked to (ICO)."""
+
+
+def look(data: bytes | BinaryIO, max_pixels: int) -> Structure:
+    """The structure of a file; nothing is decoded.
+
+    Raises UnusableInput for what is no picture or what only a harmful file has, TooLarge above `max_pixels`.
+    """
+    source = Source(data)
+    head = source.at(0, HEAD)
+    reader = next((reader for fits, reader in _FORMS.values() if fits(head)), None)
+    if reader is None:
+        raise no_picture("its format is unknown")
+    structure = reader(source)
+    source.stream.seek(0)
+    if structure.width < 1 or structure.height < 1:
+        raise UnusableInput("Image has zero width or height. Send a picture with at least one pixel.")
+    if structure.pixels > max_pixels:
+        raise TooLarge(
+            f"The picture has {structure.width} x {structure.height} pixels, more than {max_pixels:,}. "
+            "Send a smaller one, or raise MAX_PIXELS if the machine has the memory."
+        )
+    return structure

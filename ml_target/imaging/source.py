@@ -1,0 +1,68 @@
+"""A file as the readers of structure see it: small pieces at any place, and the refusals they end in."""
+
+import io
+import re
+from typing import BinaryIO, Literal
+
+from ml_target.errors import TooLarge, UnusableInput
+
+PIECE = 2**20
+"""Bytes searched at a time: other threads get their turn in between."""
+
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+"""What ends the compressed data of a JPEG scan: a marker that is neither a stuffed byte nor a restart."""
+
+
+class Source:
+    """An upload, held in memory. Reads never go beyond its end: they are shorter there."""
+
+    def __init__(self, data: bytes | BinaryIO) -> None:
+        self.stream: BinaryIO = io.BytesIO(data) if isinstance(data, bytes) else data
+        self.size = self.stream.seek(0, io.SEEK_END)
+
+    def at(self, offset: int, length: int) -> bytes:
+        self.stream.seek(offset)
+        return self.stream.read(length)
+
+    def exactly(self, offset: int, length: int) -> bytes:
+        """`length` bytes. Raises UnusableInput where the file ends before."""
+        piece = self.at(offset, length)
+        if len(piece) < length:
+            raise no_picture("the file ends within its header")
+        return piece
+
+    def number(self, offset: int, length: int, order: Literal["big", "little"] = "big") -> int:
+        return int.from_bytes(self.exactly(offset, length), order)
+
+    def marker(self, offset: int) -> int:
+        """The place of the next JPEG marker, or the end of the file."""
+        while offset < self.size:
+            piece = self.at(offset, PIECE)
+            found = _MARKER.search(piece)
+            if found:
+                return offset + found.start()
+            offset += max(1, len(piece) - 1)  # a marker may lie across the border
+        return self.size
+
+
+def no_picture(why: str) -> UnusableInput:
+    """The refusal of what cannot be read at all."""
+    return UnusableInput(
+        f"The upload is not a picture this worker can read ({why}). "
+        "Send JPEG, WebP, PNG or another format that Pillow decodes."
+    )
+
+
+def damaged(why: str) -> UnusableInput:
+    """The refusal of a picture whose data are wrong."""
+    return UnusableInput(f"The picture is damaged or cut short ({why}). Regenerate its preview in Immich.")
+
+
+def unordinary(why: str) -> UnusableInput:
+    """The refusal of what only a file made to do harm has."""
+    return UnusableInput(f"No ordinary picture is made like this: {why}. Save it anew, and send that.")
+
+
+def too_much(why: str) -> TooLarge:
+    """The refusal of a small picture whose decoding takes the memory of a huge one."""
+    return TooLarge(f"The picture takes far more memory than its size: {why}. Save it anew, and send that.")
