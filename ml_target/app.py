@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, BinaryIO
 
 from fastapi import FastAPI, Request, Response
@@ -11,10 +11,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
 from ml_target import __version__
-from ml_target.api.body import Body, announced_size, drop_rest
+from ml_target.api.body import Body, announced_size
 from ml_target.api.form import Form, read_form
-from ml_target.api.guard import answer_fault, fault, forget
+from ml_target.api.guard import answer_fault, fault
 from ml_target.api.inflight import InFlight
+from ml_target.api.memory import dismiss, forget
 from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
 from ml_target.errors import (
@@ -47,9 +48,6 @@ STATUS: dict[type[WorkerError], int] = {
 CLIENT_GONE = 499
 """No client reads it; the log line does."""
 
-UPLOADS_IN_MEMORY = 512 * 2**20
-"""Bytes of request bodies held at a time. What comes beyond waits unread, in the sender's hands."""
-
 MISSING_ENTRIES = [{"type": "missing", "loc": ["body", "entries"], "msg": "Field required", "input": None}]
 
 
@@ -59,28 +57,23 @@ class Predict:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._settings: Settings = worker.settings
-        self._uploads = Uploads(UPLOADS_IN_MEMORY)
+        self._uploads = Uploads(worker.memory.uploads.total)
         self.in_flight = InFlight(worker.settings.max_waiting, worker.settings.request_timeout_s)
 
     async def __call__(self, request: Request) -> Response:
         trace = Trace()
-        unread = _Unread(request)
-        status, body = await self._outcome(unread, trace)
+        status, body = await self._outcome(request, trace)
         log_request(trace, status, None if status == 200 else body.get("detail"), self._worker.engine_name)
         if status == 200:
             return Response(encode(body), media_type="application/json")
-        headers = {}
-        if unread.begun and not (unread.body and unread.body.ended):
-            headers["Connection"] = "close"
-            # Called off when the worker stops: the answer goes out all the same.
-            with suppress(asyncio.CancelledError):
-                await drop_rest(request.receive)
-        return JSONResponse(body, status, headers)
+        # What is left of a refused body the connection drops, for a while: a sender would see a broken pipe, no answer.
+        return JSONResponse(body, status)
 
-    async def _outcome(self, unread: "_Unread", trace: Trace) -> tuple[int, dict[str, Any]]:
+    async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any]]:
         try:
-            return 200, await self.in_flight.run(self._answer(unread, trace))
-        except (_ClientGoneError, ClientDisconnect):
+            return 200, await self.in_flight.run(self._answer(request, trace))
+        except (_ClientGoneError, ClientDisconnect) as error:
+            forget(error)
             return CLIENT_GONE, {"detail": "the client has gone"}
         except WorkerError as error:
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
@@ -91,13 +84,13 @@ class Predict:
             status, words = fault(error)
             return status, {"detail": words}
 
-    async def _answer(self, unread: "_Unread", trace: Trace) -> dict[str, Any]:
+    async def _answer(self, request: Request, trace: Trace) -> dict[str, Any]:
         async with AsyncExitStack() as held:
             with trace.stage("receive"), self._worker.arriving():
-                form = await self._form(unread, held)
+                form = await self._form(request, held)
                 jobs, picture, text = _asked(form)
             trace.tasks = [job.label for job in jobs]
-            return await _unless_gone(unread.request, self._run(jobs, picture, text, trace))
+            return await _unless_gone(request, self._run(jobs, picture, text, trace))
 
     async def _run(self, jobs: list[Job], picture: BinaryIO | None, text: str | None, trace: Trace) -> dict[str, Any]:
         with trace.stage("ready"):
@@ -107,23 +100,12 @@ class Predict:
         assert text is not None
         return await pipeline.text(jobs, text, trace)
 
-    async def _form(self, unread: "_Unread", held: AsyncExitStack) -> Form:
+    async def _form(self, request: Request, held: AsyncExitStack) -> Form:
         """The form; `held` keeps the room that its body takes."""
         limit = self._settings.max_upload_mb * 2**20
-        request = unread.request
-        unread.begun = True
         share = await held.enter_async_context(self._uploads.body(announced_size(request.headers.raw, limit)))
-        unread.body = Body(request.receive, limit, share)
-        return await read_form(unread.body.pieces(), request.headers.get("content-type", ""))
-
-
-class _Unread:
-    """A request, and its body as far as it is read. `begun`: it has been let in, and looked at."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.begun = False
-        self.body: Body | None = None
+        body = Body(request.receive, limit, share)
+        return await read_form(body.pieces(), request.headers.get("content-type", ""))
 
 
 def _asked(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]:
@@ -163,7 +145,9 @@ async def _unless_gone(request: Request, work: Awaitable[dict[str, Any]]) -> dic
     finally:
         for task in (running, watching):
             task.cancel()
-        await asyncio.gather(running, watching, return_exceptions=True)
+        await asyncio.wait({running, watching})
+        for task in (running, watching):
+            dismiss(task)
 
 
 def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) -> FastAPI:

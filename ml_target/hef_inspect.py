@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ml_target.catalogue.networks import NETWORKS
 from ml_target.catalogue.types import Network
-from ml_target.diagnostics.file_kind import why_no_hef
-from ml_target.errors import ModelError
+from ml_target.diagnostics.file_kind import OURS, why_no_hef
+from ml_target.errors import DamagedFileError, ModelError
 from ml_target.hailo_status import describe
 from ml_target.hef import LAYOUTS, RUNS_ON, HefHeader, read_header, verify
 from ml_target.hef_fit import bind_group, group_name
@@ -48,7 +48,7 @@ def report(path: Path, problems: list[str]) -> Iterator[str]:
     try:
         header = read_header(path)
     except ModelError as error:
-        problems.append(str(error))
+        problems.append(_in_words(path, error))
         return
     yield f"container  version {header.container}, {path.stat().st_size:,} bytes"
     yield f"chip       {header.chip} (architecture {header.architecture})"
@@ -59,10 +59,17 @@ def report(path: Path, problems: list[str]) -> Iterator[str]:
     try:
         content = read_streams(path)
     except ModelError as error:
-        problems.append(str(error))
+        problems.append(_in_words(path, error))
         return
     yield from _groups(content, problems)
     yield from _library(path)
+
+
+def _in_words(path: Path, error: ModelError) -> str:
+    """What is wrong; where the file is not one of the worker's own, fetching those would not mend it."""
+    if isinstance(error, DamagedFileError) and path.name not in OURS:
+        return f"{error.reason}. Get it anew from where it came."
+    return str(error)
 
 
 def _checksum(path: Path, header: HefHeader, problems: list[str]) -> str:
@@ -70,7 +77,7 @@ def _checksum(path: Path, header: HefHeader, problems: list[str]) -> str:
     try:
         verify(path)
     except ModelError as error:
-        problems.append(str(error))
+        problems.append(_in_words(path, error))
         return f"{name} does NOT match"
     return f"{name} {header.checksum.hex()} matches"
 

@@ -61,18 +61,6 @@ check_port() { # is it free, or ours
     "Stop that (ss -ltnp tells which it is)" "$other"
 }
 
-listening() { # does anything on this host listen on the port
-  local file address status wanted
-  printf -v wanted ':%04X' "$port"
-  for file in "$root"/proc/net/tcp "$root"/proc/net/tcp6; do
-    [[ -r $file ]] || continue
-    while read -r _ address _ status _; do
-      [[ $address != *"$wanted" || $status != 0A ]] || return 0
-    done <"$file"
-  done
-  return 1
-}
-
 # ---------------------------------------------------------------- starting
 
 start_container() {

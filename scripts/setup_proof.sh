@@ -1,8 +1,20 @@
 #!/usr/bin/env bash
-# A part of setup.sh: does the container answer, does it answer right, and what to type into Immich.
+# A part of setup.sh: does anything listen on the port, does the container answer, does it answer right, and what to type into Immich.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
 # ------------------------------------------------------------------- ready
+
+listening() { # does anything on this host listen on the port
+  local file address status wanted
+  printf -v wanted ':%04X' "$port"
+  for file in "$root"/proc/net/tcp "$root"/proc/net/tcp6; do
+    [[ -r $file ]] || continue
+    while read -r _ address _ status _; do
+      [[ $address != *"$wanted" || $status != 0A ]] || return 0
+    done <"$file"
+  done
+  return 1
+}
 
 answers() ( # does the worker answer its ping on the host's port
   # In a process of its own: until the worker listens, Docker takes a connection and drops it at once, which is

@@ -5,8 +5,7 @@
 
 note=.setup-settings # in the project's folder; for when the container was removed by hand
 looked_over=0
-# The container's limit: the networks and their buffers, and what pictures and uploads may take (MEMORY_MB).
-models_mb=4608 pictures_mb=1536
+memory_default=4g pictures_default=1536 # the container's limit, as in compose.yaml, and MEMORY_MB, which is part of it
 value_form='[[:alnum:]_.,:/-]*'
 # Settings of the worker that are handed on from the environment. The others are set by what this script does.
 passed=(
@@ -69,9 +68,10 @@ choose_memory() { # sets memory, the container's limit, and memory_chosen, where
   memory_chosen=${CONTAINER_MEMORY-$(held CONTAINER_MEMORY)}
   [[ $memory_chosen =~ ^(|0|[1-9][0-9]*[mg])$ ]] || fail "CONTAINER_MEMORY=$memory_chosen is no size." \
     "Set it as in CONTAINER_MEMORY=6g or 6000m; 0 is no limit, and CONTAINER_MEMORY= (empty) goes back to the default."
-  pictures=$(chosen MEMORY_MB)
-  [[ $pictures =~ ^[0-9]{1,7}$ ]] || pictures=$pictures_mb
-  memory=${memory_chosen:-$((models_mb + 10#$pictures))m}
+  memory=${memory_chosen:-$memory_default} pictures=$(chosen MEMORY_MB)
+  if [[ -z $memory_chosen && $pictures =~ ^[0-9]{1,7}$ ]] && ((10#$pictures > pictures_default)); then
+    memory=$((4096 + (10#$pictures - pictures_default) * 11 / 10))m
+  fi
 }
 
 # ------------------------------------------------------------------- check

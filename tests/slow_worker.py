@@ -60,12 +60,13 @@ def slow_worker(
     loading: float = 0,
     stuck: float = 0,
     descriptors: int = 0,
+    real: bool = False,
     constants: dict[str, Any] | None = None,
     **settings: str,
 ) -> Iterator[SlowWorker]:
     """A worker that listens. `delay`: seconds an answer takes; `stuck`: those that a thread takes for it besides.
 
-    `descriptors`: it may have only so many.
+    `descriptors`: it may have only so many. `real`: it serves the models of its settings.
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -77,7 +78,14 @@ def slow_worker(
         "IMMICH_PORT": str(port),
         **settings,
     }
-    wanted = {"delay": delay, "loading": loading, "stuck": stuck, "fds": descriptors, "set": constants or {}}
+    wanted = {
+        "delay": delay,
+        "loading": loading,
+        "stuck": stuck,
+        "fds": descriptors,
+        "real": real,
+        "set": constants or {},
+    }
     command = [sys.executable, str(Path(__file__)), json.dumps(wanted)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         worker = SlowWorker(process, port)
@@ -126,7 +134,8 @@ def main() -> int:
         time.sleep(wanted["loading"])
         return fake_services(Tasks(worker))
 
-    Worker._from_files = load  # type: ignore[method-assign, assignment]
+    if not wanted["real"]:
+        Worker._from_files = load  # type: ignore[method-assign, assignment]
     return run([])
 
 

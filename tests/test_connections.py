@@ -82,13 +82,25 @@ def test_slow_bodies_and_slow_answers_are_no_idle_connections(monkeypatch: pytes
 
 def test_who_goes_on_sending_after_a_refusal_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml_target.api.connections.HEAD_S", 0.3)
-    monkeypatch.setattr("ml_target.api.body.DROP_S", 0.3)
     with worker(max_upload_mb=1) as client, connect(client, request(b"", 10**9)) as stubborn:
         end = time.monotonic() + WAIT_S
         with pytest.raises(ConnectionError):  # noqa: PT012
             while time.monotonic() < end:
                 stubborn.sendall(bytes(1000))
                 time.sleep(0.01)
+
+
+def test_a_refused_body_is_dropped_and_the_connection_goes_on() -> None:
+    """The answer comes at once; who sends first and reads then finds it, and may ask again."""
+    with worker(max_upload_mb=1) as client, connect(client, request(b"", 3 * 2**20)) as patient:
+        answer = patient.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close" not in answer
+        patient.sendall(bytes(3 * 2**20) + PING)
+        while b"pong" not in answer:
+            piece = patient.recv(1000)
+            assert piece, answer
+            answer += piece
 
 
 def test_who_takes_no_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

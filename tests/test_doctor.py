@@ -315,6 +315,35 @@ def test_the_kernels_words_lead_to_what_helps(host: Host, run: Run, library: Lib
     assert "-> Reboot the host; loading the driver again is not enough" in out
 
 
+def test_a_damaged_file_turns_one_task_off(
+    host: Host, run: Run, library: Library, face_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (face_files / "scrfd_2.5g.hef").read_bytes()
+    (face_files / "scrfd_2.5g.hef").write_bytes(whole[:-1])
+    host.healthy().write(KERNEL)
+    code, out = run()
+    assert code == 1
+    assert "WRONG facial-recognition off: " in out
+    assert "scrfd_2.5g.hef is cut off: " in out
+    assert "-> Fetch it again: python3 -m ml_target models fetch" in out
+    spare = face_files.parent / "spare" / "models"
+    spare.mkdir(parents=True)
+    (spare / "scrfd_2.5g.hef").write_bytes(whole)
+    monkeypatch.setattr("ml_target.store.command.PROJECT", spare.parent)
+    code, out = run()
+    assert code == 0, "another one serves in its place, as in the worker"
+    assert "note facial-recognition scrfd_2.5g.hef serves in its place, for " in out
+
+
+def test_another_network_stops_the_worker(host: Host, run: Run, library: Library, face_files: Path) -> None:
+    (face_files / "scrfd_2.5g.hef").write_bytes(build.mobilefacenet())
+    host.healthy().write(KERNEL)
+    code, out = run()
+    assert code == 1
+    assert "WRONG facial-recognition the worker does not start: " in out
+    assert "scrfd_2.5g.hef does not fit scrfd_2.5g" in out
+
+
 def test_one_missing_file_turns_one_task_off(host: Host, run: Run, library: Library, face_files: Path) -> None:
     (face_files / "scrfd_2.5g.hef").unlink()
     host.healthy().write(KERNEL)

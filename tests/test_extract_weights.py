@@ -36,6 +36,7 @@ DOCKER = """#!/usr/bin/env bash
 if [[ $1 == run ]]; then printf '%s\\n' "$@" >>"$ASKED"; fi
 case "$1 $2" in
   "version --format") if [[ -n ${DOCKER_DOWN-} ]]; then echo "Cannot connect to the Docker daemon" >&2; exit 1; fi ;;
+  "info --format") echo "${SECURITY-}" ;;
   "image inspect") [[ " ${IMAGES-} " == *" $3 "* ]] ;;
   run*)
     set=()
@@ -319,20 +320,28 @@ def test_without_a_python_that_fits_it_runs_in_the_image(
     assert done.returncode == 0, done.stderr
     assert "running inside immich-ml-hailo:v4.23.0" in done.stderr
     assert host.used() == [
-        *(
-            "run",
-            "--rm",
-            "--network",
-            "host",
-            "--user",
-            f"{os.getuid()}:{os.getgid()}",
-            "-v",
-            f"{host.models}:/app/models",
-        ),
+        *("run", "--rm", "--network", "host", "--read-only", "-v", "/tmp", "--cap-drop", "all"),
+        *("--security-opt", "no-new-privileges", "--pids-limit", "4096"),
+        *("--user", f"{os.getuid()}:{os.getgid()}", "-v", f"{host.models}:/app/models"),
         *("-e", "HF_ENDPOINT", "-e", "NO_PROXY", "immich-ml-hailo:v4.23.0"),
         *("python3", "-m", "ml_target", "models", "fetch", "tinyclip_text_weights.npz"),
     ]
     assert set(load_text_weights(host.models / "tinyclip_text_weights.npz")) >= {"tokens", "projection"}
+
+
+@pytest.mark.parametrize(
+    ("uid", "security", "wanted"), [("0", "rootless", "7:8"), ("1000", "seccomp", "7:8"), ("1000", "rootless", "0:0")]
+)
+def test_files_belong_to_the_owner_of_the_folder(host: Host, uid: str, security: str, wanted: str) -> None:
+    """Whoever runs it: on Unraid that is root, and the folder somebody else's."""
+    host.docker()
+    for name, text in (("id", f"echo {uid}"), ("stat", "echo 7:8")):
+        (host.bin / name).unlink()
+        host.script(host.bin / name, f"#!/bin/sh\n{text}\n")
+    done = host.run("models.sh", "missing", IMAGES="immich-ml-hailo:cpu", SECURITY=f"[name={security}]")
+    assert done.returncode == 0, done.stderr
+    asked = host.used()
+    assert asked[asked.index("--user") + 1] == wanted
 
 
 def lists(name: str, file: str = "models.sh") -> list[str]:

@@ -542,6 +542,7 @@ def test_without_leaving_the_gil_it_would_freeze(rig: Rig, engines: Engines, mon
     quick(monkeypatch)
     engine, _, big = engines.both()
     monkeypatch.setattr(hailo, "SETTLE_S", 0.0)
+    monkeypatch.setattr("hailo_sim.device.GIL_FREE", 60.0)
     rig.faults.hang("big")
     lose(big)
     engine.recover(big)
@@ -791,6 +792,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import hailo_platform
+import hailo_sim.device
 from hailo_sim.build import tiny
 from hailo_sim.current import current
 from ml_target.catalogue.types import Network, PictureInput, Vector
@@ -814,6 +816,7 @@ if hangs == "release":
     engine.close()
 else:
     hailo.SETTLE_S = 0.0
+    hailo_sim.device.GIL_FREE = 60.0
     current().faults.lose("small")
     try:
         loaded.run([np.zeros((4, 6, 3), np.uint8)])

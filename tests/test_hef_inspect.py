@@ -99,6 +99,20 @@ def test_one_of_ours_is_to_be_fetched_again(tmp_path: Path, capsys: pytest.Captu
     assert "no HEF but a web page. Fetch it again: python3 -m ml_target models fetch." in (capsys.readouterr().out)
 
 
+def test_a_damaged_file_is_its_owners_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fetching the worker's own files would not mend it."""
+    whole = build.mobilefacenet()
+    for name, mended in (
+        ("mine.hef", "Get it anew from where it came."),
+        ("scrfd_2.5g.hef", "Fetch it again: python3"),
+    ):
+        path = tmp_path / name
+        for damaged in (whole[:-1], whole[:20], whole[:-1] + b"\x01"):
+            path.write_bytes(damaged)
+            assert main([str(path)]) == 1
+            assert mended in capsys.readouterr().out
+
+
 def test_what_cannot_be_looked_at(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

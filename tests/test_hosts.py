@@ -115,7 +115,7 @@ def test_compose_runs_what_docker_run_runs(file: Path, name: str) -> None:
 
 
 def as_options(service: dict[str, Any]) -> dict[str, list[str]]:
-    """A service as options of `docker run`. A key that is not known here fails: it needs its option in setup.sh, too."""
+    """A service as options of `docker run`. A key that is not known here fails: setup.sh needs its option, too."""
     found: dict[str, list[str]] = {}
     for key, value in service.items():
         match key:
@@ -250,7 +250,7 @@ def test_the_balancers_compose_file_fits_its_configuration() -> None:
 
 
 def test_the_page_of_figures_is_for_the_balancers_host_alone() -> None:
-    """On the host itself HAProxy listens on the local address; inside a container on all, and that port is published there."""
+    """HAProxy listens on the local address; inside a container on all of them, and the port is published on that."""
     assert "presetenv STATISTICS 127.0.0.1:8404\n" in HAPROXY
     service = services(BALANCER)["balancer"]
     assert service["environment"]["STATISTICS"] == ":8404", "a container's local address is reached by nobody"

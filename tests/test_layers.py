@@ -52,7 +52,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("loading",),
     ("places",),
     ("worker", "checks", "diagnostics"),
-    ("app", "predict", "selfcheck", "doctor", "hef_inspect"),
+    ("app", "predict", "selfcheck", "doctor", "hef_inspect", "diagnostics.report"),
     ("serve",),
     ("__main__",),
 )

@@ -171,6 +171,7 @@ def test_what_cannot_be_seen_goes() -> None:
         "HAILO8, firmware 4.23.0 (release,app)",
         "opencv-python-headless 5.0.0.93, pillow 13.0.0",
         "opencv version 4.11.0.86",
+        "decoders       libjpeg_turbo 3.1.4.1, jpg_2000 2.5.4",
         "listening on [::] port 3003",
         "127.0.0.1:3003 and ::1 and 0.0.0.0",
         "http://127.0.0.1:3003/predict",

@@ -159,7 +159,10 @@ def test_wrong_settings_are_told_and_the_rest_is_used() -> None:
     assert "ENGINE" not in read.usable
     assert read.usable["MODELS_MIRROR"] == given["MODELS_MIRROR"]
     told = settings_section(read, given)
-    assert [words.split(":")[0] for words in told.wrong] == ["settings", "settings"]
+    assert [words.split(":")[0] for words in told.wrong] == ["settings", "settings", "settings"]
+    assert told.wrong[2] == (
+        "settings: CLIP_BACKENDS has no effect: there is no such setting. CLIP_BACKEND was meant, perhaps."
+    )
     assert "auto, hailo, cpu" in told.wrong[0]
     text = Redactor().clean(told.text)
     assert "ENGINE=gpu    (WRONG)" in text

@@ -143,7 +143,7 @@ def test_right_files_are_right_and_the_report_has_its_form(check: Check, folder:
     assert report["schema"] == 1
     assert {"worker", "system", "python", "settings", "engine", "HailoRT", "identity"} <= set(report["header"])
     assert all(isinstance(words, str) for words in report["header"].values())
-    assert "HAILO8, firmware 4.23.0" in report["header"]["identity"]
+    assert (report["header"]["identity"], report["header"]["firmware"]) == ("HAILO8", "4.23.0")
     assert "onnxruntime" in report["header"]["python"]
     assert platform.machine() in report["header"]["system"]
     for entry in report["checks"]:
@@ -519,6 +519,19 @@ def test_every_setting_that_is_not_the_default_is_handed_on() -> None:
     assert Settings.from_environment({"HAILO_DEVICE_IDS": "0000:01:00.0,0000:02:00.0"}).hailo_device_ids == (
         "0000:01:00.0", "0000:02:00.0",
     )  # fmt: skip
+
+
+def test_the_line_for_a_report_in_the_workers_place(image: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = commands.report_in_its_place(Settings(clip_backend="siglip"))
+    run = f"{NODE} -e CLIP_BACKEND=siglip {IMAGE.partition(' ')[0]} python3 -m ml_target report > report.md"
+    assert told == (
+        "Run it in the worker's place, on the host: "
+        f"docker stop -t 30 immich-ml-hailo; {run}; docker start immich-ml-hailo"
+    )
+    monkeypatch.delenv(remedies.IN_IMAGE)
+    assert (
+        commands.report_in_its_place(Settings()) == "Stop the worker, then run this again: python3 -m ml_target report"
+    )
 
 
 def test_who_holds_it_is_named_where_it_can_be_seen(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_the_card_is_asked_what_it_is(host: SetupHost, chip: str) -> None:
     asked = next(words for words in host.calls() if words[-1] == "--chip")
     assert asked == [
         "run", "--rm", "--device=/dev/hailo0:/dev/hailo0", f"--group-add={host.group}",
-        *("--read-only", "-v", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--pids-limit", "4096"),
+        "--read-only", "-v", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--pids-limit", "4096",
         "--entrypoint", "python3", "immich-ml-hailo:v4.23.0-slim", "-m", "ml_target.doctor", "--chip",
     ]  # fmt: skip
     fetch = next(words for words in host.calls() if "fetch" in words)

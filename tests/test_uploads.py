@@ -25,7 +25,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 def test_who_only_announces_holds_nobody_up() -> None:
     async def scenario() -> None:
         uploads = Uploads(10 * STEP)
-        async with uploads.body(9 * STEP), uploads.body(9 * STEP), uploads.body(9 * STEP), uploads.body(STEP) as small:
+        async with uploads.body(10 * STEP), uploads.body(10 * STEP), uploads.body(STEP) as small:
             await small.grow(STEP)
             assert uploads.free == 9 * STEP
         assert uploads.free == uploads.total
@@ -56,6 +56,24 @@ def test_two_halves_do_not_wait_for_each_other() -> None:
     run(scenario)
 
 
+def test_who_had_to_wait_for_the_first_share_comes_after_those_who_had_theirs() -> None:
+    """Age is counted from the first share: one that waited for it could not be sure to come to its end before them."""
+
+    async def scenario() -> None:
+        uploads = Uploads(10 * STEP)
+        async with uploads.body(9 * STEP) as first, uploads.body(9 * STEP) as waiting, uploads.body(2 * STEP) as small:
+            await first.grow(8 * STEP)
+            late = asyncio.ensure_future(waiting.grow(2 * STEP))
+            await asyncio.sleep(0)
+            await small.grow(STEP)
+            first.complete(5 * STEP)
+            await late
+            await small.grow(2 * STEP)  # two are free, and the one that waited comes later
+            assert uploads.free == STEP
+
+    run(scenario)
+
+
 def test_what_is_announced_too_large_counts_as_the_whole() -> None:
     async def scenario() -> None:
         uploads = Uploads(2 * STEP)
@@ -82,7 +100,7 @@ def test_a_complete_body_gives_back_what_it_did_not_need() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(40))
 def test_any_crowd_comes_to_its_end(seed: int) -> None:
     """Bodies of all sizes, some cut short, some given up while they wait: all end, nothing is overspent or lost."""
 
@@ -178,6 +196,31 @@ def test_a_trickle_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
             await read(source(bytes(1000), more=True))  # a good beginning does not pay for what follows
         content, _ = await read(source(*[bytes(100)] * 40, pause=0.02))
         assert len(content) == 4000
+
+    run(scenario)
+
+
+def test_who_stands_still_makes_room_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute is fine while there is room for all."""
+    monkeypatch.setattr("ml_target.api.body.CROWDED_S", 0.2)
+    monkeypatch.setattr("ml_target.api.body.LOOK_S", 0.05)
+
+    async def scenario() -> None:
+        uploads = Uploads(2 * STEP)
+
+        async def still() -> None:
+            async with uploads.body(2 * STEP) as share:
+                async for _ in Body(source(bytes(STEP), bytes(STEP // 2), more=True), 10**9, share).pieces():
+                    pass
+
+        standing = asyncio.ensure_future(still())
+        await asyncio.sleep(0.6)
+        assert not standing.done()
+        async with uploads.body(STEP) as other:
+            await other.grow(STEP)
+        with pytest.raises(TooSlow):
+            await standing
+        assert uploads.free == uploads.total
 
     run(scenario)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
@@ -16,11 +16,11 @@ SMALL_BODY = 64 * 1024
 PACE_S, PACE_BYTES = 30, 128 * 1024
 """In so many seconds at least so many bytes have to come, or the end: a tenth of what slow Wi-Fi brings.
 
-A slower upload is given up: it keeps a place, and memory that others wait for.
+A slower upload is given up: it keeps a place, and memory that others may want.
 """
 
-DROP_S, DROP_IDLE_S = 10, 1
-"""Seconds given to the rest of a refused body, as a whole and between two pieces of it."""
+CROWDED_S, LOOK_S = 5, 1
+"""The same rate has to be kept over so few seconds while others wait for memory, which is looked at so often."""
 
 
 def announced_size(headers: list[tuple[bytes, bytes]], limit: int) -> int:
@@ -54,7 +54,7 @@ class Body:
         """Each piece as it comes. Raises TooLarge, TooSlow, ClientDisconnect."""
         pace = _Pace()
         while not self.ended:
-            message = await pace.keep(self._receive)
+            message = await pace.keep(self._receive, self._share.others_wait)
             if message["type"] == "http.disconnect":
                 self.ended = True
                 raise ClientDisconnect
@@ -75,40 +75,30 @@ class _Pace:
     """Watches that a body comes fast enough."""
 
     def __init__(self) -> None:
-        self._until = time.monotonic() + PACE_S
+        self._since = time.monotonic()
         self._came = 0
 
-    async def keep(self, receive: Receive) -> Message:
+    async def keep(self, receive: Receive, crowded: Callable[[], bool]) -> Message:
         """The next message. Raises TooSlow."""
         while True:
-            left = self._until - time.monotonic()
-            if left <= 0:
-                if self._came < PACE_BYTES:
-                    break
-                self._until, self._came = time.monotonic() + PACE_S, 0
-                continue
-            message = await _within(left, receive)
-            if message is None:
-                continue
-            self._came += len(message.get("body", b""))
-            return message
-        raise TooSlow(
-            f"Less than {PACE_BYTES // 1024} KiB of the upload came in {PACE_S} s. "
-            "Check the network, and send it again."
-        )
+            allowed = min(CROWDED_S, PACE_S) if crowded() else PACE_S
+            left = self._since + allowed - time.monotonic()
+            if left > 0:
+                message = await _within(min(left, LOOK_S), receive)
+                if message is not None:
+                    self._came += len(message.get("body", b""))
+                    return message
+            elif self._came < (wanted := PACE_BYTES * allowed // PACE_S):
+                raise TooSlow(
+                    f"Less than {wanted // 1024} KiB of the upload came in {allowed} s. "
+                    "Check the network, and send it again."
+                )
+            else:
+                self._since, self._came = time.monotonic(), 0
 
     def pause(self, seconds: float) -> None:
         """Nothing was read for so long: that is not the sender's fault."""
-        self._until += seconds
-
-
-async def drop_rest(receive: Receive) -> None:
-    """Reads what is left of a refused body: a sender would see a broken pipe, not the answer."""
-    until = time.monotonic() + DROP_S
-    while (left := until - time.monotonic()) > 0:
-        message = await _within(min(left, DROP_IDLE_S), receive)
-        if message is None or not message.get("more_body", False):
-            return
+        self._since += seconds
 
 
 async def _within(seconds: float, receive: Receive) -> Message | None:

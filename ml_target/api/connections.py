@@ -12,13 +12,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 log = logging.getLogger(__name__)
 
 HEAD_S = 10.0
-"""A request's head has to be complete so long after its first byte."""
+"""A request's head has to be complete so long after its first byte, and the rest of a refused body dropped."""
 
 UNREAD_S = 30.0
 """A client that has not taken all of its answer by then has gone."""
 
-WHOLE, CHUNKED = 64 * 1024, 4 * 1024
-"""Bytes that are read at a time. Chunks may be a byte each, and every one of them costs the event loop 15 µs."""
+MOST, FIRST, FEWEST = 64 * 1024, 4 * 1024, 512
+"""Bytes that are read at a time: at first few, then what is worked through in `TURN_S`.
+
+Chunks may be of a byte each, and every one takes the event loop a dozen microseconds.
+"""
+
+TURN_S = 0.002
 
 QUIET_S = 60.0
 """The log hears of a shortage once in so many seconds."""
@@ -31,34 +36,39 @@ REFUSAL += b"Content-Length: %d\r\n\r\n" % len(REFUSED) + REFUSED
 
 
 class Crowd:
-    """All connections of one server. At most `most` stay: the one that has waited longest for a request goes first."""
+    """All connections of one server, `most` at the most.
+
+    Those on which no request ever came make room first, then those that are kept for another one; of
+    each the one that has waited longest.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._there: dict[Connection, None] = {}  # in the order in which they came
+        self._there: set[Connection] = set()
         self._said = self._made_room = -QUIET_S
 
     def add(self, connection: "Connection") -> bool:
         """Whether there is room for it, which one without a request may have to make."""
         if len(self._there) >= self._most and not self.make_room():
             return False
-        self._there[connection] = None
+        self._there.add(connection)
         return True
 
     def discard(self, connection: "Connection") -> None:
-        self._there.pop(connection, None)
+        self._there.discard(connection)
 
     def make_room(self) -> bool:
         """Closes a connection on which no request is being served. False when there is none."""
         self._say(
             f"{len(self._there)} connections are open: those without a request are closed. Is a client in a loop?"
         )
-        idle = next((connection for connection in self._there if connection.idle), None)
-        if idle is None:
+        idle = [connection for connection in self._there if connection.idle]
+        if not idle:
             return False
         self._made_room = time.monotonic()
-        self.discard(idle)
-        idle.abort()
+        chosen = min(idle, key=lambda connection: (connection.has_served, connection.idle_since))
+        self.discard(chosen)
+        chosen.abort()
         return True
 
     def abort(self) -> None:
@@ -92,7 +102,10 @@ class Connection(H11Protocol):
     crowd: Crowd
     """Set on the class that a server uses."""
 
+    idle_since = 0.0
+    has_served = False
     _timer: asyncio.TimerHandle | None = None
+    _piece = FIRST
     _in_head = False
     _refused = False
 
@@ -103,7 +116,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._read_at_most(CHUNKED)
+        self.idle_since = self.loop.time()
+        self._read_at_most(FIRST)
         if self.crowd.add(self):
             self._timer = self.loop.call_later(self.timeout_keep_alive, self.abort)
             return
@@ -119,11 +133,12 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        begun = time.perf_counter()
         super().data_received(data)
         if not self.idle:
             self._in_head = False
             self._keep()
-            self._read_at_most(CHUNKED if self._chunked() else WHOLE)
+            self._read_at_most(self._piece * 2 if time.perf_counter() - begun < TURN_S / 2 else self._piece // 2)
             if self.conn.their_state is h11.DONE and self.conn.trailing_data[0]:
                 # Another request, sent before this one's answer. uvicorn would gather such without bound;
                 # no client of ours sends them, and HTTP lets a server answer the first one and close.
@@ -135,7 +150,9 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._read_at_most(CHUNKED)
+        self.has_served = True
+        self.idle_since = self.loop.time()
+        self._read_at_most(FIRST)
         if self.transport.get_write_buffer_size():
             self.loop.call_later(UNREAD_S, self._abort_unread)
 
@@ -147,12 +164,10 @@ class Connection(H11Protocol):
         if self.transport.get_write_buffer_size():
             self.abort()
 
-    def _chunked(self) -> bool:
-        return any(name == b"transfer-encoding" for name, _ in self.headers or ())
-
     def _read_at_most(self, size: int) -> None:
+        self._piece = max(FEWEST, min(size, MOST))
         # asyncio's transports read up to `max_size` bytes, 256 KiB by themselves.
-        setattr(self.transport, "max_size", size)  # noqa: B010 - no type has it
+        setattr(self.transport, "max_size", self._piece)  # noqa: B010 - no type has it
 
     def _keep(self) -> None:
         if self._timer is not None:

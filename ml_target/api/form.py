@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -19,8 +20,11 @@ MAX_PARTS = 100
 MAX_PART_HEAD = 16 * 1024
 """Bytes of one part's headers."""
 
-AT_A_TIME = 32 * 1024
-"""Bytes that are parsed before others get their turn: at the worst a few milliseconds."""
+AT_A_TIME, TURN_S = 4096, 0.002
+"""Bytes that are parsed at a time, and how long that may go on before others get their turn.
+
+An ordinary megabyte takes half a millisecond; one of almost boundaries takes 300.
+"""
 
 MULTIPART, URLENCODED = b"multipart/form-data", b"application/x-www-form-urlencoded"
 
@@ -88,14 +92,21 @@ class _MultipartReader:
             raise UnusableInput(f"The form's boundary cannot be used ({error}). Send it as Immich does.") from error
 
     async def read(self, pieces: AsyncIterator[bytes]) -> Form:
-        async for piece in pieces:
-            for start in range(0, len(piece), AT_A_TIME):
-                if start:
-                    await asyncio.sleep(0)
-                self._parse(piece[start : start + AT_A_TIME])
-        if not self._closed:
-            raise UnusableInput("The form ends before its closing boundary. Send the whole of it.")
-        return _form(self._fields)
+        try:
+            async for piece in pieces:
+                turn = time.perf_counter()
+                for start in range(0, len(piece), AT_A_TIME):
+                    if time.perf_counter() - turn > TURN_S:
+                        await asyncio.sleep(0)
+                        turn = time.perf_counter()
+                    self._parse(piece[start : start + AT_A_TIME])
+            if not self._closed:
+                raise UnusableInput("The form ends before its closing boundary. Send the whole of it.")
+            return _form(self._fields)
+        finally:
+            # Parser and reader know each other: a picture would stay until the collector comes by.
+            self._parser.callbacks = {}
+            self._fields, self._field = {}, None
 
     def _parse(self, piece: bytes) -> None:
         if self._closed:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import traceback
 from typing import Any
 
 import orjson
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_target.api.inflight import STOPPED
+from ml_target.api.memory import forget
 
 log = logging.getLogger(__name__)
 
@@ -70,16 +70,6 @@ def fault(error: Exception) -> tuple[int, str]:
         return 503, NO_MEMORY
     log.exception("a request failed for a reason nobody foresaw", exc_info=error)
     return 500, INTERNAL
-
-
-def forget(error: BaseException | None) -> None:
-    """Lets go of what the frames of a failure hold: a picture would stay until the collector comes by."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
 
 
 async def _answer(send: Send, status: int, words: str) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from ml_target.api.memory import dismiss
 from ml_target.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,7 @@ class InFlight:
 
     def _over(self, running: asyncio.Task[Any]) -> None:
         self._running.pop(running, None)
-        if not running.cancelled():
-            running.exception()  # where nobody waits any more, nobody is left to hear of it
+        dismiss(running)
 
     def _full(self) -> str:
         return f"{self._most} requests are waiting already. Lower the job concurrency in Immich, or raise MAX_WAITING."

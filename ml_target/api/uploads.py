@@ -19,33 +19,47 @@ class Uploads:
     def __init__(self, total: int) -> None:
         self.total = total
         self.free = total
-        self._bodies: dict[Upload, None] = {}  # oldest first
+        self._holders: dict[Upload, None] = {}  # in the order in which they got their first share
+        self._newcomers: dict[Upload, None] = {}  # that wait for it
 
     @asynccontextmanager
     async def body(self, most: int) -> AsyncIterator["Upload"]:
         """The share of one body, until the block ends. `most`: bytes that it may come to."""
         upload = Upload(self, min(most, self.total))
-        self._bodies[upload] = None
         try:
             yield upload
         finally:
-            del self._bodies[upload]
+            self._holders.pop(upload, None)
+            self._newcomers.pop(upload, None)
             self.free += upload.held
             self.serve()
+
+    def enter(self, upload: "Upload") -> None:
+        """It wants something. One that holds nothing yet is in nobody's way."""
+        if upload not in self._holders:
+            self._newcomers.setdefault(upload)
+
+    def crowded(self) -> bool:
+        """Whether somebody waits."""
+        return any(upload.wanted > upload.held for upload in (*self._holders, *self._newcomers))
 
     def serve(self) -> None:
         """Gives those who wait what they may have, the oldest first."""
         spare = self.free  # what all bodies seen so far leave over, at the worst
         within_reach = self.free  # what a body can have once all older ones have ended
-        for upload in self._bodies:
+        for upload in (*self._holders, *self._newcomers):
             more = upload.wanted - upload.held
             if 0 < more <= min(self.free, spare):
                 self.free -= more
                 spare -= more
                 within_reach -= more
                 upload.take()
-            spare = min(spare, within_reach - (upload.most - upload.held))
-            within_reach += upload.held
+                if upload in self._newcomers:
+                    del self._newcomers[upload]
+                    self._holders[upload] = None
+            if upload in self._holders:
+                spare = min(spare, within_reach - (upload.most - upload.held))
+                within_reach += upload.held
 
 
 class Upload:
@@ -58,11 +72,16 @@ class Upload:
         self.wanted = 0
         self._turn: asyncio.Future[None] | None = None
 
+    def others_wait(self) -> bool:
+        """Whether another body waits for memory while this one holds some."""
+        return self.held > 0 and self._uploads.crowded()
+
     async def grow(self, seen: int) -> None:
         """Waits until `seen` bytes may be held."""
         if seen <= self.held or self.held == self.most:
             return
         self.wanted = min(self.most, -(-seen // STEP) * STEP)
+        self._uploads.enter(self)
         self._uploads.serve()
         if self.held < self.wanted:
             self._turn = asyncio.get_running_loop().create_future()

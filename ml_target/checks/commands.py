@@ -11,6 +11,7 @@ from ml_target.diagnostics.card import library_version
 from ml_target.hailo_host import nodes
 
 SELFCHECK = "python3 -m ml_target.selfcheck"
+REPORT = "python3 -m ml_target report"
 CONTAINER = "immich-ml-hailo"
 STOP = f"docker stop -t 30 {CONTAINER}"
 """As long as the worker takes to answer what it has; Docker's own ten seconds are too short. Of `-t` the long name
@@ -35,6 +36,14 @@ def in_its_place(settings: Settings, wanted: Sequence[str]) -> str:
     return f"Stop the worker and run this in its place: {inside}{_instead(settings, others=False)}"
 
 
+def report_in_its_place(settings: Settings) -> str:
+    """How to have the report with selfcheck and times, where the worker holds the card."""
+    if not remedies.in_image():
+        return f"Stop the worker, then run this again: {REPORT}"
+    run = in_a_container(settings, others=False, command=REPORT)
+    return f"Run it in the worker's place, on the host: {STOP}; {run} > report.md; docker start {CONTAINER}"
+
+
 def _fetch_and_run(settings: Settings, wanted: Sequence[str]) -> str:
     where = "in this project's folder"
     if remedies.mounted():
@@ -48,8 +57,8 @@ def _instead(settings: Settings, others: bool) -> str:
     return f"{STOP}; {in_a_container(settings, others)}; docker start {CONTAINER}"
 
 
-def in_a_container(settings: Settings, others: bool, root: Path = Path("/")) -> str:
-    """`docker run` for one selfcheck as the worker here is set. `others`: with the models of the host's folder."""
+def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), command: str = SELFCHECK) -> str:
+    """`docker run` for one command as the worker here is set. `others`: with the models of the host's folder."""
     cards = nodes(root) or [root / "dev/hailo0"]
     groups = {node.stat().st_gid for node in cards if node.exists()} or {0}
     words = ["docker run --rm"]
@@ -60,7 +69,7 @@ def in_a_container(settings: Settings, others: bool, root: Path = Path("/")) -> 
     if others:  # as the folder's owner: a clone may be readable by nobody else
         words.append('--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"')
     words += [f"-e {word}" for word in changed(settings)]
-    return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", SELFCHECK])
+    return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", command])
 
 
 def changed(settings: Settings) -> list[str]:

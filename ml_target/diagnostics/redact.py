@@ -59,8 +59,8 @@ _IPV6 = re.compile(
     r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?:%[\w.-]+)?(?!\w)"
 )
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
-_VERSION_BEFORE = re.compile(r"\b(?:opencv[\w-]*|version)[ =:]+$", re.IGNORECASE)
-"""Versions of OpenCV have three dots as well."""
+_VERSION_BEFORE = re.compile(r"\b(?:opencv[\w-]*|libjpeg_turbo|version)[ =:]+$", re.IGNORECASE)
+"""Versions of these have three dots as well."""
 
 _LOCAL_NAME = re.compile(
     r"(?<![\w.-])[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:home\.arpa|fritz\.box|ts\.net|lan|local|home|internal|intranet|localdomain)\b",

@@ -36,6 +36,7 @@ from ml_target.log.ring import kept_logs
 from ml_target.remedies import in_image
 
 STDOUT = "-"
+LEFT_OUT = "Selfcheck and times of the networks"
 TOTAL = 60_000
 """Characters; an issue takes 65,536."""
 
@@ -115,7 +116,7 @@ def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
     yield state.make("The worker that runs here", asked)
     answer = answers[0] if answers else Answer("")
     log = state.make(LOG, lambda: log_section(arguments.log, read.settings.port))  # before requests of ours are in it
-    silent = [process for port, process, _ in kept_logs() if port == read.settings.port and not answer.ours]
+    silent = [] if answer.ours else [pid for port, pid, _ in kept_logs() if port == read.settings.port and _near(pid)]
     if silent:
         words = f"process {silent[0]} is a worker for this port, and does not answer"
         yield Section("A worker that does not answer", words, [words])
@@ -123,13 +124,9 @@ def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
         if answer.ready and not state.quick:
             times = "Times of the running worker"
             yield state.make(times, lambda: request_times(read.settings, answer, _tell), REQUESTS_S)
-        why = (
-            "a worker runs here, which the section above shows. To have it, stop that worker and run this report in "
-            "its place, with docker run as the worker's container or docker compose run."
-        )
-        yield left_out("Selfcheck and times of the networks", why)
+        yield guarded(LEFT_OUT, lambda: left_out(LEFT_OUT, f"a worker runs here. {_in_its_place(read)}"), QUICK_S)
     elif state.quick:
-        yield left_out("Selfcheck and times of the networks", "--quick, or interrupted.")
+        yield left_out(LEFT_OUT, "--quick, or interrupted.")
     else:
         yield state.make("Selfcheck", runs.selfcheck, SELFCHECK_S + LATER_S)
         if state.quick:
@@ -137,6 +134,20 @@ def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
         else:
             yield state.make("Times of the networks", runs.times, TIMES_S + LATER_S)
     yield log
+
+
+def _near(process: int) -> bool:
+    """Whether it has the same network: a host's root sees the workers of containers too, whose ports are their own."""
+    try:
+        return Path(f"/proc/{process}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
+    except OSError:
+        return False
+
+
+def _in_its_place(read: Environment) -> str:
+    from ml_target.checks.commands import report_in_its_place  # it needs packages that may not be there
+
+    return report_in_its_place(read.settings)
 
 
 class _State:

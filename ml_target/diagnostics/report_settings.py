@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ml_target.config import Settings, setting_names, setting_text
 from ml_target.diagnostics.report_section import Section
+from ml_target.diagnostics.settings import spelt_wrong
 from ml_target.errors import SettingsError
 
 RELATED = (
@@ -62,7 +63,9 @@ def settings_section(read: Environment, environment: Mapping[str, str] = os.envi
     if others:
         lines += ["", "Other variables; the worker itself has no settings of these names:"]
         lines += [f"{name}={environment[name]}" for name in others]
-    wrong = [f"settings: {problem}" for problem in read.problems]
+    hints = spelt_wrong(environment)
+    lines += hints
+    wrong = [f"settings: {words}" for words in (*read.problems, *hints)]
     return Section(
         "Settings", "\n".join(lines), wrong, [] if wrong else [f"settings: {count} set, all taken"], most=4000
     )

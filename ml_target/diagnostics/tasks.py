@@ -11,11 +11,11 @@ from ml_target.catalogue.types import Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.diagnostics.memory import memory_check
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.errors import ModelError, SettingsError
+from ml_target.errors import DamagedFileError, ModelError, SettingsError
 from ml_target.hailo_host import Finding
 from ml_target.hef_fit import check_fit
 from ml_target.remedies import fetch, folder_words
-from ml_target.store import Store
+from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
 
 CHIPS = ("hailo8", "hailo8l")
@@ -27,7 +27,8 @@ class _Task:
 
     there: list[str] = field(default_factory=list)
     missing: list[ModelFile] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    damaged: list[DamagedFileError] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -81,29 +82,49 @@ def _folder(settings: Settings) -> Finding:
 
 
 def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
-    """Adds what is found of this need's file to the task; bytes of weights for the card."""
+    """Adds what is found of this need's files to the task, as the worker takes them: the first sound one.
+
+    Gives the bytes of weights for the card.
+    """
+    damages: list[DamagedFileError] = []
     try:
-        file, path = next(((f, p) for f in need.files if (p := store.find(f)) is not None), (need.files[0], None))
-        if path is None:
-            if not need.optional:
-                task.missing.append(file)
-            return 0
-        if need.engine in CHIPS:
-            network = next(each for each in NETWORKS if file in each.hef.values())
-            task.warnings += check_fit(path, network, chip).warnings
-        else:
-            store.check(file, path)
-            task.warnings += [f"{path.name} is a {file.note}"] if file in STAND_IN_EMBEDDER.onnx else []
+        for file, path in [(each, place) for each in need.files for place in store.places(each)]:
+            try:
+                warnings = _inspect(store, need, file, path, chip)
+            except DamagedFileError as damage:
+                damages.append(damage)
+                continue
+            task.there.append(path.name)
+            task.warnings += warnings
+            task.warnings += [f"{path.name} serves in its place, for {d.reason}. {d.remedy}" for d in damages]
+            return path.stat().st_size if need.engine in CHIPS else 0
     except ModelError as error:
-        task.problems.append(str(error).rstrip("."))
+        task.strange.append(str(error).rstrip("."))
         return 0
-    task.there.append(path.name)
-    return path.stat().st_size if need.engine in CHIPS else 0
+    if need.optional:
+        task.warnings += [f"{damage.reason}. {damage.remedy}" for damage in damages]
+    elif damages:
+        task.damaged.append(all_damaged(damages))
+    else:
+        task.missing.append(need.files[0])
+    return 0
+
+
+def _inspect(store: Store, need: Need, file: ModelFile, path: Path, chip: Chip | None) -> tuple[str, ...]:
+    """What is to be known about a sound file. Raises ModelError."""
+    store.check(file, path)
+    if need.engine in CHIPS:
+        return check_fit(path, next(each for each in NETWORKS if file in each.hef.values()), chip).warnings
+    return (f"{path.name} is a {file.note}",) if file in STAND_IN_EMBEDDER.onnx else ()
 
 
 def _told(label: str, task: _Task, engine: EngineName, chip: Chip | None, store: Store) -> Finding:
-    if task.problems:
-        return Finding(False, label, f"off: {'; '.join(task.problems)}")
+    if task.strange:
+        return Finding(False, label, f"the worker does not start: {'; '.join(task.strange)}")
+    if task.damaged:
+        reasons = "; ".join(damage.reason for damage in task.damaged)
+        remedies = dict.fromkeys(damage.remedy.rstrip(".") for damage in task.damaged)
+        return Finding(False, label, f"off: {reasons}", ". ".join(remedies))
     if task.missing:
         names = ", ".join(file.name for file in task.missing)
         detail = f"off: {names} {'is' if len(task.missing) == 1 else 'are'} not there"

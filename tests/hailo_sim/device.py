@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 MAX_CORE_OPS = 32
 MAX_BATCH = 63
 PR_SET_NAME = 15
-GIL_FREE = 0.01
-"""Real seconds: after so long outside the GIL no library thread wants it any more (facts §11.2)."""
+GIL_FREE = 0.05
+"""Real seconds: after so long outside the GIL no library thread wants it any more. With the library a pause of 10 ms
+was enough and one of 100 ms was too (facts §11.2); a test of no pause at all makes this longer than it can take."""
 
 Key = tuple[str, str, int, int]
 

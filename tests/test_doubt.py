@@ -1,0 +1,74 @@
+"""A task whose card cannot be believed is off, in words, and on again when it can."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hailo_sim import Rig
+from hailo_worker import SPEED, mixed, models_folder, running
+from serving import FakeTasks, fake_services, live
+
+from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
+from ml_target.engines import hailo
+from ml_target.errors import Unavailable
+from ml_target.models import Model
+from ml_target.services import ClipService, Service, Services
+
+
+class Doubted:
+    """A model of which this is to be said."""
+
+    def __init__(self) -> None:
+        self.words = ""
+
+    def service(self, label: str) -> Service[Any]:
+        model = SimpleNamespace(network=ARCFACE_R50, doubt=lambda: self.words)
+        return Service(label, cast(Any, FakeTasks()), (cast(Model, model),))
+
+
+def test_a_task_goes_off_and_on_while_it_is_served() -> None:
+    doubted = Doubted()
+    service = doubted.service("facial-recognition")
+    assert service.on
+    assert service.get()
+    doubted.words = "the card answered in two ways. Cool it"
+    assert (service.on, service.fault) == (False, True)
+    assert service.why_off == "arcface_r50: the card answered in two ways. Cool it"
+    with pytest.raises(Unavailable, match=r"^facial-recognition is off: arcface_r50: the card answered in two ways"):
+        service.get()
+    doubted.words = ""
+    assert service.on
+
+
+def test_a_worker_that_serves_nothing_now_is_not_ready() -> None:
+    doubted = Doubted()
+    made = fake_services(FakeTasks())
+    clip = {n: ClipService(c.backend, doubted.service("v"), doubted.service("t")) for n, c in made.clip.items()}
+    services = Services(clip, doubted.service("f"), doubted.service("o"))
+    with live(lambda _: services) as (client, worker):
+        while worker.state == "loading":
+            time.sleep(0.01)
+        assert client.get("/ping").text == "pong"
+        doubted.words = "the card answered in two ways. Cool it"
+        assert (client.get("/ping").status_code, worker.state) == (503, "idle"), "another worker is asked first"
+        doubted.words = ""
+        assert client.get("/ping").text == "pong"
+
+
+def test_a_text_tower_that_is_doubted_at_start(
+    wheel_models: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it leaves to the host cannot be found out from answers that change: its task is off, the others serve."""
+    monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
+    folder = models_folder(wheel_models, tmp_path_factory.getbasetemp())
+    rig = Rig(clock=SPEED)
+    rig.faults.change_answers(TINYCLIP.textual.name, until_reopened=False)
+    with running(rig, folder) as served:
+        tasks = served.client.get("/status").json()["tasks"]
+        assert [label for label, task in tasks.items() if not task["on"]] == ["clip.textual"]
+        assert "answered the same frame twice in different ways" in tasks["clip.textual"]["why"]
+        clip, faces, query, *_ = mixed(1)
+        assert served.alone([clip, faces])
+        assert query.send(served.client).status_code == 503
