@@ -329,7 +329,7 @@ def test_a_failed_request_holds_nothing() -> None:
 
 def pictures_held() -> int:
     """Uploads of a megabyte and more that something still holds."""
-    return sum(isinstance(o, io.BytesIO) and o.getbuffer().nbytes > 10**6 for o in gc.get_objects())
+    return sum(isinstance(o, io.BytesIO) and not o.closed and o.getbuffer().nbytes > 10**6 for o in gc.get_objects())
 
 
 def test_no_upload_outlives_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
