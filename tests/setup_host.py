@@ -224,7 +224,7 @@ class SetupHost:
     def _run(self, stdin: int, arguments: Sequence[str], environment: Mapping[str, str]) -> "Done":
         (self.standin / "calls").unlink(missing_ok=True)
         standard = {"PATH": str(self.bin), "SETUP_ROOT": str(self.root), "TMPDIR": str(self.temporary)}
-        standard |= {"HOME": str(self.temporary), "IMMICH_PORT": "65000", "SETUP_READY_S": "3"}
+        standard |= {"HOME": str(self.temporary), "IMMICH_PORT": "65000", "SETUP_READY_S": "60"}
         done = subprocess.run(
             [self.checkout / "setup.sh", *arguments],
             env={**standard, **environment},
