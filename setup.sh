@@ -206,10 +206,19 @@ set_up() { # SET MEGABYTES STEPS
   step "1/$3" "Python"
   find_python
   say "$("$python" -VV 2>&1 | head -n 1) ($(command -v "$python"))"
+  [[ $command != serve ]] || check_settings
   step "2/$3" "Virtual environment"
   make_venv
   step "3/$3" "Packages"
   (cd -- "$project" && install_packages "$1" "$2")
+}
+
+check_settings() { # they need no package, so a slip is told before any is fetched
+  local words line code=0
+  words=$(PYTHONPATH=$project PYTHONDONTWRITEBYTECODE=1 "$python" -m ml_target.diagnostics.settings 2>&1) || code=$?
+  while IFS= read -r line; do [[ -z $line ]] || say "$line"; done <<<"$words"
+  ((code == 0)) || fail "a setting is not right; the line above says which, and what it takes." \
+    "Settings are environment variables: CLIP_BACKEND=siglip ./setup.sh serve (docs/settings.md lists them)."
 }
 
 serve() {

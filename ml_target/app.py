@@ -3,19 +3,19 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, BinaryIO
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from ml_target import __version__
-from ml_target.api.body import BoundedBody, drop_rest, too_large
+from ml_target.api.body import Body, announced_size, drop_rest
+from ml_target.api.form import Form, read_form
+from ml_target.api.guard import answer_fault, fault, forget
+from ml_target.api.inflight import InFlight
+from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
 from ml_target.errors import (
     EngineFault,
@@ -27,9 +27,9 @@ from ml_target.errors import (
     UnusableInput,
     WorkerError,
 )
+from ml_target.log.private import without_logins, without_places
 from ml_target.protocol import Job, encode, parse_entries
 from ml_target.requestlog import log_request
-from ml_target.runtime.budget import Budget, Share
 from ml_target.trace import Trace
 from ml_target.worker import Worker
 
@@ -48,10 +48,7 @@ CLIENT_GONE = 499
 """No client reads it; the log line does."""
 
 UPLOADS_IN_MEMORY = 512 * 2**20
-"""Bytes of request bodies held at a time. Further bodies wait unread, in the sender's hands."""
-
-BODY_ENDED = "ml_target.body_ended"
-"""In the scope of a request: nothing more of its body will come."""
+"""Bytes of request bodies held at a time. What comes beyond waits unread, in the sender's hands."""
 
 MISSING_ENTRIES = [{"type": "missing", "loc": ["body", "entries"], "msg": "Field required", "input": None}]
 
@@ -62,54 +59,45 @@ class Predict:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._settings: Settings = worker.settings
-        self._bodies = Budget(UPLOADS_IN_MEMORY)
-        self._inside = 0
+        self._uploads = Uploads(UPLOADS_IN_MEMORY)
+        self.in_flight = InFlight(worker.settings.max_waiting, worker.settings.request_timeout_s)
 
     async def __call__(self, request: Request) -> Response:
         trace = Trace()
-        status, body = await self._outcome(request, trace)
+        unread = _Unread(request)
+        status, body = await self._outcome(unread, trace)
         log_request(trace, status, None if status == 200 else body.get("detail"), self._worker.engine_name)
         if status == 200:
             return Response(encode(body), media_type="application/json")
-        if status == STATUS[TooLarge] and not request.scope.get(BODY_ENDED):
-            await drop_rest(request.receive)
-        return JSONResponse(body, status)
+        headers = {}
+        if unread.begun and not (unread.body and unread.body.ended):
+            headers["Connection"] = "close"
+            # Called off when the worker stops: the answer goes out all the same.
+            with suppress(asyncio.CancelledError):
+                await drop_rest(request.receive)
+        return JSONResponse(body, status, headers)
 
-    async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any]]:
-        self._inside += 1
+    async def _outcome(self, unread: "_Unread", trace: Trace) -> tuple[int, dict[str, Any]]:
         try:
-            if self._inside > self._settings.max_waiting:
-                raise Unavailable(
-                    f"{self._settings.max_waiting} requests are waiting already. "
-                    "Lower the job concurrency in Immich, or raise MAX_WAITING."
-                )
-            return 200, await asyncio.wait_for(self._answer(request, trace), self._settings.request_timeout_s)
-        except asyncio.TimeoutError:
-            words = (
-                f"Not answered within {self._settings.request_timeout_s:g} s. Lower the job concurrency in Immich; "
-                "REQUEST_TIMEOUT_S is the limit."
-            )
-            return STATUS[Unavailable], {"detail": words}
+            return 200, await self.in_flight.run(self._answer(unread, trace))
         except (_ClientGoneError, ClientDisconnect):
             return CLIENT_GONE, {"detail": "the client has gone"}
         except WorkerError as error:
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-            return status, {"detail": MISSING_ENTRIES if isinstance(error, _NoEntriesError) else str(error)}
-        except HTTPException as error:  # the form parser's own refusals
-            return error.status_code, {"detail": error.detail}
-        except Exception:
-            log.exception("a request failed for a reason nobody foresaw")
-            return 500, {"detail": "Internal error. The worker's log has the details: please report it."}
-        finally:
-            self._inside -= 1
+            words = without_places(without_logins(str(error)))
+            forget(error)
+            return status, {"detail": MISSING_ENTRIES if isinstance(error, _NoEntriesError) else words}
+        except Exception as error:
+            status, words = fault(error)
+            return status, {"detail": words}
 
-    async def _answer(self, request: Request, trace: Trace) -> dict[str, Any]:
+    async def _answer(self, unread: "_Unread", trace: Trace) -> dict[str, Any]:
         async with AsyncExitStack() as held:
             with trace.stage("receive"), self._worker.arriving():
-                form = await self._form(request, held)
-                jobs, picture, text = await _fields(form)
+                form = await self._form(unread, held)
+                jobs, picture, text = _asked(form)
             trace.tasks = [job.label for job in jobs]
-            return await _unless_gone(request, self._run(jobs, picture, text, trace))
+            return await _unless_gone(unread.request, self._run(jobs, picture, text, trace))
 
     async def _run(self, jobs: list[Job], picture: BinaryIO | None, text: str | None, trace: Trace) -> dict[str, Any]:
         with trace.stage("ready"):
@@ -119,51 +107,35 @@ class Predict:
         assert text is not None
         return await pipeline.text(jobs, text, trace)
 
-    async def _form(self, request: Request, held: AsyncExitStack) -> FormData:
-        """The parsed form; `held` keeps it open, and the room its body takes."""
+    async def _form(self, unread: "_Unread", held: AsyncExitStack) -> Form:
+        """The form; `held` keeps the room that its body takes."""
         limit = self._settings.max_upload_mb * 2**20
-        header = request.headers.get("content-length", "")
-        size = int(header) if header.isdecimal() else limit
-        if size > limit:
-            raise too_large(limit)
-
-        async def reserve() -> Share:
-            return await held.enter_async_context(self._bodies.hold(size))
-
-        _, options = parse_options_header(request.headers.get("content-type"))
-        body = BoundedBody(request.receive, limit, options.get(b"boundary"), reserve)
-        try:
-            form = await Request(request.scope, body.receive).form()
-        except (HTTPException, MultiPartException) as error:
-            raise body.problem or error from error
-        finally:
-            request.scope[BODY_ENDED] = body.ended
-        held.push_async_callback(form.close)
-        return form
+        request = unread.request
+        unread.begun = True
+        share = await held.enter_async_context(self._uploads.body(announced_size(request.headers.raw, limit)))
+        unread.body = Body(request.receive, limit, share)
+        return await read_form(unread.body.pieces(), request.headers.get("content-type", ""))
 
 
-async def _fields(form: FormData) -> tuple[list[Job], BinaryIO | None, str | None]:
+class _Unread:
+    """A request, and its body as far as it is read. `begun`: it has been let in, and looked at."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.begun = False
+        self.body: Body | None = None
+
+
+def _asked(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]:
     """The jobs, and the picture or the text they are for."""
-    for name in ("entries", "image", "text"):
-        if len(form.getlist(name)) > 1:
-            raise MalformedRequest(f"The form has more than one field '{name}'. Send one.")
-    entries = await _text(form.get("entries"))
-    if entries is None:
+    if form.entries is None:
         raise _NoEntriesError
-    jobs = parse_entries(entries)
-    image = form.get("image")
-    if isinstance(image, UploadFile):
-        return jobs, image.file, None
-    if image:
-        raise MalformedRequest("image is a text field. Send it as a file part with a filename.")
-    text = await _text(form.get("text"))
-    if not text:
+    jobs = parse_entries(form.entries)
+    if form.image is not None:
+        return jobs, form.image, None
+    if not form.text:
         raise UnusableInput("Either image or text must be provided.")
-    return jobs, None, text
-
-
-async def _text(field: UploadFile | str | None) -> str | None:
-    return (await field.read()).decode("utf-8", "replace") if isinstance(field, UploadFile) else field
+    return jobs, None, form.text
 
 
 class _NoEntriesError(MalformedRequest):
@@ -195,9 +167,10 @@ async def _unless_gone(request: Request, work: Awaitable[dict[str, Any]]) -> dic
 
 
 def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) -> FastAPI:
-    """The application around one worker, which it loads at start and closes at the end."""
-    # Bodies stay in memory, where their budget bounds them: a container's file system may be read-only.
-    MultiPartParser.spool_max_size = worker.settings.max_upload_mb * 2**20
+    """The application around one worker, which it loads at start and closes at the end.
+
+    Its state has `in_flight`, the requests inside.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -209,7 +182,9 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
     app = FastAPI(
         title="Immich ML", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
+    app.add_exception_handler(Exception, answer_fault)
     predict = Predict(worker)
+    app.state.in_flight = predict.in_flight
 
     @app.get("/")
     async def root() -> dict[str, str]:

@@ -10,14 +10,16 @@ never to be idle. All of it happens on the event loop's thread, so there are no 
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from ml_target.engines import LoadedNetwork
-from ml_target.errors import BurstLost, EngineFault, WorkerError
+from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, EngineFault, Unavailable, WorkerError
 from ml_target.modelqueue import Entry, ModelQueue
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ LEAD_S = 0.003
 LEAD_SHARE = 0.04
 """How long before the expected end of a burst the next one is sent: at least so many seconds, or that share of it."""
 
+ANSWERED_S = 0.5
+"""After telling everybody that the device hangs, before the process is asked to leave."""
+
 Recover = Callable[[LoadedNetwork], None]
 
 
@@ -42,6 +47,8 @@ Recover = Callable[[LoadedNetwork], None]
 class _Running:
     """A burst on the device. `own_lane`: one of interactive work beside the others."""
 
+    queue: ModelQueue
+    burst: list[Entry]
     started: float
     expected: float
     own_lane: bool
@@ -53,7 +60,7 @@ class Arbiter:
     `lanes`: bursts at a time. `own_lane`: interactive work has a lane of its own besides.
     `patient`: whether fuller bursts save anything here. `ahead`: the device keeps one more burst
     in a queue of its own. `recover`: gets a network that lost a burst going again, blocking; it may
-    be called again after it has failed.
+    be called again after it has failed. `leave`: gets the process to end with a status.
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class Arbiter:
         patient: bool = False,
         ahead: bool = False,
         recover: Recover | None = None,
+        leave: Callable[[int], Any] = os._exit,
     ) -> None:
         self._threads = ThreadPoolExecutor(lanes + own_lane + ahead, thread_name_prefix="device")
         self._lanes = lanes
@@ -71,6 +79,7 @@ class Arbiter:
         self._patient = patient
         self._ahead = ahead
         self._recover = recover
+        self._leave = leave
         self._queues: list[ModelQueue] = []
         self._running: list[_Running] = []
         self._last_end = 0.0
@@ -125,9 +134,10 @@ class Arbiter:
             waiting.drop_abandoned()
         while self._recovering is None and (queue := self._next()) is not None:
             burst = queue.take()
-            running = _Running(time.monotonic(), queue.cost.expected(len(burst)), queue.interactive and self._own_lane)
+            own_lane = queue.interactive and self._own_lane
+            running = _Running(queue, burst, time.monotonic(), queue.cost.expected(len(burst)), own_lane)
             self._running.append(running)
-            task = asyncio.get_running_loop().create_task(self._run(queue, burst, running))
+            task = asyncio.get_running_loop().create_task(self._run(running))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -193,8 +203,9 @@ class Arbiter:
 
     # ------------------------------------------------------------------ bursts
 
-    async def _run(self, queue: ModelQueue, burst: list[Entry], running: _Running) -> None:
+    async def _run(self, running: _Running) -> None:
         loop = asyncio.get_running_loop()
+        queue, burst = running.queue, running.burst
         try:
             outputs = await loop.run_in_executor(self._threads, queue.network.run, [e.values for e in burst])
         except BurstLost as error:
@@ -202,6 +213,8 @@ class Arbiter:
             self._start_recovery(queue, error)
         except EngineFault as error:
             queue.try_alone(burst, error)
+        except Unavailable as error:
+            queue.fail(burst, error)
         except Exception as error:
             log.exception("%s failed for a reason nobody foresaw", queue.name)
             queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__}). The log has the details."))
@@ -229,6 +242,9 @@ class Arbiter:
             queue = self._lost[0]
             try:
                 await asyncio.get_running_loop().run_in_executor(self._threads, self._recover, queue.network)
+            except CardHangs as error:
+                await self._answer_and_leave(error)
+                return
             except WorkerError as error:
                 log.error("attempt %d to get the device back failed: %s", attempt, error)
             except Exception:
@@ -240,3 +256,14 @@ class Arbiter:
         self._lost.clear()
         self._recovering = None
         self.wake()
+
+    async def _answer_and_leave(self, error: CardHangs) -> None:
+        """Nothing will run on the device in this process: everybody learns so at once, then it ends."""
+        log.critical("%s", error)
+        words = "The card hangs and the worker restarts to free it. Try again in a minute; its log says more."
+        for queue in self._queues:
+            queue.refuse(words)
+        for running in self._running:
+            running.queue.fail(running.burst, Unavailable(words))
+        await asyncio.sleep(ANSWERED_S)
+        self._leave(EXIT_HUNG)

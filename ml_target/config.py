@@ -1,7 +1,8 @@
 """Settings: read once from the environment, checked, then frozen.
 
-Unknown variables are ignored. A bad value stops the worker with the valid ones named; only an
-unknown log level falls back to `info` with a warning, as Immich's official worker does.
+Unknown variables are ignored; `diagnostics/settings.py` has hints for those that look like settings. A bad value
+stops the worker with the valid ones named; only an unknown log level falls back to `info` with a warning, as Immich's
+official worker does.
 """
 
 import logging
@@ -13,6 +14,8 @@ from typing import Any, Literal, cast
 
 from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
+from ml_target.log.private import without_login
+from ml_target.runtime.cgroups import cpu_quota
 
 log = logging.getLogger(__name__)
 
@@ -155,12 +158,12 @@ class Settings:
                 if not text:
                     continue
                 if not text.isprintable():
-                    wrong.append(f"{name}={text!a}: it takes printable characters")
+                    wrong.append(f"{name}={without_login(text)!a}: it takes printable characters")
                     break
                 try:
                     values[item.name] = cast(Callable[[str], Any], item.metadata["parse"])(text)
                 except ValueError as error:
-                    wrong.append(f"{name}={text}: it takes {error}")
+                    wrong.append(f"{name}={without_login(text)}: it takes {error}")
                 break
         if wrong:
             raise SettingsError(f"{'; '.join(wrong)}. Correct it, or leave it out for the default.")
@@ -190,12 +193,7 @@ def setting_text(settings: Settings, attribute: str) -> str:
 
 
 def available_cores() -> int:
-    """Processors this process may use: affinity, and the container's CPU quota (cgroup v2) if it has one."""
+    """Processors this process may use: affinity, and the quota of its container or service if there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return max(1, cores)
+    quota = cpu_quota()
+    return max(1, cores if quota is None else min(cores, int(quota)))

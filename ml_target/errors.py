@@ -41,12 +41,42 @@ class DeviceError(EngineFault):
     """The accelerator cannot be opened or configured now; the message says what to look at."""
 
 
+EXIT_HUNG = 70
+"""Exit status of a process that leaves because the accelerator hangs; the container manager restarts it."""
+
+
+class CardHangs(DeviceError):
+    """A call into the accelerator's library does not come back: only leaving the process frees the device."""
+
+
 class SettingsError(WorkerError):
     """A setting has a bad value; the message names it and lists the valid ones."""
 
 
 class ModelError(WorkerError):
-    """A model file is missing, damaged, or not what the catalogue says it is."""
+    """A model file is not what the catalogue says it is: whole, but another network. The worker does not start."""
+
+
+class MissingFileError(ModelError):
+    """A file that a task needs is not there; that task is off. `cause`: why, in a few words."""
+
+    def __init__(self, words: str, cause: str) -> None:
+        super().__init__(words)
+        self.cause = cause
+
+
+class DamagedFileError(ModelError):
+    """A file that is no good to anybody: cut, changed, unreadable, something else in its place. Its task is off.
+
+    `reason`: what is wrong, naming the file, without a full stop; `remedy`: what to do, in a sentence; `cause`: why, in
+    a few words.
+    """
+
+    def __init__(self, reason: str, remedy: str, cause: str = "a model file is damaged") -> None:
+        super().__init__(f"{reason}. {remedy}")
+        self.reason = reason
+        self.remedy = remedy
+        self.cause = cause
 
 
 class FetchError(ModelError):

@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable
 
 from ml_target.catalogue.files import ZOO_HAILORT
+from ml_target.hailo_host import large_pages
 from ml_target.remedies import fetch_again, replace
 
 DOCTOR = "python3 -m ml_target.doctor says more"
 RESTART = "Restart the worker; if it comes back, power the host off and on"
 RELOAD = "On the host: sudo modprobe -r hailo_pci && sudo modprobe hailo_pci, or power it off and on"
 REPORT = "Please report it with the log"
+PAGE_OPTION = "options hailo_pci force_desc_page_size=4096 in /etc/modprobe.d/hailo_pci.conf"
 MATCH = "Driver, library, Python package and firmware must be of one version: install the same release of all"
 
 
@@ -21,6 +23,16 @@ def _newer() -> str:
         f"{fetch_again()}. If it stays, the file was made for a newer HailoRT: the catalogue's are for "
         f"{ZOO_HAILORT}, so install driver and HailoRT {ZOO_HAILORT}"
     )
+
+
+def _within() -> str:
+    """What a network that is put on the card meets on a kernel of large pages has no status of its own."""
+    if size := large_pages():
+        return (
+            f"This kernel's pages have {size // 1024} KiB, and the card takes 4. On the host: {PAGE_OPTION}, "
+            "then load the driver again"
+        )
+    return f"After a stop for heat the card has to be opened anew, as it is at a start. {RESTART}"
 
 
 def _other_chip() -> str:
@@ -35,7 +47,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     5: ("INSUFFICIENT_BUFFER", "a buffer is too small", REPORT),
     6: ("INVALID_OPERATION", "the card or a model is not in a state for this; its firmware may not run", RELOAD),
     7: ("NOT_IMPLEMENTED", "this HailoRT does not know the call", MATCH),
-    8: ("INTERNAL_FAILURE", "HailoRT failed within", RESTART),
+    8: ("INTERNAL_FAILURE", "HailoRT failed within", _within),
     13: ("OPEN_FILE_FAILURE", "a model file cannot be opened", "Check that it is there and may be read"),
     14: ("FILE_OPERATION_FAILURE", "a model file cannot be read, or it is cut off", fetch_again),
     16: ("UNSUPPORTED_FW_VERSION", "the firmware is of another version than the library", MATCH),
@@ -48,7 +60,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
         "Pass --device=/dev/hailo0 to the container, and --group-add with the node's group where its mode is "
         "restrictive; otherwise look at dmesg | grep hailo",
     ),
-    47: ("OUT_OF_DESCRIPTORS", "the host gives the driver too few memory descriptors", "Lower the batch size"),
+    47: ("OUT_OF_DESCRIPTORS", "the host gives the driver too few memory descriptors", "Lower HAILO_BATCH"),
     57: ("SHUTDOWN_EVENT_SIGNALED", "the model was being shut down", RESTART),
     61: ("NOT_FOUND", "HailoRT does not know a name", REPORT),
     62: ("COMMUNICATION_CLOSED", "the connection to the card or to its service is closed", RESTART),
@@ -81,8 +93,8 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     82: ("QUEUE_IS_FULL", "more frames were sent than the queue holds", REPORT),
     84: (
         "CANT_MEET_BUFFER_REQUIREMENTS",
-        "the driver's buffers do not suit this host",
-        "On the host: options hailo_pci force_desc_page_size=4096 in /etc/modprobe.d/hailo_pci.conf, then reload it",
+        "the driver cannot give a network the buffers that it wants",
+        f"Lower HAILO_BATCH or load fewer models; where the log names a max_desc_page_size, on the host: {PAGE_OPTION}",
     ),
     85: ("DRIVER_INVALID_RESPONSE", "the driver gave an answer that makes no sense", RELOAD),
     86: ("DRIVER_INVALID_IOCTL", "the driver does not know the library's calls: it is of another version", MATCH),
@@ -97,6 +109,9 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
         _other_chip,
     ),
 }
+
+FILE_STATUSES = (13, 14, 26, 91, 92)
+"""Those that blame the model file, and nothing else: it cannot be opened or read, is damaged, or is no HEF."""
 
 # The binding's own classes and texts, for exceptions that do not carry the number.
 CLASSES = {
@@ -147,8 +162,13 @@ def explain(status: int) -> str:
     if known is None:
         number = "an error without a number" if status == UNKNOWN else f"status {status}"
         return f"HailoRT reports {number}, which this worker does not know. Look at its log lines; {DOCTOR}."
-    _, meaning, remedy = known
-    return f"HailoRT reports {name_of(status)}: {meaning}. {remedy if isinstance(remedy, str) else remedy()}."
+    return f"HailoRT reports {name_of(status)}: {known[1]}. {remedy_of(status)}."
+
+
+def remedy_of(status: int) -> str:
+    """What to do about a status of the table, a sentence without its full stop."""
+    remedy = STATUSES[status][2]
+    return remedy if isinstance(remedy, str) else remedy()
 
 
 def describe(error: BaseException) -> str:

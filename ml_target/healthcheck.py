@@ -1,17 +1,27 @@
 """`python3 -m ml_target.healthcheck`: asks the worker of this machine or container whether it is ready."""
 
+import argparse
 import http.client
 import sys
+from collections.abc import Sequence
 
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
+from ml_target.log.terminal import replace_unprintable
 
 TIMEOUT_S = 5
 ANYWHERE = ("", "::", "0.0.0.0")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Prints what /ping says. Exit code 0 when the worker is ready, 1 when it is not, or cannot be reached."""
+    replace_unprintable()
+    parser = argparse.ArgumentParser(
+        prog="python3 -m ml_target.healthcheck",
+        description=main.__doc__,
+        epilog="It asks on IMMICH_HOST and IMMICH_PORT, as the worker here is set; there are no other options.",
+    )
+    parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
@@ -33,4 +43,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -11,9 +11,9 @@ from typing import BinaryIO, Protocol
 import xxhash
 
 from ml_target.catalogue.types import Chip
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError, ModelError
 from ml_target.protobuf import walk
-from ml_target.remedies import fetch_again, replace
+from ml_target.remedies import fetch, fetch_again, replace, unreadable
 
 MAGIC = 0x01484546
 PREFIX = struct.Struct(">III")  # magic, container version, bytes of protobuf
@@ -96,29 +96,33 @@ LAYOUTS = {
 def read_header(path: Path) -> HefHeader:
     """The header of the HEF at `path`, its length rule checked; quick, for it reads a few bytes.
 
-    Raises ModelError, in words of their own, for: not a HEF, a container version from the
+    Raises DamagedFileError, in words of their own, for: not a HEF, a container version from the
     future, a cut or overlong file, a header without an architecture.
     """
     try:
         with path.open("rb") as file:
             return _read_header(file, path)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check that it is there.") from error
+        raise unreadable(path, error) from error
 
 
 def verify(path: Path) -> HefHeader:
-    """Reads the whole file and compares it with the checksum it carries. Raises ModelError."""
+    """Reads the whole file and compares it with the checksum it carries. Raises DamagedFileError."""
     header = read_header(path)
     layout = LAYOUTS[header.container]
     computed = layout.hash()
-    with path.open("rb") as file:
-        file.seek(header.message_start)
-        while block := file.read(BLOCK):
-            computed.update(block)
+    try:
+        with path.open("rb") as file:
+            file.seek(header.message_start)
+            while block := file.read(BLOCK):
+                computed.update(block)
+    except OSError as error:
+        raise unreadable(path, error) from error
     if computed.digest() != header.checksum:
-        raise ModelError(
+        raise DamagedFileError(
             f"{path} is damaged: its {layout.checksum_name} is {computed.digest().hex()}, "
-            f"its header says {header.checksum.hex()}. {fetch_again()}"
+            f"its header says {header.checksum.hex()}",
+            fetch_again(),
         )
     return header
 
@@ -135,24 +139,24 @@ def require_chip(header: HefHeader, chip: Chip, path: Path) -> None:
 def _read_header(file: BinaryIO, path: Path) -> HefHeader:
     prefix = file.read(PREFIX.size)
     if len(prefix) < PREFIX.size or PREFIX.unpack(prefix)[0] != MAGIC:
-        raise ModelError(f"{path} is not a HEF: it does not begin with 01 48 45 46. {fetch_again()}")
+        raise DamagedFileError(f"{path} is not a HEF: it does not begin with 01 48 45 46", fetch_again())
     _, container, message_size = PREFIX.unpack(prefix)
     layout = LAYOUTS.get(container)
     if layout is None:
-        raise ModelError(
-            f"{path} is a HEF of container version {container}; versions 0 to 3 can be read. "
-            f"Take the build the catalogue names ({replace()}), or a newer release of this worker."
+        raise DamagedFileError(
+            f"{path} is a HEF of container version {container}; versions 0 to 3 can be read",
+            f"Take the build the catalogue names ({fetch()}), or a newer release of this worker.",
         )
     raw = file.read(layout.fields.size)
     start = PREFIX.size + layout.fields.size
     actual = file.seek(0, 2)
     if len(raw) < layout.fields.size:
-        raise ModelError(f"{path} is cut off: its header is not complete after {actual:,} bytes. {fetch_again()}")
+        raise DamagedFileError(f"{path} is cut off: its header is not complete after {actual:,} bytes", fetch_again())
     values = layout.fields.unpack(raw)
     expected = start + message_size + sum(values[i] for i in layout.rest)
     if actual != expected:
         what = "cut off" if actual < expected else "too long"
-        raise ModelError(f"{path} is {what}: {actual:,} bytes instead of {expected:,}. {fetch_again()}")
+        raise DamagedFileError(f"{path} is {what}: {actual:,} bytes instead of {expected:,}", fetch_again())
     file.seek(start)
     architecture, compiler = _identity(file.read(min(message_size, BLOCK)), path)
     checksum: bytes = values[0] if container else values[1]
@@ -167,7 +171,7 @@ def _identity(message: bytes, path: Path) -> tuple[int, str]:
             raise ValueError("the first field is not the header")
         fields = dict(walk(header))
     except (ValueError, StopIteration) as error:
-        raise ModelError(f"{path} is a HEF without a readable header ({error}). {fetch_again()}") from error
+        raise DamagedFileError(f"{path} is a HEF without a readable header ({error})", fetch_again()) from error
     architecture, version = fields.get(1, 0), fields.get(3, b"")
     text = version.decode("utf-8", "replace") if isinstance(version, bytes) else ""
     found = re.search(r"\d+(\.\d+)+", text)

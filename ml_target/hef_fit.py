@@ -10,7 +10,7 @@ from ml_target.catalogue.networks import NETWORKS
 from ml_target.catalogue.types import Chip, Network, PictureInput
 from ml_target.errors import ModelError
 from ml_target.hef import ARCHITECTURES, CHIP_NAMES, RUNS_ON, HefHeader, require_chip, verify
-from ml_target.hef_streams import Group, Stream, read_streams, uniform_quantisation
+from ml_target.hef_streams import Group, Stream, channel_quantisation, read_streams, uniform_quantisation
 from ml_target.remedies import replace
 from ml_target.roles import Binding, Shape, bind
 
@@ -86,8 +86,16 @@ def bind_group(group: Group, network: Network) -> tuple[Binding, ...]:
                 f"made by {stream.host_operation} on the host" if stream.host_operation else f"of order {stream.order}"
             )
             raise ModelError(f"{found}, and {stream.name} is {made}, no plain array. {_replace(network)}")
+        if stream.transposed:
+            raise ModelError(
+                f"{found}, and {stream.name} is transposed: HailoRT hands it out with height and width exchanged, so "
+                f"the answers would be wrong. {_replace(network)}"
+            )
+        if stream.direction == "output":
+            channel_quantisation(stream)
+            continue
         scale, zero_point = uniform_quantisation(stream)
-        if isinstance(network.input, PictureInput) and stream.direction == "input" and (scale, zero_point) != (1, 0):
+        if isinstance(network.input, PictureInput) and (scale, zero_point) != (1, 0):
             raise ModelError(
                 f"its input takes scale {scale:g} and zero point {zero_point:g}, not the bytes of a picture: "
                 f"the normalisation was not compiled in. {_replace(network)}"

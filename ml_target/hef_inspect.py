@@ -7,11 +7,13 @@ from pathlib import Path
 
 from ml_target.catalogue.networks import NETWORKS
 from ml_target.catalogue.types import Network
+from ml_target.diagnostics.file_kind import why_no_hef
 from ml_target.errors import ModelError
 from ml_target.hailo_status import describe
 from ml_target.hef import LAYOUTS, RUNS_ON, HefHeader, read_header, verify
 from ml_target.hef_fit import bind_group, group_name
-from ml_target.hef_streams import Group, HefContent, Stream, read_streams, uniform_quantisation
+from ml_target.hef_streams import Group, HefContent, Stream, channel_quantisation, read_streams
+from ml_target.log.terminal import replace_unprintable
 
 HEADINGS = ("", "stream", "shape", "type", "order", "scale", "zero point", "limits", "pairs", "role", "made from")
 NEEDS_LIBRARY = (
@@ -23,6 +25,7 @@ DRIVEN = {number for numbers in RUNS_ON.values() for number in numbers}
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints what each file holds. Exit code 1 when one is damaged, no HEF, or for a chip that is not driven."""
+    replace_unprintable()
     parser = argparse.ArgumentParser(prog="python3 -m ml_target.hef_inspect", description=main.__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     good = True
@@ -39,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def report(path: Path, problems: list[str]) -> Iterator[str]:
     """The lines about one file; what is wrong with it is added to `problems`."""
+    if why := why_no_hef(path):
+        problems.append(why)
+        return
     try:
         header = read_header(path)
     except ModelError as error:
@@ -127,7 +133,9 @@ def _row(stream: Stream, role: str) -> tuple[str, ...]:
         stream.name,
         shape,
         stream.dtype,
-        stream.order + (f" ({stream.host_operation} on the host)" if stream.host_operation else ""),
+        stream.order
+        + (f" ({stream.host_operation} on the host)" if stream.host_operation else "")
+        + (" TRANSPOSED" if stream.transposed else ""),
         f"{stream.scale:.7g}",
         f"{stream.zero_point:g}",
         f"{stream.limits[0]:.4g} to {stream.limits[1]:.4g}",
@@ -138,11 +146,13 @@ def _row(stream: Stream, role: str) -> tuple[str, ...]:
 
 
 def _pairs(stream: Stream) -> str:
-    """Whether the channels' pairs of scale and zero point, where there are any, are one and the same."""
+    """Whether the channels' pairs of scale and zero point, where there are any, are one and the same, or each used."""
     try:
-        uniform_quantisation(stream)
+        scales, _ = channel_quantisation(stream)
     except ModelError:
         return "DIFFER" if stream.per_channel else "IMPOSSIBLE"
+    if len(scales) > 1:
+        return f"{len(scales)}, each its own"
     return f"{len(stream.per_channel)} equal" if stream.per_channel else "-"
 
 

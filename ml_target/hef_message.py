@@ -36,6 +36,7 @@ class Layer:
 
     `format` is the compiler's number of the memory layout. `pairs`: zero point and scale of each
     channel where the file lists them. `pad`: where an operation on the host joins, None: nowhere.
+    `transposed`: height and width stand the other way round on the chip, and in what HailoRT hands out.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Layer:
     pairs: tuple[tuple[float, float], ...]
     original_names: tuple[str, ...]
     pad: int | None
+    transposed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ def _layer(message: View, is_output: bool, pad: int | None, transposed: bool) ->
     numeric = _pick(_only(fields, 3), 1, 2, 3, 4, 5, 6)
     height, padded_height, width, padded_width, channels, padded_channels = (_number(base, n) for n in range(1, 7))
     size, padded = (height, width, channels), (padded_height, padded_width, padded_channels)
-    if (transposed or _number(fields, 6)) and _number(base, 7) != 2:  # 2: no height and width to exchange
+    turned = bool(transposed or _number(fields, 6)) and _number(base, 7) != 2  # 2: no height and width to exchange
+    if turned:
         size = (width, height, channels)
     zero_points, scales = _doubles(numeric, 5), _doubles(numeric, 6)
     if len(zero_points) != len(scales):
@@ -176,6 +179,7 @@ def _layer(message: View, is_output: bool, pad: int | None, transposed: bool) ->
         tuple(zip(zero_points, scales, strict=True)),
         tuple(_texts(fields, 5)),
         pad,
+        turned,
     )
 
 

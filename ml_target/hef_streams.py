@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError, ModelError
 from ml_target.hef import HefHeader, read_header
 from ml_target.hef_message import HostOperation, Layer, RawGroup, read_message
-from ml_target.remedies import fetch, fetch_again
+from ml_target.remedies import fetch, fetch_again, replace, unreadable
 from ml_target.roles import Shape
 
 MAX_MESSAGE = 256 << 20  # bytes; the messages of real files are a thousandth to a hundredth of it
@@ -49,6 +49,8 @@ class Stream:
     occur. `per_channel`: (zero point, scale) of each channel where the file lists them; HailoRT's
     own list never shows them. `original_names`: the nodes of the ONNX file it came from.
     `host_operation`: what HailoRT computes on the host to make this stream, "" for nothing.
+    `scaled_per_channel`: the chip was told to use those pairs. `transposed`: HailoRT leaves height and
+    width the other way round, whatever the shape says.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Stream:
     per_channel: tuple[tuple[float, float], ...] = ()
     original_names: tuple[str, ...] = ()
     host_operation: str = ""
+    scaled_per_channel: bool = False
+    transposed: bool = False
 
     @property
     def padded(self) -> bool:
@@ -99,35 +103,38 @@ class HefContent:
 def read_streams(path: Path) -> HefContent:
     """Header, groups and streams of the HEF at `path`; its checksum is not looked at (`hef.verify` does).
 
-    Reads the protobuf section alone, not the weights. Raises ModelError for a file that is
+    Reads the protobuf section alone, not the weights. Raises DamagedFileError for a file that is
     missing, damaged, or not understood.
     """
     header = read_header(path)
     if header.message_size > MAX_MESSAGE:
-        raise ModelError(
-            f"{path} describes itself in {header.message_size:,} bytes, too many to be true. {fetch_again()}"
+        raise DamagedFileError(
+            f"{path} describes itself in {header.message_size:,} bytes, too many to be true", fetch_again()
         )
     try:
         with path.open("rb") as file:
             file.seek(header.message_start)
             raw = read_message(file.read(header.message_size), header.architecture)
-        return HefContent(header, tuple(map(_group, raw.groups)), raw.scale_per_channel)
+        groups = tuple(_group(group, raw.scale_per_channel) for group in raw.groups)
+        return HefContent(header, groups, raw.scale_per_channel)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+        raise unreadable(path, error) from error
     except ValueError as error:
-        raise ModelError(f"{path} is a HEF whose description is not understood ({error}). {fetch_again()}") from error
+        # It may be whole by its checksum, so a fetch alone would leave it.
+        reason = f"{path} is a HEF whose description is not understood ({error})"
+        raise DamagedFileError(reason, f"Take the catalogue's build: {replace()}") from error
 
 
 def uniform_quantisation(stream: Stream) -> tuple[float, float]:
     """(scale, zero point) that hold for all channels of the stream, scale > 0.
 
-    The pairs of the channels count where the file lists them. Raises ModelError when they differ,
-    for HailoRT applies a single one, and when the numbers make no sense.
+    The pairs of the channels count where the file lists them. Raises ModelError when they differ, for HailoRT
+    applies a single one to such a stream, and when the numbers make no sense.
     """
     if stream.dtype == "float32":
         return 1.0, 0.0
     pairs = {(_single(scale), _single(zero)) for zero, scale in stream.per_channel}
-    if not pairs or stream.scale:
+    if not pairs or (stream.scale and not stream.scaled_per_channel):
         pairs.add((_single(stream.scale), _single(stream.zero_point)))
     if len(pairs) > 1:
         raise ModelError(
@@ -135,13 +142,40 @@ def uniform_quantisation(stream: Stream) -> tuple[float, float]:
             f"HailoRT 4 applies one to all, so the answers would be wrong. Take the catalogue's build: {fetch()}"
         )
     scale, zero_point = pairs.pop()
+    _require_sense(stream, scale, zero_point)
+    return scale, zero_point
+
+
+def channel_quantisation(stream: Stream) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(scales, zero points) of an output's channels, the last axis of its shape; mostly one that holds for all.
+
+    More than one only where the chip was told to scale each channel by its own pair: the single pair
+    that HailoRT shows then means nothing, and the file's list is what counts. Raises ModelError
+    as `uniform_quantisation` does, and for a list that is not one pair a channel.
+    """
+    own = stream.scaled_per_channel and stream.dtype != "float32"
+    channels = 1 if stream.order == "NHW" else stream.shape[-1]
+    if own and len(stream.per_channel) != channels:
+        raise ModelError(
+            f"{stream.name} is scaled by a pair for each of its {channels} channels, and the file lists "
+            f"{len(stream.per_channel)}. {fetch_again()}"
+        )
+    if not own or len(set(stream.per_channel)) < 2:
+        scale, zero_point = uniform_quantisation(stream)
+        return (scale,), (zero_point,)
+    pairs = [(_single(scale), _single(zero)) for zero, scale in stream.per_channel]
+    for pair in pairs:
+        _require_sense(stream, *pair)
+    return tuple(scale for scale, _ in pairs), tuple(zero for _, zero in pairs)
+
+
+def _require_sense(stream: Stream, scale: float, zero_point: float) -> None:
     low, high = stream.limits
     if not (0 < scale < math.inf and math.isfinite(zero_point) and low < high):
         raise ModelError(
             f"{stream.name} has an impossible quantisation: scale {scale:g}, zero point {zero_point:g}, "
-            f"limits {low:g} to {high:g}. {fetch_again()}"
+            f"limits {low:g} to {high:g}. Take the catalogue's build: {replace()}"
         )
-    return scale, zero_point
 
 
 def _single(value: float) -> float:
@@ -152,14 +186,14 @@ def _single(value: float) -> float:
         return math.inf
 
 
-def _group(raw: RawGroup) -> Group:
+def _group(raw: RawGroup, per_channel: bool) -> Group:
     if len(raw.layers) > MAX_STREAMS:
         raise ValueError(f"{len(raw.layers)} streams")
     made_from = {pad: operation for operation in raw.operations for pad in operation.pads}
     streams: dict[str, Stream] = {}
     for layer in raw.layers:
         operation = made_from.get(layer.pad) if layer.pad is not None and layer.is_output else None
-        stream = _stream(layer, operation)
+        stream = _stream(layer, operation, per_channel)
         streams.setdefault(stream.name, stream)  # an operation that joins several layers gives one stream
     rank = {name: place for place, name in enumerate(reversed(raw.output_order))}
     outputs = [stream for stream in streams.values() if stream.direction == "output"]
@@ -168,7 +202,7 @@ def _group(raw: RawGroup) -> Group:
     return Group(raw.name, raw.contexts, tuple(inputs), tuple(outputs))
 
 
-def _stream(layer: Layer, operation: HostOperation | None) -> Stream:
+def _stream(layer: Layer, operation: HostOperation | None, per_channel: bool) -> Stream:
     order = ORDERS.get(layer.format, f"unknown no. {layer.format}")
     shape: Shape = {"NC": layer.size[2:], "NHW": layer.size[:2]}.get(order, layer.size)
     dtype = DTYPES.get(layer.value_bytes)
@@ -187,4 +221,6 @@ def _stream(layer: Layer, operation: HostOperation | None) -> Stream:
         layer.pairs,
         layer.original_names,
         operation.kind if operation else "",
+        per_channel and layer.is_output,
+        layer.transposed,
     )

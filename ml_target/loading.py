@@ -1,13 +1,12 @@
 """From settings and files to services, at start.
 
-A file that is missing turns its task off, with the reason. A file that is there but damaged, or
-not what the catalogue says, stops the worker: somebody meant it to be served.
+A file that is missing or damaged turns its task off, with the reason. A file that is whole, but not the network that
+the catalogue says, stops the worker: somebody meant it to be served.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from ml_target.arbiter import Arbiter
@@ -25,11 +24,12 @@ from ml_target.catalogue.types import ClipBackend, ModelFile, Network
 from ml_target.config import Settings
 from ml_target.decoders.ctc import Alphabet
 from ml_target.engines import Engine
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError, MissingFileError, ModelError, Unavailable
 from ml_target.faces import FaceFinder
 from ml_target.host import HostPool
 from ml_target.models import Model, Provenance
 from ml_target.ocr import TextReader
+from ml_target.runtime.shelf import Shelf
 from ml_target.search import PictureEncoder, TextEncoder
 from ml_target.services import ClipService, Service, Services
 from ml_target.store import Store, load_text_weights
@@ -41,10 +41,6 @@ from ml_target.tokenizer import Tokenizer, open_tokenizer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class MissingFileError(ModelError):
-    """A file that a task needs is not there; the message says how to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +56,17 @@ class Loader:
 
     def __init__(self, settings: Settings, store: Store, host: HostPool, place: Place, text: Place) -> None:
         self._settings = settings
-        self._store = store
+        self._shelf = Shelf(store)
         self._host = host
         self._place = place
         self._text = text
         self._layouts = LayoutBook(store.target)
         self._recognizer = self._choose_recognizer()
+        self._to_load: list[str] = []
+        self._begun = 0
 
     def services(self) -> Services:
-        """Checks every file, then opens the device, then loads. Raises ModelError for a file that is wrong."""
+        """Checks every file, then opens the device, then loads. Raises ModelError for a file of another network."""
         by_name = self._settings.clip_backend == "auto"
         backends = list(CLIP_BACKENDS.values()) if by_name else [CLIP_BACKENDS[self._settings.clip_backend]]
         self._check_files(backends)
@@ -100,19 +98,29 @@ class Loader:
         return self._model(network, self._place)
 
     def _check_files(self, backends: Sequence[ClipBackend]) -> None:
-        """A file that cannot be served is told before any device is touched."""
-        networks = [b.visual for b in backends]
-        networks += [FACE_DETECTORS[self._settings.face_detector], self._recognizer, OCR_DETECTION, OCR_RECOGNITION]
-        wanted = [(self._place, n) for n in networks] + [(self._text, b.textual) for b in backends]
-        for place, network in wanted:
-            if (found := self._present(network, place)) is not None:
-                place.engine.check(found[1], network)
+        """A file of another network stops the worker before any device is touched."""
+        tasks: list[tuple[Place, tuple[Network, ...], tuple[ModelFile, ...]]] = [
+            *((self._place, (b.visual,), ()) for b in backends),
+            *((self._text, (b.textual,), b.vocabulary) for b in backends),
+            (self._place, (FACE_DETECTORS[self._settings.face_detector], self._recognizer), ()),
+            (self._place, (OCR_DETECTION, OCR_RECOGNITION), (files.OCR_DICTIONARY,)),
+        ]
+        for place, networks, _ in tasks:
+            for network in networks:
+                self._shelf.inspect(place.engine, network)
+        for place, networks, others in tasks:
+            if self._shelf.complete(place.engine, networks, others):
+                self._to_load += [network.name for network in networks]
 
     def _service(self, label: str, load: Callable[[], tuple[T, tuple[Model, ...]]]) -> Service[T]:
         try:
             serves, models = load()
         except MissingFileError as error:
-            return Service(label, why_off=str(error))
+            return Service(label, never=str(error), cause=error.cause)
+        except DamagedFileError as error:
+            return Service(label, never=str(error), cause=error.cause, broken=True)
+        except Unavailable as error:
+            return Service(label, never=str(error), broken=True)
         return Service(label, serves, models)
 
     # ------------------------------------------------------------------ tasks
@@ -124,24 +132,35 @@ class Loader:
 
     def _textual(self, backend: ClipBackend) -> tuple[TextEncoder, tuple[Model, ...]]:
         self._require(self._text, backend.textual)
-        vocabulary = [self._file(file) for file in backend.vocabulary]
+        vocabulary = [self._shelf.file(file).path for file in backend.vocabulary]
         tokenizer = open_tokenizer(backend.family, vocabulary)
-        weights = self._weights(backend)
+        weights, without = self._weights(backend)
         model = self._model(backend.textual, self._text, interactive=True)
         try:
             head = TextHead(backend, weights, self._layout(model, backend, weights, tokenizer))
-            return TextEncoder(model, tokenizer, head, self._host), (model,)
+            encoder = TextEncoder(model, tokenizer, head, self._host)
         except ModelError as error:
-            if weights is None:  # whether they are needed shows only when the tower is open
-                raise MissingFileError(str(error)) from error
+            if isinstance(without, DamagedFileError):
+                raise without from error
+            if without is not None:  # whether they are needed shows only when the tower is open
+                raise MissingFileError(str(error), without.cause) from error
             raise
+        if isinstance(without, DamagedFileError):
+            log.error("not needed by this text tower, so search queries are served all the same: %s", without)
+        return encoder, (model,)
 
-    def _weights(self, backend: ClipBackend) -> Mapping[str, Array] | None:
-        path = self._store.find(backend.text_weights)
-        if path is None:
-            return None
-        self._store.check(backend.text_weights, path)
-        return load_text_weights(path)
+    def _weights(
+        self, backend: ClipBackend
+    ) -> tuple[Mapping[str, Array] | None, MissingFileError | DamagedFileError | None]:
+        """The weights, or why there are none. Raises DamagedFileError for a tower on a card: none does without."""
+        try:
+            return load_text_weights(self._shelf.file(backend.text_weights).path), None
+        except MissingFileError as error:
+            return None, error
+        except DamagedFileError as error:
+            if self._text.engine.name == "hailo":
+                raise
+            return None, error
 
     def _layout(
         self, model: Model, backend: ClipBackend, weights: Mapping[str, Array] | None, tokenizer: Tokenizer
@@ -163,13 +182,16 @@ class Loader:
         self, model: Model, backend: ClipBackend, weights: Mapping[str, Array], tokenizer: Tokenizer, layout: TextLayout
     ) -> None:
         """Compares the card's text vectors with the processor's, where that tower's file happens to be there."""
-        found = next(((f, p) for f in backend.textual.onnx if (p := self._store.find(f)) is not None), None)
-        if found is None:
-            return
         from ml_target.engines.onnx import OnnxEngine
 
-        self._store.check(*found)
-        tower = OnnxEngine(threads=1).open(found[1], backend.textual)
+        processor = OnnxEngine(threads=1)
+        try:
+            tower = processor.open(self._shelf.network(processor, backend.textual).path, backend.textual)
+        except MissingFileError:
+            return
+        except DamagedFileError as damage:
+            log.error("the card's text vectors are not compared with the processor's: %s", damage)
+            return
         head = TextHead(backend, weights)
         head.check(tower.intake, tower.roles, tokenizer.size)
         agree((model.loaded, TextHead(backend, weights, layout)), (tower, head), tokenizer)
@@ -185,7 +207,8 @@ class Loader:
         """The network that was chosen; where none was, the stand-in if only that one is there, announced."""
         if self._settings.face_recognizer:
             return FACE_RECOGNIZERS[self._settings.face_recognizer]
-        if self._present(ARCFACE_R50, self._place) is None and self._present(STAND_IN_EMBEDDER, self._place):
+        engine = self._place.engine
+        if not self._shelf.has(engine, ARCFACE_R50) and self._shelf.has(engine, STAND_IN_EMBEDDER):
             log.warning(
                 "%s is not there; faces are described by %s: %s. Keep these vectors out of a real library.",
                 ARCFACE_R50.name,
@@ -197,7 +220,7 @@ class Loader:
 
     def _ocr(self) -> tuple[TextReader, tuple[Model, ...]]:
         self._require(self._place, OCR_DETECTION, OCR_RECOGNITION)
-        alphabet = Alphabet.from_file(self._file(files.OCR_DICTIONARY))
+        alphabet = Alphabet.from_file(self._shelf.file(files.OCR_DICTIONARY).path)
         detector, recognizer = (self._model(network, self._place) for network in (OCR_DETECTION, OCR_RECOGNITION))
         limits = (self._settings.max_text_lines, self._settings.max_text_tiles)
         return TextReader(detector, recognizer, alphabet, self._host, *limits), (detector, recognizer)
@@ -205,34 +228,19 @@ class Loader:
     # ------------------------------------------------------------------ files
 
     def _require(self, place: Place, *networks: Network) -> None:
-        """Raises MissingFileError before half a task has been put on a device."""
+        """Raises MissingFileError or DamagedFileError before half a task has been put on a device."""
         for network in networks:
-            if self._present(network, place) is None:
-                choices = place.engine.files(network)
-                if not choices:
-                    raise MissingFileError(f"{network.name} has no file for engine {place.engine.name}")
-                raise MissingFileError(self._store.remedy(choices[0]))
+            self._shelf.network(place.engine, network)
 
     def _model(self, network: Network, place: Place, *, interactive: bool = False) -> Model:
-        self._require(place, network)
-        found = self._present(network, place)
-        assert found is not None
-        file, path = found
-        sha256 = self._store.check(file, path)
-        loaded = place.engine.open(path, network)
-        provenance = Provenance(path.name, sha256, place.engine.name, file.note)
-        return Model(network, loaded, place.arbiter, provenance, interactive)
+        taken = self._shelf.network(place.engine, network)
+        self._say_loading(network)
+        loaded = place.engine.open(taken.path, network)
+        provenance = Provenance(taken.path.name, taken.sha256, place.engine.name, taken.note)
+        return Model(network, loaded, place.arbiter, provenance, interactive, lambda: place.engine.doubt(loaded))
 
-    def _present(self, network: Network, place: Place) -> tuple[ModelFile, Path] | None:
-        for file in place.engine.files(network):
-            path = self._store.find(file)
-            if path is not None:
-                return file, path
-        return None
-
-    def _file(self, file: ModelFile) -> Path:
-        path = self._store.find(file)
-        if path is None:
-            raise MissingFileError(self._store.remedy(file))
-        self._store.check(file, path)
-        return path
+    def _say_loading(self, network: Network) -> None:
+        """Loading may take a minute: which network it is at, and how many there are."""
+        if network.name in self._to_load:
+            self._begun += 1
+            log.info("loading %s (%d of %d)", network.name, self._begun, len(self._to_load))

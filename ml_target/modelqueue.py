@@ -43,6 +43,7 @@ class ModelQueue:
         self._announced = 0
         self._answered = 0
         self._patient_since: float | None = None
+        self._refusal = ""
 
     # ------------------------------------------------------------- for models
 
@@ -51,6 +52,8 @@ class ModelQueue:
 
         Raises EngineFault for a frame that fails, Unavailable when the device is lost for good.
         """
+        if self._refusal:
+            raise Unavailable(self._refusal)
         loop = asyncio.get_running_loop()
         entries = [Entry(frame, loop.create_future()) for frame in frames]
         self.waiting.extend(entries)
@@ -74,6 +77,11 @@ class ModelQueue:
             self._wake()
 
     # ----------------------------------------------------------- for the arbiter
+
+    def refuse(self, words: str) -> None:
+        """Nothing will be sent any more: tells everybody who waits, and whoever asks later."""
+        self._refusal = words
+        self.fail(list(self.waiting), Unavailable(words))
 
     def drop_abandoned(self) -> None:
         """Forgets frames nobody waits for any more, so that they are never sent."""

@@ -1,6 +1,6 @@
 """A loaded model, as the tasks see it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -25,7 +25,8 @@ class Provenance:
 class Model:
     """One network on one engine: `await model.infer(frames)`, and a word when frames are coming.
 
-    `interactive`: somebody waits for the answer, so its bursts go before bulk work.
+    `interactive`: somebody waits for the answer, so its bursts go before bulk work. `doubt`: why its
+    answers cannot be believed now, "" while they can.
     """
 
     network: Network
@@ -33,6 +34,7 @@ class Model:
     arbiter: Arbiter
     provenance: Provenance
     interactive: bool = False
+    doubt: Callable[[], str] = lambda: ""
     _queue: ModelQueue = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -7,14 +7,13 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ml_target.catalogue.networks import OCR_IMMICH_NAME
 from ml_target.errors import TooLarge, UnusableInput
 from ml_target.host import HostPool
 from ml_target.imaging.forms import look
 from ml_target.imaging.outside import Helper
 from ml_target.imaging.picture import decode_known
 from ml_target.imaging.structure import CORE, PIXEL, Structure
-from ml_target.names import NamesSeen
+from ml_target.names import NamesSeen, text_model
 from ml_target.protocol import ClipJob, FaceJob, Job, faces_result, ocr_result, vector_text
 from ml_target.runtime.budget import MIB, Memory, Share
 from ml_target.services import Service, Services
@@ -113,7 +112,7 @@ class Pipeline:
         elif isinstance(job, FaceJob):
             served = " + ".join(model.network.name for model in service.models)
         else:
-            served = OCR_IMMICH_NAME
+            served = text_model(job.model_name)
         self.names.note(job.label, job.model_name, served)
 
     @contextmanager

@@ -9,18 +9,37 @@ from typing import Literal
 
 from ml_target.arbiter import Arbiter
 from ml_target.config import Settings, available_cores
+from ml_target.hailo_host import Finding, cards, locations, nodes
 from ml_target.loading import Place
+from ml_target.runtime.leaving import leave
 
 log = logging.getLogger(__name__)
 
-HAILO_NODE = Path("/dev/hailo0")
 
-
-def choose_engine(settings: Settings) -> Literal["hailo", "cpu"]:
-    """`auto` takes a card whose device node is there. One that then cannot be opened is an error, never a quiet CPU."""
+def choose_engine(settings: Settings, root: Path = Path("/")) -> Literal["hailo", "cpu"]:
+    """`auto` takes a card whose device node is here. One that then cannot be opened is an error, never a quiet CPU."""
     if settings.engine == "auto":
-        return "hailo" if HAILO_NODE.exists() else "cpu"
+        return "hailo" if nodes(root) else "cpu"
     return settings.engine
+
+
+def passed_over(settings: Settings, root: Path = Path("/")) -> Finding | None:
+    """What to say where `auto` takes the processor although the host has a Hailo-8; None where there is nothing to say.
+
+    A container sees the cards of its host and no node that it was not given: the card may well be another's.
+    """
+    there = [card.address for card in cards(root) if card.is_hailo_8]
+    if settings.engine != "auto" or nodes(root) or not there:
+        return None
+    names = {address: name for name, address in locations(root).items()}
+    return Finding(
+        None,
+        "card",
+        f"the processor is used, although this host has a Hailo card at {there[0]}: no device node /dev/hailo* is "
+        "here, so it may be another container's",
+        f"To use it, pass --device=/dev/{names.get(there[0], 'hailo0')} to this container, or load the driver "
+        "hailo_pci where this is the host itself; ENGINE=cpu says that the processor is meant, and ends this warning",
+    )
 
 
 def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
@@ -39,6 +58,8 @@ def open_places(settings: Settings) -> tuple[Place, Place]:
     No device is touched yet.
     """
     if choose_engine(settings) == "cpu":
+        if found := passed_over(settings):
+            log.warning("%s: %s. %s.", found.what, found.detail, found.remedy)
         place = processor(settings)
         return place, place
     place = card(settings)
@@ -67,4 +88,4 @@ def card(settings: Settings) -> Place:
     engine = HailoEngine(chosen)
     # HailoRT spreads the bursts: one on each card, and one more in its queue for whichever ends first.
     cards = max(chosen.device_count, len(chosen.device_ids))
-    return Place(engine, Arbiter(cards, patient=True, ahead=True, recover=engine.recover))
+    return Place(engine, Arbiter(cards, patient=True, ahead=True, recover=engine.recover, leave=leave))

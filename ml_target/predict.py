@@ -1,123 +1,206 @@
 """`python3 -m ml_target predict`: one photo or query, answered on the terminal."""
 
 import asyncio
-import logging
-from argparse import ArgumentParser, Namespace
+import math
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.types import ClipBackend
 from ml_target.config import Settings
-from ml_target.drawing import draw
+from ml_target.diagnostics.workbench import Workbench
+from ml_target.drawing import check_target, draw
 from ml_target.errors import UnusableInput, WorkerError
 from ml_target.faces import Face
 from ml_target.imaging.picture import decode
+from ml_target.log.terminal import printable_json
 from ml_target.ocr import Line, ReadOptions
 from ml_target.protocol import encode, faces_result, ocr_result, vector_text
-from ml_target.services import Services
 from ml_target.tensors import UInt8
 from ml_target.trace import Trace
-from ml_target.worker import Worker
-
-log = logging.getLogger(__name__)
 
 TASKS = ("clip", "faces", "ocr")
+MOST_RESOLUTION = 1_000_000
+"""Beyond any picture's size a resolution changes nothing."""
+
+DESCRIPTION = """Answers for one photo or one search query, without Immich and without a running worker.
+
+The picture is checked before anything is loaded, and only what is asked for is loaded. A Hailo card serves one
+program at a time: stop the worker before this looks at a photo on the card, or set ENGINE=cpu."""
+EXAMPLES = """examples:
+  python3 -m ml_target predict photo.jpg
+  python3 -m ml_target predict photo.jpg --task faces --task ocr --draw marked.jpg
+  python3 -m ml_target predict --text "a dog on a beach"
+
+Settings come from environment variables, as the worker's do: python3 -m ml_target serve --help lists them.
+Exit code: 0 everything asked for was answered, 1 something was not, 2 an argument is wrong."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    """Adds what `run` reads."""
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument("photo", nargs="?", type=Path, help="a picture file")
     parser.add_argument("--text", help="a search query; answers with its vector")
-    parser.add_argument("--task", action="append", choices=TASKS, help="only this task (may be repeated)")
-    parser.add_argument("--draw", type=Path, metavar="OUT.jpg", help="draw boxes, landmarks and text on a copy")
-    parser.add_argument("--min-face-score", type=float, default=0.7, help="default 0.7, as in Immich")
-    parser.add_argument("--min-box-score", type=float, default=0.5, help="text boxes; default 0.5, as in Immich")
-    parser.add_argument("--min-text-score", type=float, default=0.8, help="lines of text; default 0.8, as in Immich")
-    parser.add_argument("--max-resolution", type=int, default=736, help="for OCR; default 736, as in Immich")
-    parser.add_argument("--json", action="store_true", help="the answer as Immich would get it")
+    parser.add_argument(
+        "--task", action="append", choices=TASKS, help="only this task (may be repeated; default: all three)"
+    )
+    parser.add_argument("--draw", type=Path, metavar="OUT.jpg", help="mark what was found on a copy of the photo")
+    parser.add_argument(
+        "--min-face-score", type=_score, default=0.7, metavar="0..1", help="faces; default 0.7, as in Immich"
+    )
+    parser.add_argument(
+        "--min-box-score", type=_score, default=0.5, metavar="0..1", help="text boxes; default 0.5, as in Immich"
+    )
+    parser.add_argument(
+        "--min-text-score", type=_score, default=0.8, metavar="0..1", help="lines of text; default 0.8, as in Immich"
+    )
+    parser.add_argument(
+        "--max-resolution",
+        type=_resolution,
+        default=736,
+        metavar="PIXELS",
+        help="shorter side at which text is looked for; default 736, as in Immich",
+    )
+    parser.add_argument("--json", action="store_true", help="the answer as Immich would get it, one line a request")
+
+
+def check_arguments(parser: ArgumentParser, arguments: Namespace) -> None:
+    """Ends with the parser's error and exit code 2 where arguments contradict each other."""
+    if arguments.photo is None and arguments.text is None:
+        parser.error("name a photo, or a query with --text")
+    if arguments.photo is None:
+        for name in ("task", "draw"):
+            if getattr(arguments, name):
+                parser.error(f"--{name} is about a photo: name one")
+    if arguments.text is not None and not arguments.text.strip():
+        parser.error("--text is empty: name something to search for")
 
 
 def run(arguments: Namespace, settings: Settings) -> int:
-    """Returns 0 when every asked task was answered."""
-    if arguments.photo is None and arguments.text is None:
-        raise UnusableInput("Name a photo, or a query with --text.")
-    return asyncio.run(_run(arguments, settings))
+    """Returns 0 when everything asked for was answered, else 1. Raises UnusableInput for a photo that is none."""
+    picture = _check_photo(arguments, settings)
+    with Workbench(settings) as bench:
+        return asyncio.run(_Command(arguments, bench).answer(picture))
 
 
-async def _run(arguments: Namespace, settings: Settings) -> int:
-    worker = Worker(settings)
-    try:
-        await worker.load()
-        services = (await worker.pipeline()).services
-        failed = 0
-        if arguments.text is not None:
-            failed += await _attempt(_query(arguments, services))
-        if arguments.photo is not None:
-            failed += await _photo(arguments, settings, services)
-        return 1 if failed else 0
-    finally:
-        worker.close()
-
-
-async def _attempt(work: Any) -> int:
-    try:
-        await work
-    except WorkerError as error:
-        print(f"not answered: {error}")
-        return 1
-    return 0
-
-
-async def _query(arguments: Namespace, services: Services) -> None:
-    service = next(iter(services.clip.values()))
-    vector = await service.textual.get().embed(arguments.text, Trace())
-    _print(arguments, {"clip": vector_text(vector)}, f"query: {vector.size} numbers in space {service.backend.name}")
-
-
-async def _photo(arguments: Namespace, settings: Settings, services: Services) -> int:
+def _check_photo(arguments: Namespace, settings: Settings) -> UInt8 | None:
+    """The photo's pixels, H x W x 3 uint8 RGB, and a look at where the drawing will go."""
+    if arguments.photo is None:
+        return None
     picture = decode(_read(arguments.photo), settings.max_pixels)
-    faces: list[Face] = []
-    lines: list[Line] = []
-
-    async def clip() -> None:
-        service = next(iter(services.clip.values()))
-        vector = await service.visual.get().embed(picture, Trace())
-        words = f"clip: {vector.size} numbers in space {service.backend.name}"
-        _print(arguments, {"clip": vector_text(vector)}, words)
-
-    async def find() -> None:
-        faces.extend(await services.faces.get().find(picture, arguments.min_face_score, Trace()))
-        boxes = [f"  {f.score:.3f}  {' '.join(f'{n:.0f}' for n in f.box)}" for f in faces]
-        _print(arguments, {"facial-recognition": faces_result(faces)}, f"faces: {len(faces)}", *boxes)
-
-    async def read() -> None:
-        options = ReadOptions(arguments.min_box_score, arguments.max_resolution, arguments.min_text_score)
-        lines.extend(await services.ocr.get().read(picture, options, Trace()))
-        texts = [f"  {line.text_score:.3f}  {line.text}" for line in lines]
-        _print(arguments, {"ocr": ocr_result(lines)}, f"lines of text: {len(lines)}", *texts)
-
-    chosen = arguments.task or TASKS
-    failed = 0
-    for name, work in zip(TASKS, (clip, find, read), strict=True):
-        if name in chosen:
-            failed += await _attempt(work())
     if arguments.draw:
-        _draw(picture, faces, lines, arguments.draw)
-    return failed
+        check_target(arguments.draw, arguments.photo)
+    return picture
 
 
 def _read(photo: Path) -> bytes:
     try:
+        if photo.exists() and not photo.is_file():  # a folder, or a device that never ends
+            raise UnusableInput(f"{photo} is not a file. Name a picture file.")
         return photo.read_bytes()
     except OSError as error:
         raise UnusableInput(f"{photo} cannot be read ({error.strerror}). Name a picture file.") from error
 
 
-def _draw(picture: UInt8, faces: list[Face], lines: list[Line], out: Path) -> None:
+class _Command:
+    """One run: loads a task, answers it, and goes on with the next."""
+
+    def __init__(self, arguments: Namespace, bench: Workbench) -> None:
+        self._arguments = arguments
+        self._bench = bench
+        self._failed = 0
+        name = bench.settings.clip_backend
+        self._backend: ClipBackend = next(iter(CLIP_BACKENDS.values())) if name == "auto" else CLIP_BACKENDS[name]
+
+    async def answer(self, picture: UInt8 | None) -> int:
+        if self._arguments.text is not None:
+            self._print_json(await self._attempt(self._query))
+        if picture is not None:
+            await self._photo(picture)
+        return 1 if self._failed else 0
+
+    async def _photo(self, picture: UInt8) -> None:
+        faces: list[Face] = []
+        lines: list[Line] = []
+        work: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
+            "clip": lambda: self._clip(picture),
+            "faces": lambda: self._faces(picture, faces),
+            "ocr": lambda: self._ocr(picture, lines),
+        }
+        answer: dict[str, Any] = {}
+        for task in TASKS:
+            if task in (self._arguments.task or TASKS):
+                answer |= await self._attempt(work[task])
+        if answer:
+            self._print_json({**answer, "imageHeight": picture.shape[0], "imageWidth": picture.shape[1]})
+        if self._arguments.draw:
+            draw(picture, faces, lines, self._arguments.draw)
+            self._print_words(f"drawn: {self._arguments.draw}")
+
+    async def _attempt(self, work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """The answer; nothing, and words on standard error, where there is none."""
+        try:
+            return await work()
+        except WorkerError as error:
+            print(f"not answered: {error}", file=sys.stderr)
+            self._failed += 1
+            return {}
+
+    # ------------------------------------------------------------------ tasks
+
+    async def _query(self) -> dict[str, Any]:
+        encoder = self._bench.load(lambda loader: loader.text_encoder(self._backend), text=True)
+        vector = await encoder.embed(self._arguments.text, Trace())
+        self._print_words(f"query: {vector.size} numbers in space {self._backend.name}")
+        return {"clip": vector_text(vector)}
+
+    async def _clip(self, picture: UInt8) -> dict[str, Any]:
+        encoder = self._bench.load(lambda loader: loader.picture_encoder(self._backend))
+        vector = await encoder.embed(picture, Trace())
+        self._print_words(f"clip: {vector.size} numbers in space {self._backend.name}")
+        return {"clip": vector_text(vector)}
+
+    async def _faces(self, picture: UInt8, found: list[Face]) -> dict[str, Any]:
+        finder = self._bench.load(lambda loader: loader.face_finder())
+        found += await finder.find(picture, self._arguments.min_face_score, Trace())
+        boxes = [f"  {face.score:.3f}  {' '.join(f'{n:.0f}' for n in face.box)}" for face in found]
+        self._print_words(f"faces: {len(found)}" + (" (score, left, top, right, bottom)" if found else ""), *boxes)
+        return {"facial-recognition": faces_result(found)}
+
+    async def _ocr(self, picture: UInt8, found: list[Line]) -> dict[str, Any]:
+        reader = self._bench.load(lambda loader: loader.text_reader())
+        chosen = self._arguments
+        options = ReadOptions(chosen.min_box_score, chosen.max_resolution, chosen.min_text_score)
+        found += await reader.read(picture, options, Trace())
+        self._print_words(f"lines of text: {len(found)}", *(f"  {line.text_score:.3f}  {line.text}" for line in found))
+        return {"ocr": ocr_result(found)}
+
+    # ----------------------------------------------------------------- output
+
+    def _print_words(self, *words: str) -> None:
+        if not self._arguments.json:
+            print("\n".join(words))
+
+    def _print_json(self, answer: dict[str, Any]) -> None:
+        if self._arguments.json and answer:
+            print(printable_json(encode(answer).decode()))
+
+
+def _score(text: str) -> float:
     try:
-        draw(picture, faces, lines, out)
-    except (OSError, ValueError) as error:
-        raise UnusableInput(f"{out} cannot be written ({error}). Name a .jpg or .png in a writable folder.") from error
-    print(f"drawn: {out}")
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{text!r} is no score: it takes a number from 0 to 1, such as 0.7")
+    return value
 
 
-def _print(arguments: Namespace, answer: dict[str, Any], *words: str) -> None:
-    print(encode(answer).decode() if arguments.json else "\n".join(words))
+def _resolution(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MOST_RESOLUTION):
+        raise ArgumentTypeError(f"{text!r} is no resolution: it takes whole pixels from 1 to {MOST_RESOLUTION}")
+    return int(text)

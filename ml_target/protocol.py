@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+)
 
 from ml_target.errors import MalformedRequest, UnusableInput
 from ml_target.faces import Face
@@ -18,7 +27,7 @@ from ml_target.ocr import Line, ReadOptions
 from ml_target.tensors import Float32
 
 MAX_ENTRIES = 64 * 1024
-"""Characters; Immich's are below 300, and checking more would hold the event loop."""
+"""Bytes or characters; Immich's are below 300, and checking more would hold the event loop."""
 
 # ------------------------------------------------------------------ requests
 
@@ -54,7 +63,7 @@ class _Model(BaseModel):
     """Unknown keys beside `modelName` and `options` are errors, as in the official worker."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    modelName: str  # noqa: N815
+    modelName: Annotated[str, StringConstraints(strip_whitespace=True)]  # noqa: N815
     options: Annotated[_Options, BeforeValidator(_empty_if_null)] = _Options()
 
 
@@ -134,7 +143,7 @@ def parse_entries(entries: str | bytes) -> list[Job]:
     Raises MalformedRequest for a wrong form, UnusableInput for recognition without detection.
     """
     if len(entries) > MAX_ENTRIES:
-        raise MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters.")
+        raise entries_too_long()
     try:
         content = orjson.loads(entries)
     except ValueError as error:
@@ -153,6 +162,11 @@ def parse_entries(entries: str | bytes) -> list[Job]:
     if not jobs:
         raise MalformedRequest("No model task requested. Ask for clip, facial-recognition or ocr in entries.")
     return jobs
+
+
+def entries_too_long() -> MalformedRequest:
+    """The refusal of `entries` beyond `MAX_ENTRIES`, for those who can tell before all of it is there."""
+    return MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters.")
 
 
 def _clip_jobs(asked: _Clip | None) -> list[Job]:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ml_target.catalogue.needs import Choice
 from ml_target.config import PROJECT, Settings, setting_names, setting_text
+from ml_target.errors import DamagedFileError
 from ml_target.folders import writable
+from ml_target.hailo_host import nodes
 
 IN_IMAGE = "IMMICH_ML_IMAGE"
 """Dockerfile.immich-ml-hailo sets it, and nothing else does."""
@@ -21,7 +23,6 @@ FETCH = "python3 -m ml_target models fetch"
 DECIDING = tuple(name for name, value in vars(Choice).items() if isinstance(value, property))
 """The settings that decide which files are wanted."""
 
-HAILO_NODE = Path("/dev/hailo0")
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -61,8 +62,15 @@ def replace(*arguments: str, what: str = "it") -> str:
 
 
 def fetch_again(*arguments: str) -> str:
-    """A sentence without its full stop, for a file that is no good."""
-    return f"Delete it{_from_where()} and fetch it again: {fetch(*arguments)}"
+    """A sentence without its full stop, for a damaged file. Nothing need be deleted: fetch sets it aside."""
+    return f"Fetch it again: {fetch(*arguments)}"
+
+
+def unreadable(path: Path, error: OSError) -> DamagedFileError:
+    """For a file that is there and does not open, or breaks off while it is read."""
+    gone = isinstance(error, FileNotFoundError)
+    remedy = "Check that it is there" if gone else f"Check its permissions and the disk. {fetch_again()}"
+    return DamagedFileError(f"{path} cannot be read: {error.strerror or error}", remedy)
 
 
 def folder_words(folder: Path | str) -> str:
@@ -91,7 +99,7 @@ def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
 
 def _engine() -> str:
     told = os.environ.get("ENGINE", "").strip().lower()
-    return told if told in ("hailo", "cpu") else ("hailo" if HAILO_NODE.exists() else "cpu")
+    return told if told in ("hailo", "cpu") else ("hailo" if nodes() else "cpu")
 
 
 def _for_card() -> bool:

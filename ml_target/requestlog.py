@@ -2,20 +2,35 @@
 
 import json
 import logging
+import os
 import sys
 from typing import Any
 
+from ml_target.log.colour import RedErrors, takes_colour
+from ml_target.log.private import without_logins
 from ml_target.logwords import quoted
 from ml_target.trace import Trace
 
 log = logging.getLogger("ml_target.request")
 
 
+class _Discreet(logging.Formatter):
+    """Lines without the passwords of addresses, whoever wrote them: a traceback, a library."""
+
+    def __init__(self, lines: logging.Formatter) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_logins(self._lines.format(record))
+
+
 def set_up(level: int) -> None:
-    """Everything to stderr, one line an event; uvicorn's own access log stays silent."""
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    """Everything to stderr, one line an event but for the summary at start; uvicorn's own access log stays silent."""
+    handler = logging.StreamHandler(sys.stderr)
+    form = RedErrors if takes_colour(sys.stderr, os.environ) else logging.Formatter
+    handler.setFormatter(_Discreet(form("%(asctime)s %(levelname)s %(name)s: %(message)s")))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
     for noisy in ("multipart", "python_multipart", "PIL"):

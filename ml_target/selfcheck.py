@@ -24,6 +24,7 @@ from ml_target.config import Settings
 from ml_target.errors import SettingsError, WorkerError
 from ml_target.imaging.picture import decode
 from ml_target.loading import Loader
+from ml_target.log.terminal import printable_json, replace_unprintable
 from ml_target.requestlog import set_up
 from ml_target.tensors import UInt8
 
@@ -36,6 +37,7 @@ Exit code: 0 right or near, 1 something is WRONG, 2 a setting or an argument, 3 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the report; returns the exit code that `DESCRIPTION` tells."""
+    replace_unprintable()
     parser = argparse.ArgumentParser(
         prog="python3 -m ml_target.selfcheck",
         description=DESCRIPTION,
@@ -67,7 +69,7 @@ async def _run(settings: Settings, samples: Samples, tasks: Collection[str], mac
     try:
         report = await examine(bench, samples, tasks)
         # Before anything is closed: a card that does not let go of must not take the report with it.
-        print(as_json(report) if machine_readable else as_text(report), flush=True)
+        print(printable_json(as_json(report)) if machine_readable else as_text(report), flush=True)
         return report.exit_code
     finally:
         bench.close()

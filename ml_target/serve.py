@@ -8,8 +8,7 @@ import signal
 import socket
 from contextlib import suppress
 
-import uvicorn
-
+from ml_target.api.server import Server
 from ml_target.app import create_app
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
@@ -22,6 +21,11 @@ M_MMAP_THRESHOLD = -3
 
 DESCRIPTORS = 200
 """Beside one for each connection: model files, threads' pipes, the log."""
+
+KEPT_IDLE = 1024
+"""Connections beyond those of MAX_WAITING: clients keep them for their next request."""
+
+FEWEST_CONNECTIONS = 16
 
 
 def serve(settings: Settings) -> int:
@@ -38,23 +42,23 @@ def serve(settings: Settings) -> int:
     return 1 if worker.state == "failed" else 0
 
 
-def build_server(worker: Worker) -> uvicorn.Server:
+def build_server(worker: Worker) -> Server:
     """uvicorn around one worker; it stops by itself when the worker cannot start."""
 
     def stop() -> None:
         server.should_exit = True
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(worker, on_failure=stop),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=worker.settings.keep_alive_s,
-            timeout_graceful_shutdown=20,
-        )
-    )
+    app = create_app(worker, on_failure=stop)
+    most = most_connections(worker.settings.max_waiting)
+    server = Server(app, app.state.in_flight, worker.settings.keep_alive_s, most)
     return server
+
+
+def most_connections(max_waiting: int) -> int:
+    """Connections that the process may have descriptors for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_waiting + KEPT_IDLE
+    return wanted if soft == resource.RLIM_INFINITY else max(FEWEST_CONNECTIONS, min(wanted, soft - DESCRIPTORS))
 
 
 def prepare_process(max_waiting: int) -> None:

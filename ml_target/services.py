@@ -18,27 +18,45 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[T]):
-    """One task: `get()` it, or learn in words why it is off."""
+    """One task: `get()` it, or learn in words why it is off.
+
+    `never`: why it could not be loaded, with the remedy; `cause` is the same in a few words; `broken`:
+    something is wrong with it, not just missing. A task that was loaded goes off, and on again, while
+    the answers of one of its models cannot be believed.
+    """
 
     label: str
     serves: T | None = None
     models: tuple[Model, ...] = ()
-    why_off: str = ""
+    never: str = ""
+    cause: str = ""
+    broken: bool = False
 
     @property
     def on(self) -> bool:
-        return self.serves is not None
+        return self.serves is not None and not self.why_off
+
+    @property
+    def why_off(self) -> str:
+        """In words, with the remedy; "" while it is on. May change at any time."""
+        doubted = (f"{model.network.name}: {doubt}" for model in self.models if (doubt := model.doubt()))
+        return self.never or next(doubted, "")
+
+    @property
+    def fault(self) -> bool:
+        """Whether it is off because something is wrong, not because a file was never there."""
+        return self.broken or bool(self.why_off and not self.never)
 
     def get(self) -> T:
         """Raises Unavailable when the task is off."""
-        if self.serves is None:
+        if self.serves is None or self.why_off:
             raise Unavailable(f"{self.label} is off: {self.why_off}")
         return self.serves
 
     def describe(self) -> dict[str, Any]:
         """For the log and the status page."""
         if not self.on:
-            return {"on": False, "why": self.why_off}
+            return {"on": False, "why": self.why_off, "fault": self.fault}
         return {"on": True, "networks": [describe_model(model) for model in self.models]}
 
 
@@ -99,6 +117,11 @@ class Services:
                 "settings, or start the worker with another CLIP_BACKEND."
             )
         return chosen
+
+    @property
+    def any_on(self) -> bool:
+        """Whether anything is served now."""
+        return any(service.on for service in self.all().values())
 
     def all(self) -> dict[str, Service[Any]]:
         """Every service by its label; with several backends the label carries the backend."""

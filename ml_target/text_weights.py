@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError
 from ml_target.remedies import fetch_again
 from ml_target.tensors import Array
 
@@ -14,7 +14,7 @@ from ml_target.tensors import Array
 def load_text_weights(path: Path) -> Mapping[str, Array]:
     """The arrays of the .npz file, and those beside it as `<stem>.<array>.npy`, which are memory-mapped.
 
-    Mapped arrays are read-only. Raises ModelError when a file cannot be read.
+    Mapped arrays are read-only. Raises DamagedFileError when a file cannot be read.
     """
     beside = {npy.name[len(path.stem) + 1 : -len(".npy")]: npy for npy in path.parent.glob(f"{path.stem}.*.npy")}
     try:
@@ -25,8 +25,5 @@ def load_text_weights(path: Path) -> Mapping[str, Array]:
             if name not in arrays:
                 arrays[name] = np.load(npy, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # what a damaged file makes numpy raise is not limited to a few kinds
-        raise ModelError(
-            f"the text weights {path} cannot be loaded ({error}). "
-            f"{fetch_again(path.name)} ({path.stem}.*.npy beside it go, too)"
-        ) from error
+        raise DamagedFileError(f"the text weights {path} cannot be loaded ({error})", fetch_again(path.name)) from error
     return arrays

@@ -8,9 +8,10 @@ tokenizer of the model), token for token.
 import gzip
 import itertools
 import json
+import re
 import string
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,8 +21,8 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
 
-from ml_target.errors import ModelError
-from ml_target.remedies import fetch_again
+from ml_target.errors import DamagedFileError, ModelError
+from ml_target.remedies import fetch_again, replace
 
 Ids = npt.NDArray[np.int64]
 
@@ -35,6 +36,13 @@ SIGLIP_END = 1
 # OpenAI's pattern in Unicode classes: contractions, letters together, every digit alone, the rest.
 _CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+BEGINNING = 2048
+"""Characters that are tried first of a longer text: several times what fills the ids, as a rule."""
+
+_WORD_END = re.compile(r"(?<! ) ")
+_MARK = "▁"
+"""How the vocabularies of the SigLIP family write a blank."""
 
 
 class Tokenizer(Protocol):
@@ -74,6 +82,34 @@ def canonicalize(text: str) -> str:
     return clean(text).translate(_PUNCTUATION).lower()
 
 
+# --------------------------------------------------------------- long texts
+
+
+def first_ids(text: str, encode: Callable[[str], tuple[Ids, bool]]) -> Ids:
+    """The ids of a clean text, from as much of it as they need: those of a megabyte would take seconds.
+
+    `encode` gives ids, and whether they are full: then no further word can change them. Text is cut
+    between words only, where a blank follows a letter. No token reaches across such a place, so what
+    stands before it has the same ids with and without the rest. A word is never cut: its
+    ids depend on all of it.
+    """
+    size = BEGINNING
+    while size < len(text):
+        end = _WORD_END.search(text, size)
+        if end is None:
+            break
+        ids, full = encode(text[: end.start()])
+        if full:
+            return ids
+        size = 8 * end.start()
+    return encode(text)[0]
+
+
+def words_stay_apart(pieces: Iterable[str]) -> bool:
+    """Whether no piece of a vocabulary reaches from one word into the next."""
+    return not any(_MARK in piece.lstrip(_MARK) for piece in pieces)
+
+
 # ------------------------------------------------------------------ the kinds
 
 
@@ -84,14 +120,20 @@ class _TableTokenizer:
     table: tokenizers.Tokenizer
     clean: Callable[[str], str]
     length: int
+    words_apart: bool
 
     @property
     def size(self) -> int:
         return self.table.get_vocab_size(with_added_tokens=True)
 
     def encode(self, text: str) -> Ids:
-        # One text as a batch: only that call lets go of Python's lock, and a long text takes a second.
-        return np.array(self.table.encode_batch([self.clean(text)])[0].ids, dtype=np.int64)
+        cleaned = self.clean(text)
+        return first_ids(cleaned, self._encode) if self.words_apart else self._encode(cleaned)[0]
+
+    def _encode(self, text: str) -> tuple[Ids, bool]:
+        # One text as a batch: only that call lets go of Python's lock, and a long word takes a while.
+        found = self.table.encode_batch([text])[0]
+        return np.array(found.ids, dtype=np.int64), sum(found.attention_mask) == self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +142,31 @@ class _PieceTokenizer:
 
     pieces: Any
     length: int
+    words_apart: bool
 
     @property
     def size(self) -> int:
         return int(self.pieces.get_piece_size())
 
     def encode(self, text: str) -> Ids:
+        cleaned = canonicalize(text)
+        return first_ids(cleaned, self._encode) if self.words_apart else self._encode(cleaned)[0]
+
+    def _encode(self, text: str) -> tuple[Ids, bool]:
         ids = np.full(self.length, SIGLIP_END, dtype=np.int64)
-        found = self.pieces.encode(canonicalize(text), out_type=int)[: self.length - 1]
+        found = self.pieces.encode(text, out_type=int)[: self.length - 1]
         ids[: len(found)] = found
-        return ids
+        return ids, len(found) == self.length - 1
 
 
 # -------------------------------------------------------------------- loading
 
 
 def open_tokenizer(family: Literal["clip", "siglip", "siglip2"], files: Sequence[Path]) -> Tokenizer:
-    """The tokenizer of a CLIP family from its vocabulary `files`, in the catalogue's order. Raises ModelError."""
+    """The tokenizer of a CLIP family from its vocabulary `files`, in the catalogue's order.
+
+    Raises DamagedFileError for one that cannot be read, ModelError for that of another network.
+    """
     if family == "clip":
         return clip_tokenizer(*files)
     if family == "siglip":
@@ -153,7 +203,7 @@ def clip_tokenizer(vocabulary: Path) -> Tokenizer:
     table.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in (CLIP_START, CLIP_END)])
     table.enable_truncation(CLIP_LENGTH)
     table.enable_padding(length=CLIP_LENGTH, pad_id=ids[CLIP_END], pad_token=CLIP_END)
-    return _TableTokenizer(table, clean, CLIP_LENGTH)
+    return _TableTokenizer(table, clean, CLIP_LENGTH, words_apart=True)  # the pattern knows no blank
 
 
 def siglip_tokenizer(model: Path) -> Tokenizer:
@@ -167,8 +217,9 @@ def siglip_tokenizer(model: Path) -> Tokenizer:
     except (RuntimeError, OSError) as error:
         raise _damaged(model, str(error)) from error
     if pieces.eos_id() != SIGLIP_END:
-        raise _damaged(model, f"its end-of-text id is {pieces.eos_id()}, SigLIP's is {SIGLIP_END}")
-    return _PieceTokenizer(pieces, SIGLIP_LENGTH)
+        raise _another(model, f"its end-of-text id is {pieces.eos_id()}, SigLIP's is {SIGLIP_END}")
+    apart = words_stay_apart(pieces.id_to_piece(list(range(pieces.get_piece_size()))))
+    return _PieceTokenizer(pieces, SIGLIP_LENGTH, apart)
 
 
 def siglip2_tokenizer(vocabulary: Path, config: Path) -> Tokenizer:
@@ -184,11 +235,11 @@ def siglip2_tokenizer(vocabulary: Path, config: Path) -> Tokenizer:
         raise _damaged(vocabulary, str(error)) from error
     pad_id = table.token_to_id(pad) if isinstance(pad, str) else None
     if not isinstance(pad, str) or pad_id is None:
-        raise _damaged(config, f"its pad_token {pad!r} is not in {vocabulary.name}")
+        raise _another(config, f"its pad_token {pad!r} is not in {vocabulary.name}")
     _check_end(table, vocabulary)
     table.enable_truncation(SIGLIP_LENGTH)
     table.enable_padding(length=SIGLIP_LENGTH, pad_id=pad_id, pad_token=pad, direction="right")
-    return _TableTokenizer(table, canonicalize, SIGLIP_LENGTH)
+    return _TableTokenizer(table, canonicalize, SIGLIP_LENGTH, words_stay_apart(table.get_vocab()))
 
 
 def _check_end(table: tokenizers.Tokenizer, vocabulary: Path) -> None:
@@ -197,7 +248,7 @@ def _check_end(table: tokenizers.Tokenizer, vocabulary: Path) -> None:
     table.no_padding()
     last = table.encode("a").ids[-1:]
     if last != [SIGLIP_END]:
-        raise _damaged(vocabulary, f"a text ends in id {last}, SigLIP2's end of text is {SIGLIP_END}")
+        raise _another(vocabulary, f"a text ends in id {last}, SigLIP2's end of text is {SIGLIP_END}")
 
 
 # -------------------------------------------------------------- reading files
@@ -238,5 +289,12 @@ def _read_config(config: Path) -> dict[str, Any]:
     return settings
 
 
-def _damaged(file: Path, reason: str) -> ModelError:
-    return ModelError(f"The vocabulary file {file} cannot be used: {reason}. {fetch_again(file.name)}")
+def _damaged(file: Path, reason: str) -> DamagedFileError:
+    return DamagedFileError(f"The vocabulary file {file} cannot be used: {reason}", fetch_again(file.name))
+
+
+def _another(file: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"The vocabulary file {file} belongs to another network: {reason}. "
+        f"Replace it by the catalogue's: {replace(file.name)}"
+    )

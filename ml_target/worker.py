@@ -15,13 +15,14 @@ from ml_target.errors import Unavailable, WorkerError
 from ml_target.host import HostPool
 from ml_target.imaging.outside import Helper
 from ml_target.loading import Loader, Place
-from ml_target.logwords import quoted
 from ml_target.names import NamesSeen
 from ml_target.pipeline import Pipeline
 from ml_target.places import choose_engine, open_places, thread_plan
 from ml_target.remedies import fetch
+from ml_target.runtime.announce import announce
 from ml_target.runtime.budget import Memory
-from ml_target.services import Services, describe_model
+from ml_target.runtime.summary import address, summarise
+from ml_target.services import Services
 from ml_target.store import Store
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ class Worker:
         self._pipeline = Pipeline(
             self._services, self.host, self.names, self.memory, self.helper, self.settings.max_pixels
         )
-        self._state = "ready" if any(service.on for service in self._services.all().values()) else "idle"
+        # A task that is only doubted may come back with the card.
+        self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"
         self._announce(self._services, time.perf_counter() - started)
         self._loaded.set()
 
@@ -81,30 +83,29 @@ class Worker:
             mirror=settings.models_mirror,
             hf_endpoint=settings.hf_endpoint,
         )
+        if words := store.fallback():
+            log.warning("%s", words)
         place, text = open_places(settings)
         self.places = [place] if text is place else [place, text]
         return Loader(settings, store, self.host, place, text).services()
 
     def _announce(self, services: Services, seconds: float) -> None:
         for label, service in services.all().items():
-            if not service.on:
-                log.warning("task %s is OFF: %s", label, service.why_off)
-                continue
-            for model in service.models:
-                described = " ".join(f"{key}={quoted(value)}" for key, value in describe_model(model).items())
-                log.info("task %s is on: %s", label, described)
+            announce(label, service)
         if self.state == "idle":
             log.error("No task can be served. To get the model files: %s", fetch())
-        for clip in services.clip.values():
-            if clip.visual.on:
-                log.info(
-                    "smart search serves %s vectors (%d numbers): choose %s in Immich%s",
-                    clip.backend.name,
-                    clip.backend.width,
-                    clip.backend.immich_name,
-                    " (it has no name of its own there)" if clip.backend.hides_behind else "",
-                )
-        log.info("%s after %.1f s on engine %s, process %d", self.state, seconds, self.engine_name, os.getpid())
+        engine = " and ".join(dict.fromkeys(place.engine.device for place in self.places)) or self.engine_name
+        summary = summarise(services, engine, address(self.settings.host, self.settings.port))
+        # The marked lines come after the one with the time.
+        log.info(
+            "%s after %.1f s on engine %s, process %d\n\n%s",
+            self.state,
+            seconds,
+            self.engine_name,
+            os.getpid(),
+            summary,
+            extra={"red": {line + 2 for line in summary.red}},
+        )
 
     def close(self) -> None:
         """Ends the pools and the engine; work that has not started is dropped."""
@@ -129,6 +130,8 @@ class Worker:
         """What the worker is doing; `recovering` while a lost device is being got back."""
         if self._state == "ready" and not all(place.arbiter.ready for place in self.places):
             return "recovering"
+        if self._state == "ready" and self._services is not None and not self._services.any_on:
+            return "idle"
         return self._state
 
     @contextmanager

@@ -8,7 +8,7 @@
 set -euo pipefail
 
 root=${SETUP_ROOT-} # where /dev and /sys are; another folder in tests
-node=$root/dev/hailo0 driver=$root/sys/module/hailo_pci/version
+driver=$root/sys/module/hailo_pci/version
 # Whatever decides which files are wanted, and how they are had.
 handed_on=(
   CLIP_BACKEND CLIP_TEXT_ENGINE FACE_DETECTOR FACE_RECOGNIZER HF_ENDPOINT MODELS_MIRROR
@@ -58,8 +58,12 @@ done
 models=${MODELS_DIR:-$project/models}
 mkdir -p -- "$models" || fail "$models cannot be made." "Set MODELS_DIR to a folder that this user may write."
 models=$(cd -- "$models" && pwd -P)
-# The host's network, so that a mirror on this host can be reached, as in setup.sh.
-options=(--rm --network host --user "$(id -u):$(id -g)" -v "$models:/app/models")
+# As in setup.sh: as the folder's owner (in rootless Docker the container's root), with no rights and nothing to write
+# but that folder; and on the host's network, so that a mirror on this host can be reached.
+owner=$(stat -c %u:%g -- "$models")
+if [[ $(id -u) != 0 && $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then owner=0:0; fi
+options=(--rm --network host --read-only -v /tmp --cap-drop all --security-opt no-new-privileges --pids-limit 4096)
+options+=(--user "$owner" -v "$models:/app/models")
 for variable in "${handed_on[@]}"; do
   if [[ -n ${!variable-} ]]; then options+=(-e "$variable"); fi
 done
@@ -73,7 +77,8 @@ while (($#)); do
   esac
   shift
 done
-if [[ ${engine,,} == auto && -e $node ]]; then engine=hailo; fi
+nodes=("$root"/dev/hailo[0-9]*)
+if [[ ${engine,,} == auto && -e ${nodes[0]} ]]; then engine=hailo; fi
 if [[ ${engine,,} != auto ]]; then options+=(-e "ENGINE=$engine"); fi
 mirror=${MODELS_MIRROR-}
 if [[ -n $mirror && -d ${mirror#file://} ]]; then # a folder has to be in the container, too

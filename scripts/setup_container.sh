@@ -77,10 +77,11 @@ listening() { # does anything on this host listen on the port
 
 start_container() {
   local call name
-  wanted_settings="IMMICH_PORT=$port ${settings[*]}"
+  wanted_settings="IMMICH_PORT=$port${memory_chosen:+ CONTAINER_MEMORY=$memory_chosen} ${settings[*]} LIMIT=$memory"
   ((cpu)) || wanted_settings+=" DEVICE=$(joined "${nodes[@]}") GROUP=$(joined "${node_groups[@]}")"
   call=(docker run -d "${card[@]}" --publish "$port:3003")
   for name in "${settings[@]}"; do call+=(-e "$name"); done
+  call+=("${confined[@]}" --memory "$memory")
   call+=(--name "$container" --restart unless-stopped --stop-timeout "$patience_s")
   call+=(--label "$owner_label=1" --label "$settings_label=$wanted_settings" "$worker")
   if ((start == 0)); then
@@ -105,6 +106,8 @@ start_container() {
     show "${call[@]}"
   elif ! "${call[@]}" >/dev/null 2>"$scratch/run.log"; then
     explain_run "$(<"$scratch/run.log")"
+  elif [[ -s $scratch/run.log ]]; then
+    say "(Docker says: $(<"$scratch/run.log"))" # that it cannot limit memory, mostly
   fi
   [[ -n $state ]] || return 0
   remove_aside
@@ -134,7 +137,7 @@ explain_run() { # WORDS of a docker run that failed
     put_back
   else
     look_at_containers # it may have left one behind; or somebody else has made one of that name meanwhile, which refuses
-    [[ -z $state ]] || docker rm -f "$container" >/dev/null 2>&1 || true
+    [[ -z $state ]] || docker rm -f --volumes "$container" >/dev/null 2>&1 || true
   fi
   case $1 in
     *'port is already allocated'* | *'address already in use'*)
@@ -174,14 +177,14 @@ set_aside() { # ours, stopped when it has answered what it has, gets another nam
 
 remove_aside() { # the new one has its place
   replacing=0
-  run docker rm -f "$aside" >/dev/null || say "(the old container could not be removed: docker rm -f $aside)"
+  run docker rm -f --volumes "$aside" >/dev/null || say "(the old container could not be removed: docker rm -f $aside)"
 }
 
 put_back() { # when the new one could not be started, or Ctrl-C came: all as it was
   ((replacing)) || return 0
   replacing=0
   if owned "$aside"; then
-    ! owned "$container" || docker rm -f "$container" >/dev/null || true
+    ! owned "$container" || docker rm -f --volumes "$container" >/dev/null || true
     if ! docker rename "$aside" "$container"; then
       say "The container before is kept, stopped, as $aside."
       return

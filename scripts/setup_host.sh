@@ -48,10 +48,13 @@ check_docker() {
   esac
 }
 
-given() { # the settings that this run was given: sudo would drop them
-  local name
-  for name in "${passed[@]}" IMMICH_PORT CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION BASE_IMAGE MODELS_MIRROR HF_ENDPOINT; do
-    [[ ! -v $name ]] || printf '%s=%q ' "$name" "${!name}"
+given() { # the settings that this run was given: sudo would drop them; *** for the login of an address
+  local name value
+  for name in "${passed[@]}" IMMICH_PORT CONTAINER_MEMORY CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION BASE_IMAGE MODELS_MIRROR HF_ENDPOINT; do
+    [[ -v $name ]] || continue
+    value=${!name}
+    [[ $value != *://*@* ]] || value="${value%%://*}://***@${value##*@}"
+    printf '%s=%q ' "$name" "$value"
   done
 }
 
@@ -104,9 +107,10 @@ find_cards() { # sets cards (addresses of Hailo-8 and 8L) and strangers (other H
 }
 
 check_card() { # sets driver, its version; nodes, and node_groups
-  local card node=$root/dev/hailo0 on_cpu="Without a card, on the processor: ./setup.sh --cpu"
+  local node on_cpu="Without a card, on the processor: ./setup.sh --cpu"
   find_cards
-  if ((${#cards[@]} == 0)) && [[ ! -e $node ]]; then
+  nodes=("$root"/dev/hailo[0-9]*)
+  if ((${#cards[@]} == 0 && ${#nodes[@]} == 0)); then
     ((${#strangers[@]} == 0)) ||
       fail "there is a Hailo chip of another kind at ${strangers[0]}." \
         "This worker drives Hailo-8 and Hailo-8L: use such a card." "$on_cpu"
@@ -114,33 +118,42 @@ check_card() { # sets driver, its version; nodes, and node_groups
   fi
   [[ -d $root/sys/module/hailo_pci ]] || driver_not_loaded
   check_driver_version
-  for card in ${cards[@]+"${cards[@]}"}; do
-    [[ -e $root/sys/bus/pci/devices/$card/driver ]] ||
-      fail "hailo_pci $driver is loaded, but has not taken the card at $card." \
-        "Look at: dmesg | grep hailo" \
-        "Mostly the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of another version; mend it, then:" \
-        "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
-  done
-  [[ -e $node ]] || fail "there is no /dev/hailo0, though the driver is loaded." \
+  check_driven
+  ((${#nodes[@]})) || fail "there is no /dev/hailo0, though the driver is loaded." \
     "Load it again: sudo modprobe -r hailo_pci && sudo modprobe hailo_pci" "Then look at: dmesg | grep hailo"
   choose_nodes
   for node in "${nodes[@]}"; do check_node "$node"; done
   say "Hailo-8 or 8L${cards[0]+ at ${cards[0]}}, hailo_pci $driver, ${nodes[*]}"
 }
 
-choose_nodes() { # sets nodes: /dev/hailo0, or all of them where the settings name cards; HailoRT then looks for its own
-  local count id ids known
+check_driven() { # has the driver taken a card; another one may be a virtual machine's
+  local card driven
+  for card in ${cards[@]+"${cards[@]}"}; do
+    driven=$(cd -P -- "$root/sys/bus/pci/devices/$card/driver" 2>/dev/null && pwd) || continue
+    [[ ${driven##*/} =~ ^(vfio-pci|pci-stub|pciback)$ ]] || return 0
+  done
+  ((${#cards[@]} == 0)) || fail "hailo_pci $driver is loaded, but has not taken the card at ${cards[0]}." \
+    "Look at: dmesg | grep hailo" \
+    "Mostly the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of another version; mend it, then:" \
+    "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
+}
+
+choose_nodes() { # sets nodes: the first one, as many as the settings want, or those of the cards that they name
+  local count id ids known name there=("${nodes[@]#"$root"}")
   count=$(chosen HAILO_DEVICE_COUNT) ids=$(chosen HAILO_DEVICE_IDS)
-  nodes=(/dev/hailo0) node_groups=()
+  nodes=("${there[0]}") node_groups=()
   if [[ -z $ids && ${count:-1} == 1 ]]; then return; fi
-  nodes=("$root"/dev/hailo[0-9]*)
-  nodes=("${nodes[@]#"$root"}")
+  nodes=()
   for id in ${ids//,/ }; do
     known=" ${cards[*]-} "
     [[ $known == *" $id "* || $known == *" 0000:$id "* || ${#cards[@]} == 0 ]] ||
       fail "HAILO_DEVICE_IDS=$ids, but there is no Hailo-8 at $id." "Name one of these, or none: ${cards[*]}" \
         "To take the first one again: HAILO_DEVICE_IDS= ./setup.sh"
+    for name in "${there[@]}"; do
+      [[ $(first_line "$root/sys/class/hailo_chardev/${name##*/}/board_location") != *"$id" ]] || nodes+=("$name")
+    done
   done
+  ((${#nodes[@]})) || nodes=("${there[@]}") # counted, or by a driver that does not tell: HailoRT looks for its own
   [[ -n $ids || ! $count =~ ^[0-9]{1,3}$ || $((10#$count)) -le ${#nodes[@]} ]] ||
     fail "HAILO_DEVICE_COUNT=$count, and there are only ${#nodes[@]} of /dev/hailo*." \
       "Set it to what there is, or leave it out: HAILO_DEVICE_COUNT= ./setup.sh"

@@ -3,6 +3,9 @@
 # commands inside the image, as hosts such as Unraid have no Python.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
+# What every container of this script has, as compose.yaml has it: nothing can be written but /tmp, no right is had, and
+# none can be gained. /tmp is a volume and no tmpfs: below a read-only root, docker cp puts files into volumes alone.
+confined=(--read-only -v /tmp --cap-drop all --security-opt no-new-privileges --pids-limit 4096)
 # Of pip's own settings those that hold no path of this host.
 pip_settings=(PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_NO_INDEX PIP_PROXY PIP_RETRIES PIP_TIMEOUT)
 
@@ -23,7 +26,7 @@ find_chip() { # sets chip, unless --chip has
     say "$chip, as told with --chip"
     return
   fi
-  local call=(docker run --rm "${which[@]}" --entrypoint python3 "$slim" -m ml_target.doctor --chip)
+  local call=(docker run --rm "${which[@]}" "${confined[@]}" --entrypoint python3 "$slim" -m ml_target.doctor --chip)
   if ((dry)); then
     show "${call[@]}"
     chip=CHIP
@@ -81,7 +84,7 @@ store_call() { # sets call, the store's command inside the image, and wanted, wh
   ((cpu)) || wanted+=(--chip "$chip")
   for name in "${backends[@]}"; do wanted+=(--clip-backend "$name"); done
   # As the folder's owner; its own network, so that mirrors on this host can be reached.
-  call=(docker run --rm --network host --user "$(folder_owner)" -e HOME=/tmp -v "$project/models:/app/models")
+  call=(docker run --rm --network host "${confined[@]}" --user "$(folder_owner)" -e HOME=/tmp -v "$project/models:/app/models")
   for name in "${settings[@]}"; do call+=(-e "$name"); done
   for name in HF_ENDPOINT "${proxies[@]}" "${pip_settings[@]}"; do
     [[ -z ${!name-} ]] || call+=(-e "$name")

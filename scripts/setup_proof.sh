@@ -60,9 +60,9 @@ never_ready() {
 
 doctor_line() {
   if ((cpu)); then
-    echo "What it has: docker run --rm --entrypoint python3 $worker -m ml_target.inspect_models"
+    echo "What it has: docker run --rm ${confined[*]} --entrypoint python3 $worker -m ml_target.inspect_models"
   else
-    echo "What the card says: docker run --rm ${which[*]} --entrypoint python3 $worker -m ml_target.doctor --open"
+    echo "What the card says: docker run --rm ${which[*]} ${confined[*]} --entrypoint python3 $worker -m ml_target.doctor --open"
   fi
 }
 

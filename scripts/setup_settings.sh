@@ -4,11 +4,14 @@
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
 note=.setup-settings # in the project's folder; for when the container was removed by hand
+looked_over=0
+# The container's limit: the networks and their buffers, and what pictures and uploads may take (MEMORY_MB).
+models_mb=4608 pictures_mb=1536
 value_form='[[:alnum:]_.,:/-]*'
 # Settings of the worker that are handed on from the environment. The others are set by what this script does.
 passed=(
   CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH
-  IMMICH_LOG_LEVEL KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES MAX_TEXT_LINES
+  IMMICH_LOG_LEVEL KEEP_ALIVE_S REQUEST_TIMEOUT_S MEMORY_MB MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES MAX_TEXT_LINES
   MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS
 )
 
@@ -57,7 +60,51 @@ choose_settings() { # sets backend and port, and settings: NAME=VALUE for the wo
     [[ -z $value ]] || settings+=("$name=$value")
   done
   ((cpu == 0)) || settings+=(ENGINE=cpu)
+  choose_memory
   say "container $container, port $port, ${settings[*]}"
+}
+
+choose_memory() { # sets memory, the container's limit, and memory_chosen, where somebody has chosen it
+  local pictures
+  memory_chosen=${CONTAINER_MEMORY-$(held CONTAINER_MEMORY)}
+  [[ $memory_chosen =~ ^(|0|[1-9][0-9]*[mg])$ ]] || fail "CONTAINER_MEMORY=$memory_chosen is no size." \
+    "Set it as in CONTAINER_MEMORY=6g or 6000m; 0 is no limit, and CONTAINER_MEMORY= (empty) goes back to the default."
+  pictures=$(chosen MEMORY_MB)
+  [[ $pictures =~ ^[0-9]{1,7}$ ]] || pictures=$pictures_mb
+  memory=${memory_chosen:-$((models_mb + 10#$pictures))m}
+}
+
+# ------------------------------------------------------------------- check
+
+look_over() { # COMMAND… that runs a Python: bad values, and slips in the names, are told before anything is fetched
+  local names words line code=0
+  mapfile -t names < <(compgen -e)
+  words=$("$@" -m ml_target.diagnostics.settings "${names[@]}" 2>&1) || code=$?
+  while IFS= read -r line; do [[ -z $line ]] || say "$line"; done <<<"$words"
+  ((code == 0)) || fail "a setting is not right; the line above says which, and what it takes." \
+    "Settings are environment variables: CLIP_BACKEND=siglip ./setup.sh (docs/settings.md lists them)."
+  looked_over=1
+}
+
+look_over_settings() { # with a Python of this host, where there is one; its own packages are not needed
+  local candidate
+  for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
+    fits "$(minor_of "$candidate")" || continue
+    look_over env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "IMMICH_PORT=$port" "${settings[@]}" "$candidate"
+    return
+  done
+}
+
+look_over_settings_inside() { # a host without Python, such as Unraid: inside the image, as soon as there is one
+  if ((looked_over)); then return; fi
+  local call=(docker run --rm "${confined[@]}") name
+  for name in "${settings[@]}"; do call+=(-e "$name"); done
+  call+=(--entrypoint python3 "$slim")
+  if ((dry)); then
+    show "${call[@]}" -m ml_target.diagnostics.settings
+  else
+    look_over "${call[@]}"
+  fi
 }
 
 # -------------------------------------------------------------------- note

@@ -108,6 +108,7 @@ set_up_worker() { # ARGUMENT…
   check_docker
   check_architecture
   choose_settings
+  look_over_settings
   ((start == 0)) || check_port
   local at=2
   if ((cpu == 0)); then
@@ -122,6 +123,7 @@ set_up_worker() { # ARGUMENT…
   name_images
   ((cpu)) || build_base
   build_worker "$slim" none
+  look_over_settings_inside
 
   step "$((at + 1))/$steps" "Models"
   card_arguments

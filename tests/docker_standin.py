@@ -21,7 +21,8 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 WITH_VALUE = {"-t", "--label", "--build-arg", "--file", "-e", "-v", "--user", "--network", "--entrypoint", "--publish"}
-WITH_VALUE |= {"--name", "--restart", "--stop-timeout", "--format", "--type", "--tail"}
+WITH_VALUE |= {"--name", "--restart", "--stop-timeout", "--format", "--type", "--tail", "--memory", "--pids-limit"}
+WITH_VALUE |= {"--cap-drop", "--security-opt"}
 
 
 class Call:
@@ -121,6 +122,8 @@ def run(state: dict[str, Any], call: Call) -> int:
         return _start(state, call, tag)
     assert "--rm" in call.options, "nothing is left behind"
     assert call.one("--entrypoint") == "python3"
+    if arguments[:2] == ["-m", "ml_target.diagnostics.settings"]:
+        return 0
     if arguments == ["-m", "ml_target.doctor", "--chip"]:
         print(state["chip"])
         return 0
@@ -140,13 +143,17 @@ def _start(state: dict[str, Any], call: Call, tag: str) -> int:
         "restarts": 1 if state["dies"] else 0,
         "log": state["dies"] or "ready",
         "environment": call.options.get("-e", []),
+        "read_only": "--read-only" in call.options,
+        "volumes": [text.rpartition(":")[2] for text in call.options.get("-v", [])],
     }
+    if state.get("warns"):
+        print(state["warns"], file=sys.stderr)
     print("0123456789ab")
     return 0
 
 
 def _store(state: dict[str, Any], call: Call, arguments: list[str]) -> int:
-    mounts = {inside: host for host, inside, *_ in (text.split(":") for text in call.options["-v"])}
+    mounts = {inside: host for host, inside, *_ in (text.split(":") for text in call.options["-v"] if ":" in text)}
     if state["missing"] is None:
         passed = {name: value or os.environ[name] for name, value in call.pairs("-e").items()}
         mirror = passed.get("MODELS_MIRROR", "")
@@ -162,7 +169,23 @@ def _store(state: dict[str, Any], call: Call, arguments: list[str]) -> int:
     return 0
 
 
+def copy(state: dict[str, Any], call: Call) -> int:
+    """As Docker's daemon has it (containerExtractToDir): below a read-only root it takes what goes into a volume.
+
+    A tmpfs is none to it.
+    """
+    source, target = call.rest
+    name, _, inside = target.partition(":")
+    container = state["containers"][name]
+    assert Path(source).is_file()
+    if container["read_only"] and not any(Path(inside).is_relative_to(volume) for volume in container["volumes"]):
+        print("Error response from daemon: container rootfs is marked read-only", file=sys.stderr)
+        return 1
+    return 0
+
+
 def remove(state: dict[str, Any], call: Call) -> int:
+    assert "--volumes" in call.options, "its /tmp would stay behind"
     if state["containers"].pop(call.rest[0], None) is None:
         print("Error: No such container", file=sys.stderr)
     print(call.rest[0])
@@ -224,7 +247,7 @@ def logs(state: dict[str, Any], call: Call) -> int:
 
 def execute(state: dict[str, Any], call: Call) -> int:
     assert state["containers"][call.rest[0]]["status"] == "running"
-    assert call.rest[1:3] == ["bash", "/app/tests/test.sh"]
+    assert call.rest[1:3] in (["bash", "/app/tests/test.sh"], ["bash", "/tmp/test.sh"])
     print("80 passed, 0 failed")
     return 0
 
@@ -248,6 +271,7 @@ COMMANDS = {
     "unpause": unpause,
     "inspect": inspect,
     "logs": logs,
+    "cp": copy,
     "exec": execute,
     "info": info,
 }

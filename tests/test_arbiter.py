@@ -11,7 +11,7 @@ import pytest
 from ml_target.arbiter import Arbiter
 from ml_target.burstcost import BurstCost
 from ml_target.engines import Intake
-from ml_target.errors import BurstLost, EngineFault, Unavailable
+from ml_target.errors import BurstLost, CardHangs, EngineFault, Unavailable
 from ml_target.tensors import Array, Outputs, Tensor
 
 
@@ -296,6 +296,71 @@ def test_a_burst_lost_twice_is_given_up_in_words() -> None:
         assert numbers(await queue.infer(frames(2))) == [2]
 
     scenario(arbiter, work)
+
+
+def test_a_network_that_must_not_be_asked_is_told_to_every_request_once() -> None:
+    device = Device()
+    network = device.network("a")
+
+    def fail(_: Sequence[Array]) -> None:
+        raise Unavailable("a: the card's answers change")
+
+    network.fail = fail
+    arbiter = Arbiter(1)
+    queue = arbiter.queue(network, "a")
+
+    async def work() -> None:
+        results = await asyncio.gather(*(queue.infer(frames(n)) for n in range(4)), return_exceptions=True)
+        assert {type(result) for result in results} == {Unavailable}
+
+    scenario(arbiter, work)
+    assert len(device.bursts) == 1, "no frame goes again by itself"
+
+
+def test_before_a_process_leaves_everybody_has_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that wait, those whose burst is on the hanging device, those that ask in between; then it leaves."""
+    monkeypatch.setattr("ml_target.arbiter.ANSWERED_S", 0.1)
+    device = Device()
+    stuck, other = device.network("stuck", 0.5), device.network("other")
+    state = {"answered": 0, "left": 0, "answered when it left": 0}
+
+    def fail(_: Sequence[Array]) -> None:
+        raise BurstLost("a burst did not end")
+
+    def recover(_: object) -> None:
+        raise CardHangs("HailoRT did not close a model. It ends with status 70: it is started again.")
+
+    def leave(status: int) -> None:
+        state["left"] = status
+        state["answered when it left"] = state["answered"]
+
+    other.fail = fail
+    arbiter = Arbiter(1, ahead=True, recover=recover, leave=leave)
+    queues = [arbiter.queue(stuck, "stuck"), arbiter.queue(other, "other")]
+    queues[0].cost.add(1, 0.01)  # so that the next burst is sent ahead
+
+    async def ask(number: int) -> None:
+        with pytest.raises(Unavailable, match=r"card hangs and the worker restarts.*Try again in a minute"):
+            await queues[number % 2].infer(frames(number))
+        state["answered"] += 1
+
+    async def work() -> None:
+        asked = [asyncio.ensure_future(ask(number)) for number in range(40)]
+        while arbiter.ready:
+            await asyncio.sleep(0.001)
+        while not state["answered"]:
+            await asyncio.sleep(0.001)
+        await ask(40)
+        await asyncio.gather(*asked)
+        while not state["left"]:
+            await asyncio.sleep(0.01)
+        assert not arbiter.ready
+
+    scenario(arbiter, work)
+    assert state == {"answered": 41, "left": 70, "answered when it left": 41}
+    assert "ends with status 70" in caplog.text
 
 
 # ------------------------------------------------------------------ patience

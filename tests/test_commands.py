@@ -103,7 +103,7 @@ def test_serve_tells_what_is_on_and_off_and_ends_when_told(models: str, tmp_path
     assert "Traceback" not in text
 
 
-def test_a_damaged_file_stops_the_worker_in_words(models: str, tmp_path: Path) -> None:
+def test_a_damaged_file_turns_its_task_off(models: str, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
     for file in Path(models).iterdir():
@@ -111,12 +111,18 @@ def test_a_damaged_file_stops_the_worker_in_words(models: str, tmp_path: Path) -
     (folder / "ppocrv5_dict.txt").unlink()
     (folder / "ppocrv5_dict.txt").write_text("a\nb\n")
     log = tmp_path / "log"
-    with serving(log, MODELS_DIR=str(folder)) as (process, _port):
-        assert process.wait(60) == 1
+    with serving(log, MODELS_DIR=str(folder)) as (_process, port):
+        wait_for_ping(port)
+        tasks = httpx.get(f"http://127.0.0.1:{port}/status").json()["tasks"]
+    assert tasks["facial-recognition"]["on"] is True
+    assert tasks["ocr"]["fault"] is True
     text = log.read_text()
-    assert "The worker stops: " in text
-    assert "ppocrv5_dict.txt" in text
+    (said,) = (line for line in text.splitlines() if "task ocr is OFF: " in line)
+    assert " ERROR " in said
+    assert tasks["ocr"]["why"] in said
+    assert "text               OFF  ppocrv5_dict.txt is damaged" in text
     assert "Traceback" not in text
+    assert "\x1b" not in text, "colour is for terminals"
 
 
 def test_an_explicit_recognizer_is_never_replaced(models: str, tmp_path: Path) -> None:
@@ -203,7 +209,6 @@ def test_predict_reads_text_and_prints_json(models: str, photos: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "Name a photo"),
         (("/no/such/photo.jpg",), "cannot be read (No such file or directory)"),
         ((str(PROJECT / "pyproject.toml"),), "not a picture this worker can read"),
     ],
@@ -218,7 +223,8 @@ def test_predict_refuses_in_words(arguments: tuple[str, ...], words: str, models
 def test_predict_says_which_task_is_off(models: str, photos: Path) -> None:
     result = run("predict", str(photos / "coffee.jpg"), "--task", "clip", MODELS_DIR=models)
     assert result.returncode == 1
-    assert "not answered: clip.visual (tinyclip) is off" in result.stdout
+    assert "not answered: clip.visual (tinyclip) is off" in result.stderr
+    assert result.stdout == ""
 
 
 def test_a_drawing_marks_what_was_found_where_it_was_found(tmp_path: Path) -> None:
@@ -233,3 +239,35 @@ def test_a_drawing_marks_what_was_found_where_it_was_found(tmp_path: Path) -> No
     assert drawn[60, 60].tolist() == [0xE7, 0x1D, 0x36], "an eye"
     assert drawn[240, 400].tolist() == [0x2E, 0xC4, 0xB6], "the line's lower edge"
     assert drawn[350, 300].tolist() == [255, 255, 255], "nothing where nothing is"
+
+
+# ------------------------------------------------------------------ settings
+
+
+@pytest.mark.parametrize("command", [("models", "list"), ("predict", "--text", "a dog")])
+def test_a_slip_in_a_settings_name_gets_a_hint(command: tuple[str, ...], tmp_path: Path) -> None:
+    result = run(*command, MODELS_DIR=str(tmp_path), CLIP_BACKENDS="siglip", MACHINE_LEARNING_WORKERS="2")
+    assert "CLIP_BACKENDS has no effect: there is no such setting. CLIP_BACKEND was meant, perhaps." in result.stderr
+    assert "MACHINE_LEARNING_WORKERS has no effect: it is a setting of Immich's own worker, and one" in result.stderr
+
+
+def test_a_bad_setting_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    result = run("models", "fetch", MODELS_DIR=str(folder), HAILO_BATCH="64", MODELS_MIRROR=str(tmp_path))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "HAILO_BATCH=64: it takes a whole number from 1 to 63." in result.stderr
+    assert not folder.exists()
+
+
+def test_the_fallback_from_a_folder_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "modles"
+    words = f"MODELS_DIR={folder} is not there: model files are taken from {PROJECT / 'models'}, and what is fetched"
+    assert words in run("models", "missing", MODELS_DIR=str(folder)).stderr
+    with serving(tmp_path / "log", MODELS_DIR=str(folder)) as (process, _port):
+        deadline = time.monotonic() + 60
+        while "process" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.1)
+    text = (tmp_path / "log").read_text()
+    assert words in text
+    assert text.index(words) < text.index("task ")

@@ -122,8 +122,8 @@ def test_cores_are_those_this_process_may_use() -> None:
 def test_auto_takes_a_card_that_is_there_and_never_in_silence_the_processor(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    node = tmp_path / "hailo0"
-    monkeypatch.setattr("ml_target.places.HAILO_NODE", node)
+    node = tmp_path / "hailo1"  # not hailo0: another container may have that one
+    monkeypatch.setattr("ml_target.places.nodes", lambda root: [*tmp_path.glob("hailo*")])
     assert choose_engine(Settings()) == "cpu"
     node.touch()
     assert choose_engine(Settings()) == "hailo"

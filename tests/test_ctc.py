@@ -7,7 +7,7 @@ import pytest
 from rapidocr_reference import RapidOcr
 
 from ml_target.decoders.ctc import CLASSES, Alphabet, decode, read_glyphs
-from ml_target.errors import EngineFault, ModelError
+from ml_target.errors import DamagedFileError, EngineFault, ModelError
 from ml_target.tensors import Array, Float32, Tensor
 
 RANDOM = np.random.default_rng(31)
@@ -135,7 +135,9 @@ def test_another_dictionary_is_refused(tmp_path: Path, content: bytes, words: st
     with pytest.raises(ModelError, match=words) as refusal:
         Alphabet.from_file(file)
     assert str(refusal.value).startswith("dictionary.txt ")
-    assert "replace it with the catalogue's file" in str(refusal.value)
+    remedy = "replace it with the catalogue's file" if "characters where" in words else "Fetch it again"
+    assert isinstance(refusal.value, DamagedFileError) == (remedy == "Fetch it again")
+    assert remedy in str(refusal.value)
 
 
 def test_a_missing_dictionary_is_a_model_error(tmp_path: Path) -> None:

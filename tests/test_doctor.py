@@ -1,70 +1,32 @@
 """The doctor on hosts made of files: every finding, every remedy, with a library of its own or none."""
 
-import os
+import hashlib
 import re
-import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import hef_builder as build
 import numpy as np
 import pytest
+from hailo_sim.build import fingerprint
+from standin_host import LOADED, MEMORY, Host, Library, find, status
 
 from ml_target import hailo_host
-from ml_target.doctor import as_text, checks, main
-from ml_target.hailo_host import Finding, cards, driver_version, holders, host_checks, memory_check, nodes
-from ml_target.hailo_package import explain_import
+from ml_target.catalogue.files import OCR_DICTIONARY
+from ml_target.catalogue.needs import Need, needs
+from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
+from ml_target.config import Settings, setting_names
+from ml_target.diagnostics import tasks
+from ml_target.diagnostics.doctor import checks, main
+from ml_target.diagnostics.findings import as_text, verdict
+from ml_target.diagnostics.setting_findings import read_settings
+from ml_target.hailo_host import Finding
 
-LOADED = {"sys/module/hailo_pci/version": "4.23.0"}
-MEMORY = {"proc/meminfo": "MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n"}
-
-
-class Host:
-    """A tree that looks like a host's /sys, /dev and /proc."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir()
-
-    def write(self, files: dict[str, str]) -> "Host":
-        for name, content in files.items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content + "\n", encoding="ascii")
-        return self
-
-    def card(
-        self,
-        address: str = "0000:01:00.0",
-        device: str = "0x2864",
-        bound: bool = True,
-        link: dict[str, str] | None = None,
-    ) -> "Host":
-        values = {"current_link_speed": "8.0 GT/s PCIe", "current_link_width": "4"}
-        values |= {
-            "max_link_speed": "8.0 GT/s PCIe",
-            "max_link_width": "4",
-            "vendor": "0x1e60",
-            "device": device,
-        }
-        values |= link or {}
-        self.write({f"sys/bus/pci/devices/{address}/{name}": value for name, value in values.items()})
-        if bound:
-            driver = self.root / "sys/bus/pci/drivers/hailo_pci"
-            driver.mkdir(parents=True, exist_ok=True)
-            (self.root / f"sys/bus/pci/devices/{address}/driver").symlink_to(driver)
-        return self
-
-    def node(self, name: str = "hailo0", listed: bool = True) -> "Host":
-        self.write({f"dev/{name}": ""})
-        return self.write({f"sys/class/hailo_chardev/{name}/uevent": ""}) if listed else self
-
-    def healthy(self) -> "Host":
-        return self.card().node().write(LOADED | MEMORY)
+KERNEL = {"dev/kmsg": "5,1,1,-;hailo: Init module. driver version 4.23.0"}
 
 
 @pytest.fixture
@@ -75,9 +37,10 @@ def host(tmp_path: Path) -> Host:
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings from outside, no library, a numpy that HailoRT takes."""
-    for name in ("ENGINE", "CLIP_BACKEND", "CLIP_TEXT_ENGINE", "HAILO_DEVICE_IDS", "HAILORT_LOGGER_PATH"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("HAILORT_LOGGER_PATH", raising=False)
     (tmp_path / "models").mkdir()
+    for name in (name for item in fields(Settings) for name in setting_names(item.name)):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MODELS_DIR", str(tmp_path / "models"))
     monkeypatch.setattr("ml_target.store.command.PROJECT", tmp_path / "nowhere")
     monkeypatch.setitem(sys.modules, "hailo_platform", None)
@@ -89,293 +52,7 @@ def _raise(error: type[Exception]) -> Any:
     raise error
 
 
-def find(found: list[Finding], what: str) -> Finding:
-    (one,) = [finding for finding in found if finding.what == what]
-    return one
-
-
-def looked(host: Host, what: str, **more: Any) -> Finding:
-    return find(host_checks(host.root, {}, **({"page_size": 4096} | more)), what)
-
-
-# ---------------------------------------------------------------------- host
-
-
-def test_a_healthy_host(host: Host) -> None:
-    found = host_checks(host.healthy().root, {}, 4096)
-    assert all(finding.ok for finding in found)
-    assert [(finding.what, finding.detail) for finding in found] == [
-        ("card", "Hailo-8 or 8L at 0000:01:00.0"),
-        ("driver", "hailo_pci 4.23.0"),
-        ("device node", "/dev/hailo0 can be read and written"),
-        ("PCIe link", "8.0 GT/s PCIe x4, 3.9 GB/s"),
-    ]
-    assert [card.driver for card in cards(host.root)] == ["hailo_pci"]
-    assert [node.name for node in nodes(host.root)] == ["hailo0"]
-    assert driver_version(host.root) == "4.23.0"
-
-
-def test_who_holds_the_card(host: Host) -> None:
-    assert holders(host.root) == []
-    own = str(os.getpid())
-    for process, target in (
-        ("1", "/dev/hailo0"),
-        ("77", "/data/hailo0"),
-        (own, "/dev/hailo0"),
-        ("self", "/dev/hailo0"),
-    ):
-        host.write({f"proc/{process}/comm": "python3", f"proc/{process}/fd/readme": ""})
-        (host.root / "proc" / process / "fd" / "4").symlink_to(target)
-    assert holders(host.root) == ["process 1 (python3)"]
-
-
-def test_no_card_at_all(host: Host) -> None:
-    host.write({"sys/bus/pci/devices/0000:00:02.0/vendor": "0x8086", "dev/hailo_of_another_kind": ""})
-    assert host_checks(host.root, {}) == []
-    assert checks(host.root) == [Finding(None, "card", "this machine has no Hailo card")]
-    assert checks(host.root / "nothing here") == [Finding(None, "card", "this machine has no Hailo card")]
-
-
-def test_several_cards_are_each_looked_at(host: Host) -> None:
-    host.healthy().card("0000:02:00.0").node("hailo1")
-    assert [f.what for f in host_checks(host.root, {}, 4096)].count("device node") == 2
-    assert [f.what for f in host_checks(host.root, {}, 4096)].count("PCIe link") == 2
-
-
-def test_a_chip_of_another_kind(host: Host) -> None:
-    finding = looked(host.card(device="0x45c4", bound=False), "card")
-    assert finding.ok is False
-    assert finding.detail == "a Hailo chip of another kind at 0000:01:00.0 (PCI id 1e60:45c4)"
-    assert "drives Hailo-8 and Hailo-8L: use such a card, or ENGINE=cpu" in finding.remedy
-    found = host_checks(host.card("0000:02:00.0").root, {})
-    assert [f.ok for f in found if f.what == "card"] == [None, True]
-
-
-def test_a_node_without_a_card_on_the_bus(host: Host) -> None:
-    finding = looked(host.node().write(LOADED), "card")
-    assert (finding.ok, finding.detail) == (None, "none to be seen on the PCI bus, although there is a device node")
-
-
-def test_the_driver_is_not_loaded(host: Host) -> None:
-    found = host_checks(host.card(bound=False).root, {})
-    driver, node = find(found, "driver"), find(found, "device node")
-    assert (driver.ok, driver.detail) == (False, "hailo_pci is not loaded")
-    assert "sudo modprobe hailo_pci; install the driver (hailo-dkms)" in driver.remedy
-    assert (node.ok, node.detail) == (False, "no /dev/hailo0, though there are 1 cards on the bus")
-    assert "Load the driver on the host first" in node.remedy
-
-
-def test_the_driver_has_not_taken_the_card(host: Host) -> None:
-    finding = looked(host.card(bound=False).write(LOADED), "driver")
-    assert finding.ok is False
-    assert finding.detail == "hailo_pci 4.23.0 is loaded, but has not taken the card at 0000:01:00.0"
-    assert "dmesg | grep hailo" in finding.remedy
-    assert "/lib/firmware/hailo/hailo8_fw.bin" in finding.remedy
-
-
-def test_the_driver_for_newer_chips(host: Host) -> None:
-    finding = looked(host.card(bound=False).write({"sys/module/hailo_pci/version": "5.1.0"}), "driver")
-    assert (finding.ok, finding.detail) == (False, "hailo_pci 5.1.0 is loaded, which does not drive a Hailo-8")
-    assert "Install the driver of branch 4" in finding.remedy
-
-
-def test_a_driver_that_hides_its_version(host: Host) -> None:
-    finding = looked(host.card().node().write({"sys/module/hailo_pci/refcnt": "0"}), "driver")
-    assert (finding.ok, finding.detail) == (None, "hailo_pci is loaded and does not tell its version")
-
-
-def test_a_container_without_the_node(host: Host) -> None:
-    host.card().write(LOADED | {"sys/class/hailo_chardev/hailo0/uevent": ""})
-    finding = looked(host, "device node")
-    assert finding.ok is False
-    assert "pass --device=/dev/hailo0 (compose: devices)" in finding.remedy
-
-
-def test_no_permission(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.healthy()
-    (host.root / "dev/hailo0").chmod(0o660)
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "hailo0")
-    finding = looked(host, "device node")
-    group = (host.root / "dev/hailo0").stat().st_gid
-    assert finding.ok is False
-    assert finding.detail == f"/dev/hailo0 may not be read and written by user {os.getuid()}"
-    assert f"--group-add {group}" in finding.remedy
-    assert 'MODE="0666"' in finding.remedy
-
-
-def test_a_group_that_has_no_permission_is_no_remedy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.healthy()
-    (host.root / "dev/hailo0").chmod(0o600)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    finding = looked(host, "device node")
-    assert "group-add" not in finding.remedy
-    assert "usermod" not in finding.remedy
-    assert "Its mode 600" in finding.remedy
-    assert 'MODE="0666"' in finding.remedy
-    assert "chmod 666 /dev/hailo0" in finding.remedy
-
-
-def test_a_masked_sysfs(host: Host) -> None:
-    finding = looked(host.card().node(listed=False).write(LOADED), "sysfs")
-    assert (finding.ok, finding.detail) == (False, "/sys/class/hailo_chardev/hailo0 is not visible")
-    assert "an unmasked /sys; without this entry HailoRT says there is no device" in finding.remedy
-    shutil.rmtree(host.root / "sys")
-    assert looked(host, "sysfs").remedy == "Mount /sys into the container"
-
-
-def test_a_slow_link(host: Host) -> None:
-    slow = {"current_link_speed": "5.0 GT/s PCIe", "current_link_width": "1"}
-    finding = looked(host.card(link=slow).node().write(LOADED), "PCIe link")
-    assert finding.ok is None
-    assert finding.detail == "5.0 GT/s PCIe x1, 0.5 GB/s, of 3.9 possible"
-    assert "load their weights over this link for every burst, which takes 7.9 times as long here" in finding.remedy
-    assert "dtparam=pciex1_gen=3" in finding.remedy
-
-
-@pytest.mark.parametrize("link", [{"current_link_speed": "Unknown"}, {"max_link_width": ""}])
-def test_an_unknown_link(host: Host, link: dict[str, str]) -> None:
-    finding = looked(host.card(link=link).node().write(LOADED), "PCIe link")
-    assert (finding.ok, finding.detail) == (None, "speed and width cannot be told")
-
-
-def test_large_pages(host: Host) -> None:
-    host.healthy().write({"proc/device-tree/model": "Raspberry Pi 5 Model B\0"})
-    finding = looked(host, "page size", page_size=16384)
-    assert (finding.ok, finding.detail) == (None, "the kernel's pages have 16 KiB (Raspberry Pi 5 Model B)")
-    assert "options hailo_pci force_desc_page_size=4096 in /etc/modprobe.d" in finding.remedy
-    host.write({"sys/module/hailo_pci/parameters/force_desc_page_size": "4096"})
-    assert looked(host, "page size", page_size=16384).ok is True
-
-
-def test_the_log_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.healthy()
-
-    def found(environment: dict[str, str]) -> list[Finding]:
-        return [f for f in host_checks(host.root, environment, 4096) if f.what == "log of HailoRT"]
-
-    assert found({}) == found({"HAILORT_LOGGER_PATH": str(tmp_path)}) == found({"HAILORT_LOGGER_PATH": "NONE"}) == []
-    (finding,) = found({"HAILORT_LOGGER_PATH": "/nowhere"})
-    assert (finding.ok, finding.detail.split(":")[0]) == (None, "HAILORT_LOGGER_PATH=/nowhere cannot be written")
-    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != ".")
-    (finding,) = found({})
-    assert finding.detail == "the current folder cannot be written: it complains at every start"
-    assert finding.remedy == (
-        "Set HAILORT_LOGGER_PATH to a folder that can be written, or to NONE, before the worker starts"
-    )
-
-
-def test_memory(host: Host) -> None:
-    assert memory_check(1 << 30, host.write(MEMORY).root) == Finding(
-        True, "memory", "1.00 GiB for weights, 3.8 GiB free"
-    )
-    finding = memory_check(5 << 30, host.root)
-    assert (finding.ok, finding.detail) == (False, "5.00 GiB for weights, 3.8 GiB free")
-    assert finding.remedy.startswith("Free memory or raise the container's limit")
-    host.write({"sys/fs/cgroup/memory.max": str(2 << 30), "sys/fs/cgroup/memory.current": str(1 << 30)})
-    assert memory_check(2 << 30, host.root).detail == "2.00 GiB for weights, 1.0 GiB free within the container's limit"
-    assert memory_check(1, host.write({"sys/fs/cgroup/memory.max": "max"}).root).ok is True
-    assert memory_check(1, host.root / "nothing").ok is None
-
-
 # ------------------------------------------------------------------- library
-
-
-@pytest.mark.parametrize(
-    ("error", "detail", "remedy"),
-    [
-        (
-            ModuleNotFoundError("x", name="hailo_platform"),
-            "is not installed here",
-            "developer zone: pip install --no-d",
-        ),
-        (
-            ImportError("_pyhailort version (4.22.0) does not match pyhailort version (4.23.0)"),
-            "two versions of the Python package are mixed (4.22.0 and 4.23.0)",
-            "pip uninstall hailort",
-        ),
-        (
-            RuntimeError("libhailort version (4.21.0) does not match pyhailort version (4.23.0)"),
-            "the library is version 4.21.0, the Python package 4.23.0",
-            "Install both of the driver's version",
-        ),
-        (
-            ImportError("libhailort.so.4.23.0: cannot open shared object file: No such file or directory"),
-            "the library libhailort.so.4.23.0 is not installed",
-            "dpkg-deb -x FILE.deb /",
-        ),
-        (ImportError("/lib/libc.so.6: version `GLIBC_2.38' not found"), "C library is older", "a newer system"),
-        (ImportError("libx.so: invalid ELF header"), "another kind of processor", "Install the wheel and the library"),
-        (ImportError("numpy.core.multiarray failed to import"), "this numpy", '"numpy<2"'),
-        (
-            ModuleNotFoundError("No module named 'hailo_platform.pyhailort._pyhailort'"),
-            "its extension module is missing: it was built for another Python",
-            "Install the wheel for this Python",
-        ),
-        (ModuleNotFoundError("No module named 'netaddr'"), "it needs the package netaddr", "pip install netaddr"),
-        (OSError("strange"), "fails: OSError: strange", "install the same release of all"),
-    ],
-)
-def test_every_failing_import_is_explained(error: Exception, detail: str, remedy: str) -> None:
-    found = explain_import(error)
-    assert detail in found[0]
-    assert remedy in found[1]
-
-
-class HailoRTException(Exception):
-    pass
-
-
-class Library:
-    """A small stand-in for hailo_platform; attributes decide what fails."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, version: str = "4.23.0") -> None:
-        self.architecture = "HAILO8"
-        self.degrees = 48.5
-        self.has_power = True
-        self.device_error = self.open_error = self.temperature_error = ""
-        self.released = 0
-        self.params: Any = None
-        module = ModuleType("hailo_platform")
-        module.__dict__.update(
-            __version__=version,
-            Device=self.device,
-            VDevice=self.virtual_device,
-            HailoSchedulingAlgorithm=SimpleNamespace(ROUND_ROBIN=1),
-        )
-        self.virtual_device.__func__.create_params = lambda: SimpleNamespace()  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "hailo_platform", module)
-
-    def device(self, *ids: str) -> SimpleNamespace:
-        self.ids = ids
-        _fail(self.device_error)
-        board = SimpleNamespace(device_architecture=self.architecture, firmware_version="4.23.0 (release,app)")
-        return SimpleNamespace(
-            control=SimpleNamespace(
-                identify=lambda: board, get_chip_temperature=self.temperature, power_measurement=self.power
-            )
-        )
-
-    def virtual_device(self, params: Any) -> SimpleNamespace:
-        self.params = params
-        _fail(self.open_error)
-        return SimpleNamespace(release=lambda: setattr(self, "released", self.released + 1))
-
-    def temperature(self) -> SimpleNamespace:
-        _fail(self.temperature_error)
-        return SimpleNamespace(ts0_temperature=self.degrees - 1, ts1_temperature=self.degrees)
-
-    def power(self) -> float:
-        _fail("" if self.has_power else "libhailort control operation failed")
-        return 2.345
-
-
-def _fail(text: str) -> None:
-    if text:
-        raise HailoRTException(text)
-
-
-def status(number: int) -> str:
-    return f"libhailort failed with error: {number} (HAILO_X)"
 
 
 @pytest.fixture
@@ -434,6 +111,35 @@ def run(host: Host, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
+def only_ocr(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Nothing is wanted but one file, which is there as it should be."""
+    path = tmp_path / "models" / "ppocrv5_dict.txt"
+    path.write_text("".join(f"{letter}\n" for letter in "abc"))
+    dictionary = replace(OCR_DICTIONARY, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(tasks, "needs", lambda settings, engine, chip: [Need("ocr", "any", (dictionary,))])
+    return path
+
+
+@pytest.fixture
+def only_embedder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Nothing is wanted but the recogniser, for which the stand-in is there."""
+    path = tmp_path / "models" / STAND_IN_EMBEDDER.onnx[0].name
+    path.write_bytes(b"\x08\x07")
+    monkeypatch.setattr(tasks, "needs", lambda *_: [Need("faces", "any", STAND_IN_EMBEDDER.onnx)])
+    monkeypatch.setattr("ml_target.store.Store.check", lambda *_: "")
+    return path
+
+
+@pytest.fixture
+def face_files(one_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Faces are all that is wanted of the card, and both files are there."""
+    (one_file.parent / "scrfd_2.5g.hef").write_bytes(fingerprint(SCRFD_2_5G))
+    monkeypatch.setenv("FACE_RECOGNIZER", "arcface_mobilefacenet")
+    monkeypatch.setattr(tasks, "needs", lambda *chosen: [need for need in needs(*chosen) if need.label == "faces"])
+    return one_file.parent
+
+
+@pytest.fixture
 def one_file(tmp_path: Path) -> Path:
     """A whole HEF that fits, for a recogniser that has to be asked for."""
     path = tmp_path / "models" / "arcface_mobilefacenet.hef"
@@ -443,17 +149,72 @@ def one_file(tmp_path: Path) -> Path:
 
 def test_without_a_card(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out = run()
-    assert code == 0
-    assert "this machine has no Hailo card; the CPU engine is used" in out
-    assert out.endswith("nothing is wrong\n")
+    assert "ok card this machine has none; the processor runs the networks" in out
+    assert "ok ONNX Runtime it can be loaded" in out
+    assert "WRONG ocr off: ppocrv5_mobile_det.onnx, ppocrv5_mobile_rec.onnx, ppocrv5_dict.txt are not there" in out
+    assert "-> python3 -m ml_target models fetch --engine cpu, or put them into" in out
+    assert (code, out.endswith("4 wrong\n")) == (1, True), "no task can be served"
     monkeypatch.setenv("ENGINE", "cpu")
-    assert run()[0] == 0
+    assert run()[1].replace("ENGINE=cpu ", "") == out
     monkeypatch.setenv("ENGINE", "hailo")
     code, out = run()
     assert code == 1
     assert "WRONG card this machine has no Hailo card; ENGINE=hailo cannot be" in out
     assert "-> Seat the card and look at lspci -d 1e60:; or ENGINE=cpu" in out
+    assert "scrfd_2.5g.hef, arcface_r50.hef are not there" in out
+    assert out.endswith("5 wrong\n")
+
+
+def test_without_a_card_and_all_is_there(run: Run, only_ocr: Path) -> None:
+    code, out = run()
+    assert code == 0, out
+    assert "ok ocr on: ppocrv5_dict.txt" in out
+    assert out.endswith("\n\nnothing is wrong\n")
+    only_ocr.write_text("not the dictionary")
+    code, out = run()
+    assert code == 1
+    assert "WRONG ocr off: " in out
+    assert "ppocrv5_dict.txt" in out
     assert out.endswith("1 wrong\n")
+
+
+def test_a_stand_in_is_no_secret(run: Run, only_embedder: Path) -> None:
+    code, out = run()
+    assert code == 0
+    assert f"ok facial-recognition on: {only_embedder.name}" in out
+    assert "note facial-recognition face_embedder_112_512.onnx is a stand-in embedder for tests: its vectors" in out
+
+
+def test_a_card_that_auto_passes_over(host: Host, run: Run, only_ocr: Path) -> None:
+    host.card().card("0000:02:00.0").listed("hailo0").listed("hailo1", "0000:02:00.0").write(LOADED)
+    code, out = run()
+    assert code == 0, "the processor serves"
+    assert "note card the processor is used, although this host has a Hailo card at 0000:01:00.0: no device node" in out
+    assert "-> To use it, pass --device=/dev/hailo0 to this container" in out
+    assert "ENGINE=cpu says that the processor is meant" in out
+    assert "note device node no /dev/hailo0, though there are 2 cards on the bus" in out
+    assert "HailoRT's Python package" not in out, "which the processor does without"
+
+
+def test_a_folder_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path / "none"))
+    monkeypatch.setattr("ml_target.diagnostics.tasks.PROJECT", tmp_path)
+    out = run()[1]
+    assert f"note models {tmp_path}/none is not there; {tmp_path}/models is read in its place" in out
+    (tmp_path / "models").rmdir()
+    assert f"WRONG models {tmp_path}/none is not there -> Make it, or set MODELS_DIR" in " ".join(run()[1].split())
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    (tmp_path / "none").mkdir()
+    assert f"WRONG models {tmp_path}/none cannot be looked into" in run()[1]
+
+
+def test_no_onnx_runtime(run: Run, only_ocr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "needs", lambda settings, engine, chip: [Need("ocr", "cpu", (OCR_DICTIONARY,))])
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, out = run()
+    assert code == 1
+    assert "WRONG ONNX Runtime the CPU engine needs onnxruntime" in out
+    assert "Install it: pip install onnxruntime" in out
 
 
 @pytest.mark.parametrize(("architecture", "chip"), [("HAILO8", "hailo8"), ("DeviceArchitecture.HAILO8L", "hailo8l")])
@@ -485,28 +246,106 @@ def test_the_chip_cannot_be_told(
     assert "This worker drives Hailo-8 and Hailo-8L" in capsys.readouterr().err
 
 
-def test_a_bad_setting(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_settings_hide_nothing_else(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], only_ocr: Path
+) -> None:
     monkeypatch.setenv("ENGINE", "gpu")
-    assert main([]) == 2
+    monkeypatch.setenv("IMMICH_PORT", "many")
+    monkeypatch.setenv("HAILO_BATCH", "4")
+    monkeypatch.setenv("MODELS_MIRROR", "http://somebody:secret@mirror.lan")
+    code, out = run()
+    assert code == 2
+    assert "WRONG setting ENGINE=gpu: it takes one of auto, hailo, cpu. Correct it, or leave it out for the def" in out
+    assert "WRONG setting IMMICH_PORT=many: it takes a whole number from 1 to 65535" in out
+    assert "-> Until then the worker does not start" in out
+    assert "ok settings HAILO_BATCH=4 MODELS_DIR=" in out
+    assert "secret" not in out
+    assert "ok ocr on:" in out
+    assert out.endswith("2 wrong\n")
+    assert main(["--chip"]) == 2
     assert "ENGINE=gpu" in capsys.readouterr().err
 
 
-def test_all_is_well(host: Host, run: Run, library: Library, one_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACE_RECOGNIZER", "arcface_mobilefacenet")
-    host.healthy()
+def test_a_hint_is_a_note() -> None:
+    settings, found = read_settings({"HAILO_BATCH": "4", "HAILO_BACTH": "8"})
+    assert settings.hailo_batch == 4
+    assert found == [
+        Finding(None, "setting", "HAILO_BACTH has no effect: there is no such setting. HAILO_BATCH was meant, perhaps"),
+        Finding(True, "settings", "HAILO_BATCH=4"),
+    ]
+
+
+def test_help_tells_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "exit status: 0 nothing wrong was found, 1 something is wrong or a task is off, 2 a setting is bad" in out
+
+
+def test_all_is_well(host: Host, run: Run, library: Library, face_files: Path) -> None:
+    host.healthy().write(KERNEL | MEMORY)
     code, out = run("--open")
     assert code == 0, out
-    assert "ok identity" in out
-    assert "HAILO8, firmware 4.23.0 (release,app)" in out
+    assert "ok identity HAILO8\n" in out
+    assert "ok firmware 4.23.0\n" in out
     assert "48 °C" in out or "49 °C" in out
     assert "2.3 W" in out
     assert "the card can be opened" in out
-    assert "arcface_mobilefacenet.hef fits, for Hailo-8" in out
-    assert "note faces scrfd_2.5g.hef is not there: the task is off" in out
-    assert "note models 5 files are not there (" in out
+    assert "ok kernel log no trouble with the card since its driver was loaded" in out
+    assert "ok facial-recognition on: scrfd_2.5g.hef, arcface_mobilefacenet.hef" in out
     assert "memory" in out
+    assert out.endswith("\n\nnothing is wrong\n")
     assert library.released == 1
+    assert library.devices_released == 1
     assert library.params.scheduling_algorithm == 1
+
+
+def test_what_was_not_looked_at_is_told(host: Host, run: Run, library: Library, face_files: Path) -> None:
+    host.healthy()
+    code, out = run()
+    assert code == 0
+    assert "note kernel log it may not be read here -> On the host: sudo dmesg" in " ".join(out.split())
+    assert out.endswith("\n\nnothing wrong was found; not looked at: kernel log\n")
+
+
+def test_the_kernels_words_lead_to_what_helps(host: Host, run: Run, library: Library, face_files: Path) -> None:
+    host.healthy().write({"dev/kmsg": "3,9,9,-;hailo 0000:01:00.0: Device disconnected while opening device"})
+    _, out = run()
+    assert "note kernel log the card has fallen off the bus: hailo 0000:01:00.0: Device disconnected while" in out
+    assert "-> Reboot the host; loading the driver again is not enough" in out
+
+
+def test_one_missing_file_turns_one_task_off(host: Host, run: Run, library: Library, face_files: Path) -> None:
+    (face_files / "scrfd_2.5g.hef").unlink()
+    host.healthy().write(KERNEL)
+    code, out = run()
+    assert code == 1
+    assert "WRONG facial-recognition off: scrfd_2.5g.hef is not there" in out
+    assert "-> python3 -m ml_target models fetch --engine hailo --chip hailo8, or put them into" in out
+    assert out.endswith("1 wrong\n")
+
+
+@pytest.mark.parametrize(
+    ("firmware", "mark", "words"),
+    [
+        ("4.23.1 (release,app)", "note", "4.23.1, HailoRT here is 4.23.0: near enough to work"),
+        (
+            "4.22.0 (release,app)",
+            "WRONG",
+            "4.22.0, but HailoRT here is 4.23.0: the card will refuse commands (status 16)",
+        ),
+    ],
+)
+def test_firmware_of_another_version(
+    host: Host, run: Run, library: Library, face_files: Path, firmware: str, mark: str, words: str
+) -> None:
+    library.firmware = firmware
+    host.healthy()
+    code, out = run()
+    assert code == (mark == "WRONG")
+    assert f"{mark} firmware {words}" in out
+    assert "-> Install the driver's package of version 4.23.0 on the host, which brings the firmware" in out
+    assert "then power the host off and on" in out
 
 
 def test_findings_stand_in_columns() -> None:
@@ -516,9 +355,15 @@ def test_findings_stand_in_columns() -> None:
         "WRONG  longer  two",
         "               -> do this",
         "note   b       three",
-        "",
-        "1 wrong",
     ]
+
+
+def test_the_last_line() -> None:
+    right, wrong, left = Finding(True, "a", ""), Finding(False, "b", ""), Finding(None, "c", "", looked=False)
+    assert verdict([right, Finding(None, "d", "")]) == "nothing is wrong"
+    assert verdict([right, wrong]) == "1 wrong"
+    assert verdict([right, left, left]) == "nothing wrong was found; not looked at: c"
+    assert verdict([wrong, left]) == "1 wrong; not looked at: c"
 
 
 def test_opening_is_asked_for(host: Host, run: Run, library: Library, one_file: Path) -> None:
@@ -597,19 +442,22 @@ def test_nothing_is_asked_of_a_card_behind_a_broken_library(
     host.healthy()
     code, out = run("--open")
     assert code == 1
-    assert "identity" not in out
+    assert "note identity the card is not asked while that is wrong" in out
+    assert "not looked at: identity, kernel log" in out
     assert "opening" not in out
 
 
 def test_engine_cpu_leaves_the_card_alone(
-    host: Host, run: Run, library: Library, monkeypatch: pytest.MonkeyPatch
+    host: Host, run: Run, library: Library, monkeypatch: pytest.MonkeyPatch, only_ocr: Path
 ) -> None:
     monkeypatch.setenv("ENGINE", "cpu")
     host.healthy()
     code, out = run()
     assert code == 0
-    assert "note ENGINE cpu: the card is left alone" in out
-    assert "models" not in out
+    assert "note card it is left alone (ENGINE=cpu)" in out
+    assert "ok ocr on:" in out
+    assert out.endswith("nothing wrong was found; not looked at: card\n")
+    assert library.ids is None
 
 
 # --------------------------------------------------------------------- files
@@ -620,8 +468,10 @@ def test_no_model_files(host: Host, run: Run, library: Library) -> None:
     host.healthy()
     code, out = run()
     assert code == 1
-    assert "WRONG models 6 files are not there: no task can be served (" in out
+    for task in ("clip.visual (tinyclip)", "clip.textual (tinyclip)", "facial-recognition", "ocr"):
+        assert f"WRONG {task} off: " in out
     assert "-> python3 -m ml_target models fetch --engine hailo --chip hailo8l" in out
+    assert "4 wrong" in out
 
 
 def test_a_file_for_the_larger_chip(
@@ -635,13 +485,10 @@ def test_a_file_for_the_larger_chip(
     assert "arcface_mobilefacenet.hef was compiled for Hailo-8, a Hailo-8L cannot run it" in out
 
 
-def test_a_file_for_the_smaller_chip(
-    host: Host, run: Run, library: Library, one_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FACE_RECOGNIZER", "arcface_mobilefacenet")
+def test_a_file_for_the_smaller_chip(host: Host, run: Run, library: Library, face_files: Path) -> None:
     name = "arcface_mobilefacenet"
     layers = (build.picture(name, 112, 112), build.L(f"{name}/fc1", (1, 1, 512), format=2))
-    one_file.write_bytes(build.simple(name, *layers, architecture=3))
+    (face_files / f"{name}.hef").write_bytes(build.simple(name, *layers, architecture=3))
     code, out = run_with(host, run)
     assert code == 0
     assert "a Hailo-8 runs it, only slower" in out

@@ -28,7 +28,7 @@ from ml_target.text_weights import load_text_weights
 TINY, SIG = "extract_tinyclip_weights.sh", "extract_siglip_weights.sh"
 TINY_PATH = "/wkcn/TinyCLIP-ViT-39M-16-Text-19M-YFCC15M/resolve/main/"
 SIG_PATH = "/google/siglip-base-patch16-224/resolve/main/"
-TOOLS = ("bash", "dirname", "env", "id", "mkdir", "sed")
+TOOLS = ("bash", "dirname", "env", "id", "mkdir", "sed", "stat")
 WORDS, TOKENS, WIDTH, OUT = 60, 9, 16, 12
 
 DOCKER = """#!/usr/bin/env bash

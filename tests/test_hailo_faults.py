@@ -13,12 +13,15 @@ from typing import Any
 
 import fault_table
 import pytest
-from hailo_sim import Rig
+from hailo_sim import Rig, simulated
 from hailo_worker import MOST_SLOTS, SPEED, Crowd, Running, Tally, Watch, mixed, models_folder, running, wait_until
+from serving import live
 
-from ml_target import arbiter
+from ml_target import arbiter, places
 from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
-from ml_target.engines import hailo, hailo_network
+from ml_target.config import Settings
+from ml_target.engines import hailo, hailo_slots, hailo_turns
+from ml_target.errors import EXIT_HUNG
 
 BACK_OFF_S = (0.25, 0.3)
 """Long enough for a few looks at /ping in between."""
@@ -31,9 +34,9 @@ TWICE = "lost its device twice"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits longer than a test should; the machine's own card has no say."""
-    monkeypatch.setattr(hailo, "host_checks", list)
+    monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
     monkeypatch.setattr(arbiter, "BACK_OFF_S", BACK_OFF_S)
-    monkeypatch.setattr(hailo_network, "BURST_TIMEOUT_S", 2.5)
+    monkeypatch.setattr(hailo_turns, "FLOOR_S", 2.5)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def served(folder: Path) -> Iterator[Running]:
 def held() -> tuple[int, int]:
     """Threads, and output arrays with their bindings."""
     gc.collect()
-    slots = sum(type(each) is hailo_network._Slot for each in gc.get_objects())
+    slots = sum(type(each) is hailo_slots.Slot for each in gc.get_objects())
     return threading.active_count(), slots
 
 
@@ -112,6 +115,32 @@ def test_a_burst_that_never_ends(served: Running, stubborn: bool) -> None:
     all_answered(tally)
     assert served.rig.record.opened >= opened + stubborn
     assert watch.away > 0
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["one network", "two networks"])
+def test_a_loss_that_is_told_only_at_close(served: Running, times: int) -> None:
+    """Facts §11.2: nothing is said of a failed burst before its model is closed, which then writes to its arrays."""
+
+    def strike() -> None:
+        for model in (CLIP, FACES)[:times]:
+            served.rig.faults.lose(model)
+
+    tally, _ = endure(served, f"a loss nobody is told of, {times} network(s)", strike)
+    all_answered(tally)
+
+
+def test_a_silent_firmware(served: Running) -> None:
+    """Recovery does not depend on its answers, and asks once: each question would stop every thread for a second."""
+    faults = served.rig.faults
+
+    def strike() -> None:
+        faults.silence_firmware()
+        faults.abort_device()
+
+    asked = served.rig.record.controls
+    tally, _ = endure(served, "aborted, the firmware silent", strike, lambda: faults.silence_firmware(False), 1.0)
+    all_answered(tally)
+    assert served.rig.record.controls <= asked + 2
 
 
 def test_an_aborted_device(served: Running) -> None:
@@ -233,3 +262,54 @@ def test_requests_are_held_while_the_card_is_away(served: Running) -> None:
         thread.join(60)
     assert answers == expected
     assert served.ping() == 200
+
+
+def test_answers_that_change_turn_their_task_off_until_the_card_is_opened_anew(served: Running) -> None:
+    asks = mixed(1)
+    expected = served.alone(asks)
+    tasks = served.client.get("/status").json()["tasks"]
+    assert all(task["on"] for task in tasks.values())
+    served.rig.faults.change_answers(CLIP, flickers=True, until_reopened=False)
+    served.rig.faults.kill(CLIP)
+    clip, faces = asks[0], asks[1]
+    refused = clip.send(served.client)
+    assert refused.status_code == 503
+    assert "the card answered the same frame twice in different ways" in refused.text
+    assert "restart the worker" in refused.text
+    assert clip.send(served.client).json()["detail"].startswith("clip.visual (tinyclip) is off: ")
+    assert served.alone([faces]) == {faces.name: expected[faces.name]}, "the others go on"
+    assert served.ping() == 200
+    off = served.client.get("/status").json()["tasks"]
+    assert [label for label, task in off.items() if not task["on"]] == ["clip.visual"]
+    assert "check its seat and its power supply" in off["clip.visual"]["why"]
+    served.rig.faults.heal_answers()
+    served.rig.faults.abort_device()
+    assert served.alone([faces]) == {faces.name: expected[faces.name]}
+    served.wait_ready()
+    assert served.alone(asks) == expected
+    assert served.client.get("/status").json()["tasks"] == tasks
+
+
+def test_everybody_has_a_503_before_the_worker_leaves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card is gone and closing its models hangs: nobody waits for the deadline, and then the process ends."""
+    left: list[int] = []
+    monkeypatch.setattr(places, "leave", left.append)
+    monkeypatch.setattr(hailo.HailoEngine.__init__, "__defaults__", (left.append,))
+    monkeypatch.setattr(hailo, "CLOSE_S", 1.0)
+    monkeypatch.setattr(hailo, "INTERRUPTS", "none of this name")
+    settings = Settings(engine="hailo", models_dir=folder, host_threads=2)
+    asks, rig = mixed(2), Rig(clock=SPEED)
+    with simulated(rig), live(settings=settings) as (client, worker):
+        served = Running(rig, worker, client)
+        served.wait_ready(60)
+        expected = served.alone(asks)
+        with Crowd(served, asks, expected) as crowd:
+            crowd.wait_for(10)
+            rig.faults.vanish()
+            wait_until(lambda: crowd.tally.answered[503] >= 16 and bool(left), 60)
+        rig.faults.free_teardown()
+    assert left[0] == EXIT_HUNG
+    assert set(crowd.tally.answered) == {200, 503}
+    assert not crowd.tally.wrong
+    assert any("The card hangs and the worker restarts to free it" in words for words in crowd.tally.words)
+    assert not rig.record.crashes

@@ -17,7 +17,7 @@ from hailo_worker import SPEED, Crowd, mixed, models_folder, resident, running, 
 
 from ml_target.arbiter import Arbiter
 from ml_target.catalogue.types import Network, PictureInput, Vector
-from ml_target.engines import hailo, hailo_network
+from ml_target.engines import hailo, hailo_slots, hailo_turns
 from ml_target.engines.hailo import CardSettings, HailoEngine
 from ml_target.models import Model, Provenance
 from ml_target.tensors import Array, UInt8
@@ -34,7 +34,7 @@ PHOTOS = 200
 
 @pytest.fixture(autouse=True)
 def no_card_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hailo, "host_checks", list)
+    monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
 
 
 def network(name: str) -> Network:
@@ -125,7 +125,7 @@ class Soak:
 
 def slots() -> int:
     gc.collect()
-    return sum(type(each) is hailo_network._Slot for each in gc.get_objects())
+    return sum(type(each) is hailo_slots.Slot for each in gc.get_objects())
 
 
 def bindings(rig: Rig) -> int:
@@ -167,7 +167,7 @@ def test_faults_in_between(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     from ml_target import arbiter
 
     monkeypatch.setattr(arbiter, "BACK_OFF_S", (0.0, 0.05))
-    monkeypatch.setattr(hailo_network, "BURST_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(hailo_turns, "FLOOR_S", 1.5)
     others = slots() - bindings(card.rig)
     soak = Soak(card, seed=12)
     faults = card.rig.faults

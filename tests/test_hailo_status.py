@@ -1,8 +1,12 @@
 """HailoRT's status codes: found in every kind of exception, explained with a remedy."""
 
+from pathlib import Path
+
 import pytest
 
+from ml_target import hailo_status
 from ml_target.catalogue.files import ZOO_HAILORT
+from ml_target.hailo_host import large_pages
 from ml_target.hailo_status import STATUSES, describe, explain, name_of, status_of
 
 
@@ -62,7 +66,8 @@ def test_every_status_has_words_and_a_remedy(status: int) -> None:
         (73, ["another program holds", "Stop it"]),
         (74, ["another program holds it, or there is none", "hailo_chardev", "fuser"]),
         (76, ["another version than the library", "same release of all"]),
-        (84, ["force_desc_page_size=4096"]),
+        (47, ["HAILO_BATCH"]),
+        (84, ["Lower HAILO_BATCH", "where the log names a max_desc_page_size", "force_desc_page_size=4096"]),
         (91, ["damaged", "models fetch"]),
         (92, ["models fetch", "made for a newer HailoRT", f"driver and HailoRT {ZOO_HAILORT}"]),
         (93, ["another chip", "--chip hailo8"]),
@@ -71,6 +76,30 @@ def test_every_status_has_words_and_a_remedy(status: int) -> None:
 def test_what_people_meet(status: int, words: list[str]) -> None:
     text = explain(status)
     assert all(word in text for word in words), text
+
+
+def test_a_failure_within_and_what_is_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a kernel of large pages configuring ends so: power has nothing to do with it."""
+    monkeypatch.setattr(hailo_status, "large_pages", lambda: 16384)
+    words = explain(8)
+    assert "This kernel's pages have 16 KiB, and the card takes 4. On the host: options hailo_pci force_desc" in words
+    assert "power" not in words
+    monkeypatch.setattr(hailo_status, "large_pages", lambda: 0)
+    words = explain(8)
+    assert "After a stop for heat the card has to be opened anew" in words
+    assert "power the host off and on" in words
+    assert "force_desc" not in words
+
+
+@pytest.mark.parametrize(
+    ("size", "option", "large"), [(4096, "0", 0), (16384, "0", 16384), (16384, "4096", 0), (65536, "16384", 65536)]
+)
+def test_pages_that_the_card_does_not_take(tmp_path: Path, size: int, option: str, large: int) -> None:
+    folder = tmp_path / "sys/module/hailo_pci/parameters"
+    assert large_pages(tmp_path, size) == (size if size > 4096 else 0)
+    folder.mkdir(parents=True)
+    (folder / "force_desc_page_size").write_text(option)
+    assert large_pages(tmp_path, size) == large
 
 
 def test_what_nobody_has_met_yet() -> None:

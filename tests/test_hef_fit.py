@@ -1,5 +1,6 @@
 """Whether a HEF fits the catalogue: every refusal in words, and what must be accepted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import hef_builder as build
@@ -21,7 +22,7 @@ from ml_target.catalogue.networks import (
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.errors import ModelError
 from ml_target.hef_fit import Fit, bind_group, check_fit, group_name
-from ml_target.hef_streams import read_streams
+from ml_target.hef_streams import channel_quantisation, read_streams
 from ml_target.roles import canonical_shape
 
 WIDE = {"value_bytes": 2, "limits": (-1.0, 1.0), "scale": 0.001, "zero_point": 1000.0}
@@ -213,6 +214,40 @@ def test_channels_that_differ(written: Path) -> None:
     written.write_bytes(build.mobilefacenet(pairs=((144.0, 0.0167),) * 511 + ((144.0, 0.02),)))
     with pytest.raises(ModelError, match=r"does not fit .*fc1 has 2 different pairs of scale and zero point"):
         check_fit(written, ARCFACE_MOBILEFACENET)
+
+
+def test_channels_that_differ_because_the_chip_was_told(written: Path) -> None:
+    name = "arcface_mobilefacenet"
+    pairs = tuple((144.0 + channel % 3, 0.0167 + channel / 1e5) for channel in range(512))
+    out = L(f"{name}/fc1", (1, 1, 512), format=2, scale=0.0, limits=(-2.4, 1.9), pairs=pairs)
+    written.write_bytes(build.simple(name, build.picture(name, 112, 112), out, extensions=(25,)))
+    (stream,) = check_fit(written, ARCFACE_MOBILEFACENET).group.outputs
+    scales, zeros = channel_quantisation(stream)
+    assert zeros == tuple(zero for zero, _ in pairs)
+    assert scales == pytest.approx([scale for _, scale in pairs])
+    short = replace(out, pairs=pairs[:-1])
+    written.write_bytes(build.simple(name, build.picture(name, 112, 112), short, extensions=(25,)))
+    with pytest.raises(
+        ModelError, match=r"fc1 is scaled by a pair for each of its 512 channels, and the file lists 511"
+    ):
+        check_fit(written, ARCFACE_MOBILEFACENET)
+
+
+@pytest.mark.parametrize("which", ["input", "output"])
+def test_streams_that_are_transposed(written: Path, which: str) -> None:
+    """The library would hand them out with height and width exchanged, and of a square nobody would see it."""
+    name = "arcface_mobilefacenet"
+    picture = replace(build.picture(name, 112, 112), transposed=which == "input")
+    vector = L(f"{name}/fc1", (1, 1, 512), format=1, transposed=which == "output")
+    written.write_bytes(build.simple(name, picture, vector))
+    stream = "input_layer1" if which == "input" else "fc1"
+    with pytest.raises(
+        ModelError, match=rf"does not fit .*{stream} is transposed: HailoRT hands it out with height and"
+    ):
+        check_fit(written, ARCFACE_MOBILEFACENET)
+    flat = replace(vector, format=2)  # a vector has no height and width
+    written.write_bytes(build.simple(name, build.picture(name, 112, 112), flat))
+    check_fit(written, ARCFACE_MOBILEFACENET)
 
 
 def test_boxes_from_the_host(written: Path) -> None:

@@ -1,13 +1,17 @@
 """What `hef_inspect` prints for real, made-up and broken files, with and without HailoRT."""
 
+import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import hef_builder as build
 import pytest
 from hef_builder import L
 
+from ml_target.diagnostics.file_kind import LOOKED_AT, why_no_hef
 from ml_target.hef_inspect import main
 
 
@@ -52,6 +56,87 @@ def test_a_file_for_another_chip(face_models: Path, capsys: pytest.CaptureFixtur
     assert roles == [f"{kind}_{stride}" for stride in (8, 16, 32) for kind in ("box", "score", "kps")]
 
 
+# ------------------------------------------------------------ files of other kinds
+
+OTHERS = [
+    ("README.md", b"# Words\n\nand more of them, \xc3\xa4\n" * 40, "no HEF but a text. Name .hef files."),
+    ("empty.hef", b"", "no HEF but empty. What should have filled it was broken off: get it anew"),
+    ("page.hef", b"\n <!DOCTYPE html><html>log in", "no HEF but a web page. What was downloaded is a page and not the"),
+    ("big.hef", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer, .* git lfs pull"),
+    ("net.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX network. It runs on the processor as it is"),
+    ("net.hef", b"\x08\x07\x12\x07pytorch", "an ONNX network. It runs on the processor as it is"),
+    ("all.zip", b"PK\3\4rest", "a zip archive. Unpack it and name the .hef files that were inside"),
+    ("all.gz", b"\x1f\x8brest", r"a compressed file \(gzip\). Unpack it"),
+    (
+        "net.har",
+        b"\0" * 257 + b"ustar  \0",
+        "a tar archive, as a Hailo .har is. If it is a .har, its network is not com",
+    ),
+    ("photo.jpg", b"\xff\xd8\xff\xe0", r"a picture \(JPEG\). Name .hef files"),
+    ("shot.png", b"\x89PNG\r\n", r"a picture \(PNG\). Name .hef files"),
+    ("noise.hef", bytes(range(7, 200)) * 4, "something else: it does not begin with 01 48 45 46. Name .hef files"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), OTHERS)
+def test_what_it_is_instead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, words: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert main([str(path)]) == 1
+    out = capsys.readouterr().out
+    assert re.search(
+        f"WRONG      .*{re.escape(name)} is {'' if words.startswith('no ') else 'no HEF but '}{words}", out
+    )
+    assert "elete" not in out, "it is its owner's"
+
+
+def test_one_of_ours_is_to_be_fetched_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scrfd_2.5g.hef"
+    path.write_bytes(b"<html>")
+    assert main([str(path)]) == 1
+    assert "no HEF but a web page. Delete it and fetch it again: python3 -m ml_target models fetch." in (
+        capsys.readouterr().out
+    )
+
+
+def test_what_cannot_be_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "shut.hef").write_bytes(b"")
+    opened = Path.open
+
+    def shut(path: Path, *how: Any) -> Any:
+        if path.name == "shut.hef":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *how)
+
+    monkeypatch.setattr(Path, "open", shut)
+    names = [tmp_path, tmp_path / "none.hef", tmp_path / "pipe", tmp_path / "shut.hef", "x" * 300]
+    assert main([str(name) for name in names]) == 1
+    out = capsys.readouterr().out
+    assert f"{tmp_path} is a folder. Name the files in it: {tmp_path}/*.hef." in out
+    assert f"none.hef is not there. Look at the name: ls {tmp_path}." in out
+    assert "pipe is no ordinary file. Name .hef files." in out
+    assert f"shut.hef cannot be read: Permission denied. Give this user the right to: chmod a+r {tmp_path}/shut" in out
+    assert "cannot be read: File name too long" in out
+
+
+def test_a_text_whose_last_letter_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "words"
+    path.write_bytes("ä".encode() * LOOKED_AT)
+    assert why_no_hef(path) == f"{path} is no HEF but a text. Name .hef files."
+    path.write_bytes(b"a" + "ä".encode() * LOOKED_AT)
+    assert why_no_hef(path) == f"{path} is no HEF but a text. Name .hef files."
+    path.write_bytes(b"a\0b")
+    assert "something else" in why_no_hef(path)
+
+
+# ---------------------------------------------------------------------- the rest
+
+
 def test_it_says_what_needs_the_library(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written.write_bytes(build.mobilefacenet())
     assert main([str(written)]) == 0
@@ -66,7 +151,7 @@ def test_several_files_and_the_worst_decides(written: Path, capsys: pytest.Captu
     missing = written.with_name("missing.hef")
     assert main([str(written), str(bad), str(missing)]) == 1
     out = capsys.readouterr().out
-    assert f"{bad}\n  WRONG      {bad} is not a HEF" in out
+    assert f"{bad}\n  WRONG      {bad} is no HEF but a web page" in out
     assert f"{missing}\n  WRONG      {missing} cannot be read: No such file" in out
 
 
@@ -101,6 +186,26 @@ def test_contexts_groups_and_scales(written: Path, capsys: pytest.CaptureFixture
     assert "DIFFER" in out
     assert "scales     each output channel has its own pair" in out
     assert "it holds 2 network groups; this worker serves files with one" in out
+
+
+def test_channels_that_are_scaled_each_by_its_own(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = tuple((144.0, 0.01 + channel / 1e5) for channel in range(512))
+    layers = (build.picture("arcface_r50", 112, 112), L("arcface_r50/fc1", (1, 1, 512), format=2, pairs=pairs))
+    written.write_bytes(build.simple("arcface_r50", *layers, extensions=(25,)))
+    assert main([str(written)]) == 0
+    out = capsys.readouterr().out
+    assert "512, each its own" in out
+    assert "serves     arcface_r50 (" in out
+
+
+def test_a_stream_that_is_transposed(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = (build.picture("arcface_r50", 112, 112), L("arcface_r50/fc1", (1, 1, 512), transposed=True))
+    written.write_bytes(build.simple("arcface_r50", *layers))
+    main([str(written)])
+    out = capsys.readouterr().out
+    assert "NHWC TRANSPOSED" in out
+    assert "serves     no network of the catalogue: it has inputs" in out
+    assert "fc1 is transposed: HailoRT hands it out with height and width exchanged" in out
 
 
 def test_a_network_of_the_right_shapes_and_another_name(written: Path, capsys: pytest.CaptureFixture[str]) -> None:

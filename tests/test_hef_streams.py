@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import hef_builder as build
@@ -9,7 +10,7 @@ import pytest
 from hef_builder import L
 
 from ml_target.errors import ModelError
-from ml_target.hef_streams import Stream, read_streams, uniform_quantisation
+from ml_target.hef_streams import Stream, channel_quantisation, read_streams, uniform_quantisation
 
 
 @pytest.fixture
@@ -180,8 +181,12 @@ def test_multiplexed_layers_and_planes(written: Path) -> None:
 
 
 def test_scale_per_channel_is_an_extension(written: Path) -> None:
-    written.write_bytes(build.simple("n", L("n/a", (1, 1, 2)), extensions=(12, 25)))
-    assert read_streams(written).scale_per_channel
+    written.write_bytes(build.simple("n", L("n/a", (1, 1, 2)), L("n/in", (1, 1, 2), False), extensions=(12, 25)))
+    content = read_streams(written)
+    assert content.scale_per_channel
+    (group,) = content.groups
+    assert group.outputs[0].scaled_per_channel
+    assert not group.inputs[0].scaled_per_channel
 
 
 def test_a_name_cannot_steer_the_terminal(written: Path) -> None:
@@ -224,8 +229,37 @@ def test_channels_that_differ_are_refused(pairs: tuple[tuple[float, float], ...]
     ],
 )
 def test_impossible_quantisation(changes: dict[str, object]) -> None:
-    with pytest.raises(ModelError, match=r"n/conv1 has an impossible quantisation: .*fetch it again"):
+    with pytest.raises(
+        ModelError, match=r"n/conv1 has an impossible quantisation: .*Take the catalogue's build: delete it"
+    ):
         uniform_quantisation(stream(**changes))
+
+
+def test_a_pair_for_each_channel() -> None:
+    """Where the chip was told so, the single pair means nothing."""
+    told = stream(shape=(2, 2, 3), per_channel=((1, 0.5), (2, 0.25), (1, 0.5)), scaled_per_channel=True, scale=0.0)
+    assert channel_quantisation(told) == ((0.5, 0.25, 0.5), (1, 2, 1))
+    assert channel_quantisation(replace(told, scale=9.0)) == ((0.5, 0.25, 0.5), (1, 2, 1))
+    assert channel_quantisation(replace(told, per_channel=((3, 0.5),) * 3, scale=9.0)) == ((0.5,), (3,))
+    assert channel_quantisation(replace(told, dtype="float32")) == ((1.0,), (0.0,)), "the host has scaled it"
+    with pytest.raises(ModelError, match="2 different pairs"):
+        channel_quantisation(replace(told, scaled_per_channel=False))
+
+
+@pytest.mark.parametrize("pairs", [(), ((1, 0.5),) * 2, ((1, 0.5),) * 2 + ((1, 0.25),) * 2])
+def test_as_many_pairs_as_channels(pairs: tuple[tuple[float, float], ...]) -> None:
+    told = stream(shape=(2, 2, 3), per_channel=pairs, scaled_per_channel=True)
+    with pytest.raises(ModelError, match=rf"each of its 3 channels, and the file lists {len(pairs)}\. Delete it and"):
+        channel_quantisation(told)
+    with pytest.raises(ModelError, match=r"each of its 1 channels"):
+        channel_quantisation(replace(told, shape=(2, 4), order="NHW", per_channel=((1, 0.5), (1, 0.25)) * 2))
+
+
+@pytest.mark.parametrize("wrong", [(1.0, 0.0), (1.0, -0.5), (float("nan"), 0.5), (1.0, float("inf"))])
+def test_an_impossible_pair_of_one_channel(wrong: tuple[float, float]) -> None:
+    told = stream(shape=(2, 2, 3), per_channel=((1, 0.5), wrong, (1, 0.5)), scaled_per_channel=True)
+    with pytest.raises(ModelError, match="impossible quantisation"):
+        channel_quantisation(told)
 
 
 def test_sixteen_bits_have_a_larger_zero_point() -> None:
@@ -267,7 +301,9 @@ def nested(depth: int) -> bytes:
 )
 def test_descriptions_that_make_no_sense(written: Path, proto: bytes, reason: str) -> None:
     written.write_bytes(build.file(proto))
-    with pytest.raises(ModelError, match=rf"description is not understood \(.*{reason}.*fetch it again"):
+    with pytest.raises(
+        ModelError, match=rf"description is not understood \(.*{reason}.*Take the catalogue's build: delete it"
+    ):
         read_streams(written)
 
 
@@ -295,7 +331,7 @@ def test_a_file_that_goes_away_between_two_looks(written: Path, monkeypatch: pyt
     header = read_streams(written).header
     monkeypatch.setattr("ml_target.hef_streams.read_header", lambda path: header)
     written.unlink()
-    with pytest.raises(ModelError, match=r"cannot be read: No such file.*Check its permissions"):
+    with pytest.raises(ModelError, match=r"cannot be read: No such file.*Check that it is there"):
         read_streams(written)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from balancer import find_haproxy
+from setup_host import STAT, SetupHost
 from test_readme import README, lines_of
 
 from ml_target.config import IMMICH_HEADERS_TIMEOUT_S, PROJECT, Settings
@@ -32,6 +33,8 @@ SERVICE_KEYS: dict[str, type | tuple[type, ...]] = {
     "container_name": str,
     "devices": list,
     "environment": dict,
+    "mem_limit": str,
+    "pids_limit": int,
     "group_add": list,
     "image": str,
     "ports": list,
@@ -41,7 +44,6 @@ SERVICE_KEYS: dict[str, type | tuple[type, ...]] = {
     "restart": str,
     "security_opt": list,
     "stop_grace_period": str,
-    "tmpfs": list,
     "volumes": list,
 }
 MEMBERS = (str, int, bool, type(None))
@@ -61,14 +63,21 @@ def filled_in(text: str) -> str:
 
 
 def options_of_docker_run(page: str) -> dict[str, list[str]]:
-    """The page's line for a card: each option with its values, the image under ""."""
+    """The options of the page's line for a card."""
     (line,) = (line for line in lines_of(page) if line.startswith("docker run -d ") and "--device" in line)
+    return options_of(line)
+
+
+def options_of(line: str) -> dict[str, list[str]]:
+    """The options of a docker run: each with its values, the image under ""."""
     words = shlex.split(line.removeprefix("docker run "))
     found: dict[str, list[str]] = {}
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if word in ("-d", "--read-only"):
+        if word == "-d":
+            continue
+        if word == "--read-only":
             found[word] = []
         elif not word.startswith("-"):
             found[""] = [word]
@@ -105,18 +114,71 @@ def test_compose_runs_what_docker_run_runs(file: Path, name: str) -> None:
         assert "ports" not in service, "Immich reaches it inside its own network"
 
 
-def test_the_hardened_line_is_the_plain_one_and_what_compose_adds() -> None:
-    plain, hardened, service = options_of_docker_run(README), options_of_docker_run(HOSTS), services(WORKER)["hailo"]
-    added = {name: values for name, values in hardened.items() if name not in plain}
-    assert {name: values for name, values in hardened.items() if name in plain} == plain
-    assert service["read_only"] is True
-    assert added == {
-        "--read-only": [],
-        "--tmpfs": service["tmpfs"],
-        "--cap-drop": [word.lower() for word in service["cap_drop"]],
-        "--security-opt": [word.removesuffix(":true") for word in service["security_opt"]],
-        "--stop-timeout": [service["stop_grace_period"].removesuffix("s")],
-    }
+def as_options(service: dict[str, Any]) -> dict[str, list[str]]:
+    """A service as options of `docker run`. A key that is not known here fails: it needs its option in setup.sh, too."""
+    found: dict[str, list[str]] = {}
+    for key, value in service.items():
+        match key:
+            case "build" | "profiles" | "pull_policy":  # where the image comes from
+                continue
+            case "image":
+                found[""] = [filled_in(value)]
+            case "environment":
+                found["-e"] = sorted(value)
+            case "read_only":
+                found["--read-only"] = [] if value else ["false"]
+            case "cap_drop":
+                found["--cap-drop"] = [word.lower() for word in value]
+            case "security_opt":
+                found["--security-opt"] = [word.removesuffix(":true") for word in value]
+            case "stop_grace_period":
+                found["--stop-timeout"] = [value.removesuffix("s")]
+            case _:
+                values = value if isinstance(value, list) else [value]
+                found[AS_OPTION[key]] = [filled_in(str(each)) for each in values]
+    return found
+
+
+AS_OPTION = {
+    "container_name": "--name",
+    "devices": "--device",
+    "group_add": "--group-add",
+    "mem_limit": "--memory",
+    "pids_limit": "--pids-limit",
+    "ports": "--publish",
+    "restart": "--restart",
+    "volumes": "-v",
+}
+
+
+def settings_by_name(options: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {**options, "-e": sorted(word.partition("=")[0] for word in options.get("-e", []))}
+
+
+def test_the_hardened_line_is_compose_in_one_line() -> None:
+    plain, hardened = options_of_docker_run(README), options_of_docker_run(HOSTS)
+    assert {name: values for name, values in hardened.items() if name in plain} == plain, "and begins as the plain one"
+    assert settings_by_name(hardened) == as_options(services(WORKER)["hailo"])
+
+
+@pytest.mark.parametrize("name", ["hailo", "cpu"])
+def test_setup_starts_what_compose_starts(host: SetupHost, name: str) -> None:
+    """Key by key: what the one bounds or takes away, the other does."""
+    (host.root / "dev" / "hailo0").chmod(0o660)
+    host.script("stat", f'#!/bin/sh\ncase "$*" in *"%a %g"*) echo 660 0;; *) exec {STAT} "$@";; esac')
+    done = host.run("--yes", "--no-start", *(["--cpu"] if name == "cpu" else []), IMMICH_PORT="3003")
+    assert done.code == 0, done.err
+    (line,) = (line for line in done.out.splitlines() if line.startswith("    $ docker run -d "))
+    started = settings_by_name(options_of(line.strip().removeprefix("$ ")))
+    del started["--label"]
+    service = services(WORKER)[name]
+    assert started == {**as_options(service), "--name": ["immich-ml-hailo"]}
+    assert service["container_name"].startswith("immich-ml-")
+
+
+def test_compose_beside_immich_takes_away_what_compose_does() -> None:
+    beside, alone = as_options(services(BESIDE_IMMICH)["immich-ml-hailo"]), as_options(services(WORKER)["hailo"])
+    assert {**beside, "--publish": alone["--publish"]} == alone
 
 
 def test_the_processor_needs_neither_card_nor_base() -> None:
@@ -177,13 +239,23 @@ def test_haproxy_finds_its_configuration_valid() -> None:
 def test_the_balancers_compose_file_fits_its_configuration() -> None:
     service = services(BALANCER)["balancer"]
     presets = dict(re.findall(r"presetenv (\w+) (\S+)", HAPROXY))
-    assert set(service["environment"]) == {name for name in presets if name.startswith("WORKER")}
+    workers = {name for name in presets if name.startswith("WORKER")}
+    assert set(service["environment"]) == {*workers, "STATISTICS"}
     assert [port.rpartition(":")[2] for port in service["ports"]] == [
-        presets[name].removeprefix(":") for name in ("LISTEN", "STATISTICS")
+        presets[name].rpartition(":")[2] for name in ("LISTEN", "STATISTICS")
     ]
     mounted = [volume.split(":")[0] for volume in service["volumes"]]
     assert mounted == ["./haproxy.cfg", "./hold.lua"]
     assert all((EXAMPLES / name).is_file() for name in mounted)
+
+
+def test_the_page_of_figures_is_for_the_balancers_host_alone() -> None:
+    """On the host itself HAProxy listens on the local address; inside a container on all, and that port is published there."""
+    assert "presetenv STATISTICS 127.0.0.1:8404\n" in HAPROXY
+    service = services(BALANCER)["balancer"]
+    assert service["environment"]["STATISTICS"] == ":8404", "a container's local address is reached by nobody"
+    (published,) = (port for port in service["ports"] if port.endswith(":8404"))
+    assert published == "127.0.0.1:8404:8404"
 
 
 def test_the_balancer_waits_longer_than_a_worker_and_shorter_than_immich() -> None:

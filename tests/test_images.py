@@ -275,7 +275,9 @@ def test_the_documented_commands(images: Images, served: str) -> None:
     assert "chip       Hailo-8 " in inspected
     assert "the compiler's estimate" in inspected, "what HailoRT says of the file"
     assert "ppocrv5_dict.txt" in run("ml_target.inspect_models")
-    assert "nothing is wrong" in docker("exec", served, "python3", "-m", "ml_target.doctor").stdout
+    looked = docker("exec", served, "python3", "-m", "ml_target.doctor").stdout
+    # Faces only where their networks are beside this checkout.
+    assert not [line for line in looked.splitlines() if line.startswith("WRONG") and "facial-recog" not in line], looked
     assert run("ml_target.healthcheck") == "pong"
 
 

@@ -8,11 +8,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ml_target"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors"),
-    ("tensors",),
+    ("__init__", "errors", "log", "runtime.cgroups"),
+    ("tensors", "hailo_host"),
     ("catalogue", "imaging"),
     ("config", "folders"),
-    ("remedies",),
+    ("remedies", "diagnostics.settings"),
     # pure: pictures in, tensors out, texts in; and the little helpers
     (
         "preprocessing",
@@ -25,7 +25,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "burstcost",
         "logwords",
         "hailo_status",
-        "hailo_host",
         "runtime.budget",
     ),
     ("names", "hef", "hef_message", "hailo_package", "text_weights"),
@@ -42,15 +41,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protocol",
         "services",
         "drawing",
+        "runtime.leaving",
         "requestlog",
         "inspect_models",
-        "hef_inspect",
-        "doctor",
+        "diagnostics.card",
+        "diagnostics.file_kind",
+        "diagnostics.findings",
     ),
-    ("pipeline", "loading", "api.body"),
+    ("pipeline", "api", "runtime.shelf", "runtime.announce", "runtime.summary"),
+    ("loading",),
     ("places",),
-    ("worker", "checks"),
-    ("app", "predict", "selfcheck"),
+    ("worker", "checks", "diagnostics"),
+    ("app", "predict", "selfcheck", "doctor", "hef_inspect"),
     ("serve",),
     ("__main__",),
 )
@@ -59,11 +61,18 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Who may know of what. Everything else must import and run without it.
 ONLY: dict[str, set[str]] = {
     "fastapi": {"app"},
-    "starlette": {"app", "api.body"},
-    "uvicorn": {"serve"},
+    "starlette": {"app", "api.body", "api.guard", "api.server"},
+    "uvicorn": {"api.connections", "api.server"},
     "onnxruntime": {"engines.onnx", "store.verify"},
-    "hailo_platform": {"engines.hailo", "doctor", "hef_inspect"},
-    "PIL": {"imaging.raster", "preprocessing.resize", "preprocessing.crop", "preprocessing.tiles", "drawing"},
+    "hailo_platform": {"engines.hailo", "diagnostics.card", "hef_inspect"},
+    "PIL": {
+        "imaging.raster",
+        "preprocessing.resize",
+        "preprocessing.crop",
+        "preprocessing.tiles",
+        "drawing",
+        "diagnostics.report_host",
+    },
 }
 PURE = ("preprocessing", "decoders", "roles", "text_head", "tensors")
 NOT_PURE = {"asyncio", "threading", "socket", "urllib", "os", "logging", "onnxruntime"}

@@ -1,20 +1,24 @@
 """Limits on size, pixels, time and queue, over real HTTP; states and faults of the worker."""
 
 import asyncio
+import gc
 import json
 import logging
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import httpx
 import pytest
 from serving import FakeTasks, fake_services, live
-from test_checklist import CLIP, FACES, OCR, ask, picture, search
+from test_checklist import CLIP, FACES, OCR, ask, form_body, picture, search
 
 from ml_target.config import Settings
-from ml_target.errors import EngineFault, ModelError
+from ml_target.errors import EngineFault, ModelError, Unavailable
 from ml_target.host import HostPool
 from ml_target.runtime.budget import Budget
 from ml_target.services import Services
@@ -52,6 +56,69 @@ def test_a_chunked_upload_over_the_limit_is_refused_on_the_way() -> None:
         assert client.get("/ping").status_code == 200
 
 
+def raw_request(client: httpx.Client, head: str, body: bytes) -> bytes:
+    """The answer to bytes of a request that no client library would send."""
+    host, port = client.base_url.host, client.base_url.port
+    assert port is not None
+    with socket.create_connection((host, port), timeout=30) as connection:
+        connection.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode() + body)
+        answer = b""
+        while not answer.endswith(b"}"):
+            piece = connection.recv(65536)
+            assert piece, f"closed after {answer!r}"
+            answer += piece
+    return answer
+
+
+def test_two_lengths_are_refused_at_once() -> None:
+    head = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1\r\nTransfer-Encoding: chunked"
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
+        answer = raw_request(client, head, b"100000\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"Send one of them" in answer
+        assert ask(client, CLIP).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["text", "entries"])
+@pytest.mark.parametrize("filename", [None, "t"])
+def test_endless_fields_are_refused_on_the_way(field: str, filename: str | None) -> None:
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
+        answer = client.post("/predict", files=[(field, (filename, b"\xff" * 20_000_000))])
+        assert answer.status_code == (413 if field == "text" else 422)
+        assert "more than" in answer.json()["detail"]
+        assert ask(client, CLIP).status_code == 200
+
+
+@pytest.mark.parametrize("charset", ["punycode", "undefined"])
+def test_a_charset_that_cannot_decode_is_refused(charset: str) -> None:
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
+        body = b'--b\r\nContent-Disposition: form-data; name="entries"\r\n\r\n{}\r\n--b--\r\n'
+        kind = f"multipart/form-data; boundary=b; charset={charset}"
+        answer = client.post("/predict", content=body, headers={"content-type": kind})
+        assert answer.status_code == 422
+        assert "Send UTF-8" in answer.json()["detail"]
+
+
+def test_chunks_of_one_byte_leave_time_for_others() -> None:
+    """Each chunk costs its parser as much as a large one; they are read a few at a time."""
+    body = form_body("b", [("entries", json.dumps(CLIP).encode()), ('name="other"', bytes(30_000))])
+
+    def single() -> Iterator[bytes]:
+        for number in range(len(body)):
+            yield body[number : number + 1]
+
+    chunks = b"".join(b"1\r\n%b\r\n" % byte for byte in single()) + b"0\r\n\r\n"
+    head = "Content-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked"
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker), ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(raw_request, client, head, chunks)
+        pings = []
+        while not sending.done():
+            pings.append(client.get("/ping").elapsed.total_seconds())
+        assert b'"detail"' in sending.result()
+        assert len(pings) > 20
+        assert sorted(pings)[len(pings) // 2] < 0.2
+
+
 def test_pixels_over_the_limit_are_refused_at_once() -> None:
     with live(lambda _: fake_services(FakeTasks()), Settings(engine="cpu", max_pixels=5000)) as (client, _worker):
         answer = ask(client, CLIP, picture(width=100, height=51))
@@ -62,7 +129,7 @@ def test_pixels_over_the_limit_are_refused_at_once() -> None:
 
 
 def test_an_upload_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.api.body.IDLE_S", 0.3)
+    monkeypatch.setattr("ml_target.api.body.PACE_S", 0.3)
     with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
         host, port = client.base_url.host, client.base_url.port
         assert port is not None
@@ -198,6 +265,74 @@ def test_an_engine_fault_is_a_500_and_an_accident_hides_nothing_but_its_words(
         assert "ZeroDivisionError: secret" in caplog.text
         tasks.fail_with = None
         assert ask(client, FACES).status_code == 200
+
+
+def test_out_of_memory_is_ours() -> None:
+    tasks = FakeTasks()
+    with live(lambda _: fake_services(tasks)) as (client, _worker):
+        tasks.fail_with = MemoryError()
+        answer = ask(client, OCR)
+        assert answer.status_code == 503
+        assert "no memory left" in answer.json()["detail"]
+        assert "HOST_THREADS" in answer.json()["detail"]
+        tasks.fail_with = None
+        assert ask(client, OCR).status_code == 200
+
+
+def test_accidents_of_other_pages_are_json_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Worker) -> None:
+        raise ZeroDivisionError("secret")
+
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker), caplog.at_level(logging.ERROR):
+        monkeypatch.setattr(Worker, "status", broken)
+        answer = client.get("/status")
+        assert answer.status_code == 500
+        assert "please report it" in answer.json()["detail"]
+        assert "secret" not in answer.text
+    assert caplog.text.count("ZeroDivisionError: secret") == 1
+
+
+class Bulk:
+    """Something large that a frame of a failed request holds."""
+
+
+def test_a_failed_request_holds_nothing() -> None:
+    """Without help from the collector: errors, their frames and the tasks between them hold each other in circles."""
+    held: list[weakref.ref[Bulk]] = []
+
+    class Failing(FakeTasks):
+        async def find(self, picture: Any, min_score: float, trace: Any) -> Any:
+            bulk = Bulk()
+            held.append(weakref.ref(bulk))
+            try:
+                raise self.error
+            except ValueError as error:
+                raise EngineFault("failed. Try again.") from error
+
+        error: Exception = ValueError()
+
+    tasks = Failing()
+    with live(lambda _: fake_services(tasks)) as (client, _worker):
+        gc.disable()
+        try:
+            for error, status in ((ValueError(), 500), (MemoryError(), 503), (Unavailable("off"), 503)):
+                tasks.error = error
+                assert ask(client, FACES).status_code == status
+            del error, tasks.error
+            assert [reference() for reference in held] == [None] * 3
+        finally:
+            gc.enable()
+
+
+def test_no_refusal_shows_a_place_in_memory() -> None:
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
+        for data in (b"", b"x", bytes(1000), b"GIF89a", b"\x89PNG\r\n\x1a\n" + bytes(50), picture()[:200]):
+            answer = ask(client, CLIP, data)
+            assert answer.status_code == 400
+            assert "0x" not in answer.text
+            assert "object at" not in answer.text
 
 
 def test_requests_are_held_while_the_worker_loads() -> None:

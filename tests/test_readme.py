@@ -87,7 +87,7 @@ def commands() -> Iterator[Any]:
 
 
 def test_commands_are_found_at_all() -> None:
-    assert {"./setup.sh", "./setup.sh serve"} <= set(lines_of(README))
+    assert {"./setup.sh", "./setup.sh serve", "./setup.sh test"} <= set(lines_of(README))
     assert "./setup.sh --cpu" in mentioned(README)
     assert sum(len(lines_of(text)) for text in TEXT.values()) > 30
 

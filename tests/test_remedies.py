@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT
 
-from ml_target import doctor, remedies
+from ml_target import remedies
 from ml_target.catalogue.files import OCR_DICTIONARY, SCRFD_2_5G_HEF
 from ml_target.catalogue.needs import needs
 from ml_target.config import Settings
+from ml_target.diagnostics.card import library_version
 from ml_target.errors import FetchError, ModelError
 from ml_target.hailo_status import explain
 from ml_target.store import Store
@@ -28,7 +29,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     models = tmp_path / "models"
     models.mkdir()
     monkeypatch.setattr(remedies, "PROJECT", tmp_path)
-    monkeypatch.setattr(remedies, "HAILO_NODE", tmp_path / "hailo0")
+    monkeypatch.setattr(remedies, "nodes", lambda: [*tmp_path.glob("hailo0")])
     monkeypatch.setattr(remedies, "MOUNTS", tmp_path / "mountinfo")
     monkeypatch.setattr(remedies, "_for_card", lambda: True)
     return models
@@ -55,7 +56,7 @@ def test_on_a_plain_host_it_is_the_plain_command(folder: Path) -> None:
     assert remedies.fetch() == PLAIN
     assert remedies.fetch("--engine", "cpu") == f"{PLAIN} --engine cpu"
     assert remedies.replace() == f"delete it, then {PLAIN}"
-    assert remedies.fetch_again() == f"Delete it and fetch it again: {PLAIN}"
+    assert remedies.fetch_again() == f"Fetch it again: {PLAIN}"
     assert Store(folder).remedy(OCR_DICTIONARY).startswith(f"ppocrv5_dict.txt is not there: run {PLAIN}, put ")
     assert f" into {folder}, or point MODELS_MIRROR" in Store(folder).remedy(OCR_DICTIONARY)
 
@@ -79,7 +80,7 @@ def test_baked_models_are_replaced_on_the_host(image: Path) -> None:
     assert remedies.fetch() == f"{fetch} {REBUILD}"
     assert remedies.fetch("a.hef") == f"scripts/models.sh fetch a.hef {REBUILD}"
     assert remedies.replace() == f"delete it from models/ on the host, then {fetch} {REBUILD}"
-    assert remedies.fetch_again() == f"Delete it from models/ on the host and fetch it again: {fetch} {REBUILD}"
+    assert remedies.fetch_again() == f"Fetch it again: {fetch} {REBUILD}"
 
 
 def test_the_image_for_the_processor(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_which_image_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     installed = tmp_path / "hailort-4.23.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: hailort\nVersion: 4.23.0\n")
-    assert there == bool(doctor.library_version())
+    assert there == bool(library_version())
     monkeypatch.syspath_prepend(str(tmp_path))
     assert remedies._for_card()
 
@@ -124,9 +125,7 @@ def test_a_folder_that_may_be_written_takes_the_plain_command(
 def test_a_read_only_mount_needs_no_new_image(image: Path) -> None:
     mount(image)
     words = remedies.fetch_again()
-    assert words.startswith(
-        "Delete it from the folder that is mounted here and fetch it again: scripts/models.sh fetch"
-    )
+    assert words.startswith("Fetch it again: scripts/models.sh fetch")
     assert words.endswith(
         "(MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
     )
@@ -175,13 +174,13 @@ def test_a_damaged_file_says_it(image: Path) -> None:
     path = image / OCR_DICTIONARY.name
     path.touch()
     image.chmod(0o555)
-    with pytest.raises(ModelError, match=r"is empty\. Delete it from models/ on the host and fetch it again: scripts/"):
+    with pytest.raises(ModelError, match=r"is empty\. Fetch it again: scripts/"):
         require_sound(OCR_DICTIONARY, path)
 
 
 @pytest.mark.parametrize("status", [14, 26, 91, 92, 93])
 def test_hailorts_statuses_say_it(image: Path, status: int) -> None:
     words = explain(status)
-    assert "elete it from models/ on the host" in words
+    assert ("elete it from models/ on the host" if status == 93 else "etch it again: scripts/models.sh") in words
     assert REBUILD in words
     assert PLAIN not in words

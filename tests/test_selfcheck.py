@@ -23,7 +23,7 @@ from simulated_card import hef_path
 from test_commands import free_port, wait_for_ping
 from test_readme import README
 
-from ml_target import doctor, remedies, selfcheck
+from ml_target import remedies, selfcheck
 from ml_target.catalogue.networks import (
     ARCFACE_R50,
     OCR_DETECTION,
@@ -36,6 +36,7 @@ from ml_target.catalogue.types import Network
 from ml_target.checks import commands, sides
 from ml_target.checks.samples import Samples
 from ml_target.config import Settings
+from ml_target.diagnostics.card import library_version
 from ml_target.facesearch import FaceSearch
 
 CHECKS = {
@@ -151,8 +152,9 @@ def test_right_files_are_right_and_the_report_has_its_form(check: Check, folder:
         assert (entry["reason"], entry["remedy"]) == ("", "")
         assert all((folder / name).exists() for name in entry["files"])
         for figure in entry["figures"]:
-            assert set(figure) == {"key", "what", "value", "right", "near", "better", "verdict"}
+            assert set(figure) == {"key", "what", "of", "value", "right", "near", "better", "verdict"}
             assert figure["better"] in ("higher", "lower")
+            assert "%" not in figure["what"]
         served, cpu = entry["ms"]["served"], entry["ms"]["cpu"]
         assert (served is None) == (cpu is None) == (entry["name"] == "clip search (tinyclip)")
         assert served is None or (served > 0 and cpu > 0)
@@ -428,7 +430,7 @@ def test_a_card_that_another_program_holds(check: Check) -> None:
     assert "HAILO8" in run.report["header"]["identity"], "the card tells what it is all the same"
 
 
-IMAGE = f"immich-ml-hailo:v{doctor.library_version() or 'VERSION'} python3 -m ml_target.selfcheck"
+IMAGE = f"immich-ml-hailo:v{library_version() or 'VERSION'} python3 -m ml_target.selfcheck"
 NODE = "docker run --rm --device=/dev/hailo0:/dev/hailo0 --group-add=44"
 MOUNT = '--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"'
 

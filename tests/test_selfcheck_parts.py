@@ -64,6 +64,16 @@ def test_near_is_wider_than_right(name: str, bound: Bound) -> None:
     assert bound.near < bound.right if bound.higher else bound.near > bound.right
 
 
+def test_every_percentage_says_what_it_is_a_share_of() -> None:
+    shares = [bound for _, bound in ALL_BOUNDS if "%" in bound.words(0.5)]
+    assert len(shares) == 14
+    for bound in shares:
+        assert bound.words(0.5) == f"{bound.what} 50 % of {bound.of}"
+        assert bound.of.startswith(("the ", "all ", "every ")), "a share of what"
+    counted = {"recall", "precision", "known", "found", "cer", "known_cer", "boxes", "same_verdicts", "first_ten"}
+    assert all(bound.of for name, bound in ALL_BOUNDS if name.rpartition(".")[2] in counted)
+
+
 def test_the_bounds_are_those_of_the_contracts() -> None:
     """Model contracts, parity definition, the quantised column."""
     right = {name: bound.right for name, bound in ALL_BOUNDS}
@@ -119,9 +129,8 @@ def test_verdict_and_remedy_of_a_check(check: Check, verdict: str, remedy: str) 
 def test_a_missed_bound_is_told() -> None:
     assert figure(0.95).words == "cosine 0.95"
     assert figure(0.85).words == "cosine 0.85 (at least 0.9 is wanted)"
-    assert (
-        Figure("x", 0.0312, most("differ", 0.02, 0.05, percent=True)).words == "differ 3.12 % (at most 2 % is wanted)"
-    )
+    differing = Figure("x", 0.0312, most("characters that differ:", 0.02, 0.05, of="the known words'"))
+    assert differing.words == "characters that differ: 3.12 % of the known words' (at most 2 % is wanted)"
     with pytest.raises(AssertionError):
         figures(bounds.OCR, {"nonsense": 1.0})
 

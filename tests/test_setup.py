@@ -25,6 +25,9 @@ case "$*" in
   "-m pip install "*)
     echo "pip ${*: -1}" >>"$ASKED"
     if [[ -n ${PIP_WORDS-} ]]; then echo "$PIP_WORDS" >"$6"; exit 1; fi ;;
+  "-m ml_target.diagnostics.settings")
+    if [[ -n ${SETTINGS_WORDS-} ]]; then echo "$SETTINGS_WORDS"; fi
+    if [[ -n ${SETTINGS_WRONG-} ]]; then echo "$SETTINGS_WRONG" >&2; exit 1; fi ;;
   "-m ml_target models "*) echo models >>"$ASKED" ;;
   "-m ml_target serve") echo "serve ENGINE=${ENGINE-}" >>"$ASKED" ;;
   *) echo "asked for: $*" >&2; exit 9 ;;
@@ -222,6 +225,25 @@ def test_what_pip_says_becomes_a_remedy(host: Host, pip_says: str, words: str) -
     assert done.returncode == 1
     assert words in done.stderr
     assert "serve ENGINE=" not in host.steps()
+
+
+def test_a_bad_setting_is_told_before_anything_is_fetched(host: Host) -> None:
+    done = host.run("serve", SETTINGS_WRONG="HAILO_BATCH=64: it takes a whole number.", SETTINGS_WORDS="NOTE: a hint")
+    assert done.returncode == 1
+    assert host.steps() == [], "neither packages nor models"
+    assert "    NOTE: a hint\n    HAILO_BATCH=64: it takes a whole number.\n" in done.stdout
+    assert "a setting is not right; the line above says which" in done.stderr
+
+
+def test_a_hint_stops_nothing(host: Host) -> None:
+    done = host.run("serve", SETTINGS_WORDS="NOTE: CLIP_BACKENDS has no effect")
+    assert done.returncode == 0
+    assert "    NOTE: CLIP_BACKENDS has no effect\n" in done.stdout
+    assert host.steps()[-1] == "serve ENGINE="
+
+
+def test_the_settings_of_tests_are_not_those_of_a_worker(host: Host) -> None:
+    assert "a setting is not right" not in host.run("test", SETTINGS_WRONG="x").stderr
 
 
 @pytest.mark.parametrize("arguments", [["serv"], ["serve", "--gpu"]])

@@ -1,9 +1,12 @@
 """setup.sh from the first image to the last word, with a stand-in docker: first run, second run, and what fails."""
 
 import re
+import shlex
+import shutil
 import socket
 import struct
 import subprocess
+import sys
 from contextlib import suppress
 from threading import Event, Thread
 
@@ -19,6 +22,7 @@ ALL = [
     "build immich-ml-hailo:v4.23.0",
     "run -d",
 ]
+CONFINED = shlex.split("--read-only -v /tmp --cap-drop all --security-opt no-new-privileges --pids-limit 4096")
 REPLACED = ["stop", "rename", "run -d", "rm"]
 CPU = ["build immich-ml-hailo:cpu-slim", "fetch", "build immich-ml-hailo:cpu", "run -d"]
 
@@ -44,9 +48,10 @@ def test_from_a_bare_host_to_a_tested_worker(host: SetupHost, worker: Worker) ->
     assert host.call("run", "-d") == [
         "run", "-d", "--device=/dev/hailo0:/dev/hailo0", f"--group-add={host.group}",
         "--publish", f"{worker.port}:3003", "-e", "CLIP_BACKEND=siglip",
-        "--name", "immich-ml-hailo", "--restart", "unless-stopped", "--stop-timeout", "30",
+        *CONFINED, "--memory", "6144m", "--name", "immich-ml-hailo", "--restart", "unless-stopped", "--stop-timeout", "30",
         "--label", "immich-ml-hailo.setup=1", "--label",
-        f"immich-ml-hailo.settings=IMMICH_PORT={worker.port} CLIP_BACKEND=siglip DEVICE=/dev/hailo0 GROUP={host.group}",
+        f"immich-ml-hailo.settings=IMMICH_PORT={worker.port} CLIP_BACKEND=siglip LIMIT=6144m"
+        f" DEVICE=/dev/hailo0 GROUP={host.group}",
         "immich-ml-hailo:v4.23.0",
     ]  # fmt: skip
     assert host.call("exec") == [
@@ -116,7 +121,8 @@ def test_a_proxy_is_handed_to_builds_and_downloads(host: SetupHost) -> None:
         if "models" in words:
             assert words[words.index("HTTPS_PROXY") - 1] == words[words.index("PIP_INDEX_URL") - 1] == "-e"
         assert "secret" not in " ".join(words), "other users see command lines"
-        assert "PIP_CERT" not in words, "there is no such file inside"
+        if "ml_target.diagnostics.settings" not in words:  # which is told the names of all variables
+            assert "PIP_CERT" not in words, "there is no such file inside"
 
 
 def test_no_start(host: SetupHost) -> None:
@@ -454,3 +460,93 @@ def test_docker_that_does_not_obey(host: SetupHost, served: dict[str, str], call
     assert done.refused
     assert "device or resource busy" in done.err
     assert "run this again" in done.remedy
+
+
+# ------------------------------------------------------------- what it may do
+
+
+def test_files_can_be_copied_into_the_container_as_the_readme_has_it(host: SetupHost, served: dict[str, str]) -> None:
+    """Below a read-only root Docker's cp takes volumes alone, and a tmpfs is none to it."""
+    assert served
+    shutil.copy(PROJECT / "tests" / "test.jpg", host.checkout / "tests")
+    assert host.ours["read_only"]
+    for line in (
+        "docker cp tests/test.sh immich-ml-hailo:/tmp/test.sh",
+        "docker cp tests/test.jpg immich-ml-hailo:/tmp/test.jpg",
+        "docker exec immich-ml-hailo bash /tmp/test.sh /tmp/test.jpg",
+    ):
+        done = subprocess.run(shlex.split(line), cwd=host.checkout, env={"PATH": str(host.bin)}, capture_output=True)
+        assert done.returncode == 0, done.stderr
+    elsewhere = [host.bin / "docker", "cp", "tests/test.sh", "immich-ml-hailo:/app/test.sh"]
+    done = subprocess.run(elsewhere, cwd=host.checkout, capture_output=True)
+    assert b"container rootfs is marked read-only" in done.stderr
+
+
+def test_every_container_is_confined(host: SetupHost, served: dict[str, str]) -> None:
+    """Also those that ask the card, look over the settings and fetch, which go as they end."""
+    host.run("--yes", FACE_DETECTOR="scrfd_10g", **served)
+    runs = [words for words in host.calls() if words[0] == "run"]
+    assert len(runs) >= 4
+    for words in runs:
+        at = words.index("--read-only")
+        assert words[at : at + len(CONFINED)] == CONFINED
+        assert "--privileged" not in words
+        assert "--cap-add" not in words
+
+
+def test_the_memory_that_it_may_take_is_chosen_and_kept(host: SetupHost, worker: Worker) -> None:
+    port = {"IMMICH_PORT": str(worker.port)}
+    host.run("--yes", CONTAINER_MEMORY="8g", **port)
+    assert "8g" in host.call("run", "-d")
+    assert host.run("--yes", **port).code == 0
+    assert host.changes() == [], "kept"
+    host.run("--yes", CONTAINER_MEMORY="", **port)
+    assert "6144m" in host.call("run", "-d")
+    host.run("--yes", MEMORY_MB="2560", **port)
+    assert "7168m" in host.call("run", "-d"), "it grows with what pictures may take"
+
+
+@pytest.mark.parametrize("value", ["6", "6x", "-1g", "much", "6g 7g", "0g"])
+def test_a_memory_that_is_no_size(host: SetupHost, value: str) -> None:
+    done = host.run("--yes", CONTAINER_MEMORY=value)
+    assert done.refused
+    assert done.reason == f"CONTAINER_MEMORY={value} is no size."
+    assert "CONTAINER_MEMORY=6g" in done.remedy
+    assert host.changes() == []
+
+
+def test_what_docker_has_to_say_of_a_container_that_runs(host: SetupHost, worker: Worker) -> None:
+    host.change(warns="WARNING: Your kernel does not support memory limit capabilities. Limitation discarded.")
+    done = host.run("--yes", IMMICH_PORT=str(worker.port))
+    assert done.code == 0, done.err
+    assert "(Docker says: WARNING: Your kernel does not support memory limit" in done.out
+
+
+# ------------------------------------------------------------------ settings
+
+
+def test_settings_are_looked_over_before_anything_is_fetched(host: SetupHost) -> None:
+    """Without a Python on the host in the image, as soon as there is one; the names of all variables go along."""
+    host.fault("run --rm --read-only", "HAILO_BATCH=64: it takes a whole number from 1 to 63.")
+    done = host.run("--yes", HAILO_BATCH="64", CLIP_BACKENDS="siglip")
+    assert done.refused
+    assert done.reason == "a setting is not right; the line above says which, and what it takes."
+    assert "    HAILO_BATCH=64: it takes a whole number from 1 to 63.\n" in done.out
+    assert host.changes() == ["build hailo-base:v4.23.0", "build immich-ml-hailo:v4.23.0-slim"]
+    asked = host.calls()[-1]
+    assert asked[asked.index("HAILO_BATCH=64") - 1] == "-e"
+    assert "CLIP_BACKENDS" in asked[asked.index("ml_target.diagnostics.settings") :]
+
+
+def test_a_python_of_the_host_looks_them_over_before_anything_is_built(host: SetupHost) -> None:
+    shutil.copytree(PROJECT / "ml_target", host.checkout / "ml_target", dirs_exist_ok=True)
+    host.script("python3", f'#!/bin/sh\nexec {sys.executable} -S "$@"')
+    done = host.run("--yes", "--no-start", HAILO_BATCH="64", CLIP_BACKENDS="siglip")
+    assert done.refused
+    assert "    NOTE: CLIP_BACKENDS has no effect: " in done.out
+    assert "    HAILO_BATCH=64: it takes a whole number from 1 to 63. Correct it" in done.out
+    assert host.changes() == []
+    done = host.run("--yes", "--no-start", CLIP_BACKENDS="siglip")
+    assert done.code == 0, done.err
+    assert "CLIP_BACKEND was meant, perhaps." in done.out
+    assert not any("ml_target.diagnostics.settings" in words for words in host.calls()), "once is enough"

@@ -1,5 +1,6 @@
 """setup.sh on hosts that lack something: what it refuses, with which remedy, and that it has changed nothing."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 
@@ -142,6 +143,24 @@ def test_a_card_that_cannot_be_used(host: SetupHost, spoil: Spoil, reason: str, 
     found = refusal(host)
     assert reason in found[0]
     assert remedy in found[1]
+
+
+def test_a_card_that_the_first_node_is_not_for(host: SetupHost) -> None:
+    host.node(1)
+    host.without("dev/hailo0")
+    out = host.run("--dry-run").out
+    assert "--device=/dev/hailo1:/dev/hailo1 " in out
+    assert "hailo0" not in out
+
+
+def test_a_card_that_a_virtual_machine_has(host: SetupHost) -> None:
+    folder = "sys/bus/pci/devices/0000:00:09.0"
+    host.system({f"{folder}/vendor": "0x1e60", f"{folder}/device": "0x2864"})
+    host.system({"sys/bus/pci/drivers/vfio-pci/bind": ""})
+    (host.root / folder / "driver").symlink_to("../../drivers/vfio-pci")
+    assert host.run("--dry-run").code == 0
+    shutil.rmtree(host.root / "sys/bus/pci/devices/0000:01:00.0")
+    assert "has not taken the card at 0000:00:09.0" in refusal(host)[0]
 
 
 def test_secure_boot_is_told_only_where_it_is_on(host: SetupHost) -> None:
@@ -445,3 +464,11 @@ def test_help(host: SetupHost) -> None:
     ):
         assert option in done.out
     assert host.calls() == []
+
+
+def test_sudo_is_told_no_password(host: SetupHost) -> None:
+    host.fault("ps", "permission denied while trying to connect to the Docker daemon socket")
+    secrets = {"MODELS_MIRROR": "http://me:hun@ter2@files.lan/x", "HF_ENDPOINT": "https://hunter2@hub.lan"}
+    remedy = refusal(host, **secrets)[1]
+    assert "ter2" not in remedy
+    assert r"MODELS_MIRROR=http://\*\*\*@files.lan/x HF_ENDPOINT=https://\*\*\*@hub.lan ./setup.sh" in remedy

@@ -83,6 +83,19 @@ def test_two_cards_are_handed_on_together(host: SetupHost) -> None:
     assert "hailo1" not in host.run("--dry-run", "--cpu", HAILO_DEVICE_COUNT="2").out
 
 
+def test_the_node_of_a_card_that_was_named(host: SetupHost) -> None:
+    host.node(1)
+    for number, address in enumerate(("0000:01:00.0", "0000:02:00.0")):
+        folder = f"sys/bus/pci/devices/{address}"
+        host.system({f"{folder}/vendor": "0x1e60", f"{folder}/device": "0x2864", f"{folder}/driver/x": ""})
+        host.system({f"sys/class/hailo_chardev/hailo{number}/board_location": address})
+    for named in ("0000:02:00.0", "02:00.0"):
+        out = host.run("--dry-run", HAILO_DEVICE_IDS=named).out
+        assert "--device=/dev/hailo1:/dev/hailo1 " in out
+        assert "hailo0" not in out
+    assert "DEVICE=/dev/hailo1,/dev/hailo0 " in host.run("--dry-run", HAILO_DEVICE_IDS="02:00.0,01:00.0").out
+
+
 @pytest.mark.parametrize(
     ("given", "reason", "remedy"),
     [

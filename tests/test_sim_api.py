@@ -3,6 +3,7 @@
 import importlib
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from hailo_sim import NativeCrash, Rig, simulated
-from hailo_sim.build import tiny
+from hailo_sim.build import from_table, tiny
 from hailo_sim.contracts import affine, make_group, picture_input
 from hailo_sim.driving import Driven, open_device, row, status_of
-from hailo_sim.hef_file import Stream
+from hailo_sim.hef_file import Stream, read_buffer
 from hailo_sim.hef_writer import write_hef
 from hailo_sim.status import NAMES
 
@@ -80,8 +81,10 @@ def test_enums(hailo: ModuleType, raw: ModuleType) -> None:
     assert {n: int(getattr(hailo.FormatOrder, n)) for n in orders} == orders
     with pytest.raises(TypeError):
         iter(hailo.FormatType)
-    assert hailo.FormatType.UINT8 != 1
-    assert hailo.FormatType.UINT8 != hailo.FormatOrder.NHWC
+    assert hailo.FormatType.UINT8 == 1
+    assert hailo.FormatType.UINT8 == hailo.FormatOrder.NHWC
+    assert hailo.FormatType.UINT8 != hailo.FormatType.UINT16
+    assert int(hailo.DvmTypes.OVERCURRENT_PROTECTION) == 9
     robin = hailo.HailoSchedulingAlgorithm.ROUND_ROBIN
     assert int(robin) == 1
     assert type(robin) is raw.SchedulingAlgorithm
@@ -417,6 +420,22 @@ def test_queue_size(hailo: ModuleType, batch: int, size: int) -> None:
         driven.close()
 
 
+@pytest.mark.parametrize(
+    ("batch", "size"), [(1, 32), (8, 32), (16, 32), (32, 64)], ids="11.2 queue of batch {} without the service".format
+)
+def test_queue_size_of_a_plain_build(hailo: ModuleType, batch: int, size: int) -> None:
+    with simulated(Rig(clock="virtual", queue_scale=32)) as rig, open_device(hailo) as device:
+        driven = Driven(device, tiny(), batch)
+        assert driven.model.get_async_queue_size() == size
+        with rig.virtual.held():
+            waiting = [driven.submit() for _ in range(40)]  # more than the queue: taken all the same
+        assert [w.result() for w in waiting] == [None] * 40
+        driven.model.wait_for_async_ready(10, 2 * size - 1)
+        with pytest.raises(Exception, match="timeout"):
+            driven.model.wait_for_async_ready(10, 2 * size)
+        driven.close()
+
+
 @row("2.3 large frames shorten the queue to two batches")
 def test_queue_of_large_frames(hailo: ModuleType) -> None:
     with open_device(hailo) as device:
@@ -519,7 +538,8 @@ WHOLE = tiny()
     [
         pytest.param(WHOLE[:1], 14, 91, id="11 one byte"),
         pytest.param(WHOLE[:20], 14, 91, id="11 twenty bytes"),
-        pytest.param(WHOLE[:40], 91, 91, id="11 cut in the header"),
+        pytest.param(WHOLE[:43], 14, 91, id="11 cut in the header"),
+        pytest.param(WHOLE[:44], 91, 91, id="11 cut behind the header"),
         pytest.param(WHOLE[: len(WHOLE) // 2], 91, 91, id="11 cut later"),
         pytest.param(WHOLE[:-1], 91, 91, id="11 one byte short"),
         pytest.param(WHOLE + b"\0", 91, 91, id="11 one byte more"),
@@ -561,10 +581,50 @@ def test_empty_buffer(rig: Rig, hailo: ModuleType) -> None:
     assert rig.record.crashes
 
 
-@row("3.2 a file without a network")
+@row("11.1 a file without any network: 92, not 26")
+def test_no_network(hailo: ModuleType) -> None:
+    with pytest.raises(hailo.HailoRTException, match=r"error: 92 \(HAILO_HEF_NOT_SUPPORTED"):
+        hailo.HEF(write_hef([], bytes(100)))
+
+
+@row("3.2 a network without streams")
 def test_inconsistent(hailo: ModuleType, inner: ModuleType) -> None:
     with pytest.raises(inner.HailoRTInvalidHEFException):
-        hailo.HEF(write_hef([], bytes(100)))
+        hailo.HEF(write_hef([replace(read_buffer(WHOLE).groups[0], outputs=())], bytes(100)))
+
+
+@row("11.1 streams without buffer_indices kill the process")
+def test_no_buffer_indices(rig: Rig, hailo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = importlib.import_module("hailo_sim.hef_writer")
+    real = writer._bytes
+    monkeypatch.setattr(writer, "_bytes", lambda field, value: b"" if field == 13 else real(field, value))
+    made = tiny()
+    with pytest.raises(NativeCrash, match="tiny/input_layer1 has no buffer_indices"):
+        hailo.HEF(made)
+    assert rig.record.crashes
+
+
+@row("11.1 a transposed stream keeps its flag, in the file and in the model")
+def test_transposed(hailo: ModuleType) -> None:
+    (group,) = read_buffer(WHOLE).groups
+    turned = replace(group, inputs=(replace(group.inputs[0], transposed=True),))
+    hef = from_table(turned)
+    flagged = int(hailo.HEF(hef).get_input_vstream_infos()[0].format.flags)
+    with open_device(hailo) as device:
+        model = device.create_infer_model(hef)
+        assert int(model.input().format.flags) == flagged == 2
+        assert int(model.output().format.flags) == 0
+
+
+@row("11.1 set_nms_* on a stream without NMS fails at configure()")
+def test_nms_setters(hailo: ModuleType, inner: ModuleType) -> None:
+    setters = {"score_threshold": 0.5, "iou_threshold": 0.5, "max_proposals_per_class": 9}
+    with open_device(hailo) as device:
+        for name, value in setters.items():
+            model = device.create_infer_model(WHOLE)
+            getattr(model.output(), f"set_nms_{name}")(value)
+            with pytest.raises(inner.HailoRTInvalidOperationException):
+                model.configure()
 
 
 # ------------------------------------------------------------------- 4 formats
@@ -610,3 +670,48 @@ def test_control(rig: Rig, hailo: ModuleType, inner: ModuleType) -> None:
         device.control.chip_reset()
     rig.chip = "hailo8l"
     assert device.control.identify().device_architecture.name == "HAILO8L"
+
+
+@row("7.4 control dies with its device")
+def test_control_of_a_temporary(rig: Rig, hailo: ModuleType, inner: ModuleType) -> None:
+    with pytest.raises(inner.HailoRTInvalidOperationException, match="one-liner usage of control") as caught:
+        hailo.Device().control.identify()
+    assert caught.value.__cause__ is None
+    kept = hailo.Device()
+    control = kept.control
+    assert control.identify()
+    kept.release()
+    with pytest.raises(inner.HailoRTInvalidOperationException):
+        control.get_chip_temperature()
+    assert rig.record.controls == 1
+
+
+@row("11.1 power on M.2 modules: over-current protection suspended, a warning each time")
+def test_power_on_m2(hailo: ModuleType) -> None:
+    with simulated(Rig(clock="virtual", power_sensor="m2")) as rig:
+        device = hailo.Device()
+        for _ in range(3):
+            device.control.power_measurement()
+        assert len([line for line in rig.record.messages if "over-current protection" in line]) == 3
+
+
+@row("11.2 a board without a power sensor: five error lines at every reading")
+def test_no_power_sensor(hailo: ModuleType, inner: ModuleType) -> None:
+    with simulated(Rig(clock="virtual", power_sensor="none")) as rig:
+        device = hailo.Device()
+        for _ in range(2):
+            with pytest.raises(inner.HailoRTFirmwareControlFailedException):
+                device.control.power_measurement()
+        assert len(rig.record.messages) == 10
+        assert device.control.get_chip_temperature()
+
+
+@row("11.1 two cards, one node, no ids: 36; the ids of nodes that are there help")
+def test_fewer_nodes_than_cards(hailo: ModuleType, inner: ModuleType) -> None:
+    with simulated(Rig(clock="virtual", cards=2, nodes=(1,))):
+        with pytest.raises(inner.HailoRTDriverOperationFailedException):
+            open_device(hailo)  # it gives up at the first card that cannot be opened
+        with open_device(hailo, device_ids=["0000:02:00.0"]) as device:
+            assert device.get_physical_devices_ids() == ["0000:02:00.0"]
+        with pytest.raises(inner.HailoRTDriverOperationFailedException):
+            open_device(hailo, device_ids=["0000:01:00.0"])

@@ -1,9 +1,12 @@
 """Faults by switch: what each looks like to the one who drives the card, and how it is cured (facts §7)."""
 
+import gc
 import importlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +14,8 @@ import pytest
 from hailo_sim import Rig, simulated
 from hailo_sim.build import tiny
 from hailo_sim.driving import Driven, open_device, row, status_of
+
+SETTLE = 0.02
 
 
 @pytest.fixture
@@ -38,8 +43,9 @@ def name(outcome: Any) -> str:
 
 
 def again(driven: Driven) -> None:
-    """Step 1 of the ladder: drop the configured model, configure again."""
+    """Step 1 of the ladder: drop the configured model, leave the GIL for a moment, configure again."""
     driven.close()
+    time.sleep(SETTLE)
     driven.model = driven.infer.configure()
 
 
@@ -163,7 +169,8 @@ def test_thermal_close(rig: Rig, hailo: ModuleType) -> None:
     device.release()
 
     def degrees() -> float:
-        reading: float = hailo.Device().control.get_chip_temperature().ts0_temperature
+        with hailo.Device() as asked:
+            reading: float = asked.control.get_chip_temperature().ts0_temperature
         return reading
 
     assert degrees() > 119
@@ -183,7 +190,8 @@ def test_thermal_close(rig: Rig, hailo: ModuleType) -> None:
 def test_unplugged(rig: Rig, hailo: ModuleType) -> None:
     device = open_device(hailo)
     driven = Driven(device, tiny())
-    control = hailo.Device().control
+    beside = hailo.Device()
+    control = beside.control
     rig.faults.unplug()
     for call in (driven.submit, driven.infer.configure, control.get_chip_temperature):
         with pytest.raises(Exception, match="hailort driver"):
@@ -201,32 +209,215 @@ def test_unplugged(rig: Rig, hailo: ModuleType) -> None:
 @row("7.2 a stuck firmware control")
 def test_control_fails(rig: Rig, hailo: ModuleType) -> None:
     rig.faults.refuse_control(1, 18)
-    control = hailo.Device().control
+    beside = hailo.Device()
+    control = beside.control
     with pytest.raises(hailo.HailoRTException, match="libhailort control operation failed"):
         control.identify()
     assert control.identify().board_name == "Hailo-8"
 
 
-@pytest.mark.parametrize("of", ["vdevice", "model"], ids="7.3 releasing the {} hangs".format)
-def test_hanging_teardown(hailo: ModuleType, of: str) -> None:
+@row("7.3 closing a model hangs, without the GIL")
+def test_hanging_close(hailo: ModuleType) -> None:
     with simulated(Rig()) as rig:
         device = open_device(hailo)
         driven = Driven(device, tiny())
         driven.one()
-        rig.faults.hang_teardown(of)
-
-        def tear_down() -> None:
-            driven.close()
-            device.release()
-
-        thread = threading.Thread(target=tear_down)
+        rig.faults.hang_teardown("model")
+        thread = threading.Thread(target=driven.close)
         thread.start()
         thread.join(0.1)
         assert thread.is_alive()
         rig.faults.free_teardown()
         thread.join(5)
         assert not thread.is_alive()
+        device.release()
         assert not rig.held
+
+
+# ------------------------------------------- 11.2 what the real library showed
+
+
+@row("11.2 configure() at once after close() with frames in flight: deadlock; not after a moment, nor beside others")
+def test_configure_right_after_close(rig: Rig, device: Any) -> None:
+    one, other = Driven(device, tiny("one")), Driven(device, tiny("other"))
+    for pause, deadlocks in ((0.0, 1), (SETTLE, 1)):
+        rig.faults.hang("one")
+        one.submit()
+        one.close()
+        time.sleep(pause)
+        one.model = one.infer.configure()
+        assert len(rig.record.crashes) == deadlocks
+    assert rig.record.crashes == ["deadlock: configure() at once after close() of a model with frames in flight"]
+    one.one()
+    one.close()
+    one.model = one.infer.configure()
+    rig.faults.hang("other")
+    other.submit()
+    Driven(device, tiny("third")).close()
+    assert len(rig.record.crashes) == 1, "an undisturbed model, and another model's frames, do no harm"
+    one.close()
+    other.close()
+
+
+@row("11.2 release() with a model still open: deadlock or crash; with all closed, none")
+def test_release_with_an_open_model(rig: Rig, hailo: ModuleType) -> None:
+    device = open_device(hailo)
+    driven = Driven(device, tiny())
+    device.release()
+    assert rig.record.crashes == ["deadlock: VDevice.release() with a model still open"]
+    driven.close()
+    device = open_device(hailo)
+    driven = Driven(device, tiny())
+    rig.faults.hang()
+    driven.submit()
+    driven.close()
+    device.release()
+    assert len(rig.record.crashes) == 1
+
+
+@row("11.2 a lost burst: no callback before close(), the model ready; other models go on")
+def test_lost_without_a_word(rig: Rig, device: Any) -> None:
+    one, other = Driven(device, tiny("one")), Driven(device, tiny("other"))
+    rig.faults.lose("one")
+    lost = one.submit()
+    with pytest.raises(Exception, match="timeout"):
+        lost.job.wait(60_000)
+    one.model.wait_for_async_ready(10, 1)
+    assert name(other.submit()) == ""
+    before = lost.bindings[0].output().get_buffer().copy()
+    one.close()
+    assert name(lost) == "HailoRTStreamAborted"
+    after = lost.bindings[0].output().get_buffer()
+    assert (before.tolist(), after.tolist()) == ([0] * 8, [0xA5] * 8), "written to when the model was closed"
+    assert not rig.record.crashes
+    other.close()
+
+
+@row("11.2 arrays of a lost burst that were let go are written to at close()")
+def test_late_write(rig: Rig, device: Any) -> None:
+    """The binding's guards go in the order of callbacks: a later burst's callback lets go those of the lost one."""
+    driven = Driven(device, tiny(contexts=2), 4)
+    rig.faults.lose()
+    driven.model.run_async(driven.frames(), lambda completion_info: None)
+    kept = driven.submit()
+    assert name(kept) == ""
+    gc.collect()
+    driven.close()
+    assert rig.record.crashes == ["late write into an array of tiny that was let go"]
+
+
+@row("11.2 card gone: no callback, close() hangs, calls give 36")
+def test_card_gone(hailo: ModuleType) -> None:
+    with simulated(Rig()) as rig:
+        device = open_device(hailo)
+        driven, idle = Driven(device, tiny()), Driven(device, tiny("idle"))
+        driven.one()
+        assert threads("CHANNEL_INTR") == 1
+        rig.faults.vanish()
+        lost = driven.submit()
+        closing = threading.Thread(target=driven.close)
+        closing.start()
+        idle.close()  # nothing is owed there
+        closing.join(0.2)
+        assert closing.is_alive()
+        assert not lost.done.is_set()
+        deadline = time.monotonic() + 5
+        while threads("CHANNEL_INTR") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not threads("CHANNEL_INTR"), "for good, also if the card comes back"
+        for call in (idle.infer.configure, lambda: open_device(hailo)):
+            with pytest.raises(hailo.HailoRTException):
+                call()
+        rig.faults.free_teardown()
+        closing.join(5)
+        rig.faults.unplug(False)
+        idle.infer.configure().__exit__(None, None, None)
+        assert rig.record.crashes[-1] == "deadlock: configure() waits for an interrupt thread that has ended"
+        device.release()
+
+
+def threads(called: str) -> int:
+    """Threads of this process with a name of the library's."""
+    return sum(comm.read_text().strip() == called for comm in Path("/proc/self/task").glob("*/comm"))
+
+
+@row("11.2 a firmware that does not answer: every control call stops all threads for its second")
+def test_silent_firmware(hailo: ModuleType) -> None:
+    with simulated(Rig(clock=5)) as rig:
+        device = hailo.Device()
+        rig.faults.silence_firmware()
+        ticks: list[float] = []
+        stop = threading.Event()
+
+        def tick() -> None:
+            while not stop.wait(0.002):
+                ticks.append(time.monotonic())
+
+        thread = threading.Thread(target=tick)
+        thread.start()
+        time.sleep(0.05)
+        with pytest.raises(hailo.HailoRTException) as caught:
+            device.control.get_chip_temperature()
+        stop.set()
+        thread.join()
+        assert status_of(caught.value) == 87
+        assert max(b - a for a, b in itertools.pairwise(ticks)) >= 0.18, "five times faster here"
+
+
+@row("11.2 thermal stop: some get 63, some nothing; configure() gives 8 until reopened")
+def test_thermal_stop(rig: Rig, hailo: ModuleType) -> None:
+    device = open_device(hailo)
+    models = [Driven(device, tiny(n)) for n in "abc"]
+    with rig.virtual.held():
+        flying = [m.submit() for m in models]
+        rig.faults.thermal_close(30)
+    assert name(flying[0]) == "HailoRTStreamAborted"
+    rig.clock.spend(60)
+    assert not flying[1].done.is_set()
+    models[1].model.wait_for_async_ready(10, 1)
+    for model in models:
+        model.close()
+    time.sleep(SETTLE)
+    with pytest.raises(hailo.HailoRTException) as caught:
+        models[1].infer.configure()
+    assert status_of(caught.value) == 8
+    device.release()
+    device = open_device(hailo)
+    healed = Driven(device, tiny("b"))
+    assert name(healed.submit()) == ""
+    healed.close()
+    device.release()
+
+
+@row("6.1 answers are the same bit by bit, unless the card is at fault")
+def test_changed_answers(rig: Rig, hailo: ModuleType) -> None:
+    device = open_device(hailo)
+    driven = Driven(device, tiny())
+    right = driven.one(5).copy()
+    assert (driven.one(5) == right).all()
+    rig.faults.change_answers("tiny", False)
+    other = driven.one(5).copy()
+    assert (other != right).any()
+    assert (driven.one(5) == other).all()
+    rig.faults.change_answers("tiny", True)
+    assert (driven.one(5) != driven.one(5)).any()
+    driven.close()
+    device.release()
+    device = open_device(hailo)
+    driven = Driven(device, tiny())
+    assert (driven.one(5) == right).all()
+    driven.close()
+    device.release()
+
+
+@row("11.2 an undisturbed model closes at once")
+def test_undisturbed_close(hailo: ModuleType) -> None:
+    with simulated(Rig()), open_device(hailo) as device:
+        driven = Driven(device, tiny())
+        driven.one()
+        began = time.monotonic()
+        driven.close()
+        assert time.monotonic() - began < 1.0
 
 
 @row("2.5 slow calls take their time")
@@ -237,7 +428,8 @@ def test_slow_calls(rig: Rig, hailo: ModuleType) -> None:
     assert rig.clock.now() == 1
     Driven(device, tiny()).close()
     assert rig.clock.now() == 7
-    hailo.Device().control.power_measurement()
+    with hailo.Device() as beside:
+        beside.control.power_measurement()
     assert rig.clock.now() == 15
     device.release()
 

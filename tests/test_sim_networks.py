@@ -16,6 +16,7 @@ from hailo_sim.build import constant, faces, fingerprint, from_onnx, from_table,
 from hailo_sim.contracts import group_of
 from hailo_sim.cutting import End, text_tower
 from hailo_sim.driving import Driven, open_device
+from hailo_sim.enums import FormatType
 from hailo_sim.hef_file import Quant, read_buffer
 from hailo_sim.networks import Array, dequantise, quantise
 from onnx import TensorProto, helper, numpy_helper
@@ -150,7 +151,7 @@ def test_contexts(device: Any) -> None:
 
 
 def test_one_pair_a_channel(device: Any, face_models: Path, photos: Path) -> None:
-    """The card rounds each channel with its own pair; the runtime shows the first alone."""
+    """The card rounds each channel with its own pair; the runtime shows zeros, and converts to floats rightly."""
     scales = tuple(np.linspace(0.01, 0.05, 512))
 
     def spread(quant: Quant) -> Quant:
@@ -162,11 +163,17 @@ def test_one_pair_a_channel(device: Any, face_models: Path, photos: Path) -> Non
     (stream,) = read_buffer(content).groups[0].outputs
     assert stream.quant.scales == pytest.approx(scales)
     driven = Driven(device, content)
-    assert [q.qp_scale for q in driven.infer.output().quant_infos] == [pytest.approx(0.01)]
+    assert [(q.qp_scale, q.qp_zp) for q in driven.infer.output().quant_infos] == [(0.0, 0.0)]
     driven.close()
+    as_floats = Driven(device, content, prepare=lambda model: model.output().set_format_type(FormatType.FLOAT32))
+    frame = as_floats.frame()
+    frame.input().get_buffer()[:] = crop
+    assert as_floats.submit([frame]).result() is None
+    as_floats.close()
     raw = answers(device, content, crop)[stream.name]
     (expected,) = OnnxEngine(threads=1).open(file, STAND_IN_EMBEDDER).run([crop])
     real = expected["embedding"].real().ravel()
+    np.testing.assert_allclose(frame.output().get_buffer().ravel(), dequantise(raw, stream).ravel(), rtol=1e-6)
     assert cosine(dequantise(raw, stream).ravel(), real) > 0.99 > cosine(raw.astype(float) - 128, real)
 
 

@@ -13,7 +13,8 @@ from hailo_sim.environment import rig_of
 from hailo_sim.remote import RemoteRig
 from hailo_sim.sysfs import make_root
 
-from ml_target.hailo_host import Finding, host_checks
+from ml_target.engines.hailo_checks import host_checks
+from ml_target.hailo_host import Finding
 
 PROJECT = Path(__file__).resolve().parent.parent
 SITE = PROJECT / "tests" / "hailo_sim" / "site"

@@ -101,6 +101,31 @@ def test_find_by_name_then_alias_in_folder_then_spare(folder: Path, tmp_path: Pa
         assert store.find(entry) == place
 
 
+def test_a_file_from_the_spare_folder_is_told_once(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "words.txt").write_bytes(TEXT)
+    store = Store(folder, spare=tmp_path)
+    for _ in range(3):
+        assert store.sound(file()) == tmp_path / "words.txt"
+    told = f"words.txt is not in MODELS_DIR={folder}: the one in {tmp_path} is taken."
+    assert [record.getMessage() for record in caplog.records] == [told]
+    assert store.fallback() == "", "the folder itself is as it should be"
+
+
+def test_a_folder_that_was_named_and_is_not_used_is_told_at_once(tmp_path: Path, sealed: Path) -> None:
+    away, spare = tmp_path / "away", tmp_path / "spare"
+    assert Store(away, spare=spare).fallback() == (
+        f"MODELS_DIR={away} is not there: model files are taken from {spare}, and what is fetched goes to {away}."
+    )
+    assert Store(sealed / "away", spare=spare).fallback().endswith(f"and what is fetched goes to {spare}.")
+    assert Store(sealed, spare=spare).fallback() == (
+        f"MODELS_DIR={sealed} cannot be written: what is fetched goes to {spare}."
+    )
+    assert Store(spare, spare=spare).fallback() == "", "no folder was named"
+    assert Store(away).fallback() == ""
+
+
 def test_find_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert Store(tmp_path / "no" / "where").find(file()) is None
 
@@ -214,7 +239,7 @@ def test_sources_in_turn_and_every_attempt_is_told(folder: Path, server: FileSer
     assert "/none/words.txt: 127.0.0.1 does not have it (HTTP 404)" in lines[1]
     assert "/bad/words.txt: what came from there is refused: words.txt is not the published words.txt" in lines[2]
     assert ".part" not in lines[2]
-    assert "Delete it" not in lines[2]
+    assert "etch it again" not in lines[2]
     assert "/page/words.txt: 127.0.0.1 gives a web page instead of the file" in lines[3]
     assert lines[4] == (
         f"Otherwise, put words.txt into {folder}, or point MODELS_MIRROR at a folder or address that has it."
@@ -440,7 +465,7 @@ def test_weights_cut_from_a_checkpoint_on_the_mirror(folder: Path, tmp_path: Pat
 def test_weights_that_lack_an_array(folder: Path) -> None:
     path = folder / "text_weights.npz"
     path.write_bytes(npz(tokens=TOKENS))
-    with pytest.raises(ModelError, match=r"is damaged or not a \.npz file: it has no array norm\. Delete it"):
+    with pytest.raises(ModelError, match=r"is damaged or not a \.npz file: it has no array norm\. Fetch it again"):
         Store(folder).check(weights(), path)
     path.write_bytes(npz(norm=NORM))
     with pytest.raises(ModelError, match=r"no array tokens, nor is text_weights\.tokens\.npy beside it"):
@@ -492,7 +517,8 @@ def test_not_the_published_file(folder: Path) -> None:
     path.write_bytes(TEXT + b"more\n")
     wanted, got = (hashlib.sha256(content).hexdigest() for content in (TEXT, TEXT + b"more\n"))
     words = (
-        rf"is not the published words\.txt: its SHA-256 is {got}, not {wanted} \(28 bytes instead of 23\)\. Delete it"
+        rf"is not the published words\.txt: its SHA-256 is {got}, not {wanted} "
+        r"\(28 bytes instead of 23\)\. Fetch it again"
     )
     with pytest.raises(ModelError, match=words):
         Store(folder).check(file(), path)
@@ -510,7 +536,7 @@ def test_a_change_after_first_use_is_refused_with_both_hashes(folder: Path) -> N
     second = hashlib.sha256(b"other\n").hexdigest()
     words = (
         rf"words\.txt is not the file that was first used .* {second}, on record is {first}\. "
-        r".*delete its entry in .*checksums\.json\. Delete it and fetch"
+        r".*delete its entry in .*checksums\.json\. Fetch it again"
     )
     for _ in range(2):
         with pytest.raises(ModelError, match=words):

@@ -325,8 +325,10 @@ def test_missing_lists_what_fetch_would_bring(models: Path, capsys: pytest.Captu
     assert "spiece.model (clip siglip)" in lines
     assert lines.count("paddle_ocr_v5_mobile_detection.hef (ocr)") == 1, "wanted by both, listed once"
     assert not any(line.startswith("scrfd_2.5g.hef") for line in lines)
-    assert any(line.startswith("ppocrv5_dict.txt (ocr) is there but cannot be used: ") for line in lines)
-    assert lines[-1] == "11 to fetch: 271.6 MB, and those without a published size"
+    (damaged,) = (line for line in lines if line.startswith("ppocrv5_dict.txt (ocr), 0.1 MB: "))
+    assert "is not the published ppocrv5_dict.txt" in damaged
+    assert damaged.endswith(". It is replaced, and kept aside")
+    assert lines[-1] == "12 to fetch: 271.6 MB, and those without a published size"
     for files_wanted, total in (
         ((files.SIGLIP_VOCABULARY,), "1 to fetch: no size is published"),
         ((files.OCR_DICTIONARY, files.CLIP_VOCABULARY), "2 to fetch: 1.4 MB"),
@@ -362,9 +364,9 @@ def test_fetch_everything(models: Path, capsys: pytest.CaptureFixture[str]) -> N
     [("auto", False, "cpu"), ("auto", True, "hailo"), ("cpu", True, "cpu"), ("hailo", False, "hailo")],
 )
 def test_which_engine_is_meant(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, card: bool, engine: Literal["cpu", "hailo"]
+    monkeypatch: pytest.MonkeyPatch, wanted: str, card: bool, engine: Literal["cpu", "hailo"]
 ) -> None:
-    monkeypatch.setattr(command, "HAILO_DEVICE", tmp_path if card else tmp_path / "none")
+    monkeypatch.setattr(command, "nodes", lambda: [Path("/dev/hailo1")] if card else [])
     assert command._engine(wanted) == engine
 
 

@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import random
 import re
 import string
 from collections.abc import Callable
@@ -23,9 +24,11 @@ from ml_target.tokenizer import (
     canonicalize,
     clean,
     clip_tokenizer,
+    first_ids,
     open_tokenizer,
     siglip2_tokenizer,
     siglip_tokenizer,
+    words_stay_apart,
 )
 
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
@@ -358,6 +361,131 @@ def test_any_text_gives_exactly_length_ids(any_tokenizer: Tokenizer, text: str) 
     assert (ids >= 0).all()
     assert (ids < any_tokenizer.size).all()
     assert (any_tokenizer.encode(text) == ids).all()
+
+
+# ----------------------------------------------------------------- long texts
+
+BITS = [
+    *(
+        "cat",
+        "dogs",
+        "the quick brown fox",
+        "a",
+        "b",
+        "東京",
+        "23",
+        "é",
+        "e\u0301",
+        "\u0301",
+        "İ",
+        "ß",
+        "ΣΊΣ",
+        "Σ",
+        "ﬁ",
+        "½",
+    ),
+    *(
+        " ",
+        "  ",
+        "\t",
+        "\u00a0",
+        "\u3000",
+        "\x1c",
+        "\x85",
+        "\u1680",
+        "\u180e",
+        "\u200b",
+        "\u200d",
+        "\ufeff",
+        "\x00",
+        "\x01",
+    ),
+    *("-", "!?", "...", "'s", "'", "¨", "\u0308", "\u0345", "▁", "▁▁", "&amp;", "😀", "👨\u200d👩\u200d👧", "\ud800"),
+    *("<|endoftext|>", "<|startoftext|>", "</s>", "<pad>", "<eos>"),
+]
+LONG = [
+    " " * 10_000 + "a cat on the beach",
+    "-" * 10_000 + " a cat",
+    "- " * 10_000 + "a cat",
+    "!" * 10_000,
+    "\u200b " * 10_000 + "a cat",
+    "\x01" * 10_000 + "a cat",
+    "x" * 20_000 + " a cat",
+    "東京タワー" * 4000,
+    "a photo of a cat " * 4000,
+]
+
+
+def _uncut(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of all of a text at once."""
+    whole: Any = tokenizer
+    cleaned = whole.clean(text) if hasattr(whole, "clean") else canonicalize(text)
+    ids, _ = whole._encode(cleaned)
+    return [int(number) for number in ids]
+
+
+def _random_texts(count: int) -> list[str]:
+    choose = random.Random(10)
+    texts = []
+    for _ in range(count):
+        bits = (choose.choice(BITS) + " " * (choose.random() < 0.3) for _ in range(choose.randint(5, 400)))
+        leading = choose.choice(("", "", "", " ", "- ", "!")) * choose.randint(1, 3000)
+        texts.append(leading + "".join(bits))
+    return texts
+
+
+@pytest.fixture(scope="module", params=["clip", "siglip", "siglip2"])
+def apart_tokenizer(
+    request: pytest.FixtureRequest, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Tokenizer:
+    """One whose vocabulary keeps words apart, as those of CLIP, SigLIP and SigLIP2 do."""
+    folder = tmp_path_factory.mktemp("apart")
+    if request.param == "clip":
+        return clip_tokenizer(wheel_models / BPE_FILE)
+    if request.param == "siglip":
+        return siglip_tokenizer(substitute_pieces(folder))
+    return siglip2_tokenizer(*substitute_table(folder, words_apart=True))
+
+
+@pytest.mark.parametrize("beginning", [3, 20, 100])
+def test_a_text_that_is_cut_has_the_ids_of_the_whole(
+    apart_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, beginning: int
+) -> None:
+    monkeypatch.setattr("ml_target.tokenizer.BEGINNING", beginning)
+    for text in _random_texts(100):
+        assert apart_tokenizer.encode(text).tolist() == _uncut(apart_tokenizer, text), text
+
+
+@pytest.mark.parametrize("text", LONG, ids=range(len(LONG)))
+def test_long_texts_have_the_ids_of_the_whole(apart_tokenizer: Tokenizer, text: str) -> None:
+    assert apart_tokenizer.encode(text).tolist() == _uncut(apart_tokenizer, text)
+
+
+def test_of_a_long_text_only_the_beginning_is_looked_at(
+    apart_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    real = first_ids
+
+    def watched(text: str, encode: Callable[[str], tuple[Any, bool]]) -> Any:
+        def counted(part: str) -> tuple[Any, bool]:
+            looked_at.append(len(part))
+            return encode(part)
+
+        return real(text, counted)
+
+    monkeypatch.setattr("ml_target.tokenizer.first_ids", watched)
+    apart_tokenizer.encode("a photo of a cat " * 100_000)
+    assert sum(looked_at) < 3000
+
+
+def test_a_vocabulary_that_joins_words_is_given_the_whole_text(tmp_path: Path) -> None:
+    """Pieces that reach across a blank: what stands before it depends on what follows."""
+    tokenizer = siglip2_tokenizer(*substitute_table(tmp_path))
+    text = "a photo of a cat " * 500
+    assert tokenizer.encode(text).tolist() == _uncut(tokenizer, text)
+    assert words_stay_apart(["▁cat", "▁▁", "s"])
+    assert not words_stay_apart(["▁cat", "s▁the"])
 
 
 # ------------------------------------------------------------- broken files

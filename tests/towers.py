@@ -68,18 +68,21 @@ def substitute_pieces(folder: Path, eos_id: int = 1, unk_id: int = 2) -> Path:
     return prefix.with_suffix(".model")
 
 
-def substitute_table(folder: Path) -> tuple[Path, Path]:
+def substitute_table(folder: Path, words_apart: bool = False) -> tuple[Path, Path]:
     """`tokenizer.json` and `tokenizer_config.json` of SigLIP2's form: byte-pair encoding with byte fallback.
 
     Special ids as in the Gemma vocabulary: pad 0, end 1, start 2, unknown 3; every text ends in 1.
+    `words_apart`: no piece reaches from one word into the next, as in vocabularies that SentencePiece has made.
     """
     special = ["<pad>", "<eos>", "<bos>", "<unk>"]
     table = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     table.normalizer = normalizers.Replace(" ", "▁")
-    table.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    usual = pre_tokenizers.Split(" ", "merged_with_previous")
+    table.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next") if words_apart else usual
     fallback = [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=2000, special_tokens=special + fallback, show_progress=False)
     table.train_from_iterator((s.replace(" ", " ▁") for s in _sentences()), trainer)
+    table.pre_tokenizer = usual
     table.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
     table.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
     path, config = folder / "tokenizer.json", folder / "tokenizer_config.json"

@@ -1,95 +1,127 @@
 """A bound on the body of a request: its length, its pace, its end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator
 
-from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
+from ml_target.api.uploads import Upload
 from ml_target.errors import TooLarge, TooSlow, UnusableInput
-from ml_target.runtime.budget import Share
 
 SMALL_BODY = 64 * 1024
 """Bytes that every body may have without waiting for room: a search query never waits."""
 
-IDLE_S = 30
-"""Seconds without a byte after which an upload is given up: it holds room that others wait for."""
+PACE_S, PACE_BYTES = 30, 128 * 1024
+"""In so many seconds at least so many bytes have to come, or the end: a tenth of what slow Wi-Fi brings.
+
+A slower upload is given up: it keeps a place, and memory that others wait for.
+"""
 
 DROP_S, DROP_IDLE_S = 10, 1
 """Seconds given to the rest of a refused body, as a whole and between two pieces of it."""
 
-Reserve = Callable[[], Awaitable[Share]]
 
+def announced_size(headers: list[tuple[bytes, bytes]], limit: int) -> int:
+    """The most bytes that the body may come to, from its headers; `limit` where they do not say.
 
-class BoundedBody:
-    """A request's `receive` that ends a body which is too long, too slow, cut short, or whose sender has gone.
-
-    It ends it by the form parser's own exception, the only one on which the parser closes the
-    files it has begun; `problem` then holds the error to raise instead. A body beyond `SMALL_BODY`
-    first waits for room: `reserve`.
+    Raises TooLarge for more than `limit`, and UnusableInput for two lengths: what stands between the
+    client and here may believe the other one.
     """
+    names = [name for name, _ in headers]
+    if b"transfer-encoding" in names:
+        if b"content-length" in names:
+            raise UnusableInput("The request has a Content-Length and a Transfer-Encoding. Send one of them.")
+        return limit
+    size = next((int(value) for name, value in headers if name == b"content-length" and value.isdigit()), 0)
+    if size > limit:
+        raise too_large(limit)
+    return size
 
-    def __init__(self, receive: Receive, limit: int, boundary: bytes | None, reserve: Reserve) -> None:
+
+class Body:
+    """The pieces of a request's body, bounded. It counts what arrives, whatever the headers say."""
+
+    def __init__(self, receive: Receive, limit: int, share: Upload) -> None:
         self._receive = receive
         self._limit = limit
-        self._closing = None if boundary is None else b"--" + boundary + b"--"
-        self._closed = False
-        self._reserve = reserve
-        self._share: Share | None = None
-        self._tail = b""
+        self._share = share
         self.seen = 0
         self.ended = False
-        self.problem: Exception | None = None
 
-    async def receive(self) -> Message:
-        if self.seen > SMALL_BODY and self._share is None:
-            self._share = await self._reserve()
-        try:
-            message = await asyncio.wait_for(self._receive(), IDLE_S)
-        except asyncio.TimeoutError:
-            self.problem = TooSlow(f"Nothing of the upload came for {IDLE_S} s. Check the network, and send it again.")
-            raise MultiPartException("the body ends here") from None
-        body = message.get("body", b"")
-        self.seen += len(body)
-        self.ended = not message.get("more_body", False)
-        if message["type"] == "http.disconnect":
-            self.problem = ClientDisconnect()
-        elif self.seen > self._limit:
-            self.problem = too_large(self._limit)
-        elif self.ended:
-            self._finish(body)
-        elif self._closing is not None:
-            self._look_for_end(body)
-        if self.problem is not None:
-            raise MultiPartException("the body ends here")
-        return message
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Each piece as it comes. Raises TooLarge, TooSlow, ClientDisconnect."""
+        pace = _Pace()
+        while not self.ended:
+            message = await pace.keep(self._receive)
+            if message["type"] == "http.disconnect":
+                self.ended = True
+                raise ClientDisconnect
+            piece = message.get("body", b"")
+            self.seen += len(piece)
+            self.ended = not message.get("more_body", False)
+            if self.seen > self._limit:
+                raise too_large(self._limit)
+            if self.seen > SMALL_BODY:
+                waiting = time.monotonic()
+                await self._share.grow(self.seen)
+                pace.pause(time.monotonic() - waiting)
+            yield piece
+        self._share.complete(self.seen)
 
-    def _finish(self, body: bytes) -> None:
-        self._look_for_end(body)
-        if self._closing is not None and not self._closed:
-            self.problem = UnusableInput("The form ends before its closing boundary. Send the whole of it.")
-        if self._share is not None:
-            self._share.shrink(self.seen)
 
-    def _look_for_end(self, body: bytes) -> None:
-        if self._closing is None or self._closed:
-            return
-        window = self._tail + body
-        self._closed = self._closing in window
-        self._tail = window[-len(self._closing) :]
+class _Pace:
+    """Watches that a body comes fast enough."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + PACE_S
+        self._came = 0
+
+    async def keep(self, receive: Receive) -> Message:
+        """The next message. Raises TooSlow."""
+        while True:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                if self._came < PACE_BYTES:
+                    break
+                self._until, self._came = time.monotonic() + PACE_S, 0
+                continue
+            message = await _within(left, receive)
+            if message is None:
+                continue
+            self._came += len(message.get("body", b""))
+            return message
+        raise TooSlow(
+            f"Less than {PACE_BYTES // 1024} KiB of the upload came in {PACE_S} s. "
+            "Check the network, and send it again."
+        )
+
+    def pause(self, seconds: float) -> None:
+        """Nothing was read for so long: that is not the sender's fault."""
+        self._until += seconds
 
 
 async def drop_rest(receive: Receive) -> None:
     """Reads what is left of a refused body: a sender would see a broken pipe, not the answer."""
+    until = time.monotonic() + DROP_S
+    while (left := until - time.monotonic()) > 0:
+        message = await _within(min(left, DROP_IDLE_S), receive)
+        if message is None or not message.get("more_body", False):
+            return
 
-    async def read() -> None:
-        while (await asyncio.wait_for(receive(), DROP_IDLE_S)).get("more_body", False):
-            pass
 
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(read(), DROP_S)
+async def _within(seconds: float, receive: Receive) -> Message | None:
+    """The next message; None when it does not come in time.
+
+    Unlike `wait_for` of Python before 3.12 it never loses a cancellation that comes together with a message.
+    """
+    coming = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait({coming}, timeout=seconds)
+        return coming.result() if coming.done() else None
+    finally:
+        coming.cancel()
 
 
 def too_large(limit: int) -> TooLarge:

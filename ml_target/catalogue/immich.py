@@ -35,8 +35,11 @@ _BY_WIDTH: dict[int, str] = {
 
 
 def clean_name(name: str) -> str:
-    """The official worker's clean-up: what follows the last slash, without dots, `:` and `\\` as `_`."""
-    return name.rsplit("/", 1)[-1].replace(".", "").replace(":", "_").replace("\\", "_")
+    """The official worker's clean-up: what follows the last slash, without dots, `:` and `\\` as `_`.
+
+    And without the blanks around it, which a name that was pasted into Immich's settings may bring along.
+    """
+    return name.rsplit("/", 1)[-1].strip().replace(".", "").replace(":", "_").replace("\\", "_")
 
 
 WIDTHS: dict[str, int] = {clean_name(name): width for width, names in _BY_WIDTH.items() for name in names.split()}

@@ -14,13 +14,16 @@ Verdict = Literal["right", "near", "WRONG", "not checked"]
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`what` is measured, in words; `right` and `near` are the worst values that count as such."""
+    """`what` is measured, in words; `right` and `near` are the worst values that count as such.
+
+    `of`: what a share is a share of, as in "5 % of the known words' characters"; "" for what is no share.
+    """
 
     what: str
     right: float
     near: float
     higher: bool
-    percent: bool = False
+    of: str = ""
 
     def verdict(self, value: float) -> Verdict:
         """WRONG for what is no number."""
@@ -31,21 +34,25 @@ class Bound:
 
     def show(self, value: float) -> str:
         """To four places, or as a share to one hundredth of a percent."""
-        return f"{round(100 * value, 2):g} %" if self.percent else f"{round(value, 4):g}"
+        return f"{round(100 * value, 2):g} %" if self.of else f"{round(value, 4):g}"
+
+    def words(self, value: float) -> str:
+        """What was measured, with its value, and of what it is a share."""
+        return f"{self.what} {self.show(value)}" + (f" of {self.of}" if self.of else "")
 
     @property
     def wanted(self) -> str:
         return f"{'at least' if self.higher else 'at most'} {self.show(self.right)}"
 
 
-def least(what: str, right: float, near: float, percent: bool = False) -> Bound:
+def least(what: str, right: float, near: float, of: str = "") -> Bound:
     """A bound from below."""
-    return Bound(what, right, near, True, percent)
+    return Bound(what, right, near, True, of)
 
 
-def most(what: str, right: float, near: float, percent: bool = False) -> Bound:
+def most(what: str, right: float, near: float, of: str = "") -> Bound:
     """A bound from above."""
-    return Bound(what, right, near, False, percent)
+    return Bound(what, right, near, False, of)
 
 
 COLOURS = least("better than with red and blue swapped by", 0.0, -0.01)
@@ -54,7 +61,7 @@ COLOURS = least("better than with red and blue swapped by", 0.0, -0.01)
 CLIP_VISUAL: Mapping[str, Bound] = {
     "cosine_mean": least("cosine mean", 0.95, 0.88),
     "cosine_least": least("least", 0.90, 0.80),
-    "first_ten": least("nearest ten pictures the same", 0.8, 0.6, percent=True),
+    "first_ten": least("the same neighbours:", 0.8, 0.6, of="every picture's nearest ten"),
     "copies": most("copies in other qualities within", 0.01, 0.03),
     "colours": COLOURS,
     "apart": most("a face and a page alike by", 0.95, 0.99),  # itself
@@ -65,17 +72,17 @@ CLIP_TEXTUAL: Mapping[str, Bound] = {
     "apart": most("two queries alike by", 0.97, 0.995),  # itself
 }
 CLIP_SEARCH: Mapping[str, Bound] = {
-    "found": least("queries that find their picture", 0.8, 0.6, percent=True),  # itself
+    "found": least("picture found for", 0.8, 0.6, of="the known queries"),  # itself
 }
 FACE_DETECTION: Mapping[str, Bound] = {
-    "recall": least("recall", 0.98, 0.90),
-    "precision": least("precision", 0.98, 0.90),
+    "recall": least("recall", 0.98, 0.90, of="the processor's faces"),
+    "precision": least("precision", 0.98, 0.90, of="the card's faces"),
     "iou_mean": least("IoU mean", 0.95, 0.90),
     "iou_p5": least("p5", 0.90, 0.80),
-    "landmarks_mean": most("landmarks off by, of the face's width, mean", 0.025, 0.04, percent=True),
-    "landmarks_p95": most("p95", 0.05, 0.08, percent=True),
+    "landmarks_mean": most("landmarks off by, mean", 0.025, 0.04, of="the face's width"),
+    "landmarks_p95": most("p95", 0.05, 0.08, of="the face's width"),
     "scores": most("scores by", 0.05, 0.10),
-    "known": least("pictures with exactly their four faces", 1.0, 0.75, percent=True),  # itself
+    "known": least("exactly four faces in", 1.0, 0.75, of="the pictures that have four"),  # itself
     "known_iou": least("IoU with the known boxes", 0.80, 0.60),  # itself
 }
 FACE_RECOGNITION: Mapping[str, Bound] = {
@@ -87,22 +94,22 @@ FACE_RECOGNITION: Mapping[str, Bound] = {
 FACES: Mapping[str, Bound] = {
     "cosine_mean": least("end to end cosine mean", 0.92, 0.85),
     "cosine_p5": least("p5", 0.85, 0.70),
-    "same_verdicts": least("pairs with the same verdict at distance 0.5", 0.99, 0.95, percent=True),
+    "same_verdicts": least("the same verdict at distance 0.5 for", 0.99, 0.95, of="all pairs of faces"),
     "told_apart": least("the same person nearer than another by", 0.10, 0.0),  # itself
 }
 OCR_DETECTION: Mapping[str, Bound] = {
     "mask_iou": least("IoU of the text's area", 0.95, 0.85),
     "colours": COLOURS,
-    "known": least("known words with text on them and none beside", 0.95, 0.80, percent=True),  # itself
+    "known": least("text on the word and none beside for", 0.95, 0.80, of="the known words"),  # itself
 }
 OCR_RECOGNITION: Mapping[str, Bound] = {
-    "cer": most("characters that differ", 0.02, 0.05, percent=True),
+    "cer": most("characters that differ:", 0.02, 0.05, of="the processor's"),
     "scores": most("scores by, mean", 0.03, 0.08),
-    "known_cer": most("against the known words", 0.05, 0.15, percent=True),  # itself
+    "known_cer": most("wrong characters:", 0.05, 0.15, of="the known words'"),  # itself
 }
 OCR: Mapping[str, Bound] = {
-    "boxes": least("lines in the same place", 0.97, 0.90, percent=True),
-    "cer": most("characters that differ", 0.02, 0.05, percent=True),
+    "boxes": least("in the same place:", 0.97, 0.90, of="the lines of the side that finds more"),
+    "cer": most("characters that differ:", 0.02, 0.05, of="the processor's"),
     "scores": most("scores by, mean", 0.03, 0.08),
-    "known_cer": most("against the known lines", 0.05, 0.15, percent=True),  # itself
+    "known_cer": most("wrong characters:", 0.05, 0.15, of="the known lines'"),  # itself
 }

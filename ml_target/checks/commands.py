@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from ml_target import doctor, remedies
+from ml_target import remedies
 from ml_target.config import Settings, setting_names, setting_text
+from ml_target.diagnostics.card import library_version
 from ml_target.hailo_host import nodes
 
 SELFCHECK = "python3 -m ml_target.selfcheck"
@@ -59,7 +60,7 @@ def in_a_container(settings: Settings, others: bool, root: Path = Path("/")) -> 
     if others:  # as the folder's owner: a clone may be readable by nobody else
         words.append('--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"')
     words += [f"-e {word}" for word in changed(settings)]
-    return " ".join([*words, f"{CONTAINER}:v{doctor.library_version() or 'VERSION'}", SELFCHECK])
+    return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", SELFCHECK])
 
 
 def changed(settings: Settings) -> list[str]:

@@ -4,9 +4,10 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 
-from ml_target import __version__, doctor
+from ml_target import __version__
 from ml_target.checks.sides import Bench
 from ml_target.config import Settings, available_cores, setting_names
+from ml_target.diagnostics.card import card_findings
 
 PACKAGES = ("onnxruntime", "numpy", "opencv-python-headless", "pillow")
 TOLD = (
@@ -43,7 +44,7 @@ def header(bench: Bench) -> dict[str, str]:
         else "cpu: there is no card to compare with",
     }
     if bench.compares:
-        for finding in doctor.card_findings(bench.settings):
+        for finding in card_findings(bench.settings):
             wrong = f" (WRONG: {finding.remedy})" if finding.ok is False else ""
             lines[finding.what] = finding.detail + wrong
     return lines

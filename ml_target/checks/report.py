@@ -126,12 +126,13 @@ def _entry(check: Check) -> dict[str, Any]:
 
 
 def _figure(figure: Figure) -> dict[str, Any]:
-    """`value` is null for what is no number."""
+    """`value` is null for what is no number; a share stands between 0 and 1, and `of` says of what."""
     bound = figure.bound
     finite = figure.value if abs(figure.value) < float("inf") else None
     return {
         "key": figure.key,
         "what": bound.what,
+        "of": bound.of,
         "value": finite,
         "right": bound.right,
         "near": bound.near,

@@ -32,7 +32,7 @@ class Figure:
     @property
     def words(self) -> str:
         """With the bound where it is missed."""
-        text = f"{self.bound.what} {self.bound.show(self.value)}"
+        text = self.bound.words(self.value)
         return text if self.verdict == "right" else f"{text} ({self.bound.wanted} is wanted)"
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, TypeVar
 
-from ml_target import doctor
 from ml_target.catalogue.needs import needs
 from ml_target.catalogue.networks import ARCFACE_R50, FACE_RECOGNIZERS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.checks.commands import in_its_place, with_networks
 from ml_target.checks.result import DOCTOR, Check, Gap, NotChecked
 from ml_target.config import Settings, available_cores
+from ml_target.diagnostics.card import card_findings
 from ml_target.errors import DeviceError, ModelError, SettingsError, WorkerError
 from ml_target.hailo_host import holders
 from ml_target.hailo_status import status_of
@@ -152,7 +152,7 @@ class Bench:
         status = status_of(error.__cause__) if error.__cause__ is not None else None
         if status not in (HELD, NONE_FREE):
             return Gap(str(error), CPU_ALONE if self.compares else "")
-        if any(finding.ok for finding in doctor.card_findings(self.settings) if finding.what == "identity"):
+        if any(finding.ok for finding in card_findings(self.settings) if finding.what == "identity"):
             by = ", ".join(holders()) or "another program, most likely a running worker"
             return Gap(f"the card is held by {by}", in_its_place(self.settings, self._wanted()))
         return Gap("HailoRT finds no card here", f"python3 -m ml_target.doctor says what is missing; {CPU_ALONE}")
@@ -166,7 +166,9 @@ class Bench:
 
 
 def on(service: Service[T]) -> Service[T]:
-    """Raises NotChecked for a service that is off."""
+    """Raises NotChecked for a service that is off, ModelError where that is a fault."""
+    if service.fault:
+        raise ModelError(service.why_off)
     if not service.on:
         raise NotChecked(Gap.of(service.why_off))
     return service

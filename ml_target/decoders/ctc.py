@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_target.errors import EngineFault, ModelError
+from ml_target.errors import DamagedFileError, EngineFault, ModelError
+from ml_target.remedies import fetch_again
 from ml_target.tensors import Float32, Tensor
 
 BLANK = 0
@@ -32,29 +33,29 @@ class Alphabet:
     def from_file(cls, file: Path, classes: int = CLASSES) -> "Alphabet":
         """Reads a dictionary: one character (or flag of two code points) a line, UTF-8.
 
-        Raises ModelError when it is not the dictionary of a network with so many classes.
+        Raises DamagedFileError when it cannot be read or is no such list, ModelError when it is the dictionary of a
+        network with another number of classes.
         """
         try:
-            return cls.from_bytes(file.read_bytes(), classes)
+            content = file.read_bytes()
         except OSError as error:
-            raise ModelError(f"{file.name} cannot be read ({error}). Fetch it again.") from error
-        except ModelError as error:
-            raise ModelError(f"{file.name} {error}") from error
+            raise DamagedFileError(f"{file.name} cannot be read ({error})", fetch_again()) from error
+        return cls.from_bytes(content, classes, file.name)
 
     @classmethod
-    def from_bytes(cls, content: bytes, classes: int = CLASSES) -> "Alphabet":
-        """As `from_file`, of the file's content."""
-        remedy = "It belongs to another network: replace it with the catalogue's file."
+    def from_bytes(cls, content: bytes, classes: int = CLASSES, name: str = "The dictionary") -> "Alphabet":
+        """As `from_file`, of the file's content; `name` is what errors call it."""
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ModelError(f"is not UTF-8 text ({error}). {remedy}") from error
+            raise DamagedFileError(f"{name} is not UTF-8 text ({error})", fetch_again()) from error
+        remedy = "It belongs to another network: replace it with the catalogue's file."
         # On "\n" only: the dictionary holds characters that other splitters take for line ends.
         lines = text.removesuffix("\n").split("\n")
         if len(lines) != classes - 2:
-            raise ModelError(f"has {len(lines):,} characters where {classes - 2:,} are wanted. {remedy}")
+            raise ModelError(f"{name} has {len(lines):,} characters where {classes - 2:,} are wanted. {remedy}")
         if len(set(lines)) != len(lines) or "" in lines or "\r" in text:
-            raise ModelError(f"has empty or repeated lines, or Windows line ends. {remedy}")
+            raise DamagedFileError(f"{name} has empty or repeated lines, or Windows line ends", fetch_again())
         return cls(("", *lines, " "))
 
     def __len__(self) -> int:

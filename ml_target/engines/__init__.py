@@ -40,7 +40,7 @@ class LoadedNetwork(Protocol):
     """Role -> shape of that output for a frame of the catalogue's size."""
 
     def run(self, frames: Sequence[Array]) -> list[Outputs]:
-        """Runs frames of one shape, at most `max_batch`. Raises EngineFault."""
+        """Runs frames of one shape, at most `max_batch`. Raises EngineFault; Unavailable under `doubt`."""
 
     def close(self) -> None: ...
 
@@ -50,22 +50,33 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def device(self) -> str:
+        """What networks run on, in words; the kind of card once it has been asked."""
+
     def files(self, network: Network) -> tuple[ModelFile, ...]:
         """The files of a network that this engine can run, first choice first."""
 
     def check(self, file: Path, network: Network) -> None:
-        """Raises ModelError when the file cannot be served; touches no device."""
+        """Raises DamagedFileError, and ModelError for another network. Touches no device."""
 
     def start(self) -> None:
         """Opens the device, after every file has been checked. Raises DeviceError with the remedy."""
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
-        """Opens and warms up; raises ModelError when the file does not fit the catalogue entry."""
+        """Opens and warms up; raises ModelError when the file does not fit the catalogue entry, DamagedFileError
+        when it is no good."""
 
     def health(self) -> dict[str, float]:
         """What the device says of itself, such as `temperature_c`; blocking, cached for some seconds."""
 
+    def doubt(self, network: LoadedNetwork) -> str:
+        """Why a network's answers cannot be believed, with the remedy; "" while they can. May change at any time."""
+
     def recover(self, network: LoadedNetwork) -> None:
-        """Gets a network that lost a burst going again, blocking. Raises DeviceError: try again later."""
+        """Gets a network that lost a burst going again, blocking.
+
+        Raises DeviceError: try again later. Raises CardHangs: answer everybody, then leave the process.
+        """
 
     def close(self) -> None: ...

@@ -2,41 +2,71 @@
 
 Opening, recovery and teardown follow how HailoRT 4.2x behaves: the scheduler is asked for
 explicitly (the binding's default is none); configured models go before infer models, those before
-the device; a teardown that hangs keeps the device for ever, so the process leaves instead.
+the device, and between closing models and the next call that holds the GIL it is left for a moment.
+
+Three things can hang, and each has its own bound:
+- closing a model whose card is gone: HailoRT waits for its frames, ten seconds for each place in the
+  queue. It does so without the GIL, so the rest of the worker lives: after `CLOSE_S` whoever called
+  is told (`CardHangs`), everybody who waits gets a 503, and the process leaves.
+- HailoRT's interrupt thread ends for good when the card was away even for a moment. The next
+  `configure()` or `release()` would wait for it with the GIL held, so `CardHangs` comes before.
+- `configure()` and `release()` themselves, with the GIL held: nobody can be answered any more, and
+  a timer that needs no GIL ends the process (`hailo_watchdog`).
 """
 
+import faulthandler
 import gc
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
+from ml_target.engines.hailo_checks import host_checks
+from ml_target.engines.hailo_device import take_cards
+from ml_target.engines.hailo_health import Health
+from ml_target.engines.hailo_kernel_log import kernel_words
 from ml_target.engines.hailo_network import HailoNetwork
-from ml_target.errors import DeviceError, EngineFault, ModelError, SettingsError
-from ml_target.hailo_host import Finding, driver_version, host_checks
+from ml_target.engines.hailo_turns import Turns
+from ml_target.engines.hailo_versions import alike, firmware_check
+from ml_target.engines.hailo_watchdog import REMEDY, STDERR, WATCH_S, bounded
+from ml_target.errors import (
+    EXIT_HUNG,
+    CardHangs,
+    DamagedFileError,
+    DeviceError,
+    EngineFault,
+    ModelError,
+    SettingsError,
+)
+from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
-from ml_target.hailo_status import explain, status_of
+from ml_target.hailo_status import FILE_STATUSES, explain, name_of, remedy_of, status_of
+from ml_target.hef import CHIP_NAMES
 from ml_target.hef_fit import Fit, check_fit
 
 log = logging.getLogger(__name__)
 
-TEARDOWN_S = 30.0
-"""HailoRT's own shutdown may wait ten seconds a stage."""
+CLOSE_S = 15.0
+"""For all models together. One whose frames have ended closes within milliseconds; HailoRT waits up to ten seconds for
+a submission under way; what takes longer waits for frames that will never end, for minutes."""
 
-EXIT_HUNG = 70
-"""Exit status of a process that leaves because the card cannot be released; the container manager restarts it."""
+SETTLE_S = 0.1
+"""Between closing models and the next call that holds the GIL: HailoRT's scheduler destroys the callbacks of frames
+that were in flight, needs the GIL for it, and holds a lock that such a call wants (deadlock seen in 8 of 27 trials
+without a pause, in 0 of 200 with this one)."""
+
+INTERRUPTS = "CHANNEL_INTR"
+"""HailoRT 4.23's name of the thread that hears of completions; one a device."""
 
 COOL_C = 85.0
 """After a thermal shutdown the card is opened again below this."""
-
-HEALTH_EVERY_S = 15.0
-"""Temperature and power are asked for this often at most: each is a round trip to the firmware that holds the GIL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +98,23 @@ class HailoEngine:
         self._card = card
         self._leave = leave
         self._device: Any = None
+        self._ids: list[str] = list(card.device_ids)
+        self._firmware = ""
         self._models: dict[str, Any] = {}
         self._networks: list[HailoNetwork] = []
         self._files: dict[str, Path] = {}
-        self._health: dict[str, float] = {}
-        self._health_at = -HEALTH_EVERY_S
-        self._control: Any = None
+        self._turns = Turns(max(card.device_count, len(card.device_ids)), shared=bool(card.group))
+        self._health = Health(lambda: self._hailo.Device(*self._ids[:1]), self._errors)
+        self._listeners = 0
+        self._hung = ""
         self.chip: Chip | None = None
+
+    @property
+    def device(self) -> str:
+        """The kind of card, and how many there are."""
+        count = max(self._card.device_count, len(self._card.device_ids))
+        kind = "Hailo-8 or 8L" if self.chip is None else CHIP_NAMES[self.chip]
+        return f"{count} {kind} cards" if count > 1 else f"the {kind} card"
 
     # ----------------------------------------------------------------- opening
 
@@ -90,35 +130,39 @@ class HailoEngine:
 
     def start(self) -> None:
         """Looks at the host, opens the device, asks which chip it is. Raises DeviceError with the remedy."""
-        for finding in host_checks():
-            if finding.ok is False:
-                raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
-            log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", *_said(finding))
-        self._compare_versions()
-        try:
-            self._open_device()
-        except self._errors as error:
-            raise DeviceError(explain(status_of(error))) from error
-
-    def _compare_versions(self) -> None:
-        """HailoRT refuses a driver of another version too, but names neither; where either is unknown, it decides."""
-        driver, library = driver_version(), str(getattr(self._hailo, "__version__", ""))
-        if driver and library and driver.split(".")[:3] != library.split(".")[:3]:
+        library = str(getattr(self._hailo, "__version__", ""))
+        for finding in host_checks(ids=self._card.device_ids, count=self._card.device_count):
+            _heed(finding)
+        driver = driver_version()
+        if not alike(library, driver):
             raise DeviceError(
                 f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same. "
                 f"Install HailoRT {driver} (library and Python wheel), or the driver of {library} on the host."
             )
+        try:
+            self._open_device()
+        except self._errors as error:
+            told = "".join(f" The kernel's log: {each.detail}. {each.remedy}." for each in kernel_words() or ())
+            raise DeviceError(explain(status_of(error)) + told) from error
+        _heed(firmware_check(self._firmware, library))
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
-        """Configures the network and runs it once. Raises ModelError or DeviceError."""
+        """Configures the network and tries it. Raises DamagedFileError, ModelError or DeviceError.
+
+        The network may be one whose answers cannot be believed: its `distrust` tells.
+        """
         fit = check_fit(file, network, self.chip)
-        loaded = HailoNetwork(network, fit, self._card.batch, self._make_room)
+        loaded = HailoNetwork(network, fit, self._card.batch, self._turns, self._make_room)
         self._files[network.name] = file
+        self._networks.append(loaded)
         try:
             self._configure(loaded)
-        except self._errors as error:
-            raise DeviceError(f"{file.name}: {explain(status_of(error))}") from error
-        self._networks.append(loaded)
+        except Exception as error:
+            self._networks.remove(loaded)
+            self._close([loaded])  # with a model left open the device could not be released
+            if isinstance(error, self._errors):
+                raise _refusal(file, status_of(error)) from error
+            raise
         return loaded
 
     def _make_room(self, network: HailoNetwork, frames: int) -> None:
@@ -135,24 +179,20 @@ class HailoEngine:
             min(small, key=lambda n: n.frame_bytes).send_blank()
 
     def _open_device(self) -> None:
-        params = self._hailo.VDevice.create_params()
-        params.scheduling_algorithm = self._hailo.HailoSchedulingAlgorithm.ROUND_ROBIN
-        if self._card.device_ids:
-            params.device_ids = list(self._card.device_ids)
-        elif self._card.device_count != 1:
-            params.device_count = self._card.device_count
-        if self._card.group:
-            params.group_id = self._card.group
-            params.multi_process_service = True
+        choices = id_choices(self._card.device_ids, self._card.device_count)
         several = max(self._card.device_count, len(self._card.device_ids)) > 1
-        if several:  # of an 8L, HailoRT would only say that the operation is invalid
+        if several and self.chip is None:  # of an 8L, HailoRT would only say that the operation is invalid
+            self._ids = choices[0]
             self.chip = self._ask_chip()
-        self._device = self._hailo.VDevice(params)
-        if not several:
+        with bounded("opening the card"):
+            self._device = take_cards(self._hailo, choices, self._card.device_count, self._card.group)
+        self._ids = [str(each) for each in self._device.get_physical_devices_ids()]
+        if self.chip is None:  # it stays the same, and asking stops every thread where the firmware is silent
             self.chip = self._ask_chip()
 
     def _ask_chip(self) -> Chip:
-        board = self._control_device().control.identify()
+        board = self._health.identify()
+        self._firmware = str(board.firmware_version)
         architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
         chips: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
         if architecture not in chips:
@@ -181,7 +221,17 @@ class HailoEngine:
                 seen.set_format_order(self._hailo.FormatOrder.NHWC)
         model.set_batch_size(network.batch)
         self._models[network.network.name] = model
-        network.put_on_card(model.configure())
+        self._put_on_card(network)
+
+    def _put_on_card(self, network: HailoNetwork) -> None:
+        with bounded(f"configuring {network.network.name}"):
+            configured = self._models[network.network.name].configure()
+        network.put_on_card(configured)
+        self._listeners = _threads(INTERRUPTS)
+
+    def doubt(self, network: LoadedNetwork) -> str:
+        """Why the card's answers cannot be believed, with the remedy; "" while they can."""
+        return network.distrust if isinstance(network, HailoNetwork) else ""
 
     # ---------------------------------------------------------------- recovery
 
@@ -189,34 +239,44 @@ class HailoEngine:
         """Gets the card going again: the model alone if it is the only one lost, else everything.
 
         Until every network is back, whichever was noticed: an attempt may have ended half-way.
-        Raises DeviceError when it could not be done now; it may be called again.
+        Raises DeviceError when it could not be done now (it may be called again), CardHangs when it
+        never will be.
         """
         dead = [n for n in self._networks if not n.alive]
         if not dead:
             return  # somebody else's loss has brought it back already
+        if self._hung:
+            raise CardHangs(self._hung)
         try:
-            if self._device is not None and len(dead) == 1 and dead[0].network.name in self._models:
-                try:
-                    self._reconfigure(dead[0])
-                    return
-                except (EngineFault, *self._errors) as error:
-                    log.warning("reconfiguring was not enough (%s); opening the card anew", error)
-            self._release()
             self._wait_until_cool()
+            if len(dead) == 1 and self._reconfigured(dead[0]):
+                return
+            self._release()
             self._open_device()
             for each in self._networks:
                 self._configure(each)
         except self._errors as error:
             raise DeviceError(explain(status_of(error))) from error
 
-    def _reconfigure(self, network: HailoNetwork) -> None:
-        self._bounded(network.close)
-        network.put_on_card(self._models[network.network.name].configure())
+    def _reconfigured(self, network: HailoNetwork) -> bool:
+        """The one network alone, on the open device; False where that is not enough."""
+        if self._device is None or network.network.name not in self._models:
+            return False
+        try:
+            self._close([network])
+            self._put_on_card(network)
+        except CardHangs:
+            raise
+        except (EngineFault, *self._errors) as error:
+            log.warning("reconfiguring was not enough (%s); opening the card anew", error)
+            return False
+        if network.distrust:
+            log.warning("%s cannot be believed after reconfiguring; opening the card anew", network.network.name)
+        return not network.distrust
 
     def _wait_until_cool(self) -> None:
         """After a thermal shutdown opening again at once would only end in the next one."""
-        self._health_at = -HEALTH_EVERY_S
-        temperature = self.health().get("temperature_c")
+        temperature = self._health.readings(fresh=True).get("temperature_c")
         if temperature is not None and temperature > COOL_C:
             raise DeviceError(
                 f"The card has {temperature:.0f} degrees and is left alone until it is below {COOL_C:.0f}. "
@@ -227,74 +287,92 @@ class HailoEngine:
 
     def close(self) -> None:
         """Releases everything, in the order HailoRT needs; leaves the process when that hangs."""
-        self._release()
+        try:
+            if not self._hung:
+                self._release()
+        except CardHangs as error:
+            log.critical("%s", error)
+        if self._hung:
+            self._leave(EXIT_HUNG)
 
     def _release(self) -> None:
-        def everything() -> None:
-            for network in self._networks:
-                network.close()
-            self._models.clear()
-            device, self._device = self._device, None
-            control, self._control = self._control, None
-            for each in (device, control):
-                if each is not None:
-                    each.release()
+        """Models, infer models, device. Raises CardHangs."""
+        self._close(self._networks)
+        self._models.clear()
+        self._listeners = 0
+        device, self._device = self._device, None
+        with bounded("releasing the card"):
+            if device is not None:
+                self._let_go(device.release)
+            self._let_go(self._health.release)
+            del device
             gc.collect()  # a forgotten reference would keep the card
 
-        self._bounded(everything)
-
-    def _bounded(self, work: Callable[[], None]) -> None:
-        """Runs a teardown in a thread; when it hangs, only leaving the process frees the card."""
-        failed: list[Exception] = []
-
-        def run() -> None:
-            try:
-                work()
-            except Exception as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=run, name="teardown", daemon=True)
-        thread.start()
-        thread.join(TEARDOWN_S)
-        if thread.is_alive():
-            log.critical("the card was not released within %g s; leaving so that it is freed", TEARDOWN_S)
-            self._leave(EXIT_HUNG)
-        for error in failed:
+    def _let_go(self, release: Callable[[], None]) -> None:
+        try:
+            release()
+        except self._errors as error:
             log.warning("releasing the card: %s", error)
+
+    def _close(self, networks: Sequence[HailoNetwork]) -> None:
+        """Closes configured models, then leaves the GIL for a moment. Raises CardHangs."""
+        if not any(network.on_card for network in networks):
+            return
+        if _threads(INTERRUPTS) < self._listeners:
+            self._hangs("HailoRT's interrupt thread has ended: the card was away, if only for a moment")
+        closed = threading.Event()
+
+        def close() -> None:
+            try:
+                for network in networks:
+                    network.close()
+            finally:
+                closed.set()
+
+        with bounded("closing models", CLOSE_S + WATCH_S):  # the end of a destructor holds the GIL
+            threading.Thread(target=close, name="teardown", daemon=True).start()
+            if not closed.wait(CLOSE_S):
+                self._hangs(f"HailoRT did not close a model within {CLOSE_S:g} s: the card no longer answers")
+        time.sleep(SETTLE_S)
+
+    def _hangs(self, what: str) -> NoReturn:
+        """Raises CardHangs; the log gets the stacks, for whoever looks into it."""
+        faulthandler.dump_traceback(STDERR)
+        self._hung = (
+            f"{what}. Only a new process can use it again, so this one ends with status {EXIT_HUNG}, the stacks of "
+            f"its threads above: {REMEDY}."
+        )
+        raise CardHangs(self._hung)
 
     # ------------------------------------------------------------------ health
 
-    def _control_device(self) -> Any:
-        if self._control is None:
-            self._control = self._hailo.Device(*self._card.device_ids[:1])
-        return self._control
-
     def health(self) -> dict[str, float]:
         """`temperature_c` and `power_w`, where the card tells them; asked for rarely. Blocks."""
-        if time.monotonic() - self._health_at >= HEALTH_EVERY_S:
-            self._health_at = time.monotonic()
-            readings = {"temperature_c": self._reading(_temperature), "power_w": self._reading(_power)}
-            self._health = {name: round(value, 2) for name, value in readings.items() if value is not None}
-        return self._health
-
-    def _reading(self, read: Callable[[Any], float]) -> float | None:
-        try:
-            return float(read(self._control_device().control))
-        except (*self._errors, AttributeError):
-            return None  # many boards have no power sensor
+        return self._health.readings()
 
 
-def _said(finding: Finding) -> tuple[str, str, str]:
-    return finding.what, finding.detail, f"-> {finding.remedy}" if finding.remedy else ""
+def _refusal(file: Path, status: int) -> DamagedFileError | DeviceError:
+    """A file that HailoRT does not take is no fault of the card's, and keeps no other network off it."""
+    if status in FILE_STATUSES:
+        return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status))
+    return DeviceError(f"{file.name}: {explain(status)}")
 
 
-def _temperature(control: Any) -> float:
-    reading = control.get_chip_temperature()
-    return max(float(reading.ts0_temperature), float(reading.ts1_temperature))
+def _heed(finding: Finding) -> None:
+    """Logs what was found of the host. Raises DeviceError for what is wrong."""
+    if finding.ok is False:
+        raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
+    remedy = f"-> {finding.remedy}" if finding.remedy else ""
+    log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", finding.what, finding.detail, remedy)
 
 
-def _power(control: Any) -> float:
-    return float(control.power_measurement())
+def _threads(name: str) -> int:
+    """How many threads of this process have this name, HailoRT's own included."""
+    found = 0
+    for comm in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # a thread that has just ended
+            found += comm.read_text().strip() == name
+    return found
 
 
 def _compare(fit: Fit, model: Any) -> None:

@@ -3,39 +3,57 @@
 The rules this module keeps, from how HailoRT 4.2x behaves:
 - sizes are checked before submission, because a failing submission kills the configured model;
 - the result comes from the callback's status, because a job's `wait` succeeds even when inference failed;
-- the callback only sets an event: it runs on HailoRT's thread and must neither block nor raise;
+- the callback only notes and sets an event: it runs on HailoRT's thread and must neither block nor raise;
+- after one lost burst no other of the same configuration is believed: answers may have moved by one frame;
 - frames in flight stay within the queue, because an overflow kills the model too;
-- arrays are reused, and given out so that they come back only when nobody looks at them any more.
+- arrays are reused, and given out so that they come back only when nobody looks at them any more;
+- arrays of a lost burst are kept until the configured model has gone, for it writes to them until then.
 """
 
+import logging
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ml_target.burstcost import BurstCost
 from ml_target.catalogue.types import Network, PictureInput, TextInput
 from ml_target.engines import Intake
-from ml_target.errors import BurstLost, EngineFault
+from ml_target.engines.hailo_slots import Configuration, Loan, Slot, lent
+from ml_target.engines.hailo_trust import Trust, digest, fixed_frame
+from ml_target.engines.hailo_turns import CEILING_S, Turns
+from ml_target.errors import BurstLost, EngineFault, Unavailable
 from ml_target.hailo_status import describe
 from ml_target.hef_fit import Fit
-from ml_target.hef_streams import uniform_quantisation
+from ml_target.hef_streams import channel_quantisation, uniform_quantisation
 from ml_target.tensors import Array, Outputs, Tensor
 
+log = logging.getLogger(__name__)
+
 READY_TIMEOUT_MS = 1000
-BURST_TIMEOUT_S = 12.0
-"""HailoRT's own pipelines give up after 10 s; a burst that has not ended by then never will."""
+
+ROOM_TIMEOUT_S = 4 * CEILING_S
+"""For room in the queue. Those that take it have limits of their own and end before: this is a last resort."""
 
 
 class HailoNetwork:
     """A network of the catalogue on the card, described by its file (`fit`)."""
 
     def __init__(
-        self, network: Network, fit: Fit, batch: int, make_room: "Callable[[HailoNetwork, int], None]"
+        self,
+        network: Network,
+        fit: Fit,
+        batch: int,
+        turns: Turns,
+        make_room: "Callable[[HailoNetwork, int], None]",
     ) -> None:
         self._make_room = make_room
+        self._turns = turns
+        self._cost = BurstCost()
+        self._trust = Trust()
+        self.distrust = ""
         self.in_flight = 0
         self._counts = threading.Condition()
         self._submission = threading.Lock()
@@ -43,12 +61,12 @@ class HailoNetwork:
         self.fit = fit
         self.batch = batch
         self.max_batch = batch
-        self._current: _Configuration | None = None
+        self._current: Configuration | None = None
         self._frame = _frame_shape(network)
         self.frame_bytes = int(np.prod(fit.input.shape)) * np.dtype(fit.input.dtype).itemsize
         self._dtype = "uint8" if isinstance(network.input, PictureInput) else "float32"
         self.intake = Intake(self._frame, self._dtype)
-        self._outputs = {b.output.role: (b, fit.output(b), uniform_quantisation(fit.output(b))) for b in fit.bindings}
+        self._outputs = {b.output.role: (b, fit.output(b), channel_quantisation(fit.output(b))) for b in fit.bindings}
         self.roles: Mapping[str, tuple[int, ...]] = {
             role: b.canonical(np.empty(stream.shape, np.uint8), self._frame).shape
             for role, (b, stream, _) in self._outputs.items()
@@ -57,33 +75,58 @@ class HailoNetwork:
     # ------------------------------------------------------------------- life
 
     @property
+    def on_card(self) -> bool:
+        """Whether there is a configured model, dead or alive, that has to be closed."""
+        return self._current is not None
+
+    @property
     def alive(self) -> bool:
         """Whether it is on the card and has lost nothing since it was put there."""
         return self._current is not None and self._current.alive
 
     def put_on_card(self, configured: Any) -> None:
-        """Takes a freshly configured model and runs one inference.
+        """Takes a freshly configured model and runs one fixed frame twice, before anybody else runs one.
 
-        HailoRT makes its callback thread at the first inference, and not safely for two at once.
-        Raises BurstLost.
+        HailoRT makes its callback thread at the first inference, and not safely for two at once. Where
+        the answers cannot be believed, `distrust` says so from now on. Raises BurstLost.
         """
         queue = int(configured.get_async_queue_size())
         # One burst runs and one more is sent ahead: both must fit into the queue.
         self.max_batch = max(1, min(self.batch, queue // 2))
-        current = _Configuration(configured, queue)
+        current = Configuration(configured, queue)
+        self._current = current
+        frame = self._buffer(fixed_frame(self.network, self.fit.input.limits))
+        first, again = (self._fingerprint(current, frame) for _ in range(2))
+        self._believe(self._trust.doubt(first, again))
         current.blank = self._new_slot(current)
         current.blank.take(self.fit.input.name, np.zeros(self.fit.input.shape, self.fit.input.dtype))
-        self._current = current
-        self.run([np.zeros(self._frame, self._dtype)])
+
+    def _fingerprint(self, current: Configuration, frame: Array) -> str:
+        (slot,) = self._burst(current, [frame])
+        answer = digest(slot.arrays)
+        current.free.append(slot)
+        return answer
+
+    def _believe(self, doubt: str) -> None:
+        if doubt:
+            log.error("%s: %s", self.network.name, doubt)
+        elif self.distrust:
+            log.warning("%s: the card answers alike again; its task is on", self.network.name)
+        self.distrust = doubt
 
     def close(self) -> None:
-        """Drops the configured model; HailoRT's destructor waits for what is in flight, without the GIL."""
+        """Drops the configured model. Its destructor ends what is in flight, late writes included; without the GIL.
+
+        With a lost card it may not come back.
+        """
         current, self._current = self._current, None
         if current is not None:
             self._end(current)
-            current.model.__exit__(None, None, None)
+            with self._submission:  # a submission under way would keep the model beyond this call
+                current.model.__exit__(None, None, None)
+            current.forget_lost()
 
-    def _end(self, configuration: "_Configuration") -> None:
+    def _end(self, configuration: Configuration) -> None:
         """It takes no burst any more, and nobody waits for room in it. A later one is not touched."""
         with self._counts:
             configuration.alive = False
@@ -94,23 +137,17 @@ class HailoNetwork:
     def run(self, frames: Sequence[Array]) -> list[Outputs]:
         """Runs frames of this network's shape, at most `max_batch`.
 
-        Raises EngineFault for a frame that does not fit, BurstLost when the card failed.
+        Raises EngineFault for a frame that does not fit, BurstLost when the card failed, Unavailable
+        while the card's answers cannot be believed.
         """
         buffers = [self._buffer(frame) for frame in frames]
         current = self._current
         if current is None or not current.alive:
             raise BurstLost(f"{self.network.name} is not configured on the card")
+        if self.distrust:
+            raise Unavailable(f"{self.network.name}: {self.distrust}.")
         self._make_room(self, len(buffers))
-        self._count(len(buffers))
-        try:
-            slots = self._submit(current, buffers)
-        finally:
-            self._count(-len(buffers))
-        return [self._named(slot, current.free) for slot in slots]
-
-    def _count(self, frames: int) -> None:
-        with self._counts:
-            self.in_flight += frames
+        return [self._named(slot, current) for slot in self._burst(current, buffers)]
 
     def send_blank(self) -> None:
         """Sends an empty frame whose answer nobody wants; at most one is on its way."""
@@ -120,9 +157,10 @@ class HailoNetwork:
         current.blank_sent = True
 
         def on_end(completion_info: Any) -> None:
-            current.blank_sent = False
-            self._give_room(current, 1)
-            if completion_info.exception is not None:
+            if completion_info.exception is None:
+                current.blank_sent = False
+                self._give_room(current, 1)
+            else:
                 self._end(current)
 
         try:
@@ -131,37 +169,61 @@ class HailoNetwork:
         except Exception:
             self._end(current)  # its next burst says why
 
-    def _submit(self, current: "_Configuration", buffers: Sequence[Array]) -> "list[_Slot]":
-        """Runs one burst from slots that are nobody's until it has ended."""
-        ended = threading.Event()
-        outcome: list[Any] = []
+    def _burst(self, current: Configuration, buffers: Sequence[Array]) -> list[Slot]:
+        """Runs one burst from slots that are nobody else's until it has ended well."""
+        turn = self._turns.enter()
+        self._count(len(buffers))
+        failed: list[Any] = []
 
         def on_end(completion_info: Any) -> None:
-            outcome.append(completion_info.exception)
-            ended.set()
+            if completion_info.exception is not None:
+                failed.append(completion_info.exception)
+                current.alive = False  # before the next burst's callback, which comes after this one
+            turn.ended.set()
 
+        try:
+            slots = self._submit(current, buffers, on_end)
+            limit = self._turns.limit(self._cost, len(buffers))
+            if not self._turns.wait(turn, limit):
+                self._end(current)
+                raise BurstLost(f"{self.network.name}: a burst did not end within {limit:.1f} s")
+        finally:
+            self._turns.leave(turn)
+            self._count(-len(buffers))
+        self._settle(current, slots, failed)
+        self._cost.add(len(buffers), time.monotonic() - turn.since)
+        return slots
+
+    def _submit(self, current: Configuration, buffers: Sequence[Array], on_end: Callable[[Any], None]) -> list[Slot]:
         try:
             slots = [self._slot(current) for _ in buffers]
             for slot, buffer in zip(slots, buffers, strict=True):
                 slot.take(self.fit.input.name, buffer)
             with self._submission:  # between check and act another burst could take the room
-                if not self._take_room(current, len(slots), BURST_TIMEOUT_S):
+                if not self._take_room(current, len(slots), ROOM_TIMEOUT_S):
                     raise BurstLost("no room in the card's queue")
                 current.model.wait_for_async_ready(timeout_ms=READY_TIMEOUT_MS, frames_count=len(slots))
+                current.hand_out(slots)
                 current.model.run_async([slot.bindings for slot in slots], on_end)
         except Exception as error:
             self._end(current)
             raise BurstLost(f"{self.network.name}: the card took no burst ({describe(error)})") from error
-        if not ended.wait(BURST_TIMEOUT_S):
-            self._end(current)
-            raise BurstLost(f"{self.network.name}: a burst did not end within {BURST_TIMEOUT_S:g} s")
-        self._give_room(current, len(slots))
-        if outcome[0] is not None:
-            self._end(current)
-            raise BurstLost(f"{self.network.name}: the card lost a burst ({describe(outcome[0])})")
         return slots
 
-    def _take_room(self, current: "_Configuration", frames: int, timeout: float) -> bool:
+    def _settle(self, current: Configuration, slots: Sequence[Slot], failed: Sequence[Any]) -> None:
+        """The burst's callback has come. Raises BurstLost where it says so, or where another's did before it."""
+        if failed or not current.alive:
+            self._end(current)
+            why = describe(failed[0]) if failed else "another burst of its network was lost before it"
+            raise BurstLost(f"{self.network.name}: the card lost a burst ({why})")
+        current.take_back(slots)
+        self._give_room(current, len(slots))
+
+    def _count(self, frames: int) -> None:
+        with self._counts:
+            self.in_flight += frames
+
+    def _take_room(self, current: Configuration, frames: int, timeout: float) -> bool:
         """Keeps frames in flight within the queue, however many bursts several cards take at a time."""
 
         def free() -> bool:
@@ -173,7 +235,7 @@ class HailoNetwork:
             current.flying += frames
             return True
 
-    def _give_room(self, current: "_Configuration", frames: int) -> None:
+    def _give_room(self, current: Configuration, frames: int) -> None:
         with self._counts:
             current.flying -= frames
             self._counts.notify_all()
@@ -202,71 +264,28 @@ class HailoNetwork:
 
     # ----------------------------------------------------------------- slots
 
-    def _slot(self, current: "_Configuration") -> "_Slot":
+    def _slot(self, current: Configuration) -> Slot:
         try:
             return current.free.popleft()
         except IndexError:
             return self._new_slot(current)
 
-    def _new_slot(self, current: "_Configuration") -> "_Slot":
+    def _new_slot(self, current: Configuration) -> Slot:
         arrays = {s.name: np.empty(s.shape, s.dtype) for s in self.fit.group.outputs}
-        return _Slot(current.model.create_bindings(output_buffers=arrays), arrays)
+        return Slot(current.model.create_bindings(output_buffers=arrays), arrays)
 
-    def _named(self, slot: "_Slot", home: "deque[_Slot]") -> Outputs:
+    def _named(self, slot: Slot, home: Configuration) -> Outputs:
         """The slot's arrays by role; when the last of them is dropped, the slot is free again."""
-        loan = _Loan(slot, home)
+        loan = Loan(slot, home.free)
         named: dict[str, Tensor] = {}
-        for role, (binding, stream, (scale, zero_point)) in self._outputs.items():
-            values = binding.canonical(np.asarray(_Lent(slot.arrays[stream.name], loan)), self._frame)
-            named[role] = Tensor(values, scale, zero_point)
+        for role, (binding, stream, (scales, zero_points)) in self._outputs.items():
+            raw = lent(slot.arrays[stream.name], loan)
+            if len(scales) == 1:
+                named[role] = Tensor(binding.canonical(raw, self._frame), scales[0], zero_points[0])
+            else:  # integers of two channels cannot be compared: what decodes them gets the real numbers
+                real = (raw - np.array(zero_points, np.float32)) * np.array(scales, np.float32)
+                named[role] = Tensor(binding.canonical(real, self._frame))
         return named
-
-
-class _Slot:
-    """The bindings and the arrays of one frame."""
-
-    def __init__(self, bindings: Any, arrays: dict[str, Array]) -> None:
-        self.bindings = bindings
-        self.arrays = arrays
-        self._input: Array | None = None
-
-    def take(self, name: str, buffer: Array) -> None:
-        self.bindings.input(name).set_buffer(buffer)
-        self._input = buffer  # the card reads it until the burst ends
-
-
-@dataclass(eq=False)
-class _Configuration:
-    """The network on the card, from one configure() to its loss. `flying`: frames sent and not ended.
-
-    Each keeps its own free slots: those of an earlier one may still be in flight when the next begins.
-    """
-
-    model: Any
-    queue: int
-    free: deque[_Slot] = field(default_factory=deque)
-    flying: int = 0
-    blank: _Slot | None = None
-    blank_sent: bool = False
-    alive: bool = True
-
-
-class _Loan:
-    """Gives its slot back when nothing refers to it any more."""
-
-    def __init__(self, slot: _Slot, home: deque[_Slot]) -> None:
-        self._slot, self._home = slot, home
-
-    def __del__(self) -> None:
-        self._home.append(self._slot)
-
-
-class _Lent:
-    """An array's memory, together with the loan it belongs to: views of it keep the loan alive."""
-
-    def __init__(self, array: Array, loan: _Loan) -> None:
-        self.__array_interface__ = array.__array_interface__
-        self._held = (array, loan)
 
 
 def _frame_shape(network: Network) -> tuple[int, ...]:

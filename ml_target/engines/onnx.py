@@ -9,7 +9,8 @@ import numpy as np
 
 from ml_target.catalogue.types import ModelFile, Network, PictureInput, TextInput
 from ml_target.engines import Intake, LoadedNetwork
-from ml_target.errors import EngineFault, ModelError
+from ml_target.errors import DamagedFileError, EngineFault, ModelError
+from ml_target.remedies import fetch_again
 from ml_target.roles import Binding, bind
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
@@ -36,6 +37,11 @@ class OnnxEngine:
         self._runtime: Any = onnxruntime
         self._threads = threads
 
+    @property
+    def device(self) -> str:
+        """As every CPU engine's."""
+        return "the processor"
+
     def files(self, network: Network) -> tuple[ModelFile, ...]:
         """The network's ONNX files, free sizes first."""
         return network.onnx
@@ -47,7 +53,10 @@ class OnnxEngine:
         """There is no device."""
 
     def open(self, file: Path, network: Network) -> "OnnxNetwork":
-        """Opens the file, finds its roles with a first inference. Raises ModelError when it does not fit."""
+        """Opens the file, finds its roles with a first inference.
+
+        Raises ModelError when it does not fit, DamagedFileError when it does not open or run.
+        """
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -58,17 +67,23 @@ class OnnxEngine:
         try:
             session = self._runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise ModelError(f"{file.name} cannot be opened by ONNX Runtime ({error}). Fetch it again.") from error
+            raise DamagedFileError(f"{file} cannot be opened by ONNX Runtime ({error})", fetch_again()) from error
         shrink = self._runtime.RunOptions()
         shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             return OnnxNetwork(session, network, shrink)
         except ModelError as error:
             raise ModelError(f"{file.name} does not fit {network.name}: {error}") from error
+        except EngineFault as error:  # its form is right, and it does not run
+            raise DamagedFileError(f"{file} opens, but does not run: {error.__cause__}", fetch_again()) from error
 
     def health(self) -> dict[str, float]:
         """A processor says nothing here."""
         return {}
+
+    def doubt(self, network: LoadedNetwork) -> str:
+        """Of a processor there is none."""
+        return ""
 
     def recover(self, network: LoadedNetwork) -> None:
         """A session loses nothing that could be got back."""

@@ -1,12 +1,13 @@
 """The model files: what is there, where to get what is not, and whether it is what it should be."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ml_target import remedies
 from ml_target.catalogue.types import ModelFile
-from ml_target.errors import FetchError, ModelError
+from ml_target.errors import DamagedFileError, FetchError, MissingFileError, ModelError
 from ml_target.folders import writable
 from ml_target.store import verify
 from ml_target.store.audit import Audit
@@ -22,7 +23,11 @@ from ml_target.text_weights import load_text_weights
 
 __all__ = ["Progress", "Store", "load_text_weights"]
 
+log = logging.getLogger(__name__)
+
 HUB = "https://huggingface.co"
+DAMAGED = ".damaged"
+"""Ends the name of a damaged file that was set aside."""
 
 
 class Store:
@@ -48,6 +53,7 @@ class Store:
         progress = progress or Progress(None)
         self._sources = Sources(Web(), progress, Wheels(progress))
         self._audit = Audit(lambda: self.target)
+        self._told: set[str] = set()
 
     @property
     def target(self) -> Path:
@@ -56,54 +62,125 @@ class Store:
             return self._spare
         return self.folder
 
+    def fallback(self) -> str:
+        """What to say at once where the folder that was named is not the one in use; "" where it is."""
+        if self._spare is None:
+            return ""
+        if not _is_folder(self.folder):
+            to = f"what is fetched goes to {self.target}"
+            return f"MODELS_DIR={self.folder} is not there: model files are taken from {self._spare}, and {to}."
+        if self.target == self._spare:
+            return f"MODELS_DIR={self.folder} cannot be written: what is fetched goes to {self._spare}."
+        return ""
+
+    def places(self, file: ModelFile) -> list[Path]:
+        """Everywhere it lies, by its name or an alias, the folder before the spare one. Nothing is read."""
+        folders = filter(None, (self.folder, self._spare))
+        paths = (folder / name for folder in folders for name in (file.name, *file.aliases))
+        return [path for path in paths if _is_file(path)]
+
     def find(self, file: ModelFile) -> Path | None:
-        """Where the file lies, by its name or an alias; None when it is absent. Nothing is read."""
-        for folder in filter(None, (self.folder, self._spare)):
-            for name in (file.name, *file.aliases):
-                if _is_file(folder / name):
-                    return folder / name
-        return None
+        """Where the file lies; None when it is absent. Nothing is read: it may be damaged."""
+        return next(iter(self.places(file)), None)
+
+    def sound(self, file: ModelFile, *, fresh: bool = False) -> Path:
+        """The first place where it lies undamaged.
+
+        Raises MissingFileError when it is nowhere, DamagedFileError when it is damaged wherever it is, and ModelError
+        as `check` does.
+        """
+        damages: list[DamagedFileError] = []
+        for path in self.places(file):
+            damage = self._damage(file, path, fresh)
+            if damage is None:
+                return path
+            damages.append(damage)
+        if not damages:
+            raise self.missing(file)
+        raise all_damaged(damages)
+
+    def missing(self, file: ModelFile) -> MissingFileError:
+        """For a file that is nowhere."""
+        return MissingFileError(self.remedy(file), f"{file.name} is missing")
+
+    def _tell_spare(self, path: Path) -> None:
+        """Once for each file that is taken from the spare folder, where fallback() has not said it for all."""
+        if path.parent != self._spare or path.name in self._told or not _is_folder(self.folder):
+            return
+        if not _is_file(self.folder / path.name):
+            self._told.add(path.name)
+            log.warning("%s is not in MODELS_DIR=%s: the one in %s is taken.", path.name, self.folder, self._spare)
 
     def remedy(self, file: ModelFile) -> str:
         """One sentence: what is missing and what to do about it."""
         if not file.sources:
             return f"{file.name} is not there and nobody publishes it: {self._put(file)}."
-        # A host has one kind of card, and fetch thinks of the Hailo-8 unless told.
-        arguments = ("--engine", "hailo", "--chip", file.chip) if file.chip == "hailo8l" else ()
-        return f"{file.name} is not there: run {remedies.fetch(*arguments)}, {self._put(file)}."
+        return f"{file.name} is not there: run {remedies.fetch(*_told(file))}, {self._put(file)}."
 
     def check(self, file: ModelFile, path: Path, *, fresh: bool = False) -> str:
         """Verifies a file that is there and returns its SHA-256 (hex), which goes on record.
 
         A file that is on record and has not been touched since is not read again, unless `fresh`.
-        Raises ModelError: damaged, not what the catalogue or the record says, for another chip.
+        Raises DamagedFileError: no good, or not what the catalogue or the record says. ModelError: for another chip.
         """
+        self._tell_spare(path)
         try:
             return self._audit.check(file, path, fresh=fresh)
         except OSError as error:
-            raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+            raise remedies.unreadable(path, error) from error
+        except DamagedFileError as damage:
+            raise self.told(file, damage) from damage.__cause__
+
+    def _damage(self, file: ModelFile, path: Path, fresh: bool) -> DamagedFileError | None:
+        try:
+            self.check(file, path, fresh=fresh)
+        except DamagedFileError as damage:
+            return damage
+        return None
+
+    @staticmethod
+    def told(file: ModelFile, damage: DamagedFileError) -> DamagedFileError:
+        """The same with the remedy for this very file: it may be for a chip that fetch does not think of by itself."""
+        told = remedies.fetch_again(*_told(file))
+        remedy = damage.remedy.replace(remedies.fetch_again(), told)
+        return DamagedFileError(damage.reason, remedy, f"{file.name} is damaged")
 
     def fetch(self, file: ModelFile) -> Path:
-        """The file's place; where it is absent it is brought there first, verified and all at once.
+        """The file's place; where it is absent or damaged a good one is brought there first, verified and all at once.
 
-        Raises FetchError with every attempt, why it failed, and the remedy.
+        A damaged one is kept as `<name>.damaged` when it is replaced, and stays when no source has a good one.
+        Raises FetchError with every attempt, why it failed, and the remedy; ModelError for a HEF of another chip.
         """
-        found = self.find(file)
+        found, damage = self._look(file)
         if found is not None:
             return found
         target = self.target
+        what = "is damaged and cannot be replaced" if damage else "cannot be fetched"
         if not writable(target):
             way = "Give the worker's user write permission (chown, chmod, or mount it writable)"
             if remedies.on_host():
                 way = f"Run {remedies.fetch()}"
-            raise FetchError(f"{file.name} cannot be fetched: {target} cannot be written. {way}, or {self._put(file)}.")
+            raise FetchError(f"{file.name} {what}: {target} cannot be written. {way}, or {self._put(file)}.")
         try:
             with writing(target):
                 target.mkdir(parents=True, exist_ok=True)
             with alone(target):
-                return self.find(file) or self._bring(file, target)
+                found, damage = self._look(file)
+                return found or self._bring(file, target)
         except FetchError as error:
+            if damage:
+                words = f"{damage.reason}. A good one could not be fetched, and the damaged one stays"
+                raise FetchError(f"{words}: {error}") from error
             raise FetchError(f"{file.name} could not be fetched: {error}") from error
+
+    def _look(self, file: ModelFile) -> tuple[Path | None, DamagedFileError | None]:
+        """Where a sound one lies; or, where none does and one is damaged, what is wrong with it."""
+        try:
+            return self.sound(file), None
+        except MissingFileError:
+            return None, None
+        except DamagedFileError as damage:
+            return None, damage
 
     def _bring(self, file: ModelFile, target: Path) -> Path:
         attempts: list[str] = []
@@ -157,9 +234,11 @@ class Store:
         except ModelError as error:
             discard(part)
             # The reader has no such file: it was thrown away again.
-            reason = str(error).replace(str(part), file.name).removesuffix(remedies.fetch_again()).rstrip()
-            raise SourceError(f"what came from there is refused: {reason}") from error
+            words = error.reason if isinstance(error, DamagedFileError) else str(error)
+            raise SourceError(f"what came from there is refused: {words.replace(str(part), file.name)}") from error
         with writing(target):
+            if home.exists():
+                set_aside(home)
             part.replace(home)
         self._audit.enter(home, sha256, file.chip or "")
         return home
@@ -174,6 +253,30 @@ class Store:
         names = " or ".join((file.name, *file.aliases))
         folder = remedies.folder_words(self.folder)
         return f"put {names} into {folder}, or point MODELS_MIRROR at a folder or address that has it"
+
+
+def all_damaged(damages: Sequence[DamagedFileError]) -> DamagedFileError:
+    """One for all the places where a file is damaged; at least one."""
+    first, reasons = damages[0], dict.fromkeys(damage.reason for damage in damages)
+    return DamagedFileError("; ".join(reasons), first.remedy, first.cause)
+
+
+def set_aside(path: Path) -> None:
+    """Keeps a damaged file as `<name>.damaged`, and says so. Raises OSError."""
+    kept = path.replace(path.with_name(f"{path.name}{DAMAGED}"))
+    log.warning("%s was damaged and is replaced by a good one; it is kept as %s, to be deleted", path, kept.name)
+
+
+def _told(file: ModelFile) -> tuple[str, ...]:
+    """What a fetch of this file has to be told: a host has one kind of card, and fetch thinks of the Hailo-8."""
+    return ("--engine", "hailo", "--chip", file.chip) if file.chip == "hailo8l" else ()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may well be there: `find` tells that it cannot be looked into
+        return True
 
 
 def _is_file(path: Path) -> bool:

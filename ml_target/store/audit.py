@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ml_target.catalogue.types import ModelFile
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError
 from ml_target.folders import writable
 from ml_target.remedies import fetch_again
 from ml_target.store import verify
@@ -28,7 +28,7 @@ class Audit:
         """Verifies a file and returns its SHA-256 (hex), which goes on record.
 
         A file on record that has not been touched since is not read again, unless `fresh`.
-        Raises ModelError.
+        Raises DamagedFileError, and ModelError for a HEF of another chip.
         """
         for companion in companions(file, path.parent):
             if companion.exists():
@@ -48,7 +48,7 @@ class Audit:
     def examine(self, file: ModelFile, path: Path, home: Path) -> str:
         """Looks at every byte of the file at `path`, whose place is or will be `home`; returns its SHA-256.
 
-        Raises ModelError: damaged, not the published file, not the one on record, for another chip.
+        Raises DamagedFileError: damaged, not the published file, not the one on record. ModelError: for another chip.
         """
         sha256 = verify.sha256_of(path)
         if sha256 != file.sha256:
@@ -84,9 +84,10 @@ class Audit:
     def _require_recorded(self, path: Path, sha256: str, entry: Entry | None) -> None:
         if entry is not None and entry.sha256 != sha256:
             where = " or ".join(str(ledger.path) for ledger in self._ledgers(path) if ledger.path.exists())
-            raise ModelError(
+            raise DamagedFileError(
                 f"{path} is not the file that was first used under this name: its SHA-256 is {sha256}, on record is "
-                f"{entry.sha256}. If it was replaced on purpose, delete its entry in {where}. {fetch_again()}"
+                f"{entry.sha256}",
+                f"If it was replaced on purpose, delete its entry in {where}. {fetch_again()}",
             )
 
     def _recall(self, path: Path, kind: str) -> Entry | None:

@@ -9,12 +9,12 @@ from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.catalogue.types import Chip, ModelFile
 from ml_target.config import PROJECT, Settings
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError, MissingFileError, ModelError
+from ml_target.hailo_host import nodes
 from ml_target.store import Progress, Store
 from ml_target.store.inventory import table, take_stock
 
 OK, INCOMPLETE, WRONG_USE = 0, 1, 2
-HAILO_DEVICE = Path("/dev/hailo0")
 MB = 1e6
 
 
@@ -61,9 +61,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     verify: 1 when a file is damaged.
     """
     store = open_store(settings, Progress(sys.stderr))
+    if words := store.fallback():
+        print(words, file=sys.stderr)
     if args.action in ("fetch", "missing"):
         try:
-            wanted = _wanted(args, settings)
+            wanted = _wanted(args, settings, store.target)
         except LookupError as error:
             print(error.args[0], file=sys.stderr)
             return WRONG_USE
@@ -88,7 +90,7 @@ def _fetch(args: argparse.Namespace, wanted: list[Need], store: Store) -> int:
     return INCOMPLETE if short and not args.best_effort else OK
 
 
-def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
+def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[Need]:
     """What to fetch. Raises LookupError for a name that the catalogue does not have."""
     catalogue = whole_catalogue(args.chip)
     if args.all:
@@ -102,7 +104,7 @@ def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
         return [by_name[name] for name in args.names]
     engine = _engine(args.engine or settings.engine)
     backends = args.clip_backend or [settings.clip_backend]
-    print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {settings.models_dir}", file=sys.stderr)
+    print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {folder}", file=sys.stderr)
     chip: Chip = args.chip
     found: list[Need] = []
     for backend in backends:
@@ -114,7 +116,7 @@ def _wanted(args: argparse.Namespace, settings: Settings) -> list[Need]:
 def _engine(name: str) -> EngineName:
     """What auto means on this machine."""
     if name == "auto":
-        return "hailo" if HAILO_DEVICE.exists() else "cpu"
+        return "hailo" if nodes() else "cpu"
     return "hailo" if name == "hailo" else "cpu"
 
 
@@ -123,13 +125,18 @@ def _missing(wanted: list[Need], store: Store) -> int:
     lines: list[str] = []
     sizes: list[int | None] = []
     for need in wanted:
-        file = next((file for file in need.files if store.find(file)), None)
-        if file is None:
-            file = need.files[0]
+        file = next((file for file in need.files if store.find(file)), need.files[0])
+        size = f", {file.size / MB:,.1f} MB" if file.size else ""
+        try:
+            store.sound(file)
+        except MissingFileError:
             sizes.append(file.size)
-            lines.append(f"{file.name} ({need.label}){f', {file.size / MB:,.1f} MB' if file.size else ''}")
-        elif reason := _have(store, file):
-            lines.append(f"{file.name} ({need.label}) is there but cannot be used: {reason}")
+            lines.append(f"{file.name} ({need.label}){size}")
+        except DamagedFileError as damage:
+            sizes.append(file.size)
+            lines.append(f"{file.name} ({need.label}){size}: {damage.reason}. It is replaced, and kept aside")
+        except ModelError as error:
+            lines.append(f"{file.name} ({need.label}) is there but cannot be used: {error}")
     if sizes:
         lines.append(f"{len(sizes)} to fetch: {_total(sizes)}")
     if lines:
@@ -149,7 +156,7 @@ def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
     """The file that now serves the need; or None, and why none could be had."""
     there = [file for file in need.files if store.find(file)]
     reasons: list[str] = []
-    for file in there[:1] or need.files:
+    for file in there or need.files:
         reason = _have(store, file)
         if not reason:
             return file, ""
@@ -159,9 +166,9 @@ def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
 
 
 def _have(store: Store, file: ModelFile) -> str:
-    """Fetches and verifies one file; what went wrong, or ""."""
+    """Fetches one file, or replaces a damaged one; what went wrong, or ""."""
     try:
-        store.check(file, store.fetch(file))
+        store.fetch(file)
     except ModelError as error:
         return str(error)
     return ""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ml_target.catalogue.needs import Need, whole_catalogue
 from ml_target.catalogue.types import Chip, ModelFile
-from ml_target.errors import ModelError
+from ml_target.errors import MissingFileError, ModelError
 from ml_target.store import Store
 
 State = Literal["verified", "present", "damaged", "missing"]
@@ -65,11 +65,11 @@ def table(rows: Iterable[Row]) -> str:
 
 def _row(store: Store, need: Need, fresh: bool) -> Row:
     (file,) = need.files
-    path = store.find(file)
-    if path is None:
-        return Row(need, file, "missing")
     try:
-        sha256 = store.check(file, path, fresh=fresh)
+        path = store.sound(file, fresh=fresh)
+    except MissingFileError:
+        return Row(need, file, "missing")
     except ModelError as error:
-        return Row(need, file, "damaged", path, problem=str(error))
+        return Row(need, file, "damaged", store.find(file), problem=str(error))
+    sha256 = store.check(file, path)
     return Row(need, file, "verified" if file.sha256 or file.chip else "present", path, sha256)

@@ -47,6 +47,8 @@ class Ledger:
         text = json.dumps({key: asdict(entries[key]) for key in sorted(entries)}, indent=1)
         try:
             part.write_text(text + "\n", encoding="utf-8")
+            with part.open("rb+") as written:  # a power cut must not leave an empty record under the right name
+                os.fsync(written.fileno())
             part.replace(self.path)
         finally:
             with suppress(OSError):

@@ -8,6 +8,7 @@ from urllib.request import url2pathname
 
 from ml_target.catalogue.types import CheckpointCut, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
 from ml_target.errors import SettingsError
+from ml_target.log.private import without_login
 from ml_target.store.web import shown
 
 ZOO = "https://hailo-model-zoo.s3.eu-west-2.amazonaws.com"
@@ -50,7 +51,8 @@ class Mirror:
         try:
             parts = urlsplit(text)
         except ValueError as error:
-            raise SettingsError(f"MODELS_MIRROR={text}: it takes a folder or an http(s) address ({error})") from error
+            named = f"MODELS_MIRROR={without_login(text)}"
+            raise SettingsError(f"{named}: it takes a folder or an http(s) address ({error})") from None
         if parts.scheme in ("http", "https"):
             return cls(text.rstrip("/"))
         return cls(Path(url2pathname(parts.path) if parts.scheme == "file" else text).expanduser().absolute())

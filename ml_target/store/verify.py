@@ -13,9 +13,9 @@ import numpy as np
 
 from ml_target import hef
 from ml_target.catalogue.types import CheckpointCut, ModelFile
-from ml_target.errors import ModelError
+from ml_target.errors import DamagedFileError
 from ml_target.protobuf import walk
-from ml_target.remedies import fetch_again
+from ml_target.remedies import fetch_again, unreadable
 
 BLOCK = 1 << 20
 LFS_BEGINNING = b"version https://git-lfs.github.com/spec/"
@@ -35,14 +35,14 @@ def impostor(head: bytes) -> str | None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of the file, hex. Raises ModelError when it cannot be read."""
+    """SHA-256 of the file, hex. Raises DamagedFileError when it cannot be read."""
     computed = hashlib.sha256()
     try:
         with path.open("rb") as file:
             while block := file.read(BLOCK):
                 computed.update(block)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+        raise unreadable(path, error) from error
     return computed.hexdigest()
 
 
@@ -53,7 +53,7 @@ def mapped_files(file: ModelFile) -> dict[str, str]:
 
 
 def require_published(file: ModelFile, path: Path, sha256: str) -> None:
-    """Raises ModelError when the catalogue has another checksum for this file.
+    """Raises DamagedFileError when the catalogue has another checksum for this file.
 
     Its size alone does not decide: what has a size and no checksum there are HEFs, which come
     recompiled under the same name and carry a checksum of their own.
@@ -61,29 +61,29 @@ def require_published(file: ModelFile, path: Path, sha256: str) -> None:
     if file.sha256 is not None and sha256 != file.sha256:
         size = path.stat().st_size
         lengths = f" ({size:,} bytes instead of {file.size:,})" if file.size not in (None, size) else ""
-        raise ModelError(
-            f"{path} is not the published {file.name}: its SHA-256 is {sha256}, "
-            f"not {file.sha256}{lengths}. {fetch_again()}"
+        raise DamagedFileError(
+            f"{path} is not the published {file.name}: its SHA-256 is {sha256}, not {file.sha256}{lengths}",
+            fetch_again(),
         )
 
 
 def require_sound(file: ModelFile, path: Path) -> None:
-    """Looks into the file at `path` as its kind allows. Raises ModelError that says what is wrong with it."""
+    """Looks into the file at `path` as its kind allows. Raises DamagedFileError that says what is wrong with it."""
     with path.open("rb") as opened:
         head = opened.read(512)
     if not head:
-        raise ModelError(f"{path} is empty. {fetch_again()}")
+        raise DamagedFileError(f"{path} is empty", fetch_again())
     if problem := impostor(head):
-        raise ModelError(f"{path} holds {problem}.")
+        raise DamagedFileError(f"{path} holds {problem}", fetch_again())
     if look := _LOOKS.get(Path(file.name).suffix):
         try:
             look(file, path)
-        except ModelError:
+        except (DamagedFileError, MemoryError):
             raise
         except Exception as error:  # parsers of other projects raise what they like
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise ModelError(
-                f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}. {fetch_again()}"
+            raise DamagedFileError(
+                f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}", fetch_again()
             ) from error
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from ml_target import __version__
+from ml_target.log.private import without_login
 from ml_target.store.faults import CutError, PastEndError, SourceError
 from ml_target.store.patience import Patience
 
@@ -84,7 +85,7 @@ class Web:
             self._out_of_reach[host] = (time.monotonic(), reason)
             raise SourceError(reason) from error
         except (http.client.InvalidURL, ValueError) as error:
-            raise SourceError(f"{shown(url)} is not a usable address ({error}); correct it") from error
+            raise _unusable(url, error) from None
         except (OSError, http.client.HTTPException) as error:
             raise CutError(f"{host} broke off before it answered ({_words(error)}); try again later") from error
         assert isinstance(answer, Answer)
@@ -117,7 +118,14 @@ def host_of(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError as error:
-        raise SourceError(f"{url} is not a usable address ({error}); correct it") from error
+        raise _unusable(url, error) from None
+
+
+def _unusable(url: str, error: Exception) -> SourceError:
+    # What is wrong with an address may be its password, or the proxy's, which the error then quotes.
+    secrets = any("@" in address for address in (url, *urllib.request.getproxies().values()))
+    reason = "" if secrets else f" ({error})"
+    return SourceError(f"{without_login(url)} is not a usable address{reason}; correct it")
 
 
 def version_of(answer: Answer) -> Version:
@@ -151,7 +159,12 @@ def read_block(answer: Answer, size: int, host: str) -> bytes:
 
 def shown(url: str) -> str:
     """The address without what may be secret in it: password and query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return without_login(url)
+    if "@" in url and "@" not in parts.netloc:
+        return without_login(url)  # a password with / in it, which leaves the @ to the path
     if "@" not in parts.netloc and not parts.query:
         return url
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

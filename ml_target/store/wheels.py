@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+from ml_target.log.private import without_logins
 from ml_target.store.faults import SourceError, writing
 from ml_target.store.progress import Progress
 
@@ -110,4 +111,4 @@ def _explained(output: str, requirement: str, room: Path) -> str:
         )
     if "No matching distribution" in output:
         return f"the package index that pip uses has no wheel for {requirement}; point pip at another (pip config)"
-    return f"pip download {requirement} failed ({last}); try that command by hand"
+    return f"pip download {requirement} failed ({without_logins(last)}); try that command by hand"

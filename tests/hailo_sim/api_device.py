@@ -9,11 +9,16 @@ from typing import Any
 from hailo_sim import status as codes
 from hailo_sim.current import current
 from hailo_sim.enums import DvmTypes, PowerMeasurementTypes
-from hailo_sim.errors import HailoRTException, translated
-from hailo_sim.rig import FIRMWARE_VERSION, LIBRARY_VERSION, Rig
+from hailo_sim.errors import HailoRTException, HailoRTInvalidOperationException, translated
+from hailo_sim.rig import LIBRARY_VERSION, Rig
 from hailo_sim.status import fail
 
 CLOCK_HZ = 400_000_000
+CONTROL_TIMEOUT = 1.0
+RELEASED = (
+    "The device in use has been released. This can happen if 'device.release()' has been called, or one-liner usage of "
+    "control 'Device().control.XX()'"
+)
 
 
 class DeviceArchitectureTypes(IntEnum):
@@ -61,12 +66,22 @@ class Temperature:
     sample_count: int
 
 
-class Control:
-    """Round trips to the firmware: rare, GIL held."""
+@dataclass
+class Opened:
+    """The C++ object behind a Device and its control; gone when the Device is released."""
 
-    def __init__(self, rig: Rig, device_id: str) -> None:
-        self._rig = rig
-        self._device_id = device_id
+    rig: Rig
+    id: str
+    gone: bool = False
+
+
+class Control:
+    """Round trips to the firmware: rare, GIL held, and only while the Device lives (facts §7.4)."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._rig = opened.rig
+        self._device_id = opened.id
 
     @property
     def device_id(self) -> str:
@@ -83,6 +98,13 @@ class Control:
         measurement_type: PowerMeasurementTypes = PowerMeasurementTypes.AUTO,
     ) -> float:
         self._round_trip()
+        if self._rig.power_sensor == "none":
+            for _ in range(5):
+                self._rig.record.say("[error] Failed measuring power: this board has no sensor")
+            with translated():
+                fail(codes.FW_CONTROL_FAILURE)
+        if self._rig.power_sensor == "m2":
+            self._rig.record.say("[warning] over-current protection is off while power is measured")
         return self._rig.watts
 
     def identify(self) -> BoardInformation:
@@ -91,13 +113,13 @@ class Control:
         architecture = DeviceArchitectureTypes.HAILO8L if small else DeviceArchitectureTypes.HAILO8
         name = "Hailo-8L" if small else "Hailo-8"
         number = "HM21LB1C2LAE" if small else "HM218B1C2FAE"
-        version = FirmwareVersion(*FIRMWARE_VERSION)
+        version = FirmwareVersion(*self._rig.firmware)
         product = f"{name.upper()} AI ACC M.2 M KEY MODULE EXT TMP"
         return BoardInformation(2, version, 0, name, True, architecture, "HLLWM2A000000001", number, product)
 
     def core_identify(self) -> SimpleNamespace:
         self._round_trip()
-        return SimpleNamespace(firmware_version=FirmwareVersion(*FIRMWARE_VERSION), is_release=True)
+        return SimpleNamespace(firmware_version=FirmwareVersion(*self._rig.firmware), is_release=True)
 
     def get_extended_device_information(self) -> SimpleNamespace:
         self._round_trip()
@@ -118,11 +140,16 @@ class Control:
             fail(codes.INVALID_OPERATION)
 
     def _round_trip(self) -> None:
+        if self._opened.gone:
+            raise HailoRTInvalidOperationException(RELEASED)  # without a cause
         self._rig.hold_gil("control")
         self._rig.record.controls += 1
         with translated():
             if self._rig.faults.unplugged:
                 fail(codes.DRIVER_OPERATION_FAILED)
+            if self._rig.faults.silent_firmware:
+                self._rig.clock.spend(CONTROL_TIMEOUT)
+                fail(codes.DRIVER_TIMEOUT)
             if status := self._rig.faults.control_status():
                 fail(status)
 
@@ -146,11 +173,18 @@ class Device:
             device_id = present[0]
         if device_id not in present:
             fail(codes.INVALID_ARGUMENT)
+        if device_id not in rig.openable:
+            fail(codes.DRIVER_OPERATION_FAILED)
         if rig.driver_version != LIBRARY_VERSION:
             fail(codes.INVALID_DRIVER_VERSION)
         self._device_id = device_id
-        self._device = rig
-        self._control = Control(rig, device_id)
+        self._device = Opened(rig, device_id)
+        self._control = Control(self._device)
+        if rig.faults.silent_firmware:  # the constructor identifies the board
+            self._control.identify()
+
+    def __del__(self) -> None:
+        self.release()
 
     def __enter__(self) -> "Device":
         return self
@@ -170,4 +204,6 @@ class Device:
         return self._control
 
     def release(self) -> None:
-        self._device = None
+        if self._device is not None:
+            self._device.gone = True
+            self._device = None

@@ -65,11 +65,14 @@ def format_of(stream: Stream) -> Format:
     """Native type and host order."""
     order = FormatOrder.__members__[stream.order]
     assert isinstance(order, FormatOrder)
-    return Format(native_type(stream), order, FormatFlags.NONE)
+    return Format(native_type(stream), order, FormatFlags.TRANSPOSED if stream.transposed else FormatFlags.NONE)
 
 
 def quant_of(stream: Stream) -> QuantInfo:
+    """The one pair; zeros, which mean nothing, where the features have pairs of their own (facts §4.1)."""
     quant = stream.quant
+    if quant.uneven:
+        return QuantInfo(0.0, 0.0, 0.0, 0.0)
     return QuantInfo(quant.zero_point, quant.scale, quant.low, quant.high)
 
 

@@ -6,7 +6,7 @@ from hailo_sim import status as codes
 from hailo_sim.api_hef import HEF, Format, QuantInfo, format_of, quant_of
 from hailo_sim.api_infer import Configured, ConfiguredInferModel
 from hailo_sim.device import MAX_BATCH
-from hailo_sim.enums import FormatFlags, FormatOrder, FormatType, PowerMode
+from hailo_sim.enums import FormatOrder, FormatType, PowerMode
 from hailo_sim.errors import translated
 from hailo_sim.formats import UserStream
 from hailo_sim.hef_file import Group, HefFile, Stream
@@ -27,6 +27,7 @@ class ModelStream:
         self._stream = stream
         self._type = int(format_of(stream).type)
         self._order = format_of(stream).order
+        self._nms = False
 
     @property
     def name(self) -> str:
@@ -39,7 +40,8 @@ class ModelStream:
 
     @property
     def format(self) -> Format:
-        return Format(FormatType(self._type), self._order, FormatFlags.NONE)
+        """The file's flags are taken over as the caller's wish, so a transposed stream stays so (facts §11.1)."""
+        return Format(FormatType(self._type), self._order, format_of(self._stream).flags)
 
     def set_format_type(self, type: FormatType) -> None:
         if not isinstance(type, FormatType):
@@ -61,24 +63,23 @@ class ModelStream:
         return False
 
     def set_nms_score_threshold(self, threshold: float) -> None:
-        self._refuse()
+        """No stream here has NMS: this one and its like are taken, and configure() fails (facts §11.1)."""
+        self._nms = True
 
     def set_nms_iou_threshold(self, threshold: float) -> None:
-        self._refuse()
+        self._nms = True
 
     def set_nms_max_proposals_per_class(self, max_proposals: int) -> None:
-        self._refuse()
+        self._nms = True
 
     def set_nms_max_accumulated_mask_size(self, max_accumulated_mask_size: int) -> None:
-        self._refuse()
+        self._nms = True
 
     def user(self) -> UserStream:
         """As it is fixed at configure()."""
-        return UserStream(self._stream, self._type)
-
-    def _refuse(self) -> None:
-        with translated():
+        if self._nms:
             fail(codes.INVALID_OPERATION)
+        return UserStream(self._stream, self._type)
 
 
 class InferModel:
@@ -141,6 +142,7 @@ class InferModel:
         if self._handle.released:
             rig.crash("InferModel.configure() after its VDevice was released: use after free")
         rig.hold_gil("configure")
+        self._handle.device.may_configure()
         with translated(), rig.lock:
             return ConfiguredInferModel(Configured(self._pipeline()), self)
 
@@ -152,6 +154,8 @@ class InferModel:
             fail(codes.DRIVER_OPERATION_FAILED)
         if status := rig.faults.configure_status(group.name):
             fail(status)
+        if device.overheated:
+            fail(codes.INTERNAL_FAILURE)
         if self._batch_size > MAX_BATCH:
             rig.record.say(f"Given batch size {self._batch_size} is bigger than max allowed ({MAX_BATCH})")
             fail(codes.INVALID_ARGUMENT)

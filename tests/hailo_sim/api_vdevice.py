@@ -68,9 +68,17 @@ class Handle:
 
     def release(self, *, join: bool = True) -> None:
         """Once. `join`: as in Pipeline.close."""
-        if not self.released:
-            self.released = True
-            self.device.release(join=join)
+        if self.released:
+            return
+        self.released = True
+        self.rig.hold_gil("release")
+        if join and self.rig.faults.teardown_hangs("vdevice"):
+            self.rig.freeze("VDevice.release() does not come back")
+        elif join and self.device.pipelines and self.device.references == 1:
+            self.rig.freeze("VDevice.release() with a model still open")
+        elif join and self.device.deaf:
+            self.rig.freeze("VDevice.release() waits for an interrupt thread that has ended")
+        self.device.release(join=join)
 
     def create_infer_model_from_file(self, source: object, name: str) -> InferModel:
         if not isinstance(source, str):
@@ -92,6 +100,7 @@ class VDevice:
         self._loaded_network_groups: list[object] = []
         rig = current()
         rig.hold_gil("open")
+        rig.faults.reopened()
         with translated(), rig.lock:
             self._vdevice = Handle(rig, _open(rig, self._params, device_ids or []))
 
@@ -192,6 +201,8 @@ def _claim(rig: "Rig", params: VDeviceParams, device: OpenDevice) -> None:
         wanted = params.device_ids
     else:
         wanted = [i for i in present if i not in rig.held][: params.device_count]
+    if any(i not in rig.openable for i in wanted):  # it gives up at the first card that cannot be opened (§11.1)
+        fail(codes.DRIVER_OPERATION_FAILED)
     if len(wanted) > 1 and rig.chip == "hailo8l":
         rig.record.say("VDevice with multiple devices is not supported on HAILO_ARCH_HAILO8L.")
         fail(codes.INVALID_OPERATION)

@@ -13,10 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 _LIBC = ctypes.PyDLL(None)  # calls through PyDLL keep the GIL
 LONGEST_HOLD = 30.0
+
+
+def hold_for_ever() -> NoReturn:
+    """What a deadlock with the GIL held looks like: no Python code of this process runs any more."""
+    while True:
+        _LIBC.sleep(3600)
 
 
 class Clock(Protocol):

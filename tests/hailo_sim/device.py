@@ -1,15 +1,17 @@
 """An open device: its cards, its core-ops, the thread that runs them (facts §5)."""
 
+import ctypes
 import heapq
 import itertools
 import threading
+import time
 from math import inf
 from typing import TYPE_CHECKING
 
 from hailo_sim import status as codes
 from hailo_sim.costs import cost_of
 from hailo_sim.hef_file import Group, HefFile
-from hailo_sim.networks import Network, open_network
+from hailo_sim.networks import Array, Network, open_network
 from hailo_sim.pipeline import Frame, Pipeline
 from hailo_sim.record import Burst
 from hailo_sim.scheduler import Card, CoreOp, Run, Scheduler, decide_manually
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 MAX_CORE_OPS = 32
 MAX_BATCH = 63
+PR_SET_NAME = 15
+GIL_FREE = 0.01
+"""Real seconds: after so long outside the GIL no library thread wants it any more (facts §11.2)."""
+
 Key = tuple[str, str, int, int]
 
 
@@ -33,7 +39,11 @@ class OpenDevice:
         self.pipelines: set[Pipeline] = set()
         self.active: Pipeline | None = None
         self.streams_closed = False
+        self.overheated = False
+        self.deaf = False
         self.references = 0
+        self._left_busy = -inf
+        self._interrupts_ended = threading.Event()
         self._scheduler = Scheduler(idle_optimisation=rig.idle_optimisation)
         self._core_ops: dict[Key, CoreOp] = {}
         self._networks: dict[CoreOp, Network] = {}
@@ -51,6 +61,20 @@ class OpenDevice:
         self._thread = threading.Thread(target=self._run, name="sim-scheduler", daemon=True)
         self.rig.clock.enter()
         self._thread.start()
+        threading.Thread(target=self._hear, daemon=True).start()
+
+    def _hear(self) -> None:
+        """The thread of interrupts: nothing but its name and its end can be seen from outside."""
+        ctypes.CDLL(None).prctl(PR_SET_NAME, b"CHANNEL_INTR")
+        self._interrupts_ended.wait()
+
+    def vanish(self) -> None:
+        """The card is gone, if only for a moment: no completion is heard of any more (facts §11.2)."""
+        self.deaf = True
+        self._interrupts_ended.set()
+        for _, _, card, frame in self._events:
+            self._stuck[frame] = (card, True)
+        self._events.clear()
 
     # ----------------------------------------------------------- configuration
 
@@ -70,6 +94,18 @@ class OpenDevice:
             self._scheduler.core_ops.append(core_op)
         return self._core_ops[key]
 
+    def left_busy(self, busy: bool) -> None:
+        """A model was closed, with frames in flight or without."""
+        if busy:
+            self._left_busy = time.monotonic()
+
+    def may_configure(self) -> None:
+        """Notes the deadlock of a call that takes the scheduler's lock, the GIL held (facts §7.3)."""
+        if time.monotonic() - self._left_busy < GIL_FREE:
+            self.rig.freeze("configure() at once after close() of a model with frames in flight")
+        if self.deaf:
+            self.rig.freeze("configure() waits for an interrupt thread that has ended")
+
     def forget(self, pipeline: Pipeline, *, join: bool = True) -> None:
         """A configured model is gone. Its core-op stays on the device (§5.1)."""
         with self.rig.lock:
@@ -87,12 +123,20 @@ class OpenDevice:
                 card.ongoing -= 1
         self.kick()
 
+    def drop(self, pipeline: Pipeline) -> None:
+        """Its frames on the card end, and nobody is told before it is closed."""
+        lost = [event for event in self._events if event[3].pipeline is pipeline]
+        self._events = [event for event in self._events if event[3].pipeline is not pipeline]
+        heapq.heapify(self._events)
+        for _, _, card, _ in lost:
+            card.ongoing -= 1
+        self.kick()
+
     # --------------------------------------------------------------- lifetime
 
     def release(self, *, join: bool = True) -> None:
         """One reference less. Configured models left behind keep the device open (facts §7.3)."""
         with self.rig.lock:
-            self.rig.clock.wait(lambda: not self.rig.faults.teardown_hangs("vdevice"))
             self.references -= 1
         self._end_if_unused(join=join)
 
@@ -106,6 +150,7 @@ class OpenDevice:
             if self._ended or self.references > 0 or self.pipelines:
                 return
             self._ended = True
+            self._interrupts_ended.set()
             self.rig.lock.notify_all()
         if join and self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
@@ -115,10 +160,10 @@ class OpenDevice:
     # ------------------------------------------------------------------- runs
 
     def kick(self) -> None:
-        """The scheduler's passes, at an enqueue or a completion, until they give nothing more."""
+        """One pass of the scheduler, at an enqueue, a completion or a changed setting; never more (facts §11.1)."""
         now = self.rig.clock.now()
         for card in self.cards:
-            while run := self._decide(card, now):
+            if run := self._decide(card, now):
                 self._undone.append(run)
                 self._note(run)
         self._kicked = True
@@ -171,19 +216,31 @@ class OpenDevice:
         for frame in run.frames:
             pipeline: Pipeline = frame.pipeline
             try:
-                inputs = {s.name: s.from_user(frame.inputs[s.name]) for s in pipeline.inputs}
-                frame.results = self._networks[run.core_op].run(inputs)
+                inputs = {s.name: s.from_user(self._read(frame, s.name)) for s in pipeline.inputs}
+                results = self._networks[run.core_op].run(inputs)
+                frame.results = self.rig.faults.changed(run.core_op.name, results)
             except Exception as error:
                 self.rig.record.crashes.append(f"{pipeline.name} cannot be computed: {error!r}")
                 frame.status = codes.INTERNAL_FAILURE
 
+    def _read(self, frame: Frame, name: str) -> Array:
+        array = frame.inputs.at(name)
+        if array is None:
+            raise ValueError("an input was let go before the card had read it")
+        return array
+
     def _schedule(self, runs: list[Run]) -> None:
         faults = self.rig.faults
         for run in runs:
-            never, stubborn = faults.hangs(run.core_op.name)
+            never, stubborn = (True, True) if self.deaf else faults.hangs(run.core_op.name)
+            unsaid = faults.unsaid(run.core_op.name)
             for frame, due in zip(run.frames, run.dues, strict=True):
                 if never and (stubborn or not frame.done):
                     self._stuck[frame] = (run.card, stubborn)
+                    continue
+                if unsaid or frame.lost:
+                    frame.lost = True
+                    run.card.ongoing -= 1  # the card goes on, the frame is owed
                     continue
                 closed = self.streams_closed or faults.too_hot
                 frame.status = frame.status or faults.frame_status(run.core_op.name)
@@ -196,6 +253,7 @@ class OpenDevice:
             _, _, card, frame = heapq.heappop(self._events)
             card.ongoing -= 1
             frame.pipeline.complete(frame, frame.status)
+            self.kick()
             if frame.status == codes.STREAM_ABORT and self.streams_closed:
                 frame.pipeline.die(codes.STREAM_ABORT)
         for pipeline in list(self.pipelines):

@@ -1,10 +1,10 @@
-"""Enumerations in the manner of pybind11: `int(x)`, equality within the type, no iteration (facts §1.1)."""
+"""Enumerations in the manner of pybind11: `int(x)`, equal to plain integers, no iteration (facts §1.1)."""
 
 from typing import ClassVar
 
 
 class BindingEnum:
-    """One member. Not an `enum.Enum`: the class cannot be iterated and members equal no integers."""
+    """One member. Not an `enum.Enum`: no iteration, and equal to its number, whatever the other's type."""
 
     __members__: ClassVar[dict[str, "BindingEnum"]] = {}
 
@@ -25,19 +25,13 @@ class BindingEnum:
         return hash(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, BindingEnum) and _family(self) is _family(other) and self.value == other.value
+        return isinstance(other, BindingEnum | int) and self.value == int(other)
 
     def __str__(self) -> str:
         return f"{type(self).__name__}.{self.name}"
 
     def __repr__(self) -> str:
         return f"<{self}: {self.value}>"
-
-
-def _family(member: BindingEnum) -> type:
-    """The type directly below BindingEnum: the empty Python subclasses compare like their base."""
-    kinds = type(member).__mro__
-    return kinds[kinds.index(BindingEnum) - 1]
 
 
 def _fill(kind: type[BindingEnum], **members: int) -> None:
@@ -63,6 +57,7 @@ class FormatOrder(BindingEnum):
 
 class FormatFlags(BindingEnum):
     NONE: ClassVar["FormatFlags"]
+    TRANSPOSED: ClassVar["FormatFlags"]
 
 
 class SchedulingAlgorithm(BindingEnum):
@@ -139,7 +134,7 @@ _fill(StreamInterface, PCIe=0, ETH=1, MIPI=2, INTEGRATED=3)
 _fill(StreamDirection, H2D=0, D2H=1)
 _fill(PowerMode, PERFORMANCE=0, ULTRA_PERFORMANCE=1)
 _fill(CpuId, CPU0=0, CPU1=1)
-_fill(DvmTypes, AUTO=0x7FFFFFFF, VDD_CORE=0, VDD_IO=1, OVERCURRENT_PROTECTION=5)
+_fill(DvmTypes, AUTO=0x7FFFFFFF, VDD_CORE=0, VDD_IO=1, OVERCURRENT_PROTECTION=9)
 _fill(PowerMeasurementTypes, AUTO=0x7FFFFFFF, SHUNT_VOLTAGE=0, BUS_VOLTAGE=1, POWER=2, CURRENT=3)
 _fill(SamplingPeriod, PERIOD_140us=0, PERIOD_204us=1, PERIOD_332us=2, PERIOD_588us=3, PERIOD_1100us=4)
 _fill(AveragingFactor, AVERAGE_1=0, AVERAGE_4=1, AVERAGE_16=2, AVERAGE_64=3, AVERAGE_128=4, AVERAGE_256=5)

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from hailo_sim.modules import install
 from hailo_sim.remote import serve
-from hailo_sim.rig import LIBRARY_VERSION, Chip, Link, Rig
+from hailo_sim.rig import LIBRARY_VERSION, Chip, Link, Rig, Sensor
 
 
 def rig_of(variables: Mapping[str, str]) -> Rig:
@@ -21,6 +21,7 @@ def rig_of(variables: Mapping[str, str]) -> Rig:
 
     clock = variables.get("HAILO_SIM_CLOCK", "real")
     driver = variables.get("HAILO_SIM_DRIVER", LIBRARY_VERSION)
+    nodes = variables.get("HAILO_SIM_NODES")
     mark = variables.get("HAILO_SIM_HELD_BY")
     rig = Rig(
         link=cast(Link, word("LINK", "fast", ("fast", "slow"))),
@@ -32,6 +33,8 @@ def rig_of(variables: Mapping[str, str]) -> Rig:
         service=cast(Literal["off", "on", "old"], word("SERVICE", "off", ("off", "on", "old"))),
         list_split=word("LIST_SPLIT", "1", ("0", "1")) == "1",
         idle_optimisation=not variables.get("HAILO_DISABLE_IDLE_OPT", "").startswith("1"),
+        nodes=tuple(map(int, filter(None, nodes.split(",")))) if nodes is not None else None,
+        power_sensor=cast(Sensor, word("SENSOR", "plain", ("plain", "m2", "none"))),
         on_crash=cast(Literal["raise", "abort"], word("CRASH", "abort", ("abort", "raise"))),
     )
     rig.faults.apply(variables.get("HAILO_SIM_FAULTS", ""))

@@ -1,12 +1,13 @@
 """Faults by switch, at any time. Every method may be called from any thread; models go by network or file stem."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
 from hailo_sim import status as codes
+from hailo_sim.networks import Array
 
 if TYPE_CHECKING:
     from hailo_sim.rig import Rig
@@ -35,6 +36,15 @@ class _Hang:
     stubborn: bool
 
 
+@dataclass(slots=True)
+class _Change:
+    """Answers that are not what they were: another one each time, or always the same other one."""
+
+    flickers: bool
+    until_reopened: bool
+    number: int = 0
+
+
 def stem(model: str | None) -> str | None:
     """File stems and network names differ in dots."""
     return None if model is None else model.replace(".", "_")
@@ -53,8 +63,12 @@ class Faults:
         self._slow: dict[str, float] = {}
         self._stuck_teardown: set[str] = set()
         self._closed_until = -inf
+        self._unsaid: list[_Countdown] = []
+        self._changes: dict[str, _Change] = {}
         self.occupied = False
         self.unplugged = False
+        self.silent_firmware = False
+        self.forgiven = False
 
     # --------------------------------------------------------------- switches
 
@@ -69,10 +83,34 @@ class Faults:
                 if stem(model) in (None, pipeline.name):
                     pipeline.die(status)
 
-    def hang(self, model: str | None = None, bursts: int = 1, *, stubborn: bool = False) -> None:
+    def hang(self, model: str | None = None, bursts: int = 1, stubborn: bool = False) -> None:
         """The next bursts never complete. `stubborn`: only reopening the device frees it, not configure()."""
         with self._rig.lock:
             self._hangs.append(_Hang(_Countdown(stem(model), 0, bursts), stubborn))
+
+    def lose(self, model: str | None = None, bursts: int = 1) -> None:
+        """The next bursts fail and nobody is told before the model is closed; the card goes on (facts §11.2)."""
+        self._add(self._unsaid, model, bursts, 0)
+
+    def change_answers(self, model: str, flickers: bool = True, until_reopened: bool = True) -> None:
+        """The model answers the same frame otherwise than before; `flickers`: otherwise each time."""
+        with self._rig.lock:
+            self._changes[stem(model) or ""] = _Change(flickers, until_reopened)
+
+    def heal_answers(self) -> None:
+        with self._rig.lock:
+            self._changes.clear()
+
+    def vanish(self) -> None:
+        """The card is gone: no callback comes, closing a model with frames in flight hangs, calls give 36."""
+        with self._rig.lock:
+            self.unplugged = True
+            for device in self._rig.devices():
+                device.vanish()
+
+    def silence_firmware(self, silent: bool = True) -> None:
+        """Every control call stops all threads for its second, and fails with 87."""
+        self.silent_firmware = silent
 
     def abort_device(self) -> None:
         """Every model gets 63; what is configured later fails too, until the device was opened again."""
@@ -104,12 +142,13 @@ class Faults:
             self._slow[call] = seconds
 
     def hang_teardown(self, of: str = "vdevice") -> None:
-        """Releasing the "vdevice" (or closing a "model") blocks until `free_teardown` (facts §7.3)."""
+        """Closing a "model" blocks until `free_teardown`; releasing the "vdevice" for ever, GIL held (facts §7.3)."""
         with self._rig.lock:
             self._stuck_teardown.add(of)
 
     def free_teardown(self) -> None:
         with self._rig.lock:
+            self.forgiven = True
             self._stuck_teardown.clear()
             self._rig.lock.notify_all()
 
@@ -125,11 +164,21 @@ class Faults:
                 self.kill(None, codes.DRIVER_OPERATION_FAILED)
 
     def thermal_close(self, seconds: float = 5.0) -> None:
-        """The chip is at its red limit: streams closed, every model 63; cool after simulated `seconds` (§7.4)."""
+        """The chip is at its red limit and its streams are closed; cool after simulated `seconds` (§7.4).
+
+        Every third model gets 63, the frames of the others are lost without a word, and
+        configuring again gives 8 until the device was opened anew (§11.2).
+        """
         with self._rig.lock:
             self._closed_until = self._rig.clock.now() + seconds
             self._rig.record.say("Aborting Infer, Device got closed streams notification from 'Health Monitor'")
-            self.abort_device()
+            for device in self._rig.devices():
+                device.streams_closed = device.overheated = True
+            for number, pipeline in enumerate(sorted(self._rig.pipelines(), key=lambda p: p.name)):
+                if number % 3:
+                    pipeline.lose()
+                else:
+                    pipeline.die(codes.STREAM_ABORT)
 
     def apply(self, text: str) -> None:
         """Faults as text: `refuse_open:2:74,fail_frames:scrfd_2.5g:3`. Numbers and words as JSON where they are."""
@@ -159,6 +208,22 @@ class Faults:
             if hang.countdown.strikes(model):
                 return True, hang.stubborn
         return False, False
+
+    def unsaid(self, model: str) -> bool:
+        """Whether the next burst of `model` fails without a word."""
+        return any(c.strikes(model) for c in self._unsaid)
+
+    def changed(self, model: str, results: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The answers, or what has become of them."""
+        change = self._changes.get(model)
+        if change is None:
+            return results
+        change.number = (change.number + 1) % 100 if change.flickers else 1
+        return {name: values ^ values.dtype.type(1 + change.number) for name, values in results.items()}
+
+    def reopened(self) -> None:
+        """A device is opened anew, which cures some faults."""
+        self._changes = {name: c for name, c in self._changes.items() if not c.until_reopened}
 
     def seconds(self, call: str) -> float:
         return self._slow.get(call, 0.0)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hailo_sim import status as codes
 from hailo_sim.enums import FormatType
 from hailo_sim.hef_file import Stream
-from hailo_sim.networks import Array, native
+from hailo_sim.networks import Array, dequantise, native
 from hailo_sim.status import fail
 
 _SIZES = {int(FormatType.UINT8): 1, int(FormatType.UINT16): 2, int(FormatType.FLOAT32): 4}
@@ -55,9 +55,11 @@ class UserStream:
         return rounded
 
     def to_user(self, raw: Array) -> Array:
-        """Native integers as the type that was asked for; floats by the one pair the runtime knows (facts §4.1)."""
+        """Native integers as the type that was asked for; floats by each feature's own pair (facts §4.1)."""
         if self.type != int(FormatType.FLOAT32):
             return np.ascontiguousarray(raw.astype(_DTYPES[self.type], copy=False))
         quant = self.stream.quant
+        if quant.uneven:
+            return np.ascontiguousarray(dequantise(raw, self.stream))
         real: npt.NDArray[np.float32] = raw.astype(np.float32) - np.float32(quant.zero_point)
         return np.ascontiguousarray(real * np.float32(quant.scale))

@@ -19,6 +19,7 @@ from hailo_sim.status import fail
 from ml_target.protobuf import walk
 
 MAGIC = 0x01484546
+PREFIX = 12
 SMALLEST_BUFFER = 56
 _HEADERS = {0: 32, 1: 28, 2: 44, 3: 56}
 
@@ -41,6 +42,11 @@ class Quant:
     scales: tuple[float, ...] = ()
     zero_points: tuple[float, ...] = ()
 
+    @property
+    def uneven(self) -> bool:
+        """Whether the features have pairs of their own."""
+        return len(set(self.scales)) > 1 or len(set(self.zero_points)) > 1
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -53,6 +59,7 @@ class Stream:
     quant: Quant
     is_output: bool
     original_names: tuple[str, ...] = ()
+    transposed: bool = False
 
     @property
     def host_shape(self) -> tuple[int, ...]:
@@ -92,7 +99,7 @@ class HefFile:
 
 
 def read_path(path: str) -> HefFile:
-    """By path: 13 where nothing can be opened, 14 where nothing of use can be read."""
+    """By path: 13 where nothing can be opened, 14 where no whole header can be read."""
     if not path or not Path(path).exists():
         fail(codes.OPEN_FILE_FAILURE)
     if Path(path).is_dir():
@@ -101,7 +108,7 @@ def read_path(path: str) -> HefFile:
         content = Path(path).read_bytes()
     except OSError:
         fail(codes.OPEN_FILE_FAILURE)
-    if len(content) <= 20:
+    if len(content) < PREFIX or (_is_known(content) and len(content) < _HEADERS[_version(content)]):
         fail(codes.FILE_OPERATION_FAILURE)
     return _parse(content)
 
@@ -115,10 +122,18 @@ def read_buffer(content: bytes) -> HefFile:
     return _parse(content)
 
 
+def _version(content: bytes) -> int:
+    return int.from_bytes(content[4:8], "big")
+
+
+def _is_known(content: bytes) -> bool:
+    return int.from_bytes(content[:4], "big") == MAGIC and _version(content) in _HEADERS
+
+
 def _parse(content: bytes) -> HefFile:
-    magic, version, size = struct.unpack_from(">III", content)
-    if magic != MAGIC or version not in _HEADERS:
+    if not _is_known(content):
         fail(codes.HEF_NOT_SUPPORTED)
+    _, version, size = struct.unpack_from(">III", content)
     start = _HEADERS[version]
     if len(content) < start or not _is_whole(content, version, size):
         fail(codes.HEF_FILE_CORRUPTED)
@@ -128,7 +143,9 @@ def _parse(content: bytes) -> HefFile:
         groups = tuple(_group(part) for part in _message(message, 2))
     except (ValueError, KeyError, IndexError, UnicodeDecodeError):
         fail(codes.HEF_FILE_CORRUPTED)
-    if not groups or not all(group.inputs and group.outputs for group in groups):
+    if not groups:
+        fail(codes.HEF_NOT_SUPPORTED)
+    if not all(group.inputs and group.outputs for group in groups):
         fail(codes.INVALID_HEF)
     architecture = header.get(1, 0)
     assert isinstance(architecture, int)
@@ -190,15 +207,19 @@ def _boundary_layers(context: bytes) -> Iterator[Stream]:
 
 
 def _stream(info: bytes, is_output: bool) -> Stream:
-    base = _integers(_message(info, 2)[0])
+    name, layer = _message(info, 1)[0].decode(), _message(info, 2)[0]
+    if not _message(layer, 13):
+        raise NativeCrash(f"HEF: {name} has no buffer_indices: segmentation fault")  # facts §11.1
+    base = _integers(layer)
     return Stream(
-        _message(info, 1)[0].decode(),
+        name,
         (base[1], base[3], base[5]),
         CHIP_ORDERS[base.get(7, 0)],
         8 * base.get(12, 1),
         _quant(_message(info, 3)[0]),
         is_output,
         tuple(name.decode() for name in _message(info, 5)),
+        bool(_integers(info).get(6, 0)),
     )
 
 

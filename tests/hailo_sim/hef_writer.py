@@ -21,9 +21,16 @@ def write_hef(groups: Sequence[Group], payload: bytes, *, chip: str = "hailo8", 
     message += _bytes(4, _number(1, 1) + (_number(4, 1) if multi else b"") + _number(8, 1))
     if multi:
         message += _bytes(5, _number(1, 4) + _text(2, "Is Multi Contexts"))
+    if any(_varies(stream.quant) for group in groups for stream in group.outputs):
+        message += _bytes(5, _number(1, 25) + _text(2, "Output Scale Per Feature"))
     body = message + payload
     head = struct.pack(">III", MAGIC, 2, len(message))
     return head + struct.pack(">QQQQ", xxhash.xxh3_64_intdigest(body), len(payload), 0, 0) + body
+
+
+def _varies(quant: Quant) -> bool:
+    """Whether each feature has a pair of its own (facts §4.1)."""
+    return len(set(zip(quant.scales, quant.zero_points, strict=True))) > 1
 
 
 def _varint(value: int) -> bytes:
@@ -89,9 +96,10 @@ def _layer(stream: Stream, context: str, connection: int) -> bytes:
     data_bytes = stream.bits // 8
     base = b"".join(_number(n, v) for n, v in enumerate((height, height, width, width, features, features), 1))
     base += _number(7, _ORDER_CODES[stream.order]) + _number(9, width * features * data_bytes) + _number(10, height)
-    base += _number(12, data_bytes) + _number(15, 65536)
+    base += _number(12, data_bytes) + _bytes(13, _number(1, 2)) + _number(15, 65536)
     info = _text(1, stream.name) + _bytes(2, base) + _bytes(3, _numeric(stream.quant, features))
     info += _text(4, stream.name) + b"".join(_text(5, name) for name in stream.original_names)
+    info += _number(6, 1) if stream.transposed else b""
     switch = _text(2, context) + (_number(3, connection) if connection else b"")
     return (_number(1, 1) if stream.is_output else b"") + _bytes(3, info) + _bytes(5, switch)
 

@@ -1,6 +1,12 @@
-"""One configured model: its frames in flight, its status, its callback thread (facts §2.3 to §2.5)."""
+"""One configured model: its frames in flight, its status, its callback thread (facts §2.3 to §2.5, §11.2).
 
+Arrays are not kept here: the binding keeps them in guards that it drops in the order of callbacks,
+and the card writes by address. A write into an array that was let go meanwhile is noted as a crash.
+"""
+
+import _thread
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,15 +47,30 @@ class Job:
 
 @dataclass(eq=False, slots=True)
 class Frame:
-    """One frame in flight. The arrays are the caller's own: read when the card runs, written at completion."""
+    """One frame in flight. The arrays are the caller's own: read when the card runs, written at completion.
+
+    `lost`: nothing will be said of it before its model is closed; later frames end before it.
+    """
 
     pipeline: "Pipeline"
     job: Job
-    inputs: Buffers
-    outputs: Buffers
+    inputs: "Addresses"
+    outputs: "Addresses"
     results: Mapping[str, Array] = field(default_factory=dict)
     status: int = 0
     done: bool = False
+    lost: bool = False
+
+
+class Addresses:
+    """Arrays by name, without keeping them alive."""
+
+    def __init__(self, buffers: Buffers) -> None:
+        self._arrays = {name: weakref.ref(array) for name, array in buffers.items()}
+
+    def at(self, name: str) -> Array | None:
+        """The array, None where it was let go."""
+        return self._arrays[name]()
 
 
 class Pipeline:
@@ -66,7 +87,8 @@ class Pipeline:
         self.outstanding: dict[Frame, None] = {}
         self.moved_at = 0.0
         self._completed: deque[Frame] = deque()
-        self._thread: threading.Thread | None = None
+        self._thread = 0
+        self._thread_ended = threading.Event()
         self._starting = 0
         self._rig = device.rig
         self._counts = self._rig.record.models[self.name]
@@ -79,7 +101,7 @@ class Pipeline:
 
     def submit(self, requests: Sequence[tuple[Buffers, Buffers]], callback: Callable[[int], None]) -> Job:
         """As `_submit`; the first one makes the callback thread, and not safely for two at once (§2.5-9)."""
-        first = self._thread is None
+        first = not self._thread
         self._starting += first
         if self._starting > 1:
             self._rig.note_crash(f"two first submissions of {self.name} at once")
@@ -96,17 +118,18 @@ class Pipeline:
                 fail(self.status)
             self._start_thread()
             job = Job(callback, len(requests), len(requests))
-            for number, (inputs, outputs) in enumerate(requests):
+            for inputs, outputs in requests:
                 status = self._check(inputs, outputs)
                 if status:
                     job.abandoned = True
                     self._counts.refused += 1
                     self.die(codes.STREAM_ABORT)
                     fail(status)
-                self._push(Frame(self, job, inputs, outputs))
-                if number == 0 and self._rig.list_split:
+                self._push(Frame(self, job, Addresses(inputs), Addresses(outputs)))
+                if self._rig.list_split:
                     self.device.kick()
-            self.device.kick()
+            for _ in range(0 if self._rig.list_split else len(requests)):
+                self.device.kick()
             self._counts.submissions += 1
             return job
 
@@ -146,13 +169,16 @@ class Pipeline:
         return self.moved_at + INTERNAL_TIMEOUT if overfull else float("inf")
 
     def complete(self, frame: Frame, status: int) -> None:
-        """A frame is done, well or not. Completions reach the caller in the order of submission (§2.5-3)."""
+        """A frame is done, well or not. The caller hears in order of submission, but for lost frames (§2.5-3)."""
         if frame not in self.outstanding or frame.done:
             return
         frame.done, frame.status = True, status
         self.moved_at = self._rig.clock.now()
-        while self.outstanding and (head := next(iter(self.outstanding))).done:
-            self._finish(head)
+        for head in list(self.outstanding):
+            if head.done:
+                self._finish(head)
+            elif not head.lost:
+                break
 
     def _finish(self, frame: Frame) -> None:
         del self.outstanding[frame]
@@ -181,34 +207,48 @@ class Pipeline:
         self.device.abort(self)
 
     def close(self, *, join: bool = True) -> None:
-        """The C++ destructor: aborts, lets the callbacks run, joins their thread (§2.3).
+        """The C++ destructor: aborts, lets the callbacks run, joins their thread (§2.3). Without the GIL.
 
-        `join` is off where the garbage collector calls: it may come anywhere, even under the lock.
+        Frames that were lost without a word are called back now, and their arrays written to (§11.2).
+        With a card that is gone it does not come back while frames are owed. `join` is off where the
+        garbage collector calls: it may come anywhere, even under the lock.
         """
         with self._rig.lock:
             if self.closed:
                 return
-            self._rig.clock.wait(lambda: not self._rig.faults.teardown_hangs("model"))
+            if join:
+                self._rig.clock.wait(lambda: not self._hangs())
+                self.device.left_busy(bool(self.outstanding))
             self.die(codes.STREAM_ABORT)
             self.closed = True
             self._counts.closed += 1
             self._rig.lock.notify_all()
-        if join and self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if join and self._thread and self._thread != threading.get_ident():
+            self._thread_ended.wait()
         self.device.forget(self, join=join)
+
+    def _hangs(self) -> bool:
+        deaf = self.device.deaf and bool(self.outstanding) and not self._rig.faults.forgiven
+        return deaf or self._rig.faults.teardown_hangs("model")
+
+    def lose(self) -> None:
+        """What is in flight ends without a word; the card goes on with the other models."""
+        for frame in self.outstanding:
+            frame.lost = True
+        self.device.drop(self)
 
     # ---------------------------------------------------------------- callbacks
 
     def _start_thread(self) -> None:
-        """One thread a configured model, made by the first submission (§2.5-9)."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._call_back, name=f"sim-callbacks-{self.name}", daemon=True)
+        """One thread a configured model, made by the first submission (§2.5-9); Python did not start it (§11.2)."""
+        if not self._thread:
             self._rig.clock.enter()
-            self._thread.start()
+            self._thread = _thread.start_new_thread(self._call_back, ())
 
     def _call_back(self) -> None:
         while self._call_back_once():  # no local may keep a frame, and so the caller's model, alive while waiting
             pass
+        self._thread_ended.set()
 
     def _call_back_once(self) -> bool:
         with self._rig.lock:
@@ -223,7 +263,11 @@ class Pipeline:
     def _deliver(self, frame: Frame) -> None:
         """Copies the outputs into the caller's arrays (junk after a failure, §2.4), then calls back once a list."""
         for stream in self.outputs:
-            target = frame.outputs[stream.name].reshape(-1).view(np.uint8)
+            array = frame.outputs.at(stream.name)
+            if array is None:
+                self._rig.note_crash(f"late write into an array of {self.name} that was let go")
+                continue
+            target = array.reshape(-1).view(np.uint8)
             if frame.status or stream.name not in frame.results:
                 target[:] = JUNK
             else:

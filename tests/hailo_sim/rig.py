@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NoReturn
 
-from hailo_sim.clock import Clock, RealClock, VirtualClock
+from hailo_sim.clock import Clock, RealClock, VirtualClock, hold_for_ever
 from hailo_sim.faults import Faults
 from hailo_sim.hef_file import NativeCrash
 from hailo_sim.record import Record
@@ -21,6 +21,7 @@ LIBRARY_VERSION = "4.23.0"
 FIRMWARE_VERSION = (4, 23, 0)
 Chip = Literal["hailo8", "hailo8l"]
 Link = Literal["fast", "slow"]
+Sensor = Literal["plain", "m2", "none"]
 
 
 class Rig:
@@ -30,7 +31,9 @@ class Rig:
     `list_split`: the scheduler wakes at the first frame of a list (facts §5.3): true to the
     worst case. `service`: "off", "on" or "old" hailort_service. `held_by`: a file that stands
     for the driver's mark, so that processes exclude each other. `on_crash`: what a native crash
-    does, "raise" NativeCrash or "abort" the process. `queue_scale`: S of the queue formula (§2.3).
+    does, "raise" NativeCrash or "abort" the process; a deadlock is noted as one, and with "abort"
+    it is one: the GIL is held for ever. `queue_scale`: S of the queue formula (§2.3). `nodes`: which
+    of the cards, from 0, have a device node here (all). `power_sensor`: "m2" warns at every reading.
     """
 
     def __init__(
@@ -47,11 +50,15 @@ class Rig:
         on_crash: Literal["raise", "abort"] = "raise",
         queue_scale: int = 8,
         idle_optimisation: bool = True,
+        nodes: tuple[int, ...] | None = None,
+        power_sensor: Sensor = "plain",
+        firmware: tuple[int, int, int] = FIRMWARE_VERSION,
     ) -> None:
         self.link, self.chip, self.cards = link, chip, cards
         self.driver_version, self.service, self.held_by = driver_version, service, held_by
         self.list_split, self.queue_scale, self.idle_optimisation = list_split, queue_scale, idle_optimisation
         self.on_crash = on_crash
+        self.nodes, self.power_sensor, self.firmware = nodes, power_sensor, firmware
         self.celsius, self.watts, self.throttling = 52.0, 2.1, True
         self.shutdown_stall = 10.0
         self.lock = threading.Condition()
@@ -66,6 +73,11 @@ class Rig:
     def ids(self) -> list[str]:
         """The bus addresses of all cards that are there."""
         return [] if self.faults.unplugged else [f"0000:{bus:02x}:00.0" for bus in range(1, self.cards + 1)]
+
+    @property
+    def openable(self) -> list[str]:
+        """Those of them that have a device node here."""
+        return [i for number, i in enumerate(self.ids) if self.nodes is None or number in self.nodes]
 
     @property
     def virtual(self) -> VirtualClock:
@@ -113,6 +125,12 @@ class Rig:
         """A native crash."""
         self.note_crash(why)
         raise NativeCrash(why)
+
+    def freeze(self, why: str) -> None:
+        """A deadlock in a call that holds the GIL."""
+        self.record.crashes.append(f"deadlock: {why}")
+        if self.on_crash == "abort":
+            hold_for_ever()
 
     def note_crash(self, why: str) -> None:
         self.record.crashes.append(why)

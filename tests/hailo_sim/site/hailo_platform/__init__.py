@@ -4,13 +4,15 @@ HAILO_SIM_LINK     fast | slow
 HAILO_SIM_CHIP     hailo8 | hailo8l
 HAILO_SIM_CLOCK    real | virtual | a speed such as 4
 HAILO_SIM_CARDS    how many, 0 for none
+HAILO_SIM_NODES    which of them have a device node here, such as 0,2; all when left out
+HAILO_SIM_SENSOR   of power: plain | m2 (warns at every reading) | none
 HAILO_SIM_DRIVER   the driver's version; "none" for no driver
 HAILO_SIM_HELD_BY  a file: processes with the same one share the cards, so only one can hold them
 HAILO_SIM_FAULTS   faults from the start: refuse_open:2:74,fail_frames:scrfd_2.5g:3
 HAILO_SIM_CONTROL  a socket's path on which `hailo_sim.remote` changes faults and reads counts
 HAILO_SIM_SERVICE  the hailort_service: off | on | old
 HAILO_SIM_LIST_SPLIT  1 (default): the scheduler wakes at a list's first frame; 0: after its last
-HAILO_SIM_CRASH    abort (default) | raise
+HAILO_SIM_CRASH    abort (default) | raise; a deadlock holds the GIL for ever, or is noted
 """
 
 import importlib.util

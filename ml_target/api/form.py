@@ -1,0 +1,255 @@
+"""The form of a request, read as it arrives: each field has its limit on the way, the others are dropped."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from ml_target.errors import MalformedRequest, TooLarge, UnusableInput
+from ml_target.protocol import MAX_ENTRIES, entries_too_long
+
+MAX_TEXT = 64 * 1024
+"""Bytes of a search query: far more than anybody types, and only its first 64 or 77 tokens count."""
+
+MAX_PARTS = 100
+MAX_PART_HEAD = 16 * 1024
+"""Bytes of one part's headers."""
+
+AT_A_TIME = 32 * 1024
+"""Bytes that are parsed before others get their turn: at the worst a few milliseconds."""
+
+MULTIPART, URLENCODED = b"multipart/form-data", b"application/x-www-form-urlencoded"
+
+CHARSETS = {
+    **dict.fromkeys(("utf-8", "utf8", "us-ascii", "ascii"), "utf-8"),
+    **dict.fromkeys(("iso-8859-1", "latin-1", "latin1"), "iso-8859-1"),
+    "windows-1252": "windows-1252",
+}
+"""Python knows a hundred more; some of them decode nothing, or take minutes for it."""
+
+
+@dataclass(slots=True)
+class Form:
+    """What Immich's form holds: `entries`, and an `image` or a `text`. None for a field that is not there."""
+
+    entries: str | None = None
+    image: io.BytesIO | None = None
+    text: str | None = None
+
+
+async def read_form(pieces: AsyncIterator[bytes], content_type: str) -> Form:
+    """Reads a form to its end; another content type gives an empty form, and is not read.
+
+    Raises MalformedRequest, TooLarge and UnusableInput as soon as what has come shows that it is wrong.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind not in (MULTIPART, URLENCODED):
+        return Form()
+    charset = _charset(options, "utf-8")
+    if kind == URLENCODED:
+        return await _read_urlencoded(pieces, charset)
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise UnusableInput("The form's Content-Type names no boundary. Send it as Immich does.")
+    return await _MultipartReader(boundary, charset).read(pieces)
+
+
+# ----------------------------------------------------------------- multipart
+
+
+class _MultipartReader:
+    """Sorts the parts of a multipart form into their fields."""
+
+    def __init__(self, boundary: bytes, charset: str) -> None:
+        self._charset = charset
+        self._fields: dict[str, _Field] = {}
+        self._field: _Field | None = None
+        self._head = _Head()
+        self._parts = 0
+        self._closed = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": lambda data, start, end: self._head.name(data[start:end]),
+                    "on_header_value": lambda data, start, end: self._head.value(data[start:end]),
+                    "on_header_end": lambda: self._head.end(),
+                    "on_headers_finished": self._headers_finished,
+                    "on_part_data": self._data,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise UnusableInput(f"The form's boundary cannot be used ({error}). Send it as Immich does.") from error
+
+    async def read(self, pieces: AsyncIterator[bytes]) -> Form:
+        async for piece in pieces:
+            for start in range(0, len(piece), AT_A_TIME):
+                if start:
+                    await asyncio.sleep(0)
+                self._parse(piece[start : start + AT_A_TIME])
+        if not self._closed:
+            raise UnusableInput("The form ends before its closing boundary. Send the whole of it.")
+        return _form(self._fields)
+
+    def _parse(self, piece: bytes) -> None:
+        if self._closed:
+            return  # what follows the closing boundary means nothing
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise UnusableInput(
+                f"The form is no valid multipart/form-data ({error}). Send it as Immich does."
+            ) from error
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise MalformedRequest(f"The form has more than {MAX_PARTS} fields. Send entries, and image or text.")
+        self._head = _Head()
+        self._field = None
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._head.get(b"content-disposition"))
+        if b"name" not in options:
+            raise UnusableInput("A part of the form has no name in its Content-Disposition. Send it as Immich does.")
+        name = options[b"name"].decode("utf-8", "replace")
+        if name not in FIELDS:
+            return
+        if name in self._fields:
+            raise MalformedRequest(f"The form has more than one field '{name}'. Send one.")
+        _, content = parse_options_header(self._head.get(b"content-type"))
+        self._field = _Field(name, b"filename" in options, _charset(content, self._charset))
+        self._fields[name] = self._field
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._field is not None:
+            self._field.add(memoryview(data)[start:end])
+
+    def _end(self) -> None:
+        self._closed = True
+
+
+class _Head:
+    """The headers of one part."""
+
+    def __init__(self) -> None:
+        self._headers: dict[bytes, bytes] = {}
+        self._name = b""
+        self._value = b""
+        self._size = 0
+
+    def name(self, data: bytes) -> None:
+        self._count(data)
+        self._name += data
+
+    def value(self, data: bytes) -> None:
+        self._count(data)
+        self._value += data
+
+    def end(self) -> None:
+        self._headers[self._name.lower()] = self._value
+        self._name = self._value = b""
+
+    def get(self, name: bytes) -> bytes:
+        return self._headers.get(name, b"")
+
+    def _count(self, data: bytes) -> None:
+        self._size += len(data) + 1
+        if self._size > MAX_PART_HEAD:
+            raise MalformedRequest(f"A part of the form has more than {MAX_PART_HEAD // 1024} KiB of headers.")
+
+
+# -------------------------------------------------------------------- fields
+
+
+def _text_too_long() -> TooLarge:
+    return TooLarge(f"text has more than {MAX_TEXT // 1024} KiB. Send a search query; only its beginning counts.")
+
+
+FIELDS = ("entries", "image", "text")
+"""Those that are kept."""
+
+LIMITS: dict[str, tuple[int, Callable[[], Exception]]] = {
+    "entries": (MAX_ENTRIES, entries_too_long),
+    "text": (MAX_TEXT, _text_too_long),
+}
+"""The most bytes of a field, and what is said beyond. A picture may be as long as the body."""
+
+
+class _Field:
+    """One field, as far as it has come."""
+
+    def __init__(self, name: str, is_file: bool, charset: str) -> None:
+        self.name = name
+        self.is_file = is_file
+        self.content = io.BytesIO()
+        self._charset = charset
+
+    def add(self, data: memoryview | bytes) -> None:
+        if self.name == "image" and not self.is_file and len(data):
+            raise MalformedRequest("image is a text field. Send it as a file part with a filename.")
+        if self.name in LIMITS:
+            limit, refusal = LIMITS[self.name]
+            if self.content.tell() + len(data) > limit:
+                raise refusal()
+        self.content.write(data)
+
+    def text(self) -> str:
+        """Raises MalformedRequest for bytes that are no text."""
+        try:
+            return self.content.getvalue().decode(self._charset)
+        except UnicodeDecodeError as error:
+            raise MalformedRequest(f"{self.name} is not {self._charset.upper()} text. Send it as UTF-8.") from error
+
+
+def _form(fields: dict[str, _Field]) -> Form:
+    form = Form()
+    if "entries" in fields:
+        form.entries = fields["entries"].text()
+    if "text" in fields:
+        form.text = fields["text"].text()
+    if "image" in fields and fields["image"].is_file:
+        form.image = fields["image"].content
+        form.image.seek(0)
+    return form
+
+
+def _charset(options: dict[bytes, bytes], default: str) -> str:
+    """The codec of a content type's options. Raises MalformedRequest for one that is not offered."""
+    if b"charset" not in options:
+        return default
+    name = options[b"charset"].decode("latin-1").strip().lower()
+    if name not in CHARSETS:
+        raise MalformedRequest(f"The charset {name[:40]!a} is not read here. Send UTF-8.")
+    return CHARSETS[name]
+
+
+# ---------------------------------------------------------------- urlencoded
+
+
+async def _read_urlencoded(pieces: AsyncIterator[bytes], charset: str) -> Form:
+    most = 3 * (MAX_ENTRIES + MAX_TEXT)  # every byte may be written with three
+    body = bytearray()
+    async for piece in pieces:
+        body += piece
+        if len(body) > most:
+            raise TooLarge(f"The form has more than {most // 1024} KiB. Send pictures as multipart/form-data.")
+    try:
+        found = parse_qsl(body.decode("ascii"), keep_blank_values=True, encoding="latin-1", max_num_fields=MAX_PARTS)
+    except ValueError as error:
+        raise UnusableInput(f"The form is not urlencoded ({error}). Send it as Immich does.") from error
+    fields: dict[str, _Field] = {}
+    for name, value in found:
+        if name not in FIELDS:
+            continue
+        if name in fields:
+            raise MalformedRequest(f"The form has more than one field '{name}'. Send one.")
+        fields[name] = _Field(name, False, charset)
+        fields[name].add(value.encode("latin-1"))
+    return _form(fields)

@@ -1,0 +1,81 @@
+"""The requests inside: how many, how long each may take, and what becomes of them when the worker stops."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ml_target.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LINGER_S = 1.0
+"""What was called off gets so long to end by itself. Some work cannot be interrupted; its client is answered anyway."""
+
+LOOK_S = 0.05
+
+STOPPED = "The worker stops before this request is done. Send it again when it is back."
+
+
+class InFlight:
+    """Runs requests, each with a deadline; when the worker stops, those that are left."""
+
+    def __init__(self, most: int, timeout_s: float) -> None:
+        self._most = most
+        self._timeout_s = timeout_s
+        self._running: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        self._ended = False
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`. Raises Unavailable when there is no place, at the deadline, and when the worker stops.
+
+        What cannot be interrupted goes on by itself then, and keeps its place until it ends.
+        """
+        if self._ended or len(self._running) >= self._most:
+            work.close()
+            raise Unavailable(STOPPED if self._ended else self._full())
+        running = asyncio.ensure_future(work)
+        call_off = asyncio.get_running_loop().create_future()
+        self._running[running] = call_off
+        running.add_done_callback(self._over)
+        try:
+            await asyncio.wait({running, call_off}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            in_time = running.done()
+            if not in_time:
+                running.cancel()
+                await asyncio.wait({running}, timeout=LINGER_S)
+        finally:
+            running.cancel()
+        if in_time or (running.done() and not running.cancelled()):
+            return running.result()
+        raise Unavailable(STOPPED if self._ended else self._late())
+
+    async def stop(self, patience_s: float, hurry: Callable[[], bool]) -> None:
+        """Waits for the requests inside, as long as `patience_s` and until `hurry()`, then calls off those left."""
+        log.info("stopping, %d requests left", len(self._running))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience_s
+        while self._running and loop.time() < until and not hurry():
+            await asyncio.sleep(LOOK_S)
+        self._ended = True
+        waiting = [call_off for call_off in self._running.values() if not call_off.done()]
+        if waiting:
+            log.warning("%d requests are answered with 503, as the worker stops", len(waiting))
+        for call_off in waiting:
+            call_off.set_result(None)
+
+    def _over(self, running: asyncio.Task[Any]) -> None:
+        self._running.pop(running, None)
+        if not running.cancelled():
+            running.exception()  # where nobody waits any more, nobody is left to hear of it
+
+    def _full(self) -> str:
+        return f"{self._most} requests are waiting already. Lower the job concurrency in Immich, or raise MAX_WAITING."
+
+    def _late(self) -> str:
+        return (
+            f"Not answered within {self._timeout_s:g} s. Lower the job concurrency in Immich; "
+            "REQUEST_TIMEOUT_S is the limit."
+        )

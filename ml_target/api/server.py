@@ -1,0 +1,89 @@
+"""uvicorn around the application: which connections it keeps, and how it stops."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import threading
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ml_target.api.connections import Connection, Crowd
+from ml_target.api.guard import Guard
+from ml_target.api.inflight import LINGER_S, InFlight
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 15.0
+"""After SIGTERM the requests inside have so long for their own answers; those left get 503."""
+
+CARRY_S = LINGER_S + 2
+"""Then the connections have so long to carry the answers off."""
+
+LEAVE_S = 25.0
+"""From SIGTERM to the end of the process at the latest. `docker stop` and the Compose files wait for 30."""
+
+ACCEPT_AT_A_TIME, BACKLOG = 64, 2048
+"""Connections accepted before others get their turn, and those that the system holds until then."""
+
+
+class Server(uvicorn.Server):
+    """Answers what is inside before it ends. A second signal ends it at once, with answers all the same."""
+
+    def __init__(self, app: ASGIApp, in_flight: InFlight, keep_alive_s: int, connections: int) -> None:
+        self.crowd = Crowd(connections)
+        self._in_flight = in_flight
+        self._hurry = False
+        self._leaving: threading.Timer | None = None
+        config = uvicorn.Config(
+            Guard(app),
+            # What connections.py builds upon, whatever else is installed.
+            http=type("Served", (Connection,), {"crowd": self.crowd}),
+            loop="asyncio",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=ACCEPT_AT_A_TIME,
+            timeout_keep_alive=keep_alive_s,
+            timeout_graceful_shutdown=round(PATIENCE_S + CARRY_S) + 1,
+        )
+        super().__init__(config)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self._hurry = True
+        self.should_exit = True
+        self._captured_signals.append(sig)
+        if self._leaving is None:
+            self._leaving = threading.Timer(LEAVE_S, leave)
+            self._leaving.daemon = True
+            self._leaving.start()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        asyncio.get_running_loop().set_exception_handler(self.crowd.on_trouble)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ending = asyncio.ensure_future(self._end())
+        await super().shutdown(sockets)
+        await ending
+
+    async def _end(self) -> None:
+        await self._in_flight.stop(PATIENCE_S, lambda: self._hurry)
+        until = asyncio.get_running_loop().time() + CARRY_S
+        while self.server_state.connections and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.05)
+        self.crowd.abort()
+
+
+def leave() -> None:
+    """The end of a process in which something does not end: a decoder, a device, a file being read."""
+    log.warning("the worker leaves with work undone that could not be interrupted")
+    sys.stderr.flush()
+    os._exit(0)

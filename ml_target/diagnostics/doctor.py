@@ -1,0 +1,117 @@
+"""The doctor: whether host, card, HailoRT, settings and model files are as they should be, and what helps."""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ml_target.catalogue.types import Chip
+from ml_target.config import Settings
+from ml_target.diagnostics.card import CardReport, library
+from ml_target.diagnostics.findings import as_text, is_wrong, verdict
+from ml_target.diagnostics.setting_findings import read_settings
+from ml_target.diagnostics.tasks import task_findings
+from ml_target.engines.hailo_checks import host_checks
+from ml_target.engines.hailo_kernel_log import DMESG, kernel_words
+from ml_target.hailo_host import Finding, cards, nodes
+from ml_target.hailo_package import PYTHON
+from ml_target.log.terminal import replace_unprintable
+from ml_target.places import choose_engine, passed_over
+
+NOTHING_WRONG, WRONG, BAD_SETTING = 0, 1, 2
+SEAT = "Seat the card and look at lspci -d 1e60:; or ENGINE=cpu"
+STATUS = """exit status: 0 nothing wrong was found, 1 something is wrong or a task is off, 2 a setting is bad
+(or an argument). Nothing is changed, and no file is fetched."""
+
+
+def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:
+    """Looks at the system, the settings, the card and its driver, and the model files of each task."""
+    replace_unprintable()
+    parser = argparse.ArgumentParser(prog="python3 -m ml_target.doctor", description=main.__doc__, epilog=STATUS)
+    parser.add_argument("--open", action="store_true", help="also open the card, which fails while a worker holds it")
+    parser.add_argument("--chip", action="store_true", help="only ask the card what it is: hailo8 or hailo8l")
+    args = parser.parse_args(arguments)
+    settings, about_settings = read_settings(os.environ)
+    if args.chip:
+        if is_wrong(about_settings):
+            print(as_text(finding for finding in about_settings if finding.ok is False), file=sys.stderr)
+            return BAD_SETTING
+        return _tell_chip(settings, root)
+    found = [Finding(True, "system", f"{platform.system()} {platform.release()}, {platform.machine()}, {PYTHON}")]
+    found += about_settings
+    found += examine(settings, root, args.open)
+    print(f"{as_text(found)}\n\n{verdict(found)}")
+    if is_wrong(about_settings):
+        return BAD_SETTING
+    return WRONG if is_wrong(found) else NOTHING_WRONG
+
+
+def examine(settings: Settings, root: Path = Path("/"), open_device: bool = False) -> Iterator[Finding]:
+    """Everything but system and settings, in the order in which it is told. Never raises."""
+    engine = choose_engine(settings, root)
+    report = CardReport(settings, root)
+    if engine == "hailo":
+        yield from _card(settings, root, open_device, report)
+    else:
+        yield from _left_alone(settings, root)
+    yield from task_findings(settings, engine, report.chip, root)
+
+
+def checks(
+    root: Path = Path("/"), environment: Mapping[str, str] = os.environ, settings: Settings | None = None
+) -> list[Finding]:
+    """What can be told of host, card and library before the device is opened; nothing where there is no card."""
+    settings = settings or Settings()
+    host = host_checks(root, environment, ids=settings.hailo_device_ids, count=settings.hailo_device_count)
+    return [*host, *library(root)] if host else []
+
+
+def _card(settings: Settings, root: Path, open_device: bool, report: CardReport) -> Iterator[Finding]:
+    """The card that runs the networks."""
+    before = checks(root, settings=settings)
+    if not before:
+        yield Finding(False, "card", "this machine has no Hailo card; ENGINE=hailo cannot be", SEAT)
+        return
+    yield from before
+    if is_wrong(before, "HailoRT", "device node", "cards"):
+        yield Finding(None, "identity", "the card is not asked while that is wrong", looked=False)
+    else:
+        yield from report.read()
+        if open_device:
+            yield report.open()
+    words = kernel_words(root)
+    if words is None:
+        yield Finding(None, "kernel log", "it may not be read here", f"On the host: {DMESG}", looked=False)
+    else:
+        yield from words or [Finding(True, "kernel log", "no trouble with the card since its driver was loaded")]
+
+
+def _left_alone(settings: Settings, root: Path) -> Iterator[Finding]:
+    """The processor runs the networks: was that meant?"""
+    if not cards(root) and not nodes(root):
+        yield Finding(True, "card", "this machine has none; the processor runs the networks")
+    elif settings.engine == "cpu":
+        yield Finding(None, "card", "it is left alone (ENGINE=cpu)", looked=False)
+    else:
+        if found := passed_over(settings, root):
+            yield found
+        yield from (replace(each, ok=each.ok or None) for each in host_checks(root))
+
+
+def _tell_chip(settings: Settings, root: Path) -> int:
+    """Prints the chip alone, for scripts; where the card does not say it, what is wrong goes to standard error."""
+    found = checks(root, settings=settings)
+    chip: Chip | None = None
+    if any(finding.what == "HailoRT" and finding.ok for finding in found):
+        report = CardReport(settings, root)
+        found += report.read()
+        chip = report.chip
+    if chip:
+        print(chip)
+        return NOTHING_WRONG
+    wrong = [finding for finding in found if finding.ok is False]
+    print(as_text(wrong or [Finding(False, "card", "this machine has no Hailo card", SEAT)]), file=sys.stderr)
+    return WRONG

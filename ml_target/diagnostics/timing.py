@@ -1,0 +1,136 @@
+"""`python3 -m ml_target.diagnostics.timing`: how long each network takes, by itself, on the card and the processor.
+
+One line a network, printed as soon as it is known: where one hangs, those before it are told all the same. Frames
+are random; what is measured is the way from the host to the network and back, at one frame and at a full burst.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from ml_target.catalogue.networks import (
+    ARCFACE_R50,
+    CLIP_BACKENDS,
+    FACE_DETECTORS,
+    FACE_RECOGNIZERS,
+    OCR_DETECTION,
+    OCR_RECOGNITION,
+    STAND_IN_EMBEDDER,
+)
+from ml_target.catalogue.types import ClipBackend, Network, PictureInput
+from ml_target.config import Settings
+from ml_target.engines import Engine, LoadedNetwork
+from ml_target.errors import WorkerError
+from ml_target.loading import Place
+from ml_target.places import choose_engine, open_places, processor
+from ml_target.store import Store
+from ml_target.store.command import open_store
+from ml_target.tensors import Array
+
+NETWORK_S = 3.0
+"""For the calls of one network, half of it for single frames and half for bursts."""
+
+BURST = 8
+MOST = 30
+"""Calls of one kind: more tell nothing new."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 when every network that is there was timed, 1 when one failed, 2 for a bad setting."""
+    parser = argparse.ArgumentParser(prog="python3 -m ml_target.diagnostics.timing", description=main.__doc__)
+    parser.add_argument("--seconds", type=float, default=NETWORK_S, help=f"for each network (default: {NETWORK_S:g})")
+    args = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment()
+    except WorkerError as error:
+        print(error, file=sys.stderr)
+        return 2
+    names = [choose_engine(settings)]
+    names += ["cpu"] if names[0] != "cpu" else []
+    print(f"{'network':50}  {'on':5}  {'load s':>8}  {'1 frame ms':>12}  {f'{BURST} frames, ms each':>18}", flush=True)
+    failed = [_time_engine(settings, name, args.seconds) for name in names]
+    return 1 if any(failed) else 0
+
+
+def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
+    """Prints the lines of one engine; True when something failed."""
+    failed = False
+    place: Place | None = None
+    try:
+        place = processor(settings, 1) if name == "cpu" else open_places(settings)[0]
+        place.engine.start()
+        store = open_store(settings)
+        for network in _networks(settings, store, place.engine):
+            path = next(filter(None, map(store.find, place.engine.files(network))), None)
+            if path is None:
+                print(f"{network.name:50}  {name:5}  its file is not there", flush=True)
+                continue
+            print(f"timing: {network.name} on {name}", file=sys.stderr, flush=True)
+            try:
+                print(f"{network.name:50}  {name:5}  {_time_network(place.engine, network, path, seconds)}", flush=True)
+            except WorkerError as error:
+                failed = True
+                print(f"{network.name:50}  {name:5}  FAILED: {error}", flush=True)
+    except WorkerError as error:
+        failed = True
+        print(f"{'the engine':50}  {name:5}  FAILED: {error}", flush=True)
+    finally:
+        if place is not None:
+            place.arbiter.close()
+            place.engine.close()
+    return failed
+
+
+def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Network]:
+    """Those that the settings ask for; the stand-in where the worker would take it."""
+    backends: list[ClipBackend] = list(CLIP_BACKENDS.values())
+    for backend in backends:
+        if settings.clip_backend in (backend.name, "auto"):
+            yield from (backend.visual, backend.textual)
+    yield FACE_DETECTORS[settings.face_detector]
+    recognizer = FACE_RECOGNIZERS[settings.face_recognizer or ARCFACE_R50.name]
+    there = any(map(store.find, engine.files(recognizer)))
+    yield recognizer if settings.face_recognizer or there or engine.name != "cpu" else STAND_IN_EMBEDDER
+    yield from (OCR_DETECTION, OCR_RECOGNITION)
+
+
+def _time_network(engine: Engine, network: Network, path: Path, seconds: float) -> str:
+    started = time.perf_counter()
+    loaded = engine.open(path, network)
+    load = time.perf_counter() - started
+    frame = _frame(loaded, network)
+    alone = _call_ms(loaded, [frame], seconds / 2)
+    size = max(1, min(BURST, loaded.max_batch, int(seconds * 1000 / alone)))  # so that a slow one keeps its time
+    burst = _call_ms(loaded, [frame] * size, seconds / 2) / size
+    note = "" if size == BURST else f" (with {size})"
+    return f"{load:8.2f}  {alone:12.2f}  {burst:18.2f}{note}"
+
+
+def _frame(loaded: LoadedNetwork, network: Network) -> Array:
+    """A random picture, or an empty text, of the file's size or the catalogue's."""
+    spec = network.input
+    if not isinstance(spec, PictureInput):
+        return np.zeros([spec.tokens if side is None else side for side in loaded.intake.shape], loaded.intake.dtype)
+    wanted = (spec.height, spec.width, 3)
+    shape = [given or side for given, side in zip(loaded.intake.shape, wanted, strict=True)]
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _call_ms(loaded: LoadedNetwork, frames: list[Array], seconds: float) -> float:
+    """The median call in milliseconds, without the first."""
+    taken: list[float] = []
+    end = time.monotonic() + seconds
+    while len(taken) < 2 or (time.monotonic() < end and len(taken) < MOST):
+        started = time.perf_counter()
+        loaded.run(frames)
+        taken.append((time.perf_counter() - started) * 1000)
+    return median(taken[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

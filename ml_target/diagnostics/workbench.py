@@ -1,0 +1,59 @@
+"""Engines and their loader for one command: only what is asked for is opened, and all of it is closed."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ml_target.config import Settings, available_cores
+from ml_target.errors import Unavailable
+from ml_target.host import HostPool
+from ml_target.loading import Loader, Place
+from ml_target.places import open_places, thread_plan
+from ml_target.services import Service
+from ml_target.store.command import open_store
+
+T = TypeVar("T")
+
+
+class Workbench:
+    """A context manager. Raises SettingsError on entering where the engine's package is not there.
+
+    No device is touched before something is loaded that runs on it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.host = HostPool(thread_plan(settings, available_cores())[0])
+        self._started: list[Place] = []
+
+    def __enter__(self) -> "Workbench":
+        try:
+            self.place, self.text = open_places(self.settings)
+            self.loader = Loader(self.settings, open_store(self.settings), self.host, self.place, self.text)
+        except BaseException:
+            self.host.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for place in (self.place, self.text):
+            place.arbiter.close()
+        self.host.close()
+        for place in self._started:
+            place.engine.close()
+
+    def start(self, place: Place) -> None:
+        """Opens the place's device, once. Raises DeviceError with the remedy."""
+        if not any(place is started for started in self._started):
+            place.engine.start()
+            self._started.append(place)
+
+    def load(self, make: Callable[[Loader], Service[T]], *, text: bool = False) -> T:
+        """What a task is served by, on the place for pictures or the one for texts.
+
+        Raises Unavailable where the task is off, ModelError for a file that is wrong, DeviceError.
+        """
+        self.start(self.text if text else self.place)
+        service = make(self.loader)
+        if service.serves is None:
+            raise Unavailable(f"{service.label} is off: {service.why_off}")
+        return service.serves

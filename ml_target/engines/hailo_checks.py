@@ -1,0 +1,190 @@
+"""Whether the host is ready for its Hailo cards, as far as that can be told before one is opened.
+
+Asked by the engine at its start and by the doctor. The same trouble has the same words in scripts/setup_host.sh.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ml_target.engines.hailo_kernel import driver_fault
+from ml_target.engines.hailo_link import link
+from ml_target.hailo_host import (
+    VENDOR,
+    Card,
+    Finding,
+    board,
+    cards,
+    driver_version,
+    full_address,
+    large_pages,
+    locations,
+    nodes,
+    within_reach,
+)
+from ml_target.hailo_status import PAGE_OPTION
+
+RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
+
+
+def host_checks(
+    root: Path = Path("/"),
+    environment: Mapping[str, str] = os.environ,
+    page_size: int | None = None,
+    ids: Sequence[str] = (),
+    count: int = 1,
+) -> list[Finding]:
+    """Bus, driver, nodes, permissions, sysfs, link, page size, log folder. Empty when there is no card at all.
+
+    `ids`, `count`: the cards that the settings ask for. What is wrong with another one is a note where one is left.
+    """
+    found, opened = cards(root), nodes(root)
+    if not found and not opened:
+        return []
+    return [
+        *_bus(found),
+        *_driver(root, found, ids),
+        *_nodes(root, found, opened, ids),
+        *_wanted(root, ids, count),
+        *(finding for card in found if card.is_hailo_8 for finding in link(card)),
+        *_pages(root, os.sysconf("SC_PAGE_SIZE") if page_size is None else page_size),
+        *_log_folder(environment),
+    ]
+
+
+def _bus(found: list[Card]) -> Iterator[Finding]:
+    for card in found:
+        if card.is_hailo_8:
+            yield Finding(True, "card", f"Hailo-8 or 8L at {card.address}")
+        else:
+            detail = f"a Hailo chip of another kind at {card.address} (PCI id {VENDOR[2:]}:{card.device[2:]})"
+            served = any(other.is_hailo_8 for other in found)
+            remedy = "This worker drives Hailo-8 and Hailo-8L: use such a card, or ENGINE=cpu"
+            yield Finding(None if served else False, "card", detail, remedy)
+    if not found:
+        yield Finding(None, "card", "none to be seen on the PCI bus, although there is a device node")
+
+
+def _driver(root: Path, found: list[Card], ids: Sequence[str]) -> Iterator[Finding]:
+    version = driver_version(root)
+    ours = [card for card in found if card.is_hailo_8]
+    if re.match(r"[5-9]|\d\d", version):
+        remedy = "Install the driver of branch 4 (hailo-dkms 4.23 or so): the one for Hailo-10 and 15 does not bind it"
+        yield Finding(False, "driver", f"hailo_pci {version} is loaded, which does not drive a Hailo-8", remedy)
+    elif version:
+        asked = {full_address(each) for each in ids}
+        others = [card for card in ours if not card.driven]
+        if len(others) < len(ours) or not ours:
+            yield Finding(True, "driver", f"hailo_pci {version}")
+        yield from driver_fault(root)
+        for card in others:
+            needed = len(others) == len(ours) or card.address in asked
+            yield _not_taken(card, version, False if needed else None)
+    elif (root / "sys/module/hailo_pci").exists():
+        yield Finding(None, "driver", "hailo_pci is loaded and does not tell its version")
+    else:
+        remedy = "On the host: sudo modprobe hailo_pci; install the driver (hailo-dkms) where that fails"
+        yield Finding(False, "driver", "hailo_pci is not loaded", remedy)
+
+
+def _not_taken(card: Card, version: str, ok: bool | None) -> Finding:
+    if card.driver:
+        detail = f"the card at {card.address} belongs to the driver {card.driver}, as a virtual machine's does"
+        return Finding(ok, "driver", detail, "Run the worker there, or give the card back to hailo_pci on this host")
+    remedy = (
+        "Look at dmesg | grep hailo; mostly the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of "
+        f"another version. Then: {RELOAD}"
+    )
+    detail = f"hailo_pci {version} is loaded, but has not taken the card at {card.address}"
+    return Finding(ok, "driver", detail, remedy)
+
+
+def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]) -> Iterator[Finding]:
+    listed = locations(root)
+    if not opened:
+        name = next(iter(listed), "hailo0")
+        remedy = (
+            f"In a container: pass --device=/dev/{name} (compose: devices). On the host: reload the driver"
+            if listed
+            else f"Load the driver on the host first; then pass --device=/dev/{name} to the container"
+        )
+        yield Finding(False, "device node", f"no /dev/hailo0, though there are {len(found)} cards on the bus", remedy)
+    asked = {full_address(each) for each in ids}
+    for node in opened:
+        name = f"/dev/{node.name}"
+        needed = not asked or listed.get(node.name, "") in (*asked, "")
+        if os.access(node, os.R_OK | os.W_OK):
+            yield Finding(True, "device node", f"{name} can be read and written")
+        else:
+            detail = f"{name} may not be read and written by user {os.getuid()}"
+            yield Finding(False if needed else None, "device node", detail, _way_in(node))
+        if node.name not in listed:
+            remedy = (
+                "Give the container an unmasked /sys; without this entry HailoRT says there is no device"
+                if (root / "sys").is_dir()
+                else "Mount /sys into the container"
+            )
+            detail = f"/sys/class/hailo_chardev/{node.name} is not visible"
+            yield Finding(False, "sysfs", detail, remedy)
+
+
+def _wanted(root: Path, ids: Sequence[str], count: int) -> Iterator[Finding]:
+    """Whether the cards that the settings name or count are within reach; and which of the host's are not."""
+    listed, there = locations(root), within_reach(root)
+    if not there:
+        return
+    apart = {address: name for name, address in listed.items() if address and address not in there}
+    for each in ids:
+        address = full_address(each)
+        if address in apart:
+            detail = f"HAILO_DEVICE_IDS names {each}, whose node /dev/{apart[address]} is not here"
+            yield Finding(False, "cards", detail, f"Pass --device=/dev/{apart[address]} to the container, too")
+        elif address not in there:
+            detail = f"HAILO_DEVICE_IDS names {each}, where there is no card"
+            yield Finding(False, "cards", detail, f"Name one of these, or none: {', '.join(there)}")
+    if not ids and count > len(there):
+        remedy = f"Pass the nodes of {count} cards to the container, or set HAILO_DEVICE_COUNT={len(there)}"
+        yield Finding(False, "cards", f"HAILO_DEVICE_COUNT={count}, and {len(there)} device nodes are here", remedy)
+    elif apart and not ids:
+        others = ", ".join(f"{address} (/dev/{name})" for address, name in apart.items())
+        yield Finding(None, "cards", f"of the host's cards {', '.join(there)} is used; no node is here for {others}")
+
+
+def _way_in(node: Path) -> str:
+    """To a device node that this user may not use. Its group helps only where it may read and write."""
+    facts = node.stat()
+    rule = 'a udev rule SUBSYSTEM=="hailo_chardev", MODE="0666"'
+    if facts.st_mode & 0o060 == 0o060:
+        return (
+            f"Container: --group-add {facts.st_gid}. Host: sudo usermod -aG {facts.st_gid} USER and log in again, or "
+            + rule
+        )
+    mode = f"{stat.S_IMODE(facts.st_mode):o}"
+    return f"Its mode {mode} lets no group in. On the host: {rule}; until the next boot sudo chmod 666 /dev/{node.name}"
+
+
+def _pages(root: Path, page_size: int) -> Iterator[Finding]:
+    if page_size <= 4096:
+        return
+    detail = f"the kernel's pages have {page_size // 1024} KiB"
+    if not large_pages(root, page_size):
+        yield Finding(True, "page size", f"{detail}, the driver is told to use 4 KiB")
+        return
+    remedy = (
+        f"If a network cannot be put on the card (status 8, or a max_desc_page_size in the log): {PAGE_OPTION}, and "
+        "load the driver again"
+    )
+    yield Finding(None, "page size", detail + (f" ({board(root)})" if board(root) else ""), remedy)
+
+
+def _log_folder(environment: Mapping[str, str]) -> Iterator[Finding]:
+    wanted = environment.get("HAILORT_LOGGER_PATH", "")
+    folder = Path(wanted or ".")
+    if wanted == "NONE":
+        return
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        named = f"HAILORT_LOGGER_PATH={wanted}" if wanted else "the current folder"
+        remedy = "Set HAILORT_LOGGER_PATH to a folder that can be written, or to NONE, before the worker starts"
+        yield Finding(None, "log of HailoRT", f"{named} cannot be written: it complains at every start", remedy)

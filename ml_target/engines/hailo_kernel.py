@@ -1,0 +1,37 @@
+"""Whether this driver is one with a known fault on this kernel."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_target.engines.hailo_versions import numbers
+from ml_target.hailo_host import Finding, driver_version, fact
+
+UNLOCKED = ("4.21.0", "4.23.0")
+"""Drivers that look a buffer's memory up without the lock (`find_vma`); 4.22.0 takes it."""
+
+DEMANDING = (6, 12)
+"""From this kernel on that ends, after hours of load, in a card that is lost until the next boot."""
+
+
+def driver_fault(root: Path = Path("/")) -> Iterator[Finding]:
+    """A note where driver and kernel are known not to get on together.
+
+    The copy that Raspberry Pi's kernel brings carries a fix; a module that was built outside of the
+    kernel's tree, which is what DKMS does, has an O in its taint.
+    """
+    driver = ".".join(map(str, numbers(driver_version(root))))
+    release = fact(root / "proc/sys/kernel/osrelease")
+    kernel = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+    if driver not in UNLOCKED or len(kernel) < 2 or kernel < DEMANDING:
+        return
+    taint = root / "sys/module/hailo_pci/taint"
+    built_in = "O" not in fact(taint) if taint.exists() else bool(re.search(r"rpi|rpt", release))
+    if not built_in:
+        yield Finding(
+            None,
+            "driver fault",
+            f"hailo_pci {driver} on kernel {release} is reported to lose the card after hours of load",
+            "Until a reboot nothing helps then. Install driver and HailoRT 4.22.0, which have the missing lock, or "
+            f"a kernel older than {DEMANDING[0]}.{DEMANDING[1]}; on a Raspberry Pi its kernel's own driver does",
+        )

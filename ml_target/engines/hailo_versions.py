@@ -1,0 +1,41 @@
+"""Whether driver, library and firmware are of one version, as HailoRT demands."""
+
+import re
+
+from ml_target.hailo_host import Finding
+
+
+def library_check(library: str, driver: str) -> Finding:
+    """HailoRT refuses a driver of another version (status 76), to the last number, and names neither."""
+    if not alike(library, driver):
+        detail = f"version {library}, but the driver on the host is {driver}: the card will refuse (status 76)"
+        return Finding(False, "HailoRT", detail, f"Install HailoRT {driver} here, or the driver {library} on the host")
+    return Finding(True, "HailoRT", f"version {library or 'unknown'}")
+
+
+def alike(library: str, driver: str) -> bool:
+    """Whether both are of one version; where either is not known, HailoRT decides."""
+    ours, its = numbers(library), numbers(driver)
+    return not ours or not its or ours == its
+
+
+def firmware_check(firmware: str, library: str) -> Finding:
+    """HailoRT compares major and minor, warns, and then refuses most commands (status 16)."""
+    ours, its = numbers(library), numbers(firmware)
+    plain = ".".join(map(str, its)) or firmware
+    if not ours or not its or ours == its:
+        return Finding(True, "firmware", plain)
+    remedy = (
+        f"Install the driver's package of version {library} on the host, which brings the firmware "
+        "/lib/firmware/hailo/hailo8_fw.bin, then power the host off and on: the card keeps what it has until then"
+    )
+    if ours[:2] == its[:2]:
+        return Finding(None, "firmware", f"{plain}, HailoRT here is {library}: near enough to work", remedy)
+    detail = f"{plain}, but HailoRT here is {library}: the card will refuse commands (status 16)"
+    return Finding(False, "firmware", detail, remedy)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Major, minor and revision, which are what counts; none where there are not three."""
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()

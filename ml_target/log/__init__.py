@@ -1,0 +1,1 @@
+"""What this program says: on the terminal and in the log."""

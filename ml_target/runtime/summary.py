@@ -1,0 +1,121 @@
+"""What starting ends with: the tasks, where the worker is found, and what to type into Immich. For 80 columns."""
+
+import os
+import socket
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_target.catalogue.networks import OCR_IMMICH_NAME
+from ml_target.remedies import in_image
+from ml_target.services import Service, Services
+
+WIDTH, MARGIN, COLUMN = 79, "  ", 19
+FACES_IMMICH_NAME = "buffalo_l"
+UNKNOWN_HOST = "THIS-MACHINE"
+LOCAL = ("127.0.0.1", "::1", "localhost")
+ANYWHERE = ("192.0.2.1", 9)
+"""An address set aside for documentation (RFC 5737): asking for the way there sends nothing."""
+
+DOCKER_MARK, PODMAN_MARK = Path("/.dockerenv"), Path("/run/.containerenv")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Lines for the eyes; `red`: which of them, counted from 0, tell of a fault."""
+
+    lines: tuple[str, ...]
+    red: frozenset[int]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+def summarise(services: Services, engine: str, address: str) -> Summary:
+    """The summary. `engine`: what the tasks run on, in words; `address`: where Immich finds the worker."""
+    tasks = list(_tasks(services))
+    on = sum(service.on for _, service, _ in tasks)
+    lines = [f"{on} of {len(tasks)} tasks are on, running on {engine}.", ""]
+    red: set[int] = set()
+    for name, service, network in tasks:
+        shown = _row(name, f"on   {network}" if service.on else f"OFF  {service.cause or service.why_off}")
+        if service.fault:
+            red |= set(range(len(lines), len(lines) + len(shown)))
+        lines += shown
+    if on < len(tasks):
+        lines += _row("", "     The lines above and /status say what to do.")
+    if on:
+        lines += ["", f"{MARGIN}In Immich, Administration > Settings > Machine Learning Settings:"]
+        lines += [line for name, value in _to_type(services, address) for line in _row(name, value)]
+    return Summary((*lines, ""), frozenset(red))
+
+
+def address(host: str, port: int) -> str:
+    """What to type into Immich as URL, as far as it can be known from here. `host`: what the worker listens on."""
+    bare = host.strip("[]")
+    host = f"[{bare}]" if ":" in bare else bare
+    if contained():
+        return f"http://{UNKNOWN_HOST}:{port} (or the port it is published on)"
+    if bare in LOCAL:
+        return f"http://{host}:{port} (from this machine alone: IMMICH_HOST={host})"
+    if bare not in ("::", "0.0.0.0", ""):
+        return f"http://{host}:{port}"
+    return f"http://{own_address() or UNKNOWN_HOST}:{port}"
+
+
+def contained() -> bool:
+    """Whether this runs in a container, which does not know its host's address."""
+    return in_image() or DOCKER_MARK.exists() or PODMAN_MARK.exists() or "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+def own_address() -> str:
+    """This machine's address in its network, "" where it has none."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect(ANYWHERE)
+        except OSError:
+            return ""
+        found: str = probe.getsockname()[0]
+    return "" if found.startswith(("127.", "0.")) else found
+
+
+def _tasks(services: Services) -> Iterator[tuple[str, Service[Any], str]]:
+    """Name, service and network of each task, as people call them."""
+    several = len(services.clip) > 1
+    for clip in services.clip.values():
+        suffix = f" {clip.backend.name}" if several else ""
+        yield f"search{suffix}", clip.visual, f"{clip.backend.name}, {clip.backend.width} numbers"
+        yield f"queries{suffix}", clip.textual, clip.backend.name
+    yield "faces", services.faces, " + ".join(model.network.name for model in services.faces.models)
+    yield "text", services.ocr, OCR_IMMICH_NAME
+
+
+def _to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
+    yield "URL", address
+    for clip in services.clip.values():
+        if clip.visual.on:
+            hidden = " (hides TinyCLIP: keep other workers off)" if clip.backend.hides_behind else ""
+            yield "CLIP model", f"{clip.backend.immich_name}{hidden}"
+    if services.faces.on:
+        yield "Facial recognition", FACES_IMMICH_NAME
+    if services.ocr.on:
+        yield "OCR model", OCR_IMMICH_NAME
+
+
+def _row(name: str, text: str) -> Sequence[str]:
+    """A name and what is to be said of it, in lines that fit."""
+    start = f"{MARGIN}{name:<{COLUMN}}"
+    hang = 5 if text.startswith(("on ", "OFF ", "   ")) else 0
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=start,
+        subsequent_indent=" " * (len(start) + hang),
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )

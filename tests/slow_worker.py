@@ -1,0 +1,134 @@
+"""A worker process with stand-in tasks that take their time: `slow_worker.py '{"delay": 1, "loading": 0, "set": {…}}'`.
+
+`set`: constants by their full name, as tests want them shorter.
+"""
+
+import importlib
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+
+TESTS = Path(__file__).resolve().parent
+
+
+@dataclass
+class SlowWorker:
+    """The process, its address and what it has said."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return "".join(self.said)
+
+    def wait_for(self, words: str, seconds: float = 30) -> None:
+        """Until the log says so."""
+        end = time.monotonic() + seconds
+        while words not in self.log:
+            assert time.monotonic() < end, f"no {words!r} in {self.log}"
+            time.sleep(0.02)
+
+    def answers(self, path: str) -> int:
+        try:
+            return httpx.get(self.url + path, timeout=10).status_code
+        except httpx.TransportError:
+            return 0
+
+
+@contextmanager
+def slow_worker(
+    *,
+    delay: float = 0,
+    loading: float = 0,
+    stuck: float = 0,
+    descriptors: int = 0,
+    constants: dict[str, Any] | None = None,
+    **settings: str,
+) -> Iterator[SlowWorker]:
+    """A worker that listens. `delay`: seconds an answer takes; `stuck`: those that a thread takes for it besides.
+
+    `descriptors`: it may have only so many.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(TESTS.parent), str(TESTS))),
+        "ENGINE": "cpu",
+        "IMMICH_HOST": "127.0.0.1",
+        "IMMICH_PORT": str(port),
+        **settings,
+    }
+    wanted = {"delay": delay, "loading": loading, "stuck": stuck, "fds": descriptors, "set": constants or {}}
+    command = [sys.executable, str(Path(__file__)), json.dumps(wanted)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        worker = SlowWorker(process, port)
+        assert process.stderr is not None
+        listening = Thread(target=lambda: worker.said.extend(iter(process.stderr.readline, "")))  # type: ignore[union-attr]
+        listening.start()
+        try:
+            end = time.monotonic() + 60
+            while worker.answers("/ping" if not loading else "/") != 200:
+                assert process.poll() is None, worker.log
+                assert time.monotonic() < end, worker.log
+                time.sleep(0.05)
+            yield worker
+        finally:
+            process.kill()
+            process.wait(30)
+            listening.join(30)
+
+
+def main() -> int:
+    from serving import FakeTasks, fake_services
+
+    from ml_target.__main__ import main as run
+    from ml_target.services import Services
+    from ml_target.worker import Worker
+
+    wanted = json.loads(sys.argv[1])
+    for name, value in wanted["set"].items():
+        module, _, constant = name.rpartition(".")
+        setattr(importlib.import_module(module), constant, value)
+
+    if wanted["fds"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted["fds"], wanted["fds"]))
+
+    class Tasks(FakeTasks):
+        def __init__(self, worker: Worker) -> None:
+            super().__init__(wanted["delay"])
+            self._worker = worker
+
+        async def _work(self) -> None:
+            if wanted["stuck"]:
+                await self._worker.host.run(time.sleep, wanted["stuck"])
+            await super()._work()
+
+    def load(worker: Worker) -> Services:
+        time.sleep(wanted["loading"])
+        return fake_services(Tasks(worker))
+
+    Worker._from_files = load  # type: ignore[method-assign, assignment]
+    return run([])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
