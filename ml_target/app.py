@@ -47,9 +47,6 @@ STATUS: dict[type[WorkerError], int] = {
 CLIENT_GONE = 499
 """No client reads it; the log line does."""
 
-UPLOADS_IN_MEMORY = 512 * 2**20
-"""Bytes of request bodies held at a time. What comes beyond waits unread, in the sender's hands."""
-
 MISSING_ENTRIES = [{"type": "missing", "loc": ["body", "entries"], "msg": "Field required", "input": None}]
 
 
@@ -59,7 +56,7 @@ class Predict:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._settings: Settings = worker.settings
-        self._uploads = Uploads(UPLOADS_IN_MEMORY)
+        self._uploads = Uploads(worker.memory.uploads)
         self.in_flight = InFlight(worker.settings.max_waiting, worker.settings.request_timeout_s)
 
     async def __call__(self, request: Request) -> Response:

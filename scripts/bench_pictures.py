@@ -38,6 +38,9 @@ SETTLED_S = 5
 LATE_S = 2
 """An answer may come so long after the deadline."""
 
+LONGER_S = 1
+"""So long pings and photos go on afterwards: what is answered at once leaves some, too."""
+
 STOP_S = 30
 """`docker stop` waits so long."""
 
@@ -136,6 +139,7 @@ class Beside:
         return self
 
     def __exit__(self, *_: object) -> None:
+        time.sleep(LONGER_S)
         seen = json.loads(self._process.communicate()[0])
         self.pings, self.photos, self.failed = seen["pings"], seen["photos"], seen["failed"]
 
@@ -229,11 +233,13 @@ def _counted(statuses: list[int]) -> str:
 
 
 def _milliseconds(values: list[float]) -> str:
-    return " / ".join(f"{1000 * value:.0f}" for value in (quantile(values, 0.5), quantile(values, 0.99), max(values)))
+    return " / ".join(
+        f"{1000 * value:.0f}" for value in (quantile(values, 0.5), quantile(values, 0.99), quantile(values, 1))
+    )
 
 
 def _check_pings(server: Server, name: str, other: Beside) -> None:
-    if quantile(other.pings, 0.99) > PING_P99 or max(other.pings) > PING_MAX:
+    if quantile(other.pings, 0.99) > PING_P99 or quantile(other.pings, 1) > PING_MAX:
         server.failures.append(f"{name}: pings took {_milliseconds(other.pings)} ms")
 
 
