@@ -57,7 +57,7 @@ class Predict:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._settings: Settings = worker.settings
-        self._uploads = Uploads(worker.memory.uploads.total)
+        self._uploads = Uploads(worker.memory.uploads)
         self.in_flight = InFlight(worker.settings.max_waiting, worker.settings.request_timeout_s)
 
     async def __call__(self, request: Request) -> Response:

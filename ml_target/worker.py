@@ -44,7 +44,7 @@ class Worker:
         host_threads, _, _ = thread_plan(settings, available_cores())
         self.host = HostPool(host_threads)
         self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)
-        self.helper = Helper(self.memory.uploads.total * 3 // 4)
+        self.helper = Helper(self.memory.uploads * 3 // 4)
         self.places: list[Place] = []
         self._state: State = "loading"
         self._make_services = load or Worker._from_files

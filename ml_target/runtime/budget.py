@@ -1,12 +1,11 @@
-"""What keeps memory bounded: budgets that are waited for, and how one setting is divided among them."""
+"""What keeps memory bounded: a budget that is waited for, and how one setting is divided."""
 
 import asyncio
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import count
 
 MIB = 2**20
 UPLOADS, KEPT = 8, 12
@@ -16,24 +15,17 @@ UPLOADS, KEPT = 8, 12
 class Budget:
     """So many units (bytes) in use at a time; whoever asks for more waits, first come first served.
 
-    `growing`: a share may grow up to this amount while it is filled. The oldest share that is still
-    being filled can always do so, as the others leave it the room: so a crowd of half-filled
-    shares never waits for itself.
-
     `kept`: room that patient holders leave to the others. A patient one waits in a queue of its
     own, and is passed by others as long as they stay within `kept` together.
 
     An amount above what can ever be free counts as all of it: such a one runs alone.
     """
 
-    def __init__(self, total: int, growing: int = 0, kept: int = 0) -> None:
+    def __init__(self, total: int, kept: int = 0) -> None:
         self.total = total
         self.free = total
-        self._growing = min(growing, total)
         self.kept = min(kept, total)
         self._hurried = 0
-        self._age = count()
-        self._filling: OrderedDict[int, Share] = OrderedDict()
         self._queue: deque[_Turn] = deque()
         self._patient: deque[_Turn] = deque()
 
@@ -45,23 +37,18 @@ class Budget:
     @asynccontextmanager
     async def hold(self, amount: int, patient: bool = False) -> AsyncIterator["Share"]:
         """Waits for its turn, then holds `amount` until the block ends."""
-        share = Share(self, next(self._age), patient)
-        if self._growing:
-            self._filling[share.age] = share
+        share = Share(self, patient)
         try:
-            await self.take(share, min(amount, self.largest if patient else self.total))
+            await self._take(share, min(amount, self.largest if patient else self.total))
             yield share
         finally:
             share.shrink(0)
 
-    async def take(self, share: "Share", amount: int) -> None:
-        """Adds `amount` to `share`, when its turn has come."""
+    async def _take(self, share: "Share", amount: int) -> None:
         queue = self._patient if share.patient else self._queue
         turn = _Turn(share, amount, asyncio.get_running_loop().create_future())
-        # A share that grows is older than those that came meanwhile, and goes before them.
-        place = sum(1 for other in queue if other.share.age <= share.age)
-        queue.insert(place, turn)
-        self.wake()
+        queue.append(turn)
+        self._wake()
         if turn.come.done():
             return
         try:
@@ -69,28 +56,24 @@ class Budget:
         except asyncio.CancelledError:  # a turn that came in the same moment is given back with the share
             if turn in queue:
                 queue.remove(turn)
-            self.wake()
+            self._wake()
             raise
 
     def give_back(self, share: "Share", amount: int) -> None:
-        """Frees `amount` of `share`, which is filled no further, for those who wait."""
-        self._filling.pop(share.age, None)
-        share.amount -= amount
-        self.free += amount
-        if not share.patient:
-            self._hurried -= amount
-        self.wake()
+        """Frees `amount` of `share` for those who wait."""
+        self._count(share, -amount)
+        self._wake()
 
-    def wake(self) -> None:
+    def _wake(self) -> None:
         """Lets everybody in whose turn has come."""
         for queue in (self._patient, self._queue):
             while queue and self._may(queue[0].share, queue[0].amount):
                 turn = queue.popleft()
                 if not turn.come.done():
-                    self._give(turn.share, turn.amount)
+                    self._count(turn.share, turn.amount)
                     turn.come.set_result(None)
 
-    def _give(self, share: "Share", amount: int) -> None:
+    def _count(self, share: "Share", amount: int) -> None:
         share.amount += amount
         self.free -= amount
         if not share.patient:
@@ -99,29 +82,19 @@ class Budget:
     def _may(self, share: "Share", amount: int) -> bool:
         if not share.patient and self._patient and self._hurried + amount > self.kept:
             return False
-        return self.free - amount >= self._room_of_oldest(share)
-
-    def _room_of_oldest(self, share: "Share") -> int:
-        """What the oldest share that is being filled may still take, unless it is `share` itself."""
-        oldest = next(iter(self._filling.values()), share)
-        return 0 if oldest is share else max(0, self._growing - oldest.amount)
+        return self.free >= amount
 
 
 class Share:
     """What one holder has of a budget."""
 
-    def __init__(self, budget: Budget, age: int, patient: bool = False) -> None:
+    def __init__(self, budget: Budget, patient: bool = False) -> None:
         self._budget = budget
-        self.age = age
         self.patient = patient
         self.amount = 0
 
-    async def grow(self, amount: int) -> None:
-        """Adds `amount`, once there is room. For shares that are being filled: not after `shrink`."""
-        await self._budget.take(self, amount)
-
     def shrink(self, amount: int) -> None:
-        """Gives back what is held beyond `amount`; the share is filled no further."""
+        """Gives back what is held beyond `amount`."""
         self._budget.give_back(self, max(0, self.amount - amount))
 
 
@@ -136,20 +109,20 @@ class _Turn:
 class Memory:
     """MEMORY_MB, divided: what arrives can never take the room of what is worked on, so work always goes on.
 
-    `uploads`: an eighth, at least one upload of the largest size. `pictures`: the rest; a twelfth of
-    the whole is kept for ordinary pictures, whatever large ones wait for.
+    `uploads`: bytes, an eighth, at least one upload of the largest size. `pictures`: the rest; a
+    twelfth of the whole is kept for ordinary pictures, whatever large ones wait for.
     """
 
-    uploads: Budget
+    uploads: int
     pictures: Budget
 
     @classmethod
     def of(cls, memory_mb: int, max_upload_mb: int) -> "Memory":
-        total, largest = memory_mb * MIB, max_upload_mb * MIB
-        uploads = max(total // UPLOADS, largest)
-        return cls(Budget(uploads, growing=largest), Budget(total - uploads, kept=total // KEPT))
+        total = memory_mb * MIB
+        uploads = max(total // UPLOADS, max_upload_mb * MIB)
+        return cls(uploads, Budget(total - uploads, kept=total // KEPT))
 
     def setting_for(self, amount: int) -> int:
         """The MEMORY_MB with which one picture may take `amount`."""
-        uploads = max(amount / (1 - 1 / UPLOADS - 1 / KEPT), (amount + self.uploads.total) / (1 - 1 / KEPT))
-        return math.ceil(uploads / MIB)
+        total = max(amount / (1 - 1 / UPLOADS - 1 / KEPT), (amount + self.uploads) / (1 - 1 / KEPT))
+        return math.ceil(total / MIB)
