@@ -10,8 +10,8 @@ USUAL_SCANS = 24
 """Programs write 1 to about 16; each is a pass over the whole picture."""
 
 MOST_SCANS = 100
-USUAL_PASSES = 200_000_000
-"""Pixels times scans that are decoded at once: about two seconds of a small processor."""
+USUAL_PASSES = 64_000_000
+"""Pixels times scans that are decoded at once, a quarter of a second or so: photos wait for the same threads."""
 
 USUAL_SEGMENTS, MOST_SEGMENTS = 512, 10_000
 USUAL_METADATA = 8 * 2**20
