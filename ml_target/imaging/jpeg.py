@@ -53,11 +53,11 @@ def look(source: Source) -> Structure:
         offset, marker = _next(source, offset, frame)
         if marker == EOI:
             break
-        if marker in _ALONE:
-            continue
-        frame.segments += 1
+        frame.segments += 1  # markers without a length too: a file may be nothing else
         if frame.segments > MOST_SEGMENTS:
             raise unordinary(f"a JPEG of more than {MOST_SEGMENTS:,} segments")
+        if marker in _ALONE:
+            continue
         length = source.number(offset, 2)
         if marker in _FRAMES:
             _read_frame(source, offset, marker, frame)
