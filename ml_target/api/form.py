@@ -18,7 +18,7 @@ MAX_TEXT = 64 * 1024
 
 MAX_PARTS = 100
 MAX_HEAD = 4 * 1024
-"""Bytes of the form's Content-Type, and of one part's headers. Taking apart 60 KiB of them holds the event loop 0.3 s."""
+"""Bytes of the form's Content-Type, and of one part's headers: taking apart 60 KiB holds the event loop for 0.3 s."""
 
 AT_A_TIME, TURN_S = 4096, 0.002
 """Bytes that are parsed at a time, and how long that may go on before others get their turn.
