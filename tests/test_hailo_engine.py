@@ -28,7 +28,7 @@ from ml_target.engines import hailo, hailo_health, hailo_slots, hailo_turns, hai
 from ml_target.engines.hailo import CardSettings, HailoEngine
 from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.engines.hailo_turns import Turns
-from ml_target.engines.hailo_watchdog import with_file
+from ml_target.engines.hailo_watchdog import in_time, with_file
 from ml_target.errors import (
     EXIT_HUNG,
     BurstLost,
@@ -650,6 +650,18 @@ def test_a_card_that_is_gone_is_told_before_a_release_hangs(tmp_path: Path, monk
         assert rig.held
 
 
+def test_a_standstill_of_the_whole_process_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock has gone on for longer than the limit, and the model is closed a moment later."""
+    started = time.monotonic()
+    closed = threading.Event()
+    looks = iter([lambda: time.sleep(0.5), lambda: None, closed.set])
+    wait = closed.wait
+    monkeypatch.setattr(closed, "wait", lambda timeout: (next(looks)(), wait(0.0))[1])
+    assert in_time(closed, 0.4)
+    assert time.monotonic() - started > 0.4
+    assert not in_time(threading.Event(), 0.2)
+
+
 def test_a_slow_host_has_time_to_read_a_large_file(tmp_path: Path) -> None:
     """190 MB from a busy SD card: whoever leaves the process for that leaves it at every start."""
     large, small = tmp_path / "large.hef", tmp_path / "small.hef"
@@ -664,7 +676,7 @@ def test_a_model_that_failed_to_load_is_closed(rig: Rig, engines: Engines) -> No
     """Released over an open model, the library freezes or crashes."""
     engine = engines.start()
     rig.faults.fail_frames("small")
-    with pytest.raises(BurstLost):
+    with pytest.raises(DeviceError, match="the first one that it was given. Restart the worker; if it comes back"):
         engine.open(engines.file(SMALL), SMALL)
     engine.close()
     assert not rig.record.crashes

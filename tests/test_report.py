@@ -441,7 +441,7 @@ def test_a_log_that_is_given(tmp_path: Path) -> None:
     file.write_text("2026-11-26 18:00:00,000 ERROR ml_target.arbiter: the card is lost\nlast\n")
     told = log_section(str(file), 1)
     assert told.text.endswith("last")
-    assert told.wrong == ["the log has 1 errors, the last: ml_target.arbiter: the card is lost"]
+    assert told.wrong == ["the log has an error, the last: ml_target.arbiter: the card is lost"]
 
 
 def test_no_log_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def _node(node: Path) -> str:
 def _messages(log: Path) -> Iterator[str]:
     """`seconds  words` of every message that the kernel still has; it blocks for none. Raises OSError.
 
-    The doctor's reader (engines/hailo_kernel_log.py) needs numpy to be there, as all of that package; this one does not.
+    The doctor's reader (engines/hailo_kernel_log.py) cannot be imported without numpy; this one can.
     """
     handle = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
     try:

@@ -35,9 +35,10 @@ from ml_target.engines.hailo_kernel_log import kernel_words
 from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.engines.hailo_turns import Turns
 from ml_target.engines.hailo_versions import alike, firmware_check
-from ml_target.engines.hailo_watchdog import REMEDY, STDERR, WATCH_S, bounded, with_file
+from ml_target.engines.hailo_watchdog import REMEDY, STDERR, WATCH_S, bounded, in_time, with_file
 from ml_target.errors import (
     EXIT_HUNG,
+    BurstLost,
     CardHangs,
     DamagedFileError,
     DeviceError,
@@ -47,7 +48,7 @@ from ml_target.errors import (
 )
 from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
-from ml_target.hailo_status import FILE_STATUSES, explain, name_of, remedy_of, status_of
+from ml_target.hailo_status import DOCTOR, FILE_STATUSES, RESTART, explain, name_of, remedy_of, status_of
 from ml_target.hef import CHIP_NAMES
 from ml_target.hef_fit import Fit, check_fit
 
@@ -168,6 +169,8 @@ class HailoEngine:
             self._close([loaded])  # with a model left open the device could not be released
             if isinstance(error, self._errors):
                 raise _refusal(file, status_of(error)) from error
+            if isinstance(error, BurstLost):
+                raise DeviceError(f"{error}, the first one that it was given. {RESTART}; {DOCTOR}.") from error
             raise
         return loaded
 
@@ -347,7 +350,7 @@ class HailoEngine:
 
         with bounded("closing models", CLOSE_S + WATCH_S):  # the end of a destructor holds the GIL
             threading.Thread(target=close, name="teardown", daemon=True).start()
-            if not closed.wait(CLOSE_S):
+            if not in_time(closed, CLOSE_S):
                 self._hangs(f"HailoRT did not close a model within {CLOSE_S:g} s: the card no longer answers")
         time.sleep(SETTLE_S)
 

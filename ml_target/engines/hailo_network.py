@@ -215,6 +215,7 @@ class HailoNetwork:
                 current.hand_out(slots)
                 current.model.run_async([slot.bindings for slot in slots], on_end)
         except Exception as error:
+            current.aborted |= status_of(error) == ABORTED
             self._end(current)
             raise BurstLost(f"{self.network.name}: the card took no burst ({describe(error)})") from error
         return slots

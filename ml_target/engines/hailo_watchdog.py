@@ -37,11 +37,23 @@ REMEDY = (
     "off and on. Please report the stacks"
 )
 
+LOOK_S = 0.1
+"""`in_time` looks so often."""
+
 _armed = threading.Lock()
 """Only one such timer can be armed in a process: who comes second is covered by the first."""
 
 
 _told: list[str] = []
+
+
+def in_time(event: threading.Event, seconds: float) -> bool:
+    """Waits until the event is set; False when it has not been for so many seconds.
+
+    Only what was waited counts, not what the clock says: a process that swapped or stood still for a while has not
+    been waiting, and what it waits for stood still as well.
+    """
+    return any(event.wait(LOOK_S) for _ in range(max(1, round(seconds / LOOK_S))))
 
 
 def with_file(file: Path) -> float:
