@@ -676,7 +676,7 @@ def test_a_model_that_failed_to_load_is_closed(rig: Rig, engines: Engines) -> No
     """Released over an open model, the library freezes or crashes."""
     engine = engines.start()
     rig.faults.fail_frames("small")
-    with pytest.raises(DeviceError, match="the first one that it was given. Restart the worker; if it comes back"):
+    with pytest.raises(DeviceError, match=r"the first one that it was given\. Restart the worker; if it comes back"):
         engine.open(engines.file(SMALL), SMALL)
     engine.close()
     assert not rig.record.crashes
