@@ -1,6 +1,7 @@
 """One model's frames that wait for the device."""
 
 import asyncio
+import copy
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,10 +120,14 @@ class ModelQueue:
                 entry.done.set_result(output)
 
     def fail(self, burst: list[Entry], error: Exception) -> None:
-        """Tells everybody in the burst."""
+        """Tells everybody in the burst, each with an error of its own.
+
+        One that several requests shared would collect the frames of them all, and who has answered
+        first clears these (`api.memory.forget`): that ends the others' coroutines in the middle.
+        """
         for entry in burst:
             if not entry.done.done():
-                entry.done.set_exception(error)
+                entry.done.set_exception(copy.copy(error))
 
     def try_alone(self, burst: list[Entry], error: EngineFault) -> None:
         """A frame that fails must not take those of other requests with it: each goes again by itself."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import numpy as np
 import pytest
 
+from ml_target.api.memory import forget
 from ml_target.arbiter import Arbiter
 from ml_target.burstcost import BurstCost
 from ml_target.engines import Intake
@@ -315,6 +316,39 @@ def test_a_network_that_must_not_be_asked_is_told_to_every_request_once() -> Non
 
     scenario(arbiter, work)
     assert len(device.bursts) == 1, "no frame goes again by itself"
+
+
+def test_requests_of_one_burst_share_no_error() -> None:
+    """Who has answered first clears the frames that its error came through, and a shared one came through all."""
+    network = Device().network("a")
+    arbiter = Arbiter(1)
+
+    def refuse(_: Sequence[Array]) -> None:
+        raise Unavailable("not now")
+
+    network.fail = refuse
+
+    async def work() -> None:
+        queue = arbiter.queue(network, "a")
+
+        async def inner(number: int) -> object:
+            try:
+                return await queue.infer(frames(number))
+            finally:
+                await asyncio.sleep(0.01 * number)  # the slower is still in here when the faster has its answer
+
+        async def request(number: int) -> str:
+            try:
+                return str(await asyncio.ensure_future(inner(number)))
+            except Unavailable as error:
+                words = str(error)
+                forget(error)
+                return words
+
+        assert await asyncio.gather(request(0), request(1), request(2)) == ["not now"] * 3
+
+    scenario(arbiter, work)
+    assert network._device.bursts == [("a", 3)]
 
 
 def test_before_a_process_leaves_everybody_has_an_answer(

@@ -24,10 +24,11 @@ from hailo_worker import wait_until
 from ml_target.burstcost import BurstCost
 from ml_target.catalogue.networks import SIGLIP
 from ml_target.catalogue.types import Network, PictureInput, Vector
-from ml_target.engines import hailo, hailo_health, hailo_slots, hailo_turns
+from ml_target.engines import hailo, hailo_health, hailo_slots, hailo_turns, hailo_watchdog
 from ml_target.engines.hailo import CardSettings, HailoEngine
 from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.engines.hailo_turns import Turns
+from ml_target.engines.hailo_watchdog import in_time, with_file
 from ml_target.errors import (
     EXIT_HUNG,
     BurstLost,
@@ -423,11 +424,12 @@ def lose(loaded: HailoNetwork) -> None:
     ("fault", "opened"),
     [
         (lambda rig: rig.faults.kill("small"), 1),
-        (lambda rig: rig.faults.fail_frames("small"), 1),
-        (lambda rig: rig.faults.fail_frames("small", 2), 2),
+        (lambda rig: rig.faults.fail_frames("small", status=36), 1),
+        (lambda rig: rig.faults.fail_frames("small", 2, status=36), 2),
+        (lambda rig: rig.faults.fail_frames("small", status=63), 2),  # a thermal stop: the next would abort nothing
         (lambda rig: rig.faults.abort_device(), 2),
     ],
-    ids=["dead pipeline", "failed frame", "failed frames in a row", "device-wide abort"],
+    ids=["dead pipeline", "failed frame", "failed frames in a row", "aborted frame", "device-wide abort"],
 )
 def test_recovery_takes_the_least_step_that_helps(
     rig: Rig, engines: Engines, fault: Callable[[Rig], None], opened: int
@@ -510,7 +512,23 @@ def test_one_lost_network_waits_for_a_hot_card_too(rig: Rig, engines: Engines) -
     assert rig.record.models["small"].configured == 1
     rig.celsius = 60.0
     engine.recover(small)
-    assert (rig.record.opened, rig.record.models["small"].configured) == (1, 2)
+    assert (rig.record.opened, rig.record.models["small"].configured) == (2, 2), "a thermal stop, perhaps: opened anew"
+
+
+def test_a_card_that_never_gets_cool_is_used_all_the_same(
+    rig: Rig, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a hot case waiting would never end. Near the temperature at which it stops it is left alone for ever."""
+    engine, small, _ = engines.both()
+    monkeypatch.setattr(hailo, "COOL_DOWN_S", 0.0)
+    rig.faults.kill("small")
+    lose(small)
+    rig.celsius = 103.0
+    with pytest.raises(DeviceError, match="left alone"):
+        engine.recover(small)
+    rig.celsius = 92.0
+    engine.recover(small)
+    assert small.run(pictures(1))
 
 
 # -------------------------------------- what the real library does after a loss
@@ -612,11 +630,53 @@ def test_a_card_that_is_gone_is_told_before_anything_hangs(
         rig.faults.free_teardown()
 
 
+def test_a_card_that_is_gone_is_told_before_a_release_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no model is on the card any more: an attempt to put the only one back has failed."""
+    with simulated(Rig()) as rig:
+        engines = Engines(tmp_path)
+        engine = engines.start()
+        only = engine.open(engines.file(SMALL), SMALL)
+        assert isinstance(only, HailoNetwork)
+        rig.faults.kill("small")
+        lose(only)
+        rig.faults.refuse_configure(2, 71, "small")
+        with pytest.raises(DeviceError):
+            engine.recover(only)
+        assert rig.held
+        monkeypatch.setattr(hailo, "_threads", lambda name: 0)
+        engine._listeners = 1
+        with pytest.raises(CardHangs, match="interrupt thread has ended"):
+            engine.recover(only)
+        assert rig.held
+
+
+def test_a_standstill_of_the_whole_process_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock has gone on for longer than the limit, and the model is closed a moment later."""
+    started = time.monotonic()
+    closed = threading.Event()
+    looks = iter([lambda: time.sleep(0.5), lambda: None, closed.set])
+    wait = closed.wait
+    monkeypatch.setattr(closed, "wait", lambda timeout: (next(looks)(), wait(0.0))[1])
+    assert in_time(closed, 0.4)
+    assert time.monotonic() - started > 0.4
+    assert not in_time(threading.Event(), 0.2)
+
+
+def test_a_slow_host_has_time_to_read_a_large_file(tmp_path: Path) -> None:
+    """190 MB from a busy SD card: whoever leaves the process for that leaves it at every start."""
+    large, small = tmp_path / "large.hef", tmp_path / "small.hef"
+    with large.open("wb") as file:
+        file.truncate(190_000_000)
+    small.write_bytes(b"")
+    assert with_file(large) >= 190_000_000 / 5_000_000 + 20
+    assert with_file(small) == with_file(tmp_path / "gone") == hailo_watchdog.WATCH_S
+
+
 def test_a_model_that_failed_to_load_is_closed(rig: Rig, engines: Engines) -> None:
     """Released over an open model, the library freezes or crashes."""
     engine = engines.start()
     rig.faults.fail_frames("small")
-    with pytest.raises(BurstLost):
+    with pytest.raises(DeviceError, match=r"the first one that it was given\. Restart the worker; if it comes back"):
         engine.open(engines.file(SMALL), SMALL)
     engine.close()
     assert not rig.record.crashes

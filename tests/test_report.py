@@ -134,6 +134,17 @@ def test_the_kernel_log_is_only_that_of_the_card(tmp_path: Path) -> None:
     assert "Failed writing fw control" in told.wrong[0]
 
 
+def test_a_crash_in_the_library_is_shown_and_is_no_error_of_the_driver(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root")
+    crash = "python3[9]: segfault at 5 ip 7 sp 8 error 4 in libhailort.so.4.23.0[231ba0,7fb6ffa81000+58f000]"
+    (root / "dev/kmsg").write_text(f"6,1,5000000,-;{crash}\n")
+    told = kernel_log(root)
+    assert crash in told.text
+    assert told.wrong == []
+    (root / "dev/kmsg").write_text("3,4,8000000,-;hailo: Failed reading device BARs, error -5\n")
+    assert kernel_log(root).wrong[0].startswith("the kernel log has an error of the driver, the last: 8.000")
+
+
 def test_a_kernel_log_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError(1, "Operation not permitted")
@@ -430,7 +441,7 @@ def test_a_log_that_is_given(tmp_path: Path) -> None:
     file.write_text("2026-11-26 18:00:00,000 ERROR ml_target.arbiter: the card is lost\nlast\n")
     told = log_section(str(file), 1)
     assert told.text.endswith("last")
-    assert told.wrong == ["the log has 1 errors, the last: ml_target.arbiter: the card is lost"]
+    assert told.wrong == ["the log has an error, the last: ml_target.arbiter: the card is lost"]
 
 
 def test_no_log_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,12 @@ import numpy as np
 from ml_target.catalogue.types import Chip
 from ml_target.config import Settings
 from ml_target.diagnostics.findings import is_wrong
-from ml_target.engines.hailo_device import take_cards
+from ml_target.engines.hailo_device import chip_of, take_cards
 from ml_target.engines.hailo_versions import firmware_check, library_check
 from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
 from ml_target.hailo_status import explain, status_of
 
-CHIPS: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
 WARM_C, HOT_C = 85.0, 104.0
 """Above the first it is worth knowing; at the second (reported for Hailo-8) the card lowers its clock."""
 
@@ -95,8 +94,7 @@ class CardReport:
         except Exception as error:
             yield _failed("identity", error)
             return
-        architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
-        self.chip = CHIPS.get(architecture)
+        architecture, self.chip = chip_of(board)
         if self.chip is None:
             remedy = "This worker drives Hailo-8 and Hailo-8L: use such a card, or ENGINE=cpu"
             yield Finding(False, "identity", f"{architecture}, firmware {board.firmware_version}", remedy)

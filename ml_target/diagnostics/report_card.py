@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ FIRMWARE = ("lib/firmware/hailo/hailo8_fw.bin", "lib/firmware/updates/hailo/hail
 KERNEL_LINES = 60
 KERNEL_BYTES = 8 << 20
 """More than any kernel keeps."""
+
+OF_THE_DRIVER = re.compile(r"\bhailo(_pci|\d+)?\b", re.IGNORECASE)
+"""Not libhailort, which the kernel names when a program crashes in it."""
 
 
 def card(root: Path = Path("/")) -> Section:
@@ -51,10 +55,9 @@ def kernel_log(root: Path = Path("/")) -> Section:
         return Section(title, f"{why}. On the host: sudo dmesg | grep -iE 'hailo|oom-kill'")
     addresses = [each.address.lower() for each in cards(root)]
     wanted = [line for line in messages if _concerns(line.lower(), addresses)]
-    errors = [
-        line for line in wanted if "hailo" in line.lower() and ("error" in line.lower() or "fail" in line.lower())
-    ]
-    wrong = [f"the kernel log has {len(errors)} errors of the driver, the last: {errors[-1]}"] if errors else []
+    errors = [line for line in wanted if OF_THE_DRIVER.search(line) and re.search("error|fail", line, re.IGNORECASE)]
+    count = "an error" if len(errors) == 1 else f"{len(errors)} errors"
+    wrong = [f"the kernel log has {count} of the driver, the last: {errors[-1].strip()}"] if errors else []
     text = "\n".join(wanted[-KERNEL_LINES:]) or f"nothing about the card in {len(messages)} lines"
     return Section(title, text, wrong, most=5000, keep_end=True)
 
@@ -83,7 +86,10 @@ def _node(node: Path) -> str:
 
 
 def _messages(log: Path) -> Iterator[str]:
-    """`seconds  words` of every message that the kernel still has; it blocks for none. Raises OSError."""
+    """`seconds  words` of every message that the kernel still has; it blocks for none. Raises OSError.
+
+    The doctor's reader (engines/hailo_kernel_log.py) cannot be imported without numpy; this one can.
+    """
     handle = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
     try:
         total = 0

@@ -35,7 +35,8 @@ def log_section(given: str | None, port: int) -> Section:
     section = Section(TITLE, f"({source})\n{text.strip()}", most=12_000, keep_end=True)
     errors = [found.group(1) for line in text.splitlines() if (found := _LEVEL.match(line))]
     if errors:
-        section.wrong.append(f"the log has {len(errors)} errors, the last: {errors[-1]}")
+        count = "an error" if len(errors) == 1 else f"{len(errors)} errors"
+        section.wrong.append(f"the log has {count}, the last: {errors[-1]}")
     return section
 
 

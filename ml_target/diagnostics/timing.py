@@ -94,8 +94,8 @@ def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Netw
             yield from (backend.visual, backend.textual)
     yield FACE_DETECTORS[settings.face_detector]
     recognizer = FACE_RECOGNIZERS[settings.face_recognizer or ARCFACE_R50.name]
-    there = any(map(store.find, engine.files(recognizer)))
-    yield recognizer if settings.face_recognizer or there or engine.name != "cpu" else STAND_IN_EMBEDDER
+    there, instead = (any(map(store.find, engine.files(each))) for each in (recognizer, STAND_IN_EMBEDDER))
+    yield STAND_IN_EMBEDDER if instead and not there and not settings.face_recognizer else recognizer
     yield from (OCR_DETECTION, OCR_RECOGNITION)
 
 

@@ -29,15 +29,16 @@ from typing import Any, NoReturn
 from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.hailo_checks import host_checks
-from ml_target.engines.hailo_device import take_cards
+from ml_target.engines.hailo_device import chip_of, take_cards
 from ml_target.engines.hailo_health import Health
 from ml_target.engines.hailo_kernel_log import kernel_words
 from ml_target.engines.hailo_network import HailoNetwork
 from ml_target.engines.hailo_turns import Turns
 from ml_target.engines.hailo_versions import alike, firmware_check
-from ml_target.engines.hailo_watchdog import REMEDY, STDERR, WATCH_S, bounded
+from ml_target.engines.hailo_watchdog import REMEDY, STDERR, WATCH_S, bounded, in_time, with_file
 from ml_target.errors import (
     EXIT_HUNG,
+    BurstLost,
     CardHangs,
     DamagedFileError,
     DeviceError,
@@ -47,7 +48,7 @@ from ml_target.errors import (
 )
 from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
-from ml_target.hailo_status import FILE_STATUSES, explain, name_of, remedy_of, status_of
+from ml_target.hailo_status import DOCTOR, FILE_STATUSES, RESTART, explain, name_of, remedy_of, status_of
 from ml_target.hef import CHIP_NAMES
 from ml_target.hef_fit import Fit, check_fit
 
@@ -67,6 +68,11 @@ INTERRUPTS = "CHANNEL_INTR"
 
 COOL_C = 85.0
 """After a thermal shutdown the card is opened again below this."""
+
+COOL_DOWN_S = 300.0
+STOPS_SOON_C = 100.0
+"""A card that has been idle for so long and is still warmer than `COOL_C` will not become cooler by waiting: in a hot
+case it is used all the same, unless it is near the temperature (104 degrees is reported) at which it slows down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class HailoEngine:
         self._health = Health(lambda: self._hailo.Device(*self._ids[:1]), self._errors)
         self._listeners = 0
         self._hung = ""
+        self._hot_since: float | None = None
         self.chip: Chip | None = None
 
     @property
@@ -162,6 +169,8 @@ class HailoEngine:
             self._close([loaded])  # with a model left open the device could not be released
             if isinstance(error, self._errors):
                 raise _refusal(file, status_of(error)) from error
+            if isinstance(error, BurstLost):
+                raise DeviceError(f"{error}, the first one that it was given. {RESTART}; {DOCTOR}.") from error
             raise
         return loaded
 
@@ -189,22 +198,22 @@ class HailoEngine:
         self._ids = [str(each) for each in self._device.get_physical_devices_ids()]
         if self.chip is None:  # it stays the same, and asking stops every thread where the firmware is silent
             self.chip = self._ask_chip()
+        self._hot_since = None
 
     def _ask_chip(self) -> Chip:
         board = self._health.identify()
         self._firmware = str(board.firmware_version)
-        architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
-        chips: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
-        if architecture not in chips:
+        architecture, chip = chip_of(board)
+        if chip is None:
             raise DeviceError(
                 f"The card is a {architecture}. This worker drives Hailo-8 and Hailo-8L: use such a card."
             )
-        if architecture == "HAILO8L" and max(self._card.device_count, len(self._card.device_ids)) > 1:
+        if chip == "hailo8l" and max(self._card.device_count, len(self._card.device_ids)) > 1:
             raise SettingsError(
                 "HailoRT joins several Hailo-8 cards, but not several Hailo-8L. Set HAILO_DEVICE_COUNT=1 and "
                 "start one worker for each card."
             )
-        return chips[architecture]
+        return chip
 
     def _configure(self, network: HailoNetwork) -> None:
         """Makes an infer model that keeps the file's own number types, and puts it on the card."""
@@ -224,8 +233,9 @@ class HailoEngine:
         self._put_on_card(network)
 
     def _put_on_card(self, network: HailoNetwork) -> None:
-        with bounded(f"configuring {network.network.name}"):
-            configured = self._models[network.network.name].configure()
+        name = network.network.name
+        with bounded(f"configuring {name}", with_file(self._files[name])):
+            configured = self._models[name].configure()
         network.put_on_card(configured)
         self._listeners = _threads(INTERRUPTS)
 
@@ -238,6 +248,9 @@ class HailoEngine:
     def recover(self, network: LoadedNetwork) -> None:
         """Gets the card going again: the model alone if it is the only one lost, else everything.
 
+        Everything, too, after what may have been a thermal stop (a burst aborted, or a hot card): HailoRT
+        hears of one only once in the life of an open device, and the next one would abort nothing.
+
         Until every network is back, whichever was noticed: an attempt may have ended half-way.
         Raises DeviceError when it could not be done now (it may be called again), CardHangs when it
         never will be.
@@ -249,7 +262,8 @@ class HailoEngine:
             raise CardHangs(self._hung)
         try:
             self._wait_until_cool()
-            if len(dead) == 1 and self._reconfigured(dead[0]):
+            stopped = dead[0].aborted or self._hot_since is not None
+            if len(dead) == 1 and not stopped and self._reconfigured(dead[0]):
                 return
             self._release()
             self._open_device()
@@ -277,10 +291,15 @@ class HailoEngine:
     def _wait_until_cool(self) -> None:
         """After a thermal shutdown opening again at once would only end in the next one."""
         temperature = self._health.readings(fresh=True).get("temperature_c")
-        if temperature is not None and temperature > COOL_C:
+        if temperature is None or temperature <= COOL_C:
+            return
+        now = time.monotonic()
+        if self._hot_since is None:
+            self._hot_since = now
+        if temperature > STOPS_SOON_C or now - self._hot_since < COOL_DOWN_S:
             raise DeviceError(
-                f"The card has {temperature:.0f} degrees and is left alone until it is below {COOL_C:.0f}. "
-                "Give it a heat sink or more air."
+                f"The card has {temperature:.0f} degrees and is left alone until it is below {COOL_C:.0f} (or, below "
+                f"{STOPS_SOON_C:.0f}, for {COOL_DOWN_S / 60:.0f} minutes). Give it a heat sink or more air."
             )
 
     # ---------------------------------------------------------------- teardown
@@ -316,10 +335,10 @@ class HailoEngine:
 
     def _close(self, networks: Sequence[HailoNetwork]) -> None:
         """Closes configured models, then leaves the GIL for a moment. Raises CardHangs."""
+        if _threads(INTERRUPTS) < self._listeners:  # before the return: releasing the device would hang as well
+            self._hangs("HailoRT's interrupt thread has ended: the card was away, if only for a moment")
         if not any(network.on_card for network in networks):
             return
-        if _threads(INTERRUPTS) < self._listeners:
-            self._hangs("HailoRT's interrupt thread has ended: the card was away, if only for a moment")
         closed = threading.Event()
 
         def close() -> None:
@@ -331,7 +350,7 @@ class HailoEngine:
 
         with bounded("closing models", CLOSE_S + WATCH_S):  # the end of a destructor holds the GIL
             threading.Thread(target=close, name="teardown", daemon=True).start()
-            if not closed.wait(CLOSE_S):
+            if not in_time(closed, CLOSE_S):
                 self._hangs(f"HailoRT did not close a model within {CLOSE_S:g} s: the card no longer answers")
         time.sleep(SETTLE_S)
 
@@ -370,7 +389,7 @@ def _threads(name: str) -> int:
     """How many threads of this process have this name, HailoRT's own included."""
     found = 0
     for comm in Path("/proc/self/task").glob("*/comm"):
-        with suppress(OSError):  # a thread that has just ended
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
             found += comm.read_text().strip() == name
     return found
 

@@ -110,7 +110,10 @@ def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]
             if listed
             else f"Load the driver on the host first; then pass --device=/dev/{name} to the container"
         )
-        yield Finding(False, "device node", f"no /dev/hailo0, though there are {len(found)} cards on the bus", remedy)
+        detail = f"no /dev/hailo0, though there are {len(found)} cards on the bus"
+        if len(found) == 1:
+            detail = "no /dev/hailo0, though there is a card on the bus"
+        yield Finding(False, "device node", detail, remedy)
     asked = {full_address(each) for each in ids}
     for node in opened:
         name = f"/dev/{node.name}"

@@ -1,9 +1,13 @@
-"""Taking the cards of this host: how HailoRT is asked for them."""
+"""Taking the cards of this host: how HailoRT is asked for them, and which chip one has."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from ml_target.catalogue.types import Chip
 from ml_target.hailo_status import status_of
+
+CHIPS: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
+"""The chips that this worker drives, by HailoRT's name."""
 
 IN_USE = 73
 """HailoRT's status for a card that was asked for by its id and is another program's."""
@@ -33,3 +37,12 @@ def take_cards(hailo: Any, choices: Sequence[list[str]], count: int = 1, group: 
     elif count != 1:
         params.device_count = count
     return hailo.VDevice(params)
+
+
+def chip_of(board: Any) -> tuple[str, Chip | None]:
+    """HailoRT's name of the chip (HAILO8L), and ours; None for a chip that this worker does not drive.
+
+    `board`: what `identify` gives.
+    """
+    architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
+    return architecture, CHIPS.get(architecture)

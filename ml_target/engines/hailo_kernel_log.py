@@ -162,14 +162,16 @@ def _read(root: Path) -> list[str] | None:
 
 
 def _records(device: Path) -> str:
-    """Everything that is in the kernel's buffer now. Raises OSError."""
+    """Everything that is in the kernel's buffer now; a read gives one record. Raises OSError."""
     descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
     parts: list[bytes] = []
+    size = 0
     try:
         with suppress(BlockingIOError):  # the end: the next message is not there yet
-            while sum(map(len, parts)) < MOST:
+            while size < MOST:
                 with suppress(BrokenPipeError):  # overwritten while it was read: the next one is the oldest now
                     parts.append(os.read(descriptor, PIECE))
+                    size += len(parts[-1])
                     if not parts[-1]:
                         break
     finally:

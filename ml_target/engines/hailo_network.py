@@ -25,7 +25,7 @@ from ml_target.engines.hailo_slots import Configuration, Loan, Slot, lent
 from ml_target.engines.hailo_trust import Trust, digest, fixed_frame
 from ml_target.engines.hailo_turns import CEILING_S, Turns
 from ml_target.errors import BurstLost, EngineFault, Unavailable
-from ml_target.hailo_status import describe
+from ml_target.hailo_status import describe, status_of
 from ml_target.hef_fit import Fit
 from ml_target.hef_streams import channel_quantisation, uniform_quantisation
 from ml_target.tensors import Array, Outputs, Tensor
@@ -33,6 +33,9 @@ from ml_target.tensors import Array, Outputs, Tensor
 log = logging.getLogger(__name__)
 
 READY_TIMEOUT_MS = 1000
+
+ABORTED = 63
+"""HailoRT's status (HAILO_STREAM_ABORT) of frames that the card's streams were closed under."""
 
 ROOM_TIMEOUT_S = 4 * CEILING_S
 """For room in the queue. Those that take it have limits of their own and end before: this is a last resort."""
@@ -83,6 +86,11 @@ class HailoNetwork:
     def alive(self) -> bool:
         """Whether it is on the card and has lost nothing since it was put there."""
         return self._current is not None and self._current.alive
+
+    @property
+    def aborted(self) -> bool:
+        """Whether HailoRT called off a burst of it, as it does when the card has become too hot."""
+        return self._current is not None and self._current.aborted
 
     def put_on_card(self, configured: Any) -> None:
         """Takes a freshly configured model and runs one fixed frame twice, before anybody else runs one.
@@ -161,6 +169,7 @@ class HailoNetwork:
                 current.blank_sent = False
                 self._give_room(current, 1)
             else:
+                current.aborted |= status_of(completion_info.exception) == ABORTED
                 self._end(current)
 
         try:
@@ -206,6 +215,7 @@ class HailoNetwork:
                 current.hand_out(slots)
                 current.model.run_async([slot.bindings for slot in slots], on_end)
         except Exception as error:
+            current.aborted |= status_of(error) == ABORTED
             self._end(current)
             raise BurstLost(f"{self.network.name}: the card took no burst ({describe(error)})") from error
         return slots
@@ -213,6 +223,7 @@ class HailoNetwork:
     def _settle(self, current: Configuration, slots: Sequence[Slot], failed: Sequence[Any]) -> None:
         """The burst's callback has come. Raises BurstLost where it says so, or where another's did before it."""
         if failed or not current.alive:
+            current.aborted |= any(status_of(each) == ABORTED for each in failed)
             self._end(current)
             why = describe(failed[0]) if failed else "another burst of its network was lost before it"
             raise BurstLost(f"{self.network.name}: the card lost a burst ({why})")

@@ -35,13 +35,15 @@ class Slot:
 class Configuration:
     """The network on the card, from one configure() to its loss.
 
-    `flying`: frames sent and not ended. `alive`: nothing was lost. Each keeps its own slots: those
-    of an earlier one may still be written to when the next begins.
+    `flying`: frames sent and not ended. `alive`: nothing was lost. `aborted`: a burst was, as by a
+    thermal stop. Each keeps its own slots: those of an earlier one may still be written to when the
+    next begins.
     """
 
     model: Any
     queue: int
     alive: bool = True
+    aborted: bool = False
     free: deque[Slot] = field(default_factory=deque)
     flying: int = 0
     blank: Slot | None = None

@@ -16,12 +16,18 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-WATCH_S = 20.0
+WATCH_S = 30.0
 """Configuring takes some hundred milliseconds for the largest file, a release less; a control call gives up after one
-second. A call that is not back by then never will be."""
+second, and there are some of them. A call that is not back by then never will be."""
+
+SLOWEST_READ = 4_000_000
+"""Bytes a second: configuring reads the weights from the file once more where memory was too short to keep it. An SD
+card gives 20 MB a second and more, a busy one (a database beside it, swapping) far less. A host that is slow must not
+lose its worker at every start; a process that stands still may be away for a minute longer."""
 
 STDERR = 2
 """The file descriptor itself: what Python calls stderr may be anything."""
@@ -31,11 +37,32 @@ REMEDY = (
     "off and on. Please report the stacks"
 )
 
+LOOK_S = 0.1
+"""`in_time` looks so often."""
+
 _armed = threading.Lock()
 """Only one such timer can be armed in a process: who comes second is covered by the first."""
 
 
 _told: list[str] = []
+
+
+def in_time(event: threading.Event, seconds: float) -> bool:
+    """Waits until the event is set; False when it has not been for so many seconds.
+
+    Only what was waited counts, not what the clock says: a process that swapped or stood still for a while has not
+    been waiting, and what it waits for stood still as well.
+    """
+    return any(event.wait(LOOK_S) for _ in range(max(1, round(seconds / LOOK_S))))
+
+
+def with_file(file: Path) -> float:
+    """Seconds for a call that may read this file."""
+    try:
+        size = file.stat().st_size
+    except OSError:  # that it is gone is for HailoRT to say
+        size = 0
+    return WATCH_S + size // SLOWEST_READ
 
 
 @contextmanager
