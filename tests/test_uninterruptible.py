@@ -49,6 +49,8 @@ def test_it_keeps_its_place_until_it_ends(around: Callable[[Any], Any], monkeypa
             await asyncio.sleep(0.2)
             with pytest.raises(Unavailable, match="waiting already"):
                 await inside.run(asyncio.sleep(0))
+            await asyncio.wait_for(inside.stop(60, lambda: False), 5)  # nobody waits for an answer to it
+            inside._ended = False
             gate.set()
             while True:
                 with suppress(Unavailable):

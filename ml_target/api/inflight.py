@@ -48,23 +48,27 @@ class InFlight:
             running.cancel()  # once: a second time it would give up waiting for what cannot be interrupted
         if not in_time:
             await asyncio.wait({running}, timeout=LINGER_S)
+        call_off.cancel()  # nobody waits for it any more
         if in_time or (running.done() and not running.cancelled()):
             return running.result()
         raise Unavailable(STOPPED if self._ended else self._late())
 
     async def stop(self, patience_s: float, hurry: Callable[[], bool]) -> None:
         """Waits for the requests inside, as long as `patience_s` and until `hurry()`, then calls off those left."""
-        log.info("stopping, %d requests left", len(self._running))
+        log.info("stopping, %d requests left", len(self._unanswered()))
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s
-        while self._running and loop.time() < until and not hurry():
+        while self._unanswered() and loop.time() < until and not hurry():
             await asyncio.sleep(LOOK_S)
         self._ended = True
-        waiting = [call_off for call_off in self._running.values() if not call_off.done()]
+        waiting = self._unanswered()
         if waiting:
             log.warning("%d requests are answered with 503, as the worker stops", len(waiting))
         for call_off in waiting:
             call_off.set_result(None)
+
+    def _unanswered(self) -> "list[asyncio.Future[None]]":
+        return [call_off for call_off in self._running.values() if not call_off.done()]
 
     def _over(self, running: asyncio.Task[Any]) -> None:
         self._running.pop(running, None)
