@@ -39,6 +39,9 @@ def _other_chip() -> str:
     return f"For this card's build, {replace('--engine', 'hailo', '--chip', 'hailo8 (or hailo8l)')}"
 
 
+GONE = frozenset((36, 62, 85, 90))
+"""The driver no longer reaches a card that was open: it fell off the bus, or its driver was unloaded."""
+
 # number: (name, what it means here, remedy); how files are fetched is another way in a container
 STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     2: ("INVALID_ARGUMENT", "HailoRT refuses a value, such as an unknown device id", "Check HAILO_DEVICE_IDS"),

@@ -185,12 +185,6 @@ def test_another_program_has_taken_the_card(served: Running) -> None:
     all_answered(tally)
 
 
-def test_unplugged_and_back(served: Running) -> None:
-    faults = served.rig.faults
-    tally, _ = endure(served, "unplugged for 1 s", faults.unplug, lambda: faults.unplug(False), 1.0)
-    all_answered(tally)
-
-
 def test_too_hot(served: Running) -> None:
     opened: list[int] = []
 
@@ -290,8 +284,11 @@ def test_answers_that_change_turn_their_task_off_until_the_card_is_opened_anew(s
     assert served.client.get("/status").json()["tasks"] == tasks
 
 
-def test_everybody_has_a_503_before_the_worker_leaves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The card is gone and closing its models hangs: nobody waits for the deadline, and then the process ends."""
+@pytest.mark.parametrize("fault", ["vanish", "unplug"])
+def test_everybody_has_a_503_before_the_worker_leaves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The card is gone, and closing its models or releasing it hangs: nobody waits, and then the process ends."""
     left: list[int] = []
     monkeypatch.setattr(places, "leave", left.append)
     monkeypatch.setattr(hailo.HailoEngine.__init__, "__defaults__", (left.append,))
@@ -305,7 +302,7 @@ def test_everybody_has_a_503_before_the_worker_leaves(folder: Path, monkeypatch:
         expected = served.alone(asks)
         with Crowd(served, asks, expected) as crowd:
             crowd.wait_for(10)
-            rig.faults.vanish()
+            getattr(rig.faults, fault)()
             wait_until(lambda: crowd.tally.answered[503] >= 16 and bool(left), 60)
         rig.faults.free_teardown()
     assert left[0] == EXIT_HUNG

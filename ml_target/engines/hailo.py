@@ -8,8 +8,9 @@ Three things can hang, and each has its own bound:
 - closing a model whose card is gone: HailoRT waits for its frames, ten seconds for each place in the
   queue. It does so without the GIL, so the rest of the worker lives: after `CLOSE_S` whoever called
   is told (`CardHangs`), everybody who waits gets a 503, and the process leaves.
-- HailoRT's interrupt thread ends for good when the card was away even for a moment. The next
-  `configure()` or `release()` would wait for it with the GIL held, so `CardHangs` comes before.
+- HailoRT's interrupt thread ends for good, or sleeps for ever, when the card was away even for a
+  moment. The next `configure()` or `release()` would wait for it with the GIL held, so `CardHangs`
+  comes before: where that thread has ended, and where the driver says that it reaches no card.
 - `configure()` and `release()` themselves, with the GIL held: nobody can be answered any more, and
   a timer that needs no GIL ends the process (`hailo_watchdog`).
 """
@@ -48,7 +49,17 @@ from ml_target.errors import (
 )
 from ml_target.hailo_host import Finding, driver_version, id_choices
 from ml_target.hailo_package import explain_import
-from ml_target.hailo_status import DOCTOR, FILE_STATUSES, RESTART, explain, name_of, remedy_of, status_of
+from ml_target.hailo_status import (
+    DOCTOR,
+    FILE_STATUSES,
+    GONE,
+    RESTART,
+    describe,
+    explain,
+    name_of,
+    remedy_of,
+    status_of,
+)
 from ml_target.hef import CHIP_NAMES
 from ml_target.hef_fit import Fit, check_fit
 
@@ -262,6 +273,8 @@ class HailoEngine:
             raise CardHangs(self._hung)
         try:
             self._wait_until_cool()
+            if self._device is not None and self._health.gone:
+                self._hangs("The driver no longer reaches the card")
             stopped = dead[0].aborted or self._hot_since is not None
             if len(dead) == 1 and not stopped and self._reconfigured(dead[0]):
                 return
@@ -282,6 +295,8 @@ class HailoEngine:
         except CardHangs:
             raise
         except (EngineFault, *self._errors) as error:
+            if isinstance(error, self._errors) and status_of(error) in GONE:
+                self._hangs(f"The driver no longer reaches the card ({describe(error)})")
             log.warning("reconfiguring was not enough (%s); opening the card anew", error)
             return False
         if network.distrust:

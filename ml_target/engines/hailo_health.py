@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ml_target.hailo_status import describe
+from ml_target.hailo_status import GONE, describe, status_of
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ class Health:
         self._power = True
         self._silence = 0.0
         self._silent_until = 0.0
+        self.gone = False
+        """Whether the driver no longer reached the card when its temperature was last asked for."""
 
     def identify(self) -> Any:
         """The board's own description. Raises what HailoRT raises."""
@@ -60,7 +62,7 @@ class Health:
         """Lets the device go; the next question opens it again. Raises what HailoRT raises."""
         with self._lock:
             device, self._device = self._device, None
-            self._readings = {}
+            self._readings, self.gone = {}, False
             self._next_temperature = self._next_power = 0.0
             if device is not None:
                 device.release()
@@ -75,8 +77,10 @@ class Health:
         try:
             reading = self._control().get_chip_temperature()
         except self._errors as error:
+            self.gone = status_of(error) in GONE
             self._fell_silent(error)
             return
+        self.gone = False
         self._silence = 0.0
         hottest = max(float(reading.ts0_temperature), float(reading.ts1_temperature))
         self._readings["temperature_c"] = round(hottest, 2)

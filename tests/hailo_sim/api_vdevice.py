@@ -78,6 +78,8 @@ class Handle:
             self.rig.freeze("VDevice.release() with a model still open")
         elif join and self.device.deaf:
             self.rig.freeze("VDevice.release() waits for an interrupt thread that has ended")
+        elif join and self.device.was_away:
+            self.rig.freeze("VDevice.release() waits for an interrupt thread that nobody wakes")
         self.device.release(join=join)
 
     def create_infer_model_from_file(self, source: object, name: str) -> InferModel:

@@ -42,6 +42,7 @@ class OpenDevice:
         self.streams_closed = False
         self.overheated = False
         self.deaf = False
+        self.was_away = False
         self.references = 0
         self._left_busy = -inf
         self._interrupts_ended = threading.Event()

@@ -157,10 +157,16 @@ class Faults:
         self.occupied = occupied
 
     def unplug(self, unplugged: bool = True) -> None:
-        """The device falls off the bus: calls fail with 36, a scan finds nothing (facts §7.2)."""
+        """The device falls off the bus: calls fail with 36, a scan finds nothing (facts §7.2).
+
+        Models can still be closed. Releasing the device freezes for ever, also when it is back: seen with
+        4.23.0 where the driver does not wake the thread that waits for interrupts.
+        """
         with self._rig.lock:
             self.unplugged = unplugged
             if unplugged:
+                for device in self._rig.devices():
+                    device.was_away = True
                 self.kill(None, codes.DRIVER_OPERATION_FAILED)
 
     def thermal_close(self, seconds: float = 5.0) -> None:
