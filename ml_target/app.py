@@ -15,7 +15,7 @@ from ml_target.api.body import Body, announced_size
 from ml_target.api.form import Form, read_form
 from ml_target.api.guard import answer_fault, fault
 from ml_target.api.inflight import InFlight
-from ml_target.api.memory import dismiss, forget
+from ml_target.api.memory import end_all, forget
 from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
 from ml_target.errors import (
@@ -143,11 +143,7 @@ async def _unless_gone(request: Request, work: Awaitable[dict[str, Any]]) -> dic
             return running.result()
         raise _ClientGoneError
     finally:
-        for task in (running, watching):
-            task.cancel()
-        await asyncio.wait({running, watching})
-        for task in (running, watching):
-            dismiss(task)
+        await end_all({running, watching})
 
 
 def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) -> FastAPI:

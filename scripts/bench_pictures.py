@@ -338,6 +338,7 @@ def main() -> int:
             server.together(SMALL, AT_ONCE, CLIP)
             with Beside(server) as other:
                 time.sleep(10)
+            print(f"\nnothing beside: photo p50 / p99 {_pair(other.photos)} ms, pings {_milliseconds(other.pings)} ms")
             deadline_table(server, cases, options.deadline, other.photos)
             hang_up(server, "JPEG of 100 scans", cases["JPEG of 100 scans, 13000 x 13000"])
             failures += server.failures

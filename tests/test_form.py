@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ml_target.api.form import MAX_PART_HEAD, MAX_PARTS, MAX_TEXT, Form, read_form
+from ml_target.api.form import MAX_HEAD, MAX_PARTS, MAX_TEXT, Form, read_form
 from ml_target.errors import MalformedRequest, TooLarge, UnusableInput, WorkerError
 from ml_target.protocol import MAX_ENTRIES
 
@@ -84,9 +84,16 @@ def test_what_nobody_asks_for_is_not_kept() -> None:
 def test_too_many_parts_and_endless_heads_are_refused() -> None:
     form(part('name="x"', b"") * MAX_PARTS + END)
     assert "fields" in str(refusal(part('name="x"', b"") * (MAX_PARTS + 1)))
-    assert isinstance(refusal(b"--b\r\n" + b"X-Y: z\r\n" * MAX_PART_HEAD), (MalformedRequest, UnusableInput))
-    assert isinstance(refusal(b"--b\r\nX: " + b"z" * 2 * MAX_PART_HEAD), (MalformedRequest, UnusableInput))
-    assert isinstance(refusal(b"--b\r\n" + b"X" * 2 * MAX_PART_HEAD), (MalformedRequest, UnusableInput))
+    assert isinstance(refusal(b"--b\r\n" + b"X-Y: z\r\n" * MAX_HEAD), (MalformedRequest, UnusableInput))
+    assert isinstance(refusal(b"--b\r\nX: " + b"z" * 2 * MAX_HEAD), (MalformedRequest, UnusableInput))
+    assert isinstance(refusal(b"--b\r\n" + b"X" * 2 * MAX_HEAD), (MalformedRequest, UnusableInput))
+
+
+@pytest.mark.parametrize("options", ['; x="' + ";" * 60_000, "; a=b" * 12_000])
+def test_an_endless_content_type_is_not_taken_apart(options: str) -> None:
+    """Taking it apart holds the event loop, the longer by the square of its length."""
+    assert "Content-Type has more than" in str(refusal(ENTRIES + END, KIND + options))
+    form(part('name="image"; filename="' + "ä" * 255 + '"', b"x") + END)  # the longest name of a file
 
 
 def test_what_follows_the_closing_boundary_means_nothing() -> None:

@@ -21,10 +21,11 @@ START = "import signal, sys, time; from ml_target.runtime import leaving\n"
             "answered",
         ),
         (
-            "leaving.LEAVE_S = 0.2; signal.signal(signal.SIGTERM, lambda *_: print('hangs', flush=True))\n"
-            "leaving.leave(70); time.sleep(30)",
+            "leaving.HURRY_S, leaving.LEAVE_S = 0.1, 2\n"
+            "signal.signal(signal.SIGTERM, lambda *_: print('hangs', flush=True))\n"
+            "leaving.leave(70); time.sleep(1); time.sleep(30)",
             70,
-            "hangs",
+            "hangs\nhangs",  # asked twice: the second signal calls off what is left
         ),
     ],
     ids=["no server", "the server stops", "the server does not stop"],

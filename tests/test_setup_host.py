@@ -423,11 +423,11 @@ def test_a_dry_run_changes_nothing_and_shows_every_command(host: SetupHost) -> N
     assert host.changes() == []
     assert not [words for words in host.calls() if words[0] in ("run", "exec")]
     shown = [line.strip() for line in done.out.splitlines() if line.startswith("    $ docker ")]
-    wanted = ["build", "build", "run --rm", "run --rm", "run --rm", "build", "run -d", "exec"]
+    wanted = ["build", "build", "run --rm", "run --rm", "run --rm", "run --rm", "build", "run -d", "exec"]
     assert len(shown) == len(wanted)
     for line, command in zip(shown, wanted, strict=True):
         assert line.startswith(f"$ docker {command} ")
-    assert "models fetch --engine hailo --chip CHIP" in shown[4]
+    assert "models fetch --engine hailo --chip CHIP" in shown[5]
     assert "Nothing was changed." in done.out
 
 
@@ -437,7 +437,7 @@ def test_what_a_dry_run_shows_can_be_typed(host: SetupHost) -> None:
         ["bash", "-c", f'docker() {{ printf "%s\\n" "$@"; }}; {shown[0]}'], capture_output=True, text=True, check=True
     )
     words = done.stdout.splitlines()
-    settings = f"IMMICH_PORT=65000 CLIP_BACKEND=tinyclip DEVICE=/dev/hailo0 GROUP={host.group}"
+    settings = f"IMMICH_PORT=65000 CLIP_BACKEND=tinyclip LIMIT=4g DEVICE=/dev/hailo0 GROUP={host.group}"
     assert f"immich-ml-hailo.settings={settings}" in words
     assert words[-1] == "immich-ml-hailo:v4.23.0"
 

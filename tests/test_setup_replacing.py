@@ -31,7 +31,7 @@ def test_the_old_one_may_answer_what_it_has_and_goes_when_the_new_one_runs(
     assert host.changes() == ["stop", "rename", "run -d", "rm"]
     assert host.call("stop") == ["stop", "-t", "30", "immich-ml-hailo"]
     assert host.call("run", "-d")[host.call("run", "-d").index("--stop-timeout") + 1] == "30"
-    assert host.call("rm") == ["rm", "-f", "immich-ml-hailo-replaced"]
+    assert host.call("rm") == ["rm", "-f", "--volumes", "immich-ml-hailo-replaced"]
     assert list(host.state["containers"]) == ["immich-ml-hailo"]
     assert kept(host) == {*AS_CHOSEN, "HAILO_BATCH=4"}
 

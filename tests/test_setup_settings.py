@@ -76,7 +76,7 @@ def test_two_cards_are_handed_on_together(host: SetupHost) -> None:
         assert f"DEVICE=/dev/hailo0,/dev/hailo1 GROUP={host.group}'" in out
         assert f"-e {name}={value} " in out
     out = host.run("--dry-run", HAILO_DEVICE_IDS="0000:01:00.0 0000:02:00.0").out
-    assert f"$ docker run --rm {both}-e HAILO_DEVICE_IDS=0000:01:00.0,0000:02:00.0 --entrypoint" in out, (
+    assert f"$ docker run --rm {both}-e HAILO_DEVICE_IDS=0000:01:00.0,0000:02:00.0 --read-only" in out, (
         "the card in question is asked for its chip"
     )
     assert "hailo1" not in host.run("--dry-run").out, "no more than is asked for"

@@ -157,3 +157,24 @@ def test_cut_headers_are_refused_and_never_crash(form: str) -> None:
         except UnusableInput:
             continue
         assert structure.pixels <= MOST
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+_NOTE = b"!\xfe" + b"\x01x" * 9_000 + b"\x00"
+_PROPERTIES = _box(b"iprp", _box(b"ipco", _box(b"free", b"") * 9_000))
+MANY_PIECES = {
+    "markers without a length": b"\xff\xd8" * 400_000,
+    "markers amid rubbish": b"\xff\xd8\xff" + b"\xff\x01\x00" * 20_000,
+    "notes": b"GIF89a\x10\x00\x10\x00\x00\x00\x00" + _NOTE * 40 + b",",
+    "boxes": _box(b"ftyp", b"avif\x00\x00\x00\x00") + _box(b"meta", bytes(4) + _PROPERTIES * 40),
+}
+
+
+@pytest.mark.parametrize("kind", MANY_PIECES)
+def test_reading_a_structure_comes_to_an_end(kind: str) -> None:
+    """Nothing interrupts it: 50 MB of pieces of two bytes took minutes."""
+    with pytest.raises(UnusableInput, match=r"more than [\d,]+ (segments|pieces)"):
+        look(MANY_PIECES[kind], MOST)

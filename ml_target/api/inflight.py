@@ -44,11 +44,10 @@ class InFlight:
         try:
             await asyncio.wait({running, call_off}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
             in_time = running.done()
-            if not in_time:
-                running.cancel()
-                await asyncio.wait({running}, timeout=LINGER_S)
         finally:
-            running.cancel()
+            running.cancel()  # once: a second time it would give up waiting for what cannot be interrupted
+        if not in_time:
+            await asyncio.wait({running}, timeout=LINGER_S)
         if in_time or (running.done() and not running.cancelled()):
             return running.result()
         raise Unavailable(STOPPED if self._ended else self._late())

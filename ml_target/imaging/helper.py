@@ -56,7 +56,7 @@ def _prepare(parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    os.nice(5)
+    os.nice(10)
 
 
 def _served(request: dict[str, Any], files: list[int]) -> dict[str, Any]:

@@ -10,14 +10,14 @@ USUAL_SCANS = 24
 """Programs write 1 to about 16; each is a pass over the whole picture."""
 
 MOST_SCANS = 100
-USUAL_PASSES = 200_000_000
-"""Pixels times scans that are decoded at once: about two seconds of a small processor."""
+USUAL_PASSES = 64_000_000
+"""Pixels times scans that are decoded at once, a quarter of a second or so: photos wait for the same threads."""
 
 USUAL_SEGMENTS, MOST_SEGMENTS = 512, 10_000
 USUAL_METADATA = 8 * 2**20
 """Bytes of all segments beside the picture: Pillow joins those of EXIF one by one."""
 
-SOI, EOI, SOS, DNL = 0xD8, 0xD9, 0xDA, 0xDC
+EOI, SOS, DNL = 0xD9, 0xDA, 0xDC
 _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 _ALONE = (0x01, *range(0xD0, 0xD9))
@@ -53,11 +53,11 @@ def look(source: Source) -> Structure:
         offset, marker = _next(source, offset, frame)
         if marker == EOI:
             break
-        if marker in _ALONE:
-            continue
-        frame.segments += 1
+        frame.segments += 1  # markers without a length too: a file may be nothing else
         if frame.segments > MOST_SEGMENTS:
             raise unordinary(f"a JPEG of more than {MOST_SEGMENTS:,} segments")
+        if marker in _ALONE:
+            continue
         length = source.number(offset, 2)
         if marker in _FRAMES:
             _read_frame(source, offset, marker, frame)

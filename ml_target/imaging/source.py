@@ -9,6 +9,9 @@ from ml_target.errors import TooLarge, UnusableInput
 PIECE = 2**20
 """Bytes searched at a time: other threads get their turn in between."""
 
+MOST_READS = 300_000
+"""Of a file's structure. The reading runs in a thread that nothing interrupts: this is about two seconds of it."""
+
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """What ends the compressed data of a JPEG scan: a marker that is neither a stuffed byte nor a restart."""
 
@@ -19,8 +22,13 @@ class Source:
     def __init__(self, data: bytes | BinaryIO) -> None:
         self.stream: BinaryIO = io.BytesIO(data) if isinstance(data, bytes) else data
         self.size = self.stream.seek(0, io.SEEK_END)
+        self._reads = 0
 
     def at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes. Raises UnusableInput for a file of far too many pieces."""
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise unordinary(f"a file of more than {MOST_READS:,} pieces")
         self.stream.seek(offset)
         return self.stream.read(length)
 

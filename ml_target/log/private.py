@@ -3,7 +3,7 @@
 import re
 
 _LOGIN = re.compile(r"(?<=://)(?!/)\S*@")
-_PLACE = re.compile(r"\s*<[\w.]+(?: object| [\w.]+)? at 0x[0-9a-fA-F]+>|\s+at 0x[0-9a-fA-F]{6,}")
+_PLACE = re.compile(r"\s?<[\w.]+(?: object| [\w.]+)? at 0x[0-9a-fA-F]+>|\sat 0x[0-9a-fA-F]{6,}")
 
 
 def without_logins(text: str) -> str:

@@ -7,6 +7,9 @@ import threading
 LEAVE_S = 10.0
 """For the answers that are on their way; what the stopping server would wait for beyond that will not come."""
 
+HURRY_S = 6.0
+"""Then a second signal tells the server to wait for nobody: who is left gets 503 before the end, not a closed line."""
+
 
 def leave(status: int) -> None:
     """Stops the server as SIGTERM does; ends the process with `status` at once where there is none, or when it hangs.
@@ -16,7 +19,9 @@ def leave(status: int) -> None:
     """
     if signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, None):
         os._exit(status)
+    again = threading.Timer(HURRY_S, os.kill, (os.getpid(), signal.SIGTERM))
     last = threading.Timer(LEAVE_S, os._exit, (status,))
-    last.daemon = True
-    last.start()
+    for timer in (again, last):
+        timer.daemon = True
+        timer.start()
     os.kill(os.getpid(), signal.SIGTERM)
