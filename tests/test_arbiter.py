@@ -345,7 +345,7 @@ def test_requests_of_one_burst_share_no_error() -> None:
                 forget(error)
                 return words
 
-        assert await asyncio.gather(request(0), request(1), request(2)) == ["not now"] * 3
+        assert [*await asyncio.gather(request(0), request(1), request(2))] == ["not now"] * 3
 
     scenario(arbiter, work)
     assert network._device.bursts == [("a", 3)]

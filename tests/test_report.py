@@ -691,6 +691,19 @@ def test_a_card_that_is_held_or_fails_is_told(capsys: Capture) -> None:
     assert float(rows["arcface_r50 hailo"][0]) >= 0, "the others are timed all the same"
 
 
+def test_without_any_file_the_times_name_the_network_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """As the doctor does, and not the stand-in, which is not there either."""
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    monkeypatch.setenv("ENGINE", "cpu")
+    monkeypatch.setattr("ml_target.store.command.PROJECT", tmp_path / "nowhere")
+    assert timing.main(["--seconds", "0.05"]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert " ".join(rows["arcface_r50 cpu"]) == "its file is not there"
+    assert "face_embedder_112_512 cpu" not in rows
+
+
 def test_the_networks_are_timed_on_the_processor(
     face_models: Path, wheel_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
