@@ -72,13 +72,15 @@ class Pipeline:
         """
         budget, size = self.memory.pictures, upload.seek(0, io.SEEK_END)
         ordinary = structure.ordinary and structure.cost <= budget.kept
-        amount = max(structure.cost + (0 if ordinary else size), _with_tasks(jobs, structure))
-        if amount > budget.largest:
+        alone = structure.cost + (0 if ordinary else size)
+        if alone > budget.largest:
             raise TooLarge(
-                f"The picture ({structure.form}, {structure.width} x {structure.height}) takes {amount // MIB} MiB to "
+                f"The picture ({structure.form}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
                 f"decode, and {budget.largest // MIB} MiB are there for one. Send a smaller one, or set MEMORY_MB to "
-                f"{self.memory.setting_for(amount)} or more if the machine has the memory."
+                f"{self.memory.setting_for(alone)} or more if the machine has the memory."
             )
+        # Tasks of a picture this large do not all copy it: text detection first averages it down.
+        amount = min(max(alone, _with_tasks(jobs, structure)), budget.largest)
         if ordinary:
             with trace.stage("wait"):
                 share = await held.enter_async_context(budget.hold(amount))

@@ -29,6 +29,8 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 import hostile_pictures as hostile  # noqa: E402
 from process_memory import Watch, memory  # noqa: E402
 
+from ml_target.runtime.budget import Memory  # noqa: E402
+
 MIB = 2**20
 AT_ONCE = 8
 MOST_OF_SETTING, MOST_KEPT = 1.1, 64 * MIB
@@ -192,10 +194,10 @@ def memory_table(server: Server, setting_mb: int, megapixels: float) -> None:
     }
     cases = {"nothing": bytes, **cases}
     cases |= {f"{form}, a preview": partial(hostile.FORMS[form], preview) for form in ("JPEG", "WebP", "PNG")}
-    largest = int((setting_mb * MIB * 0.79 / 7.2) ** 0.5)  # the largest that fits
+    largest = int((Memory.of(setting_mb, largest_upload(setting_mb)).pictures.largest / 7.1) ** 0.5)
     cases[f"PNG cut short, {largest} x {largest}"] = lambda: hostile.cut_png(largest, largest)
     cases["PNG cut short, 3000 x 3000"] = lambda: hostile.cut_png(3000, 3000)
-    cases["JPEG of 100 scans, 5000 x 5000"] = lambda: hostile.slow_jpeg(5000, 5000, 100)
+    cases["JPEG of 100 scans, 3000 x 3000"] = lambda: hostile.slow_jpeg(3000, 3000, 100)
     cases["TIFF, 1 pixel in a tile of 3900 x 3900"] = lambda: hostile.one_pixel_in_a_tile(3900)
     cases["TIFF, 1 pixel in a tile of 32768 x 32768"] = lambda: hostile.one_pixel_in_a_tile(32768)
     idle = memory(server.process.pid)
@@ -204,6 +206,11 @@ def memory_table(server: Server, setting_mb: int, megapixels: float) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name, make in cases.items():
         _memory_row(server, name, make(), setting_mb, idle)
+
+
+def largest_upload(setting_mb: int) -> int:
+    """The MAX_UPLOAD_MB that goes with it."""
+    return min(128, setting_mb // 4)
 
 
 def _memory_row(server: Server, name: str, data: bytes, setting_mb: int, idle: int) -> None:
@@ -328,7 +335,7 @@ def main() -> int:
         return 0
     failures: list[str] = []
     if options.only in (None, "memory"):
-        with worker(MEMORY_MB=options.memory_mb, MAX_UPLOAD_MB=min(128, options.memory_mb // 4)) as server:
+        with worker(MEMORY_MB=options.memory_mb, MAX_UPLOAD_MB=largest_upload(options.memory_mb)) as server:
             server.together(SMALL, AT_ONCE, ALL)
             memory_table(server, options.memory_mb, options.megapixels)
             failures += server.failures
