@@ -46,7 +46,7 @@ def _choice(*valid: str) -> Callable[[str], str]:
 
 def _number(kind: type[int] | type[float], low: float, high: float, unit: str = "") -> Callable[[str], Any]:
     def parse(text: str) -> float:
-        wanted = f"a{' whole' if kind is int else ''} number from {low:g} to {high:g}{' ' + unit if unit else ''}"
+        wanted = f"a{' whole' if kind is int else ''} number from {low:.12g} to {high:.12g}{' ' + unit if unit else ''}"
         try:
             value = kind(text)
         except ValueError:

@@ -55,7 +55,7 @@ def test_an_empty_variable_means_the_default() -> None:
         ("REQUEST_TIMEOUT_S", "0", "a number from 1 to 290 seconds"),
         ("REQUEST_TIMEOUT_S", "nan", "a number from 1 to 290 seconds"),
         ("MAX_UPLOAD_MB", "1.5", "a whole number from 1 to 2048 MiB"),
-        ("MAX_PIXELS", "-1", "a whole number from"),
+        ("MAX_PIXELS", "-1", "a whole number from 1000 to 1000000000"),
         ("MAX_WAITING", "0", "a whole number from"),
         ("KEEP_ALIVE_S", "1", "from 5 to 3600"),
         ("MAX_FACES", "x", "a whole number"),
