@@ -334,7 +334,7 @@ def pictures_held() -> int:
 
 def test_no_upload_outlives_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answered, refused, cut, given up, late, abandoned: its memory is free at once, without the collector."""
-    monkeypatch.setattr("ml_target.api.body.PACE_S", 0.5)
+    monkeypatch.setattr("ml_target.api.body.PACE_S", 1)
     tasks = FakeTasks()
     big = picture(1, 700, 700, "BMP")
     image = 'name="image"; filename="i"'
@@ -342,7 +342,7 @@ def test_no_upload_outlives_its_request(monkeypatch: pytest.MonkeyPatch) -> None
     whole = form_body("b", [entries, (image, big)])
     refused = form_body("b", [entries, (image, big), ('name="text"', b"x" * 10**6)])
     head = f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(whole)}"
-    with live(lambda _: fake_services(tasks), Settings(engine="cpu", request_timeout_s=3)) as (client, _worker):
+    with live(lambda _: fake_services(tasks), Settings(engine="cpu", request_timeout_s=5)) as (client, _worker):
         host, port = client.base_url.host, client.base_url.port
         kind = {"content-type": "multipart/form-data; boundary=b"}
         gc.collect()
@@ -354,13 +354,15 @@ def test_no_upload_outlives_its_request(monkeypatch: pytest.MonkeyPatch) -> None
             assert b" 408 " in raw_request(client, head, whole[:-9])
             with socket.create_connection((host, port or 0), timeout=10) as connection:
                 connection.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode() + whole[:-9])
-                time.sleep(0.3)
+                end = time.monotonic() + 0.9
+                while not pictures_held() and time.monotonic() < end:
+                    time.sleep(0.02)
                 assert pictures_held() == 1
             tasks.delay = 30
             assert client.post("/predict", content=whole, headers=kind).status_code == 503
             with pytest.raises(httpx.ReadTimeout):
                 client.post("/predict", content=whole, headers=kind, timeout=0.5)
-            end = time.monotonic() + 5
+            end = time.monotonic() + 10
             while pictures_held() and time.monotonic() < end:
                 time.sleep(0.05)
             assert pictures_held() == 0
