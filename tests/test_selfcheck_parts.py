@@ -167,6 +167,7 @@ def test_a_gap_of_the_stores_words() -> None:
 
 PRIVATE = {"models_dir", "models_mirror", "hf_endpoint", "host", "hailo_device_ids", "hailo_group_id"}
 OF_THE_SERVER = {"port", "log_level", "keep_alive_s", "request_timeout_s", "max_upload_mb", "max_pixels", "max_waiting"}
+OF_THE_SERVER |= {"memory_mb"}
 
 
 def test_every_setting_is_told_or_kept_back_on_purpose() -> None:
