@@ -81,6 +81,7 @@ def test_slow_bodies_and_slow_answers_are_no_idle_connections(monkeypatch: pytes
 
 
 def test_who_goes_on_sending_after_a_refusal_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_target.api.guard.DROP_S", 0.3)
     monkeypatch.setattr("ml_target.api.connections.HEAD_S", 0.3)
     with worker(max_upload_mb=1) as client, connect(client, request(b"", 10**9)) as stubborn:
         end = time.monotonic() + WAIT_S
@@ -88,6 +89,21 @@ def test_who_goes_on_sending_after_a_refusal_is_cut_off(monkeypatch: pytest.Monk
             while time.monotonic() < end:
                 stubborn.sendall(bytes(1000))
                 time.sleep(0.01)
+
+
+def test_a_refusal_reaches_who_wants_the_connection_closed() -> None:
+    """As a proxy asks for it. Closed with bytes unread, the connection would be reset, and the answer lost."""
+    size = 3 * 2**20
+    head = request(b"", size).replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n")
+    with worker(max_upload_mb=1) as client, connect(client, head) as proxy:
+        answer = proxy.recv(1000)
+        for _ in range(size // 2**16):
+            proxy.sendall(bytes(2**16))
+            time.sleep(0.001)  # a connection that was closed takes the first of them, and resets at the next
+        while piece := proxy.recv(1000):
+            answer += piece
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert answer.endswith(b'MAX_UPLOAD_MB."}')
 
 
 def test_a_refused_body_is_dropped_and_the_connection_goes_on() -> None:

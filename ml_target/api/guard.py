@@ -25,6 +25,39 @@ SAID = "ml_target.said"
 """In the scope of a request: the error that the application has answered and logged."""
 
 
+DROP_S = 10.0
+"""What is left of a refused body is read and dropped for so long before a connection that has to close is closed.
+
+One closed with bytes unread is reset, and a reset overtakes the answer: a proxy that sends
+`Connection: close` (HAProxy's `option httpclose`) would then report 502 instead of our 413.
+"""
+
+
+class _Body:
+    """What an application reads of a request, watched for its end."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.ended = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def drop(self, seconds: float) -> None:
+        """Reads on to the end of the body, for so long at the most."""
+        dropping = asyncio.ensure_future(self._read())
+        try:
+            await asyncio.wait({dropping}, timeout=seconds)
+        finally:
+            dropping.cancel()
+
+    async def _read(self) -> None:
+        while not self.ended:
+            await self.receive()
+
+
 class Guard:
     """An ASGI application that never lets an exception out of a request."""
 
@@ -36,14 +69,21 @@ class Guard:
             await self._app(scope, receive, send)
             return
         begun = False
+        body = _Body(receive)
+        closes = _closes(scope)
 
         async def watched(message: Message) -> None:
             nonlocal begun
             begun = True
+            ending = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if ending and closes and not body.ended:
+                await send({**message, "more_body": True})
+                await body.drop(DROP_S)
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, body.receive, watched)
             return
         except asyncio.CancelledError:
             status, words = 503, STOPPED
@@ -53,6 +93,12 @@ class Guard:
             status, words = fault(error)
         if not begun:
             await _answer(send, status, words)
+
+
+def _closes(scope: Scope) -> bool:
+    """Whether the connection ends with this answer. One that goes on drops what is unread by itself."""
+    asked = (value for name, value in scope["headers"] if name == b"connection")
+    return scope["http_version"] == "1.0" or any(b"close" in value.lower() for value in asked)
 
 
 async def answer_fault(request: Request, error: Exception) -> JSONResponse:
