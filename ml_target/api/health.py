@@ -1,0 +1,46 @@
+"""`python3 -m ml_target.healthcheck`: asks the worker of this machine or container whether it is ready."""
+
+import argparse
+import http.client
+import sys
+from collections.abc import Sequence
+
+from ml_target.config import Settings
+from ml_target.errors import SettingsError
+from ml_target.log.terminal import replace_unprintable
+
+TIMEOUT_S = 5
+ANYWHERE = ("", "::", "0.0.0.0")
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Prints what /ping says. Exit code 0 when the worker is ready, 1 when it is not, or cannot be reached."""
+    replace_unprintable()
+    parser = argparse.ArgumentParser(
+        prog="python3 -m ml_target.healthcheck",
+        description=main.__doc__,
+        epilog="It asks on IMMICH_HOST and IMMICH_PORT, as the worker here is set; there are no other options.",
+    )
+    parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        print(error)
+        return 1
+    host = settings.host.strip("[]")
+    # Past any proxy: HTTP_PROXY is for the way to the internet.
+    connection = http.client.HTTPConnection("127.0.0.1" if host in ANYWHERE else host, settings.port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/ping")
+        answer = connection.getresponse()
+        print(answer.read().decode("utf-8", "replace"))
+    except (OSError, http.client.HTTPException) as error:
+        print(f"no answer on {connection.host} port {settings.port}: {error}")
+        return 1
+    finally:
+        connection.close()
+    return 0 if answer.status == http.client.OK else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

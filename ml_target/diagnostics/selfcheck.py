@@ -1,0 +1,110 @@
+"""`python3 -m ml_target.selfcheck`: are the card's answers those of the processor with the same networks?
+
+Bundled pictures and queries go through the engine that serves and through ONNX Runtime; what differs is held
+against the bounds in `checks/bounds.py`. Where the processor serves, its answers are looked at alone.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.checks.clip import ClipChecks
+from ml_target.checks.faces import FaceChecks
+from ml_target.checks.header import header
+from ml_target.checks.ocr import OcrChecks
+from ml_target.checks.report import Report, UsedFile, as_json, as_text
+from ml_target.checks.result import Check, NotChecked
+from ml_target.checks.samples import Samples
+from ml_target.checks.sides import Bench
+from ml_target.config import Settings
+from ml_target.errors import SettingsError, WorkerError
+from ml_target.imaging.picture import decode
+from ml_target.loading import Loader
+from ml_target.log.terminal import printable_json, replace_unprintable
+from ml_target.requestlog import set_up
+from ml_target.tensors import UInt8
+
+TASKS = ("clip", "faces", "ocr")
+
+DESCRIPTION = """Compares the card's answers with the processor's, on bundled pictures and queries.
+Verdicts: right; near (it works, less well than it should); WRONG; not checked, with the reason and the remedy.
+Exit code: 0 right or near, 1 something is WRONG, 2 a setting or an argument, 3 nothing could be checked."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the report; returns the exit code that `DESCRIPTION` tells."""
+    replace_unprintable()
+    parser = argparse.ArgumentParser(
+        prog="python3 -m ml_target.selfcheck",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="pictures of your own to compare as well")
+    parser.add_argument("--task", action="append", choices=TASKS, help="only this one (may be repeated)")
+    parser.add_argument("--json", action="store_true", help="the report for programs")
+    args = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment()
+        set_up(max(settings.log_level, logging.WARNING))  # the report is what the terminal is for
+        samples = Samples.load({f"{n} {file.name}": _read(file, settings) for n, file in enumerate(args.photos)})
+    except WorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return asyncio.run(_run(settings, samples, args.task or TASKS, args.json))
+
+
+def _read(photo: Path, settings: Settings) -> UInt8:
+    try:
+        return decode(photo.read_bytes(), settings.max_pixels)
+    except OSError as error:
+        raise SettingsError(f"{photo} cannot be read ({error.strerror}). Name a picture file.") from error
+
+
+async def _run(settings: Settings, samples: Samples, tasks: Collection[str], machine_readable: bool) -> int:
+    bench = Bench(settings)
+    try:
+        report = await examine(bench, samples, tasks)
+        # Before anything is closed: a card that does not let go of must not take the report with it.
+        print(printable_json(as_json(report)) if machine_readable else as_text(report), flush=True)
+        return report.exit_code
+    finally:
+        bench.close()
+
+
+async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = TASKS) -> Report:
+    """Everything there is to check with these settings, or the `tasks` named."""
+    checks: list[Check] = []
+    try:
+        _tell("opening the engine")
+        loader = await bench.open()
+    except NotChecked as missing:
+        checks.append(Check("engine", gap=missing.gap))
+    else:
+        for task, what, work in _work(bench, loader, samples):
+            if task in tasks:
+                _tell(what)
+                checks += await work.run()
+    files = [UsedFile(origin.file, origin.engine, origin.sha256, origin.note) for origin in bench.used.values()]
+    return Report(header(bench), checks, files, bench.compares)
+
+
+def _work(
+    bench: Bench, loader: Loader, samples: Samples
+) -> Iterator[tuple[str, str, ClipChecks | FaceChecks | OcrChecks]]:
+    for backend in CLIP_BACKENDS.values():
+        if bench.settings.clip_backend in (backend.name, "auto"):
+            yield "clip", f"smart search ({backend.name})", ClipChecks(bench, loader, backend, samples)
+    yield "faces", "faces", FaceChecks(bench, loader, samples)
+    yield "ocr", "text", OcrChecks(bench, loader, samples)
+
+
+def _tell(what: str) -> None:
+    print(f"checking: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

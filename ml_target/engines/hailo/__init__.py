@@ -1,0 +1,1 @@
+"""The engine for Hailo-8 cards, through HailoRT."""

@@ -1,0 +1,1 @@
+"""Hailo's HEF files, read without HailoRT."""

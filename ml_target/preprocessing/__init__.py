@@ -1,1 +1,0 @@
-"""Pictures in: pure functions on numpy arrays and Pillow images."""

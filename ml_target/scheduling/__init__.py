@@ -1,0 +1,1 @@
+"""Who gets a device next, and how much at a time."""

@@ -1,0 +1,1 @@
+"""Weights, read out of the files that publishers give."""

@@ -1,0 +1,1 @@
+"""What the machine says of itself: limits, cards, folders. Imports nothing of ours."""

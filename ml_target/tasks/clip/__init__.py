@@ -1,0 +1,1 @@
+"""Smart search: pictures and texts as vectors of one space."""

@@ -1,0 +1,1 @@
+"""Text in pictures: lines found, cut out, read."""
