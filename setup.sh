@@ -242,7 +242,7 @@ run_check() { # NAME COMMAND…
   printf '\n--- %s\n' "$1"
   "${@:2}" || failed+=("$1")
 }
-shell_files() { grep -lE '^#! ?/.*\b(ba)?sh\b' setup.sh .ci/* scripts/* tests/*.sh 2>/dev/null; }
+shell_files() { grep -lE '^#! ?/.*\b(ba)?sh\b' setup.sh .ci/* scripts/* tests/*.sh tests/support/*.sh 2>/dev/null; }
 check_shell() {
   local files
   mapfile -t files < <(shell_files)

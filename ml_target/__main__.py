@@ -11,9 +11,9 @@ from ml_target.config import Settings
 from ml_target.diagnostics.settings import spelt_wrong
 from ml_target.errors import WorkerError
 from ml_target.log.private import without_logins
+from ml_target.log.requests import set_up
 from ml_target.log.ring import keep_last_lines
 from ml_target.log.terminal import replace_unprintable
-from ml_target.requestlog import set_up
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class Parsers:
     """The parser of the whole line and those of its commands, which say what there is when something is wrong."""
 
     def __init__(self) -> None:
-        from ml_target import predict
-        from ml_target.diagnostics import report
+        from ml_target.diagnostics import predict
+        from ml_target.diagnostics.report import command as report
         from ml_target.store import command as models
 
         plain = argparse.RawDescriptionHelpFormatter
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _report(given[1:])
     parsers = Parsers()
     chosen = parsers.parse(given)
-    from ml_target import predict
+    from ml_target.diagnostics import predict
     from ml_target.store import command as models
 
     if chosen.command == "predict":
@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
             return models.run(chosen, settings)
         # The first process of a container is deaf to signals that it has no handler for; the imports take a second.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        from ml_target.serve import serve
+        from ml_target.api.serve import serve
 
         keep_last_lines(settings.port)
         return serve(settings)
@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(arguments: list[str]) -> int:
     """By itself: it has to work where a package that the other commands need is missing or broken."""
-    from ml_target.diagnostics import report
+    from ml_target.diagnostics.report import command as report
 
     # As Ctrl-C: what runs for it is ended, and what is there is written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

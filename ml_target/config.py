@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
-from ml_target.runtime.cgroups import cpu_quota
+from ml_target.system.cgroups import cpu_quota
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from ml_target.catalogue.needs import Choice
 from ml_target.config import PROJECT, Settings, setting_names, setting_text
 from ml_target.errors import DamagedFileError
-from ml_target.folders import writable
-from ml_target.hailo_host import nodes
+from ml_target.system.cards import nodes
+from ml_target.system.folders import writable
 
 IN_IMAGE = "IMMICH_ML_IMAGE"
 """Dockerfile.immich-ml-hailo sets it, and nothing else does."""

@@ -1,9 +1,9 @@
 """Text as the Hailo engine reads it at fixed sizes, against the official worker's way at free sizes, same networks.
 
-Pages are drawn for the run (tests/text_pages.py: fonts, 14 to 90 px, faint, turned, askew, JPEG 80) and so their words
-and corners are known; the photos of ../shared/photos are read too where they are. Three tables, in Markdown:
-accuracy by kind of page, the budgets of tiles against device time, and what post-processing costs the host beside
-RapidOCR's own on the same tensors. CER: wrong, missing and additional letters over drawn ones.
+Pages are drawn for the run (tests/support/text_pages.py: fonts, 14 to 90 px, faint, turned, askew, JPEG 80) and so
+their words and corners are known; the photos of ../shared/photos are read too where they are. Three tables, in
+Markdown: accuracy by kind of page, the budgets of tiles against device time, and what post-processing costs the host
+beside RapidOCR's own on the same tensors. CER: wrong, missing and additional letters over drawn ones.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from functools import reduce
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from decoding_cost import Cost, measure  # noqa: E402
 from rapidocr_reference import RapidOcrReader  # noqa: E402

@@ -1,7 +1,7 @@
 """The device's queues on the simulated card: this worker's against the usual design, in one run.
 
 The usual design sends one frame a burst under a global lock. Both run on the same simulator, whose
-card takes the time that measured cards take (tests/hailo_sim/costs.py); its networks answer from a
+card takes the time that measured cards take (tests/support/hailo_sim/costs.py); its networks answer from a
 table, because a processor cannot run them at the card's speed. Tensors are prepared beforehand:
 what is measured is queueing, batching and the card. Clients ask again as soon as they are answered.
 "host CPU" is what queues, engine and simulator took of one processor. Prints Markdown tables.
@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from hailo_sim import Rig, simulated  # noqa: E402
 from hailo_sim.build import fingerprint  # noqa: E402
 
-from ml_target.arbiter import Arbiter  # noqa: E402
 from ml_target.catalogue import networks as n  # noqa: E402
 from ml_target.catalogue.types import Network, PictureInput, TextInput  # noqa: E402
-from ml_target.models import Model, Provenance  # noqa: E402
+from ml_target.scheduling.arbiter import Arbiter  # noqa: E402
+from ml_target.scheduling.model import Model, Provenance  # noqa: E402
 from ml_target.tensors import Array  # noqa: E402
 
 FACES = 3
@@ -88,7 +88,7 @@ def frame_of(network: Network) -> Array:
 @contextlib.contextmanager
 def side(name: str, link: str, locked: bool) -> Iterator[Side]:
     """The engine on the simulated card. `locked`: the usual design."""
-    from ml_target.engines.hailo import CardSettings, HailoEngine
+    from ml_target.engines.hailo.engine import CardSettings, HailoEngine
 
     rig = Rig(link=link, clock="real")  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder, simulated(rig):

@@ -31,19 +31,19 @@ import httpx
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from hailo_sim import Rig, simulated  # noqa: E402
 from hailo_sim.build import fingerprint  # noqa: E402
 from hailo_sim.remote import RemoteRig  # noqa: E402
 from hailo_worker import Ask, mixed, models_folder  # noqa: E402
 
-from ml_target.arbiter import Arbiter  # noqa: E402
 from ml_target.catalogue import networks as n  # noqa: E402
 from ml_target.catalogue.types import Network, PictureInput  # noqa: E402
-from ml_target.engines.hailo_turns import Turn, Turns  # noqa: E402
+from ml_target.engines.hailo.turns import Turn, Turns  # noqa: E402
 from ml_target.errors import WorkerError  # noqa: E402
-from ml_target.modelqueue import ModelQueue  # noqa: E402
+from ml_target.scheduling.arbiter import Arbiter  # noqa: E402
+from ml_target.scheduling.queue import ModelQueue  # noqa: E402
 from ml_target.tensors import Array  # noqa: E402
 
 CLIP, FACES = n.TINYCLIP.visual.name, n.ARCFACE_R50.name
@@ -110,7 +110,7 @@ def worker(folder: Path, models: Path) -> Iterator[tuple[str, RemoteRig, "subpro
     control = folder / f"control-{port}"
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{PROJECT / 'tests' / 'hailo_sim' / 'site'}:{PROJECT}",
+        "PYTHONPATH": f"{PROJECT / 'tests' / 'support' / 'hailo_sim' / 'site'}:{PROJECT}",
         "HAILO_SIM_CONTROL": str(control),
         "HAILO_SIM_CLOCK": "4",
         "HAILO_SIM_CRASH": "abort",
@@ -304,7 +304,7 @@ def frames_of(network: Network) -> list[Array]:
 
 def alarms(minutes: float, link: str) -> bool:
     """Prints a line a minute. True when no burst was taken for lost."""
-    from ml_target.engines.hailo import CardSettings, HailoEngine
+    from ml_target.engines.hailo.engine import CardSettings, HailoEngine
 
     recoveries = 0
     rig = Rig(link=link, clock="real")  # type: ignore[arg-type]

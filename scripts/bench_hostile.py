@@ -1,6 +1,6 @@
 """What one rude client can do to the others: hostile bodies, texts, trickles, connections, and stopping.
 
-Starts a worker of its own for the processor, with towers of next to nothing (tests/light_towers.py) or with the
+Starts a worker of its own for the processor, with towers of next to nothing (tests/support/light_towers.py) or with the
 models of a folder (--models). Sends each request of the list and pings meanwhile, as Immich does. "peak" is the
 worker's largest resident memory during the case, less what it held before; "held" what is left of it five seconds
 after. The first row is an ordinary photo, the measure for the others. Prints a Markdown table.
@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from bench_device import quantile  # noqa: E402
 from bench_requests import forget_peak, peak_megabytes  # noqa: E402

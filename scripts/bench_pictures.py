@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 import hostile_pictures as hostile  # noqa: E402
 from process_memory import Watch, memory  # noqa: E402
@@ -93,14 +93,16 @@ def worker(**settings: object) -> Iterator[Server]:
         port = listener.getsockname()[1]
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'tests'}",
+        "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'tests' / 'support'}",
         "ENGINE": "cpu",
         "IMMICH_HOST": "127.0.0.1",
         "IMMICH_PORT": str(port),
         "LOG_LEVEL": "error",
         **{name: str(value) for name, value in settings.items()},
     }
-    process = subprocess.Popen([sys.executable, str(PROJECT / "tests" / "standin_tasks.py")], env=environment)
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT / "tests" / "support" / "standin_tasks.py")], env=environment
+    )
     server = Server(process, f"http://127.0.0.1:{port}")
     try:
         _wait(server)

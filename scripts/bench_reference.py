@@ -15,26 +15,26 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from insightface_reference import InsightFace  # noqa: E402
 from rapidocr_reference import RapidOcrReader  # noqa: E402
 
-from ml_target.arbiter import Arbiter  # noqa: E402
 from ml_target.catalogue import networks  # noqa: E402
 from ml_target.catalogue.files import OCR_DICTIONARY, OCR_RECOGNITION_FREE, SCRFD_2_5G_ONNX, STAND_IN_EMBEDDER  # noqa: E402
 from ml_target.catalogue.types import Network  # noqa: E402
 from ml_target.config import Settings  # noqa: E402
-from ml_target.decoders.ctc import Alphabet  # noqa: E402
 from ml_target.engines.onnx import OnnxEngine  # noqa: E402
-from ml_target.faces import FaceFinder  # noqa: E402
-from ml_target.host import HostPool  # noqa: E402
 from ml_target.imaging.picture import decode  # noqa: E402
-from ml_target.models import Model, Provenance  # noqa: E402
-from ml_target.ocr import ReadOptions, TextReader  # noqa: E402
+from ml_target.log.trace import Trace  # noqa: E402
+from ml_target.scheduling.arbiter import Arbiter  # noqa: E402
+from ml_target.scheduling.model import Model, Provenance  # noqa: E402
+from ml_target.scheduling.threads import HostPool  # noqa: E402
 from ml_target.store.command import open_store  # noqa: E402
+from ml_target.tasks.faces.finder import FaceFinder  # noqa: E402
+from ml_target.tasks.ocr.ctc import Alphabet  # noqa: E402
+from ml_target.tasks.ocr.reader import ReadOptions, TextReader  # noqa: E402
 from ml_target.tensors import UInt8  # noqa: E402
-from ml_target.trace import Trace  # noqa: E402
 
 THREADS = 2
 Side = Callable[[UInt8], object]

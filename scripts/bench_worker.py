@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from bench_device import quantile  # noqa: E402
 from hailo_sim.remote import RemoteRig  # noqa: E402
@@ -30,9 +30,9 @@ from hailo_worker import CLIP, FACE, FACES, LINES, OCR, QUERY, models_folder  # 
 
 USUAL = """
 import sys
-import ml_target.worker as worker
+import ml_target.runtime.lifecycle as worker
 from ml_target.__main__ import main
-from ml_target.arbiter import Arbiter
+from ml_target.scheduling.arbiter import Arbiter
 worker.Arbiter = lambda lanes, **options: Arbiter(1, recover=options.get("recover"))
 sys.exit(main([]))
 """
@@ -131,7 +131,7 @@ def run(link: str, photo: Path, seconds: float, design: str) -> None:
         control = folder / "control"
         environment = {
             **os.environ,
-            "PYTHONPATH": f"{PROJECT / 'tests' / 'hailo_sim' / 'site'}:{PROJECT}",
+            "PYTHONPATH": f"{PROJECT / 'tests' / 'support' / 'hailo_sim' / 'site'}:{PROJECT}",
             "HAILO_BATCH": "1" if design == "usual" else "8",
             "HAILO_SIM_LINK": link,
             "HAILO_SIM_CONTROL": str(control),

@@ -51,7 +51,7 @@ def _onnxruntime() -> str:
 
 def _hailort() -> str:
     """What is wrong with it, "" where it is not installed."""
-    from ml_target.hailo_package import explain_import
+    from ml_target.engines.hailo.package import explain_import
 
     try:
         version = importlib.metadata.version("hailort")

@@ -5,7 +5,7 @@
 FACES.jpg is `faces_four.jpg` of the photos for tests (AI-made faces, Apache-2.0 source set). The
 text is set in the font that comes with Pillow. A JPEG comment says what the picture holds, so that
 tests/test.sh can hold the answers against it. Without a second name, the same board at a smaller size and a
-page of labels are written for `ml_target/checks/samples.py`, which knows what is on them.
+page of labels are written for `ml_target/diagnostics/checks/samples.py`, which knows what is on them.
 """
 
 import sys
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ml_target.checks import samples
+from ml_target.diagnostics.checks import samples
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -29,7 +29,7 @@ fail() { # a line on what went wrong, then lines with the remedy
 # ------------------------------------------------------------------ Python
 
 with_python() { PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "$@"; }
-fits() { with_python "$1" -c 'import sentencepiece, ml_target.predict, ml_target.store.command' >/dev/null 2>&1; }
+fits() { with_python "$1" -c 'import sentencepiece, ml_target.diagnostics.predict, ml_target.store.command' >/dev/null 2>&1; }
 for python in ${PYTHON:+"$PYTHON"} "$project/.venv/bin/python" python3; do
   if command -v "$python" >/dev/null && fits "$python"; then
     with_python exec "$python" -m ml_target models "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A part of setup.sh: is this host able to run the worker? Docker, architecture, card, driver, disk.
 # Reads below SETUP_ROOT, so that the tests can show it another host. The same trouble has the same
-# words in ml_target/hailo_host.py.
+# words in ml_target/system/cards.py.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
 root=${SETUP_ROOT-}

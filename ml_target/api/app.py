@@ -29,10 +29,10 @@ from ml_target.errors import (
     WorkerError,
 )
 from ml_target.log.private import without_logins, without_places
-from ml_target.protocol import Job, encode, parse_entries
-from ml_target.requestlog import log_request
-from ml_target.trace import Trace
-from ml_target.worker import Worker
+from ml_target.log.requests import log_request
+from ml_target.log.trace import Trace
+from ml_target.runtime.lifecycle import Worker
+from ml_target.runtime.protocol import Job, encode, parse_entries
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from ml_target.errors import MalformedRequest, TooLarge, UnusableInput
-from ml_target.protocol import MAX_ENTRIES, entries_too_long
+from ml_target.runtime.protocol import MAX_ENTRIES, entries_too_long
 
 MAX_TEXT = 64 * 1024
 """Bytes of a search query: far more than anybody types, and only its first 64 or 77 tokens count."""

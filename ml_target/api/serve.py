@@ -8,11 +8,11 @@ import signal
 import socket
 from contextlib import suppress
 
+from ml_target.api.app import create_app
 from ml_target.api.server import Server
-from ml_target.app import create_app
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
-from ml_target.worker import Worker
+from ml_target.runtime.lifecycle import Worker
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import numpy as np
 from ml_target.catalogue.types import Chip
 from ml_target.config import Settings
 from ml_target.diagnostics.findings import is_wrong
-from ml_target.engines.hailo_device import chip_of, take_cards
-from ml_target.engines.hailo_versions import firmware_check, library_check
-from ml_target.hailo_host import Finding, driver_version, id_choices
-from ml_target.hailo_package import explain_import
-from ml_target.hailo_status import explain, status_of
+from ml_target.engines.hailo.device import chip_of, take_cards
+from ml_target.engines.hailo.package import explain_import
+from ml_target.engines.hailo.status import explain, status_of
+from ml_target.engines.hailo.versions import firmware_check, library_check
+from ml_target.system.cards import Finding, driver_version, id_choices
 
 WARM_C, HOT_C = 85.0, 104.0
 """Above the first it is worth knowing; at the second (reported for Hailo-8) the card lowers its clock."""

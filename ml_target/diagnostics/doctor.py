@@ -14,12 +14,12 @@ from ml_target.diagnostics.card import CardReport, library
 from ml_target.diagnostics.findings import as_text, is_wrong, verdict
 from ml_target.diagnostics.setting_findings import read_settings
 from ml_target.diagnostics.tasks import task_findings
-from ml_target.engines.hailo_checks import host_checks
-from ml_target.engines.hailo_kernel_log import DMESG, kernel_words
-from ml_target.hailo_host import Finding, cards, nodes
-from ml_target.hailo_package import PYTHON
+from ml_target.engines.hailo.checks import host_checks
+from ml_target.engines.hailo.kernel_log import DMESG, kernel_words
+from ml_target.engines.hailo.package import PYTHON
 from ml_target.log.terminal import replace_unprintable
-from ml_target.places import choose_engine, passed_over
+from ml_target.runtime.place import choose_engine, passed_over
+from ml_target.system.cards import Finding, cards, nodes
 
 NOTHING_WRONG, WRONG, BAD_SETTING = 0, 1, 2
 SEAT = "Seat the card and look at lspci -d 1e60:; or ENGINE=cpu"

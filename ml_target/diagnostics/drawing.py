@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ml_target.errors import UnusableInput
-from ml_target.faces import Face
-from ml_target.ocr import Line
+from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.ocr.reader import Line
 from ml_target.tensors import Float32, UInt8
 
 FACE, LANDMARK, TEXT, LABEL = "#ff9f1c", "#e71d36", "#2ec4b6", "#011627"

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 from ml_target.catalogue.networks import NETWORKS
-from ml_target.hef import MAGIC
+from ml_target.hef.header import MAGIC
 from ml_target.remedies import fetch_again
 
 HEF = MAGIC.to_bytes(4, "big")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ml_target.hailo_host import Finding
+from ml_target.system.cards import Finding
 
 MARKS = {True: "ok   ", False: "WRONG", None: "note "}
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from ml_target.catalogue.networks import NETWORKS
 from ml_target.catalogue.types import Network
 from ml_target.diagnostics.file_kind import OURS, why_no_hef
+from ml_target.engines.hailo.fit import bind_group, group_name
+from ml_target.engines.hailo.status import describe
 from ml_target.errors import DamagedFileError, ModelError
-from ml_target.hailo_status import describe
-from ml_target.hef import LAYOUTS, RUNS_ON, HefHeader, read_header, verify
-from ml_target.hef_fit import bind_group, group_name
-from ml_target.hef_streams import Group, HefContent, Stream, channel_quantisation, read_streams
+from ml_target.hef.header import LAYOUTS, RUNS_ON, HefHeader, read_header, verify
+from ml_target.hef.streams import Group, HefContent, Stream, channel_quantisation, read_streams
 from ml_target.log.terminal import replace_unprintable
 
 HEADINGS = ("", "stream", "shape", "type", "order", "scale", "zero point", "limits", "pairs", "role", "made from")

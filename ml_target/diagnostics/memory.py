@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from ml_target.hailo_host import Finding, fact
-from ml_target.runtime.cgroups import memory_left
+from ml_target.system.cards import Finding, fact
+from ml_target.system.cgroups import memory_left
 
 GIB = 1 << 30
 

@@ -11,16 +11,16 @@ from typing import Any
 from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.catalogue.types import ClipBackend
 from ml_target.config import Settings
+from ml_target.diagnostics.drawing import check_target, draw
 from ml_target.diagnostics.workbench import Workbench
-from ml_target.drawing import check_target, draw
 from ml_target.errors import UnusableInput, WorkerError
-from ml_target.faces import Face
 from ml_target.imaging.picture import decode
 from ml_target.log.terminal import printable_json
-from ml_target.ocr import Line, ReadOptions
-from ml_target.protocol import encode, faces_result, ocr_result, vector_text
+from ml_target.log.trace import Trace
+from ml_target.runtime.protocol import encode, faces_result, ocr_result, vector_text
+from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.ocr.reader import Line, ReadOptions
 from ml_target.tensors import UInt8
-from ml_target.trace import Trace
 
 TASKS = ("clip", "faces", "ocr")
 MOST_RESOLUTION = 1_000_000

@@ -12,20 +12,20 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ml_target.catalogue.networks import CLIP_BACKENDS
-from ml_target.checks.clip import ClipChecks
-from ml_target.checks.faces import FaceChecks
-from ml_target.checks.header import header
-from ml_target.checks.ocr import OcrChecks
-from ml_target.checks.report import Report, UsedFile, as_json, as_text
-from ml_target.checks.result import Check, NotChecked
-from ml_target.checks.samples import Samples
-from ml_target.checks.sides import Bench
 from ml_target.config import Settings
+from ml_target.diagnostics.checks.clip import ClipChecks
+from ml_target.diagnostics.checks.faces import FaceChecks
+from ml_target.diagnostics.checks.header import header
+from ml_target.diagnostics.checks.ocr import OcrChecks
+from ml_target.diagnostics.checks.report import Report, UsedFile, as_json, as_text
+from ml_target.diagnostics.checks.result import Check, NotChecked
+from ml_target.diagnostics.checks.samples import Samples
+from ml_target.diagnostics.checks.sides import Bench
 from ml_target.errors import SettingsError, WorkerError
 from ml_target.imaging.picture import decode
-from ml_target.loading import Loader
+from ml_target.log.requests import set_up
 from ml_target.log.terminal import printable_json, replace_unprintable
-from ml_target.requestlog import set_up
+from ml_target.runtime.assembly import Loader
 from ml_target.tensors import UInt8
 
 TASKS = ("clip", "faces", "ocr")

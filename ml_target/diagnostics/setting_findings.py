@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from ml_target.config import Settings, setting_names, setting_text
-from ml_target.diagnostics.report_settings import Environment
+from ml_target.diagnostics.report.settings import Environment
 from ml_target.diagnostics.settings import spelt_wrong
-from ml_target.hailo_host import Finding
+from ml_target.system.cards import Finding
 
 SECRET = ("models_mirror", "hf_endpoint")
 """An address may hold a password."""

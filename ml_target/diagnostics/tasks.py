@@ -10,13 +10,13 @@ from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS, STAND_IN_EMBED
 from ml_target.catalogue.types import Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.diagnostics.memory import memory_check
+from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.errors import DamagedFileError, ModelError, SettingsError
-from ml_target.hailo_host import Finding
-from ml_target.hef_fit import check_fit
 from ml_target.remedies import fetch, folder_words
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
+from ml_target.system.cards import Finding
 
 CHIPS = ("hailo8", "hailo8l")
 

@@ -26,8 +26,8 @@ from ml_target.catalogue.types import ClipBackend, Network, PictureInput
 from ml_target.config import Settings
 from ml_target.engines import Engine, LoadedNetwork
 from ml_target.errors import WorkerError
-from ml_target.loading import Place
-from ml_target.places import choose_engine, open_places, processor
+from ml_target.runtime.assembly import Place
+from ml_target.runtime.place import choose_engine, open_places, processor
 from ml_target.store import Store
 from ml_target.store.command import open_store
 from ml_target.tensors import Array

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ml_target.catalogue.binding import Binding, bind
 from ml_target.catalogue.types import ModelFile, Network, PictureInput, TextInput
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.errors import DamagedFileError, EngineFault, ModelError
 from ml_target.remedies import fetch_again
-from ml_target.roles import Binding, bind
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
 log = logging.getLogger(__name__)

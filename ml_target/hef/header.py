@@ -12,7 +12,7 @@ import xxhash
 
 from ml_target.catalogue.types import Chip
 from ml_target.errors import DamagedFileError, ModelError
-from ml_target.protobuf import walk
+from ml_target.hef.protobuf import walk
 from ml_target.remedies import fetch, fetch_again, replace, unreadable
 
 MAGIC = 0x01484546

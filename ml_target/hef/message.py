@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ml_target.protobuf import walk
+from ml_target.hef.protobuf import walk
 
 View = bytes | memoryview
 Fields = dict[int, list[int | View]]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ml_target.catalogue.binding import Shape
 from ml_target.errors import DamagedFileError, ModelError
-from ml_target.hef import HefHeader, read_header
-from ml_target.hef_message import HostOperation, Layer, RawGroup, read_message
+from ml_target.hef.header import HefHeader, read_header
+from ml_target.hef.message import HostOperation, Layer, RawGroup, read_message
 from ml_target.remedies import fetch_again, replace, unreadable
-from ml_target.roles import Shape
 
 MAX_MESSAGE = 256 << 20  # bytes; the messages of real files are a thousandth to a hundredth of it
 MAX_VALUES = 1 << 28  # elements of one frame

@@ -8,8 +8,8 @@ from typing import Any
 
 from ml_target.log.colour import RedErrors, takes_colour
 from ml_target.log.private import without_logins
-from ml_target.logwords import quoted
-from ml_target.trace import Trace
+from ml_target.log.trace import Trace
+from ml_target.log.words import quoted
 
 log = logging.getLogger("ml_target.request")
 

@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from ml_target.logwords import quoted
-from ml_target.services import Service, describe_model
+from ml_target.log.words import quoted
+from ml_target.runtime.registry import Service, describe_model
 
 log = logging.getLogger("ml_target.worker")
 

@@ -7,7 +7,7 @@ from ml_target.catalogue.immich import clean_name
 from ml_target.catalogue.networks import OCR_IMMICH_NAME
 from ml_target.catalogue.scripts import LANGUAGES, MODELS, Reading
 from ml_target.errors import UnusableInput
-from ml_target.logwords import quoted, short
+from ml_target.log.words import quoted, short
 
 log = logging.getLogger(__name__)
 

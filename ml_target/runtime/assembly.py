@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue import files
 from ml_target.catalogue.networks import (
     ARCFACE_R50,
@@ -22,22 +21,23 @@ from ml_target.catalogue.networks import (
 )
 from ml_target.catalogue.types import ClipBackend, ModelFile, Network
 from ml_target.config import Settings
-from ml_target.decoders.ctc import Alphabet
 from ml_target.engines import Engine
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError, Unavailable
-from ml_target.faces import FaceFinder
-from ml_target.host import HostPool
-from ml_target.models import Model, Provenance
-from ml_target.ocr import TextReader
+from ml_target.runtime.registry import ClipService, Service, Services
 from ml_target.runtime.shelf import Shelf
-from ml_target.search import PictureEncoder, TextEncoder
-from ml_target.services import ClipService, Service, Services
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
 from ml_target.store import Store, load_text_weights
+from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
+from ml_target.tasks.clip.text_head import TextHead, TextLayout
+from ml_target.tasks.clip.text_layouts import LayoutBook
+from ml_target.tasks.clip.text_probe import agree, settle
+from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
+from ml_target.tasks.faces.finder import FaceFinder
+from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.reader import TextReader
 from ml_target.tensors import Array
-from ml_target.text_head import TextHead, TextLayout
-from ml_target.text_layouts import LayoutBook
-from ml_target.text_probe import agree, settle
-from ml_target.tokenizer import Tokenizer, open_tokenizer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -12,20 +12,20 @@ from ml_target import __version__
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.config import PROJECT, Settings, available_cores
 from ml_target.errors import Unavailable, WorkerError
-from ml_target.host import HostPool
 from ml_target.imaging.outside import Helper
-from ml_target.loading import Loader, Place
-from ml_target.names import NamesSeen
-from ml_target.pipeline import Pipeline
-from ml_target.places import choose_engine, open_places, thread_plan
 from ml_target.remedies import fetch
 from ml_target.runtime.announce import announce
+from ml_target.runtime.asked_names import NamesSeen
+from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.budget import Memory
+from ml_target.runtime.pipeline import Pipeline
+from ml_target.runtime.place import choose_engine, open_places, thread_plan
+from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
-from ml_target.services import Services
+from ml_target.scheduling.threads import HostPool
 from ml_target.store import Store
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ml_target.worker")  # the name in the log, wherever this file lies
 
 State = Literal["loading", "ready", "recovering", "idle", "failed"]
 

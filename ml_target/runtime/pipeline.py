@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ml_target.errors import TooLarge, UnusableInput
-from ml_target.host import HostPool
 from ml_target.imaging.forms import look
 from ml_target.imaging.outside import Helper
 from ml_target.imaging.picture import decode_known
 from ml_target.imaging.structure import CORE, PIXEL, Structure
-from ml_target.names import NamesSeen, text_model
-from ml_target.protocol import ClipJob, FaceJob, Job, faces_result, ocr_result, vector_text
+from ml_target.log.trace import Trace
+from ml_target.runtime.asked_names import NamesSeen, text_model
 from ml_target.runtime.budget import MIB, Memory, Share
-from ml_target.services import Service, Services
+from ml_target.runtime.protocol import ClipJob, FaceJob, Job, faces_result, ocr_result, vector_text
+from ml_target.runtime.registry import Service, Services
+from ml_target.scheduling.threads import HostPool
 from ml_target.tensors import UInt8
-from ml_target.trace import Trace
 
 CLIP, FACES, OCR = 2 * MIB, 8 * MIB, 48 * MIB
 """Bytes that a task takes beside the picture: frames that wait, outputs that are read. Text has by far the most: 16

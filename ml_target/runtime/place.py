@@ -7,11 +7,11 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from ml_target.arbiter import Arbiter
 from ml_target.config import Settings, available_cores
-from ml_target.hailo_host import Finding, cards, locations, nodes
-from ml_target.loading import Place
+from ml_target.runtime.assembly import Place
 from ml_target.runtime.leaving import leave
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.system.cards import Finding, cards, locations, nodes
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def processor(settings: Settings, workers: int | None = None) -> Place:
 
 def card(settings: Settings) -> Place:
     """HailoRT, with the cards that the settings name."""
-    from ml_target.engines.hailo import CardSettings, HailoEngine
+    from ml_target.engines.hailo.engine import CardSettings, HailoEngine
 
     chosen = CardSettings(
         settings.hailo_batch, settings.hailo_device_count, settings.hailo_device_ids, settings.hailo_group_id

@@ -21,9 +21,9 @@ from pydantic import (
 )
 
 from ml_target.errors import MalformedRequest, UnusableInput
-from ml_target.faces import Face
-from ml_target.logwords import short
-from ml_target.ocr import Line, ReadOptions
+from ml_target.log.words import short
+from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.ocr.reader import Line, ReadOptions
 from ml_target.tensors import Float32
 
 MAX_ENTRIES = 64 * 1024

@@ -7,11 +7,11 @@ from typing import Any, Generic, TypeVar
 from ml_target.catalogue.immich import WIDTHS, clean_name
 from ml_target.catalogue.types import ClipBackend
 from ml_target.errors import Unavailable, UnusableInput
-from ml_target.faces import FaceFinder
-from ml_target.logwords import short
-from ml_target.models import Model
-from ml_target.ocr import TextReader
-from ml_target.search import PictureEncoder, TextEncoder
+from ml_target.log.words import short
+from ml_target.scheduling.model import Model
+from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
+from ml_target.tasks.faces.finder import FaceFinder
+from ml_target.tasks.ocr.reader import TextReader
 
 T = TypeVar("T")
 

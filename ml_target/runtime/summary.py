@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_target.catalogue.networks import OCR_IMMICH_NAME
 from ml_target.remedies import in_image
-from ml_target.services import Service, Services
+from ml_target.runtime.registry import Service, Services
 
 WIDTH, MARGIN, COLUMN = 79, "  ", 19
 FACES_IMMICH_NAME = "buffalo_l"

@@ -20,7 +20,7 @@ from typing import Any
 
 from ml_target.engines import LoadedNetwork
 from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, EngineFault, Unavailable, WorkerError
-from ml_target.modelqueue import Entry, ModelQueue
+from ml_target.scheduling.queue import Entry, ModelQueue
 
 log = logging.getLogger(__name__)
 

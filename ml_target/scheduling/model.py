@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake, LoadedNetwork
-from ml_target.modelqueue import ModelQueue
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.queue import ModelQueue
 from ml_target.tensors import Array, Outputs
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ml_target.burstcost import BurstCost
 from ml_target.engines import LoadedNetwork
+from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, EngineFault, Unavailable
 from ml_target.tensors import Array, Outputs
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from ml_target import remedies
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import DamagedFileError, FetchError, MissingFileError, ModelError
-from ml_target.folders import writable
 from ml_target.store import verify
 from ml_target.store.audit import Audit
 from ml_target.store.faults import SourceError, writing
@@ -18,8 +17,9 @@ from ml_target.store.offers import Mirror, Offer, upstream
 from ml_target.store.progress import Progress
 from ml_target.store.sources import Sources
 from ml_target.store.web import Web
+from ml_target.store.weights.reader import load_text_weights
 from ml_target.store.wheels import Wheels
-from ml_target.text_weights import load_text_weights
+from ml_target.system.folders import writable
 
 __all__ = ["Progress", "Store", "load_text_weights"]
 

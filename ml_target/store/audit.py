@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import DamagedFileError
-from ml_target.folders import writable
 from ml_target.remedies import fetch_again
 from ml_target.store import verify
 from ml_target.store.ledger import Entry, Ledger
+from ml_target.system.folders import writable
 
 log = logging.getLogger(__name__)
 

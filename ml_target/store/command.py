@@ -10,9 +10,9 @@ from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.catalogue.types import Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
-from ml_target.hailo_host import nodes
 from ml_target.store import Progress, Store
 from ml_target.store.inventory import table, take_stock
+from ml_target.system.cards import nodes
 
 OK, INCOMPLETE, WRONG_USE = 0, 1, 2
 MB = 1e6

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_target.catalogue.types import CheckpointCut
-from ml_target.store import zips
-from ml_target.store.checkpoints import cut
 from ml_target.store.faults import NoRangesError, writing
 from ml_target.store.fetch import discard, download, make_room
 from ml_target.store.offers import Offer
 from ml_target.store.progress import Progress
 from ml_target.store.ranges import LocalFile, PartialFile, open_partial
 from ml_target.store.web import Web
+from ml_target.store.weights import zips
+from ml_target.store.weights.checkpoints import cut
 from ml_target.store.wheels import Wheels
 
 

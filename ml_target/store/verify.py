@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from ml_target import hef
 from ml_target.catalogue.types import CheckpointCut, ModelFile
 from ml_target.errors import DamagedFileError
-from ml_target.protobuf import walk
+from ml_target.hef import header as hef
+from ml_target.hef.protobuf import walk
 from ml_target.remedies import fetch_again, unreadable
 
 BLOCK = 1 << 20

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_target import healthcheck, inspect_models, selfcheck
 from ml_target.__main__ import OTHERS, main
+from ml_target.api import health as healthcheck
 from ml_target.config import Settings, setting_names
-from ml_target.diagnostics import workbench
+from ml_target.diagnostics import networks as inspect_models
+from ml_target.diagnostics import selfcheck, workbench
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.loading import Loader
+from ml_target.runtime.assembly import Loader
 
 Capture = pytest.CaptureFixture[str]
 

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_target.drawing import draw
+from ml_target.api.serve import listen, prepare_process
+from ml_target.diagnostics.drawing import draw
 from ml_target.errors import SettingsError
-from ml_target.faces import Face
-from ml_target.ocr import Line
-from ml_target.serve import listen, prepare_process
+from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.ocr.reader import Line
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -15,7 +15,6 @@ import pytest
 from hailo_sim.build import fingerprint
 from standin_host import LOADED, MEMORY, Host, Library, find, status
 
-from ml_target import hailo_host
 from ml_target.catalogue.files import OCR_DICTIONARY
 from ml_target.catalogue.needs import Need, needs
 from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
@@ -24,7 +23,8 @@ from ml_target.diagnostics import tasks
 from ml_target.diagnostics.doctor import checks, main
 from ml_target.diagnostics.findings import as_text, verdict
 from ml_target.diagnostics.setting_findings import read_settings
-from ml_target.hailo_host import Finding
+from ml_target.system import cards as hailo_host
+from ml_target.system.cards import Finding
 
 KERNEL = {"dev/kmsg": "5,1,1,-;hailo: Init module. driver version 4.23.0"}
 

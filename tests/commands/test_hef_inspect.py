@@ -12,7 +12,7 @@ import pytest
 from hef_builder import L
 
 from ml_target.diagnostics.file_kind import LOOKED_AT, why_no_hef
-from ml_target.hef_inspect import main
+from ml_target.diagnostics.hef import main
 
 
 @pytest.fixture

@@ -27,15 +27,20 @@ from test_commands import free_port, serving
 from ml_target.__main__ import main
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.config import Settings
-from ml_target.diagnostics import report, report_log, report_runs, report_section, report_worker, timing
+from ml_target.diagnostics import timing
 from ml_target.diagnostics.redact import Redactor
-from ml_target.diagnostics.report_card import card, kernel_log
-from ml_target.diagnostics.report_host import host, versions
-from ml_target.diagnostics.report_log import log_section
-from ml_target.diagnostics.report_runs import Runs
-from ml_target.diagnostics.report_section import Section, guarded, run_module, stop_running
-from ml_target.diagnostics.report_settings import Environment, models_section, settings_section
-from ml_target.diagnostics.report_worker import ask, request_times, worker_section
+from ml_target.diagnostics.report import command as report
+from ml_target.diagnostics.report import log as report_log
+from ml_target.diagnostics.report import runs as report_runs
+from ml_target.diagnostics.report import section as report_section
+from ml_target.diagnostics.report import worker as report_worker
+from ml_target.diagnostics.report.card import card, kernel_log
+from ml_target.diagnostics.report.host import host, versions
+from ml_target.diagnostics.report.log import log_section
+from ml_target.diagnostics.report.runs import Runs
+from ml_target.diagnostics.report.section import Section, guarded, run_module, stop_running
+from ml_target.diagnostics.report.settings import Environment, models_section, settings_section
+from ml_target.diagnostics.report.worker import ask, request_times, worker_section
 from ml_target.log.ring import LIMIT, LogRing, keep_last_lines, kept_logs
 
 Capture = pytest.CaptureFixture[str]
@@ -75,7 +80,7 @@ def test_versions_and_host_say_what_a_report_needs() -> None:
 
 
 def test_a_package_that_is_missing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.diagnostics.report_host._version", lambda name: "" if name == "fastapi" else "1")
+    monkeypatch.setattr("ml_target.diagnostics.report.host._version", lambda name: "" if name == "fastapi" else "1")
     assert versions().wrong == ["not installed: fastapi. Install this project again, with its packages"]
 
 
@@ -202,7 +207,7 @@ def test_model_files_with_hashes_and_what_is_missing(tmp_path: Path, monkeypatch
 
 def test_model_files_without_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.hef").write_bytes(b"abc")
-    monkeypatch.setitem(sys.modules, "ml_target.places", None)
+    monkeypatch.setitem(sys.modules, "ml_target.runtime.place", None)
     told = models_section(Environment.read({"ENGINE": "cpu", "MODELS_DIR": str(tmp_path)}))
     assert "ba7816bf8f01cfea  mine.hef" in told.text
     assert told.wrong[0].startswith("model files: ModuleNotFoundError")
@@ -438,10 +443,10 @@ def test_without_such_memory_the_worker_serves_all_the_same(monkeypatch: pytest.
 
 def test_a_log_that_is_given(tmp_path: Path) -> None:
     file = tmp_path / "log"
-    file.write_text("2026-11-26 18:00:00,000 ERROR ml_target.arbiter: the card is lost\nlast\n")
+    file.write_text("2026-11-26 18:00:00,000 ERROR ml_target.scheduling.arbiter: the card is lost\nlast\n")
     told = log_section(str(file), 1)
     assert told.text.endswith("last")
-    assert told.wrong == ["the log has an error, the last: ml_target.arbiter: the card is lost"]
+    assert told.wrong == ["the log has an error, the last: ml_target.scheduling.arbiter: the card is lost"]
 
 
 def test_no_log_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -728,7 +733,9 @@ def test_a_card_call_that_never_returns_does_not_hang_the_report(
     monkeypatch.setattr(report_runs, "TIMES_S", 12.0)
     told: list[str] = []
     variables = environment(
-        PYTHONPATH=f"{PROJECT / 'tests' / 'hailo_sim' / 'site'}:{PROJECT}", ENGINE="hailo", MODELS_DIR=str(card_models),
+        PYTHONPATH=f"{PROJECT / 'tests' / 'support' / 'hailo_sim' / 'site'}:{PROJECT}",
+        ENGINE="hailo",
+        MODELS_DIR=str(card_models),
         HAILO_SIM_FAULTS="slow:configure:600",
     )  # fmt: skip
     started = time.monotonic()
@@ -743,7 +750,7 @@ def test_a_card_call_that_never_returns_does_not_hang_the_report(
 
 def test_the_whole_report_with_a_simulated_card(card_models: Path, tmp_path: Path) -> None:
     result = command(
-        cwd=tmp_path, PYTHONPATH=f"{PROJECT / 'tests' / 'hailo_sim' / 'site'}:{PROJECT}", ENGINE="hailo",
+        cwd=tmp_path, PYTHONPATH=f"{PROJECT / 'tests' / 'support' / 'hailo_sim' / 'site'}:{PROJECT}", ENGINE="hailo",
         MODELS_DIR=str(card_models), HAILO_SIM_CLOCK="virtual", IMMICH_HOST="127.0.0.1", IMMICH_PORT=str(free_port()),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

@@ -23,7 +23,7 @@ from simulated_card import hef_path
 from test_commands import free_port, wait_for_ping
 from test_readme import README
 
-from ml_target import remedies, selfcheck
+from ml_target import remedies
 from ml_target.catalogue.networks import (
     ARCFACE_R50,
     OCR_DETECTION,
@@ -33,11 +33,12 @@ from ml_target.catalogue.networks import (
     TINYCLIP,
 )
 from ml_target.catalogue.types import Network
-from ml_target.checks import commands, sides
-from ml_target.checks.samples import Samples
 from ml_target.config import Settings
+from ml_target.diagnostics import selfcheck
 from ml_target.diagnostics.card import library_version
-from ml_target.facesearch import FaceSearch
+from ml_target.diagnostics.checks import commands, sides
+from ml_target.diagnostics.checks.samples import Samples
+from ml_target.tasks.faces.detect import FaceSearch
 
 CHECKS = {
     "clip": ["clip.visual (tinyclip)", "clip.textual (tinyclip)", "clip search (tinyclip)"],
@@ -582,7 +583,7 @@ def test_a_fault_of_our_own_costs_one_line(check: Check, monkeypatch: pytest.Mon
     def broken(*_: object) -> float:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr("ml_target.checks.clip.same_neighbours", broken)
+    monkeypatch.setattr("ml_target.diagnostics.checks.clip.same_neighbours", broken)
     run = check("--json", *CLIP)
     assert run.code == 1
     assert run.check("clip.visual (tinyclip)")["reason"] == (
@@ -596,7 +597,7 @@ def test_while_a_worker_runs_in_another_process(folder: Path, tmp_path: Path) ->
     port = str(free_port())
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{PROJECT / 'tests' / 'hailo_sim' / 'site'}:{PROJECT}",
+        "PYTHONPATH": f"{PROJECT / 'tests' / 'support' / 'hailo_sim' / 'site'}:{PROJECT}",
         "HAILO_SIM_HELD_BY": str(tmp_path / "hailo0"),
         "ENGINE": "hailo",
         "MODELS_DIR": str(folder),
@@ -695,7 +696,7 @@ def test_help_tells_the_verdicts_and_exit_codes(capsys: pytest.CaptureFixture[st
 
 
 def test_figures_are_finite_or_null(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.checks.clip.same_neighbours", lambda a, b: float(np.nan))
+    monkeypatch.setattr("ml_target.diagnostics.checks.clip.same_neighbours", lambda a, b: float(np.nan))
     run = check("--json", *CLIP)
     assert run.code == 1
     (figure,) = [f for f in run.check("clip.visual (tinyclip)")["figures"] if f["key"] == "first_ten"]

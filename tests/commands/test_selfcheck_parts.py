@@ -14,19 +14,19 @@ from insightface_reference import InsightFace
 from rapidocr_reference import edits as reference_edits
 from simulated_card import DETECTOR, EMBEDDER
 
-from ml_target.checks import bounds, measures, samples
-from ml_target.checks.bounds import Bound, least, most
-from ml_target.checks.header import ALWAYS, TOLD
-from ml_target.checks.report import Report, as_text
-from ml_target.checks.result import NEAR, Check, Figure, Gap, figures
-from ml_target.checks.samples import FACE_BOXES, FACE_LANDMARKS, FINDS, LABELS, PARTS, SIZE, Samples, cell
 from ml_target.config import Settings
-from ml_target.host import HostPool
-from ml_target.loading import Loader
-from ml_target.ocr import ReadOptions
-from ml_target.places import processor
+from ml_target.diagnostics.checks import bounds, measures, samples
+from ml_target.diagnostics.checks.bounds import Bound, least, most
+from ml_target.diagnostics.checks.header import ALWAYS, TOLD
+from ml_target.diagnostics.checks.report import Report, as_text
+from ml_target.diagnostics.checks.result import NEAR, Check, Figure, Gap, figures
+from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, FINDS, LABELS, PARTS, SIZE, Samples, cell
+from ml_target.log.trace import Trace
+from ml_target.runtime.assembly import Loader
+from ml_target.runtime.place import processor
+from ml_target.scheduling.threads import HostPool
 from ml_target.store import Store
-from ml_target.trace import Trace
+from ml_target.tasks.ocr.reader import ReadOptions
 
 NAN = float("nan")
 ALL_BOUNDS = [
@@ -229,7 +229,7 @@ def test_error_rates() -> None:
 def test_the_samples_are_where_the_package_takes_them_from() -> None:
     tomllib: Any = pytest.importorskip("tomllib", reason="Python 3.11 brings tomllib")
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = project["tool"]["setuptools"]["package-data"]["ml_target.checks"]
+    patterns = project["tool"]["setuptools"]["package-data"]["ml_target.diagnostics.checks"]
     packed = {file.name for pattern in patterns for file in samples.FOLDER.glob(pattern)}
     assert packed == {file.name for file in samples.FOLDER.iterdir() if file.suffix not in (".py", "")}
     assert {samples.BOARD.name, samples.LABELS_PAGE.name} <= packed

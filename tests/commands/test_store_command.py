@@ -11,12 +11,12 @@ from typing import Any, Literal, cast
 import pytest
 from test_hef import container, message
 
-from ml_target import inspect_models
 from ml_target.catalogue import files
 from ml_target.catalogue.needs import EngineName, Need, needed_files, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS
 from ml_target.catalogue.types import CheckpointCut, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
+from ml_target.diagnostics import networks as inspect_models
 from ml_target.store import Store, command
 from ml_target.store.inventory import table, take_stock
 
@@ -207,7 +207,7 @@ def test_inspect_models_as_a_process(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ml_target.inspect_models"],
         env={**os.environ, "MODELS_DIR": str(tmp_path)},
-        cwd=Path(inspect_models.__file__).resolve().parent.parent,
+        cwd=Path(inspect_models.__file__).resolve().parents[2],
         capture_output=True,
         text=True,
         timeout=60,

@@ -11,7 +11,7 @@ import pytest
 
 from ml_target.log.terminal import printable_json, replace_unprintable
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 ASCII = {"PYTHONIOENCODING": "ascii:strict"}
 LATIN_1 = {"PYTHONIOENCODING": "latin-1:strict"}
 # Left alone, Python would take this locale for UTF-8.

@@ -15,9 +15,9 @@ from balancer import find_haproxy
 from setup_host import STAT, SetupHost
 from test_readme import README, lines_of
 
+from ml_target.api.serve import build_server
 from ml_target.config import IMMICH_HEADERS_TIMEOUT_S, PROJECT, Settings
-from ml_target.serve import build_server
-from ml_target.worker import Worker
+from ml_target.runtime.lifecycle import Worker
 
 EXAMPLES = PROJECT / "docs" / "examples"
 HOSTS = (PROJECT / "docs" / "hosts.md").read_text(encoding="utf-8")

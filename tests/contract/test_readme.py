@@ -16,7 +16,7 @@ import pytest
 
 from ml_target.__main__ import main
 from ml_target.config import PROJECT, Settings, setting_names
-from ml_target.hailo_status import STATUSES, explain
+from ml_target.engines.hailo.status import STATUSES, explain
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]

@@ -114,7 +114,7 @@ def search(docker: Docker, name: str, text: str) -> list[float]:
 
 def end_to_end(docker: Docker, name: str) -> str:
     """test.sh and its picture, copied in and run as the README has it; what it printed."""
-    project = Path(__file__).resolve().parent.parent
+    project = Path(__file__).resolve().parents[2]
     for file in ("test.sh", "test.jpg"):
         docker.told("cp", project / "tests" / file, f"{name}:/tmp/{file}")
     done = docker("exec", name, "bash", "/tmp/test.sh", "/tmp/test.jpg")

@@ -12,16 +12,16 @@ import pytest
 from conftest import read_rgb
 from insightface_reference import Found, InsightFace, find_insightface
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.faces import Face, FaceFinder
-from ml_target.host import HostPool
-from ml_target.models import Model, Provenance
+from ml_target.log.trace import Trace
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.faces.finder import Face, FaceFinder
 from ml_target.tensors import Array, Float32, Outputs, Tensor, UInt8
-from ml_target.trace import Trace
 
 DETECTOR, RECOGNIZER = "scrfd_2.5g_bnkps.onnx", "face_embedder_112_512.onnx"
 MIN_SCORES = (0.7, 0.4, 0.2)

@@ -15,19 +15,19 @@ from conftest import read_rgb
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr_reference import RapidOcrReader, ReferenceLine, edits
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.catalogue.types import Network
-from ml_target.decoders.ctc import Alphabet
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.errors import EngineFault, ModelError
-from ml_target.host import HostPool
-from ml_target.linereader import CHUNK
-from ml_target.models import Model, Provenance
-from ml_target.ocr import Line, ReadOptions, TextReader
+from ml_target.log.trace import Trace
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.read import CHUNK
+from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
-from ml_target.trace import Trace
 
 TEXT_PHOTOS = ("page_portrait", "invoice", "long_lines", "screenshot_tall", "vertical_signs", "token_grid")
 OTHER_PHOTOS = ("coffee", "astronaut", "faces_four")

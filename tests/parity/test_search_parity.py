@@ -29,17 +29,17 @@ from towers import (
     substitute_table,
 )
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.host import HostPool
 from ml_target.imaging.picture import decode
-from ml_target.models import Model, Provenance
-from ml_target.search import PictureEncoder, Resize, TextEncoder
+from ml_target.log.trace import Trace
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.clip.encoders import PictureEncoder, Resize, TextEncoder
+from ml_target.tasks.clip.text_head import TextHead
+from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
 from ml_target.tensors import Float32
-from ml_target.text_head import TextHead
-from ml_target.tokenizer import Tokenizer, open_tokenizer
-from ml_target.trace import Trace
 
 pytest.importorskip("torch", reason="PyTorch is not installed; `./setup.sh test --full` installs it")
 transformers = pytest.importorskip("transformers")

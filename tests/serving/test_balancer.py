@@ -250,7 +250,7 @@ def test_a_worker_that_gets_its_card_back_keeps_its_requests(
 ) -> None:
     """Its /ping says 503, so it gets nothing new; what it has, it answers when the card is back."""
     folder = models_folder(wheel_models, tmp_path_factory.getbasetemp())
-    site = PROJECT / "tests" / "hailo_sim" / "site"
+    site = PROJECT / "tests" / "support" / "hailo_sim" / "site"
     settings = {"ENGINE": "hailo", "MODELS_DIR": str(folder), "HAILO_SIM_CLOCK": "4", "PYTHONPATH": f"{site}:{PROJECT}"}
     made = {
         name: WorkerProcess(tmp_path / name, {**settings, "HAILO_SIM_CONTROL": str(tmp_path / f"{name}.rig")})

@@ -16,9 +16,9 @@ from serving import FakeTasks, fake_services, live
 from slow_worker import slow_worker
 from test_checklist import CLIP, FACES, OCR, ask, form_body, picture
 
+from ml_target.api.serve import DESCRIPTORS, KEPT_IDLE, most_connections
 from ml_target.config import Settings
-from ml_target.faces import Face
-from ml_target.serve import DESCRIPTORS, KEPT_IDLE, most_connections
+from ml_target.tasks.faces.finder import Face
 
 WAIT_S = 20
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -156,7 +156,7 @@ def test_requests_before_the_answer_are_not_gathered() -> None:
 def test_the_one_that_waits_longest_makes_room(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ml_target.serve.most_connections", lambda _: 3)
+    monkeypatch.setattr("ml_target.api.serve.most_connections", lambda _: 3)
     with worker(delay=30) as client, ExitStack() as opened:
         first, second, third = (opened.enter_context(connect(client, b"GET /")) for _ in range(3))
         time.sleep(0.2)
@@ -170,7 +170,7 @@ def test_the_one_that_waits_longest_makes_room(
 
 
 def test_when_all_are_busy_new_ones_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.serve.most_connections", lambda _: 2)
+    monkeypatch.setattr("ml_target.api.serve.most_connections", lambda _: 2)
     body = form_body("b", [('name="entries"', json.dumps(OCR).encode()), ('name="image"; filename="i"', picture())])
     with worker(delay=30) as client, connect(client, request(body)), connect(client, request(body)):
         time.sleep(0.5)
@@ -198,7 +198,7 @@ def processor_seconds(pid: int) -> float:
 
 def test_without_descriptors_it_neither_spins_nor_floods_the_log() -> None:
     """More connections than descriptors: one line, little work, and others are still served."""
-    too_many = {"ml_target.serve.FEWEST_CONNECTIONS": 1000}
+    too_many = {"ml_target.api.serve.FEWEST_CONNECTIONS": 1000}
     with slow_worker(descriptors=60, constants=too_many) as process, ExitStack() as opened:
         address = ("127.0.0.1", process.port)
         for _ in range(150):

@@ -27,15 +27,15 @@ from ml_target.catalogue.networks import (
     TINYCLIP,
 )
 from ml_target.config import Settings
-from ml_target.engines.hailo import HailoEngine, _refusal
-from ml_target.engines.hailo_network import HailoNetwork
+from ml_target.engines.hailo.engine import HailoEngine, _refusal
+from ml_target.engines.hailo.network import HailoNetwork
+from ml_target.engines.hailo.status import FILE_STATUSES, STATUSES, remedy_of
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.errors import DamagedFileError, ModelError
-from ml_target.hailo_status import FILE_STATUSES, STATUSES, remedy_of
-from ml_target.host import HostPool
-from ml_target.loading import Loader
-from ml_target.places import open_places
-from ml_target.services import Services
+from ml_target.runtime.assembly import Loader
+from ml_target.runtime.place import open_places
+from ml_target.runtime.registry import Services
+from ml_target.scheduling.threads import HostPool
 from ml_target.store import Store, command
 
 Damage = Callable[[Path], None]

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from serving import FakeTasks, fake_services, live
 
-from ml_target.healthcheck import main
+from ml_target.api.health import main
 
 OFF = ("clip.visual", "clip.textual", "facial-recognition", "ocr")
 

@@ -20,10 +20,10 @@ from test_checklist import CLIP, FACES, OCR, ask, form_body, picture, search
 
 from ml_target.config import Settings
 from ml_target.errors import EngineFault, ModelError, Unavailable
-from ml_target.host import HostPool
 from ml_target.runtime.budget import Budget
-from ml_target.services import Services
-from ml_target.worker import Worker
+from ml_target.runtime.lifecycle import Worker
+from ml_target.runtime.registry import Services
+from ml_target.scheduling.threads import HostPool
 
 
 def test_an_upload_over_the_limit_is_refused_before_it_is_read() -> None:

@@ -16,7 +16,7 @@ from test_checklist import CLIP, FACES, OCR, ask, picture
 from ml_target.config import Settings
 from ml_target.imaging.forms import look
 from ml_target.imaging.structure import Structure
-from ml_target.worker import Worker
+from ml_target.runtime.lifecycle import Worker
 
 SLOW = hostile.slow_jpeg(9000, 9000, 100)
 """Some seconds of the helper."""
@@ -140,7 +140,7 @@ def test_uploads_are_closed_when_they_are_decoded(
         uploads.append(upload)
         return look(upload, max_pixels)
 
-    monkeypatch.setattr("ml_target.pipeline.look", noted)
+    monkeypatch.setattr("ml_target.runtime.pipeline.look", noted)
     for data in (picture(), b"no picture", hostile.FORMS["TIFF"](hostile.photo(30, 20))):
         ask(served[0], CLIP, data)
     assert [upload.closed for upload in uploads] == [True] * 3

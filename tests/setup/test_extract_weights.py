@@ -21,9 +21,9 @@ from ml_target.catalogue.types import ClipBackend, TextInput, TokenStates, Vecto
 from ml_target.config import setting_names
 from ml_target.engines import Intake
 from ml_target.remedies import DECIDING
+from ml_target.store.weights.reader import load_text_weights
+from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tensors import Array, Float32, Tensor
-from ml_target.text_head import TextHead, TextLayout
-from ml_target.text_weights import load_text_weights
 
 TINY, SIG = "extract_tinyclip_weights.sh", "extract_siglip_weights.sh"
 TINY_PATH = "/wkcn/TinyCLIP-ViT-39M-16-Text-19M-YFCC15M/resolve/main/"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = ["awk", "bash", "cat", "cp", "cut", "df", "dirname", "env", "grep", "head", "id", "ls", "mkdir", "rm"]
 TOOLS += ["sha256sum", "tail", "touch", "uname"]
 

@@ -177,7 +177,7 @@ def test_a_second_run_finds_everything_there(host: SetupHost, served: dict[str, 
     [
         ("hailo-rt-4/hailort_4.23.0_amd64.deb", [ALL[0], ALL[1], ALL[3], *REPLACED]),
         ("Dockerfile.hailo-base", [ALL[0], ALL[1], ALL[3], *REPLACED]),
-        ("ml_target/app.py", [ALL[1], ALL[3], *REPLACED]),
+        ("ml_target/api/app.py", [ALL[1], ALL[3], *REPLACED]),
         ("ml_target/deep/er.py", [ALL[1], ALL[3], *REPLACED]),
         ("tests/test.sh", [ALL[1], ALL[3], *REPLACED]),
         ("models/mine.hef", [ALL[3], *REPLACED]),

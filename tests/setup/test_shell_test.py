@@ -13,7 +13,7 @@ import pytest
 from fake_worker import Answer, Asked, FakeWorker, serving, text_of, vector
 from PIL import Image
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 SCRIPT = HERE / "test.sh"
 PICTURE = HERE / "test.jpg"
 Twist = Callable[[Asked, Answer], Answer]

@@ -11,10 +11,10 @@ from hailo_worker import SPEED, mixed, models_folder, running
 from serving import FakeTasks, fake_services, live
 
 from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
-from ml_target.engines import hailo
+from ml_target.engines.hailo import engine as hailo
 from ml_target.errors import Unavailable
-from ml_target.models import Model
-from ml_target.services import ClipService, Service, Services
+from ml_target.runtime.registry import ClipService, Service, Services
+from ml_target.scheduling.model import Model
 
 
 class Doubted:

@@ -16,13 +16,13 @@ from simulated_card import DETECTOR
 
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.catalogue.types import Network, PictureInput
-from ml_target.decoders.ctc import read_glyphs
-from ml_target.decoders.dbnet import find_boxes
-from ml_target.decoders.scrfd import Detections, decode
-from ml_target.engines import hailo
-from ml_target.engines.hailo import CardSettings, HailoEngine
-from ml_target.hef_fit import check_fit
-from ml_target.preprocessing.letterbox import letterbox
+from ml_target.engines.hailo import engine as hailo
+from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+from ml_target.engines.hailo.fit import check_fit
+from ml_target.tasks.faces.letterbox import letterbox
+from ml_target.tasks.faces.scrfd import Detections, decode
+from ml_target.tasks.ocr.ctc import read_glyphs
+from ml_target.tasks.ocr.dbnet import find_boxes
 from ml_target.tensors import Array, Float32, Outputs
 
 Both = Callable[[Network, dict[str, Float32]], list[Outputs]]

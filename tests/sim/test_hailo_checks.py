@@ -9,8 +9,8 @@ import pytest
 from standin_host import LOADED, MEMORY, Host, find
 
 from ml_target.diagnostics.memory import memory_check
-from ml_target.engines.hailo_checks import host_checks
-from ml_target.hailo_host import Finding, cards, driver_version, holders, id_choices, nodes, within_reach
+from ml_target.engines.hailo.checks import host_checks
+from ml_target.system.cards import Finding, cards, driver_version, holders, id_choices, nodes, within_reach
 
 
 @pytest.fixture

@@ -37,21 +37,21 @@ from towers import (
     substitute_table,
 )
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import ClipBackend, Network, PictureInput
 from ml_target.config import Settings
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.host import HostPool
-from ml_target.models import Model, Provenance
-from ml_target.preprocessing.resize import shortest_side_crop, squash
-from ml_target.search import PictureEncoder, Resize, TextEncoder
+from ml_target.log.trace import Trace
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.clip.encoders import PictureEncoder, Resize, TextEncoder
+from ml_target.tasks.clip.resize import shortest_side_crop, squash
+from ml_target.tasks.clip.text_head import TextHead, TextLayout
+from ml_target.tasks.clip.text_probe import settle
+from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
 from ml_target.tensors import Array, Float32, UInt8
-from ml_target.text_head import TextHead, TextLayout
-from ml_target.text_probe import settle
-from ml_target.tokenizer import Tokenizer, open_tokenizer
-from ml_target.trace import Trace
 
 pytest.importorskip("torch", reason="PyTorch is not installed; `./setup.sh test --full` installs it")
 pytest.importorskip("transformers")

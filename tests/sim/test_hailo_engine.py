@@ -21,14 +21,18 @@ from hailo_sim.build import from_table, tiny
 from hailo_sim.contracts import group_of
 from hailo_worker import wait_until
 
-from ml_target.burstcost import BurstCost
 from ml_target.catalogue.networks import SIGLIP
 from ml_target.catalogue.types import Network, PictureInput, Vector
-from ml_target.engines import hailo, hailo_health, hailo_slots, hailo_turns, hailo_watchdog
-from ml_target.engines.hailo import CardSettings, HailoEngine
-from ml_target.engines.hailo_network import HailoNetwork
-from ml_target.engines.hailo_turns import Turns
-from ml_target.engines.hailo_watchdog import in_time, with_file
+from ml_target.engines.cost import BurstCost
+from ml_target.engines.hailo import engine as hailo
+from ml_target.engines.hailo import health as hailo_health
+from ml_target.engines.hailo import slots as hailo_slots
+from ml_target.engines.hailo import turns as hailo_turns
+from ml_target.engines.hailo import watchdog as hailo_watchdog
+from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+from ml_target.engines.hailo.network import HailoNetwork
+from ml_target.engines.hailo.turns import Turns
+from ml_target.engines.hailo.watchdog import in_time, with_file
 from ml_target.errors import (
     EXIT_HUNG,
     BurstLost,
@@ -721,7 +725,7 @@ def test_the_time_of_a_burst_begins_when_the_card_can_have_begun(monkeypatch: py
 def test_a_standstill_of_the_whole_process_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what was waited counts: here the clock jumps a minute ahead in every look."""
     jump = itertools.count()
-    monkeypatch.setattr("ml_target.engines.hailo_turns.time.monotonic", lambda: 60.0 * next(jump))
+    monkeypatch.setattr("ml_target.engines.hailo.turns.time.monotonic", lambda: 60.0 * next(jump))
     turns = Turns()
     turn = turns.enter()
     threading.Timer(0.3, turn.ended.set).start()
@@ -827,7 +831,7 @@ def test_a_hang_that_holds_the_gil_ends_the_process(tmp_path: Path, hangs: str) 
     """No Python code runs any more, neither a timer's nor a thread's; the log has said before what is to come."""
     script = tmp_path / "hang.py"
     script.write_text(HANG)
-    path = os.pathsep.join([str(TESTS / "hailo_sim" / "site"), str(TESTS), str(TESTS.parent)])
+    path = os.pathsep.join([str(TESTS / "hailo_sim" / "site"), str(TESTS), str(TESTS.parents[1])])
     process = subprocess.run(
         [sys.executable, str(script), str(tmp_path), hangs],
         env=os.environ | {"PYTHONPATH": path, "HAILO_SIM_CRASH": "abort"},
@@ -845,7 +849,7 @@ def test_a_hang_that_holds_the_gil_ends_the_process(tmp_path: Path, hangs: str) 
     assert "hailo_sim" in stacks
 
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1] / "support"
 HANG = """
 import logging
 import sys
@@ -856,7 +860,8 @@ import hailo_sim.device
 from hailo_sim.build import tiny
 from hailo_sim.current import current
 from ml_target.catalogue.types import Network, PictureInput, Vector
-from ml_target.engines import hailo, hailo_watchdog
+from ml_target.engines.hailo import engine as hailo
+from ml_target.engines.hailo import watchdog as hailo_watchdog
 from ml_target.errors import BurstLost
 
 logging.basicConfig(level=logging.INFO)
@@ -894,7 +899,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
     """Moves the time by which the card's health is asked for."""
     ahead = [0.0]
     real = time.monotonic
-    monkeypatch.setattr("ml_target.engines.hailo_health.time.monotonic", lambda: real() + ahead[0])
+    monkeypatch.setattr("ml_target.engines.hailo.health.time.monotonic", lambda: real() + ahead[0])
 
     def move(seconds: float) -> None:
         ahead[0] += seconds

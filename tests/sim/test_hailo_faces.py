@@ -18,12 +18,12 @@ from insightface_reference import Found, InsightFace, find_insightface
 from simulated_card import DETECTOR, EMBEDDER, open_card, write_face_files
 from test_faces_parity import cosine, find, matches
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import ARCFACE_R50, EMBEDDING, SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.faces import Face, FaceFinder
-from ml_target.models import Model, Provenance
-from ml_target.preprocessing.align import align
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.tasks.faces.align import align
+from ml_target.tasks.faces.finder import Face, FaceFinder
 from ml_target.tensors import UInt8
 
 LEAST_SCORE = 0.2

@@ -17,11 +17,14 @@ from hailo_sim import Rig, simulated
 from hailo_worker import MOST_SLOTS, SPEED, Crowd, Running, Tally, Watch, mixed, models_folder, running, wait_until
 from serving import live
 
-from ml_target import arbiter, places
 from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
 from ml_target.config import Settings
-from ml_target.engines import hailo, hailo_slots, hailo_turns
+from ml_target.engines.hailo import engine as hailo
+from ml_target.engines.hailo import slots as hailo_slots
+from ml_target.engines.hailo import turns as hailo_turns
 from ml_target.errors import EXIT_HUNG
+from ml_target.runtime import place as places
+from ml_target.scheduling import arbiter
 
 BACK_OFF_S = (0.25, 0.3)
 """Long enough for a few looks at /ping in between."""

@@ -17,12 +17,12 @@ from rapidocr_reference import edits
 from simulated_card import OCR_FILES, open_card, write_text_files
 from test_ocr_parity import errors_against_truth, read
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import OCR_DETECTION, OCR_RECOGNITION
-from ml_target.decoders.ctc import Alphabet
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.models import Model, Provenance
-from ml_target.ocr import Line, TextReader
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.reader import Line, TextReader
 
 TEXT_PHOTOS = ("token_grid", "invoice", "vertical_signs", "long_lines", "page_portrait", "screenshot_tall")
 OTHER_PHOTOS = ("coffee", "astronaut")

@@ -9,14 +9,14 @@ import pytest
 from hailo_sim import Rig, simulated
 from hailo_sim.sysfs import make_root
 
-from ml_target import places
 from ml_target.config import Settings
-from ml_target.engines import hailo
-from ml_target.engines.hailo import CardSettings, HailoEngine
-from ml_target.engines.hailo_checks import host_checks
-from ml_target.engines.hailo_kernel_log import kernel_words
+from ml_target.engines.hailo import engine as hailo
+from ml_target.engines.hailo.checks import host_checks
+from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+from ml_target.engines.hailo.kernel_log import kernel_words
 from ml_target.errors import DeviceError
-from ml_target.hailo_host import Finding, id_choices, nodes
+from ml_target.runtime import place as places
+from ml_target.system.cards import Finding, id_choices, nodes
 
 FIRST, SECOND, THIRD = (f"0000:0{bus}:00.0" for bus in (1, 2, 3))
 Start = Callable[..., HailoEngine]

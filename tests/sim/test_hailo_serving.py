@@ -22,7 +22,7 @@ from test_real_photos import words_in_their_cells
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.config import Settings
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.worker import Worker
+from ml_target.runtime.lifecycle import Worker
 
 JOBS: list[tuple[str, dict[str, Any]]] = [
     ("faces_four.jpg", FACES),

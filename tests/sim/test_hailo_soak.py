@@ -15,11 +15,13 @@ from hailo_sim.build import tiny
 from hailo_worker import MOST_SLOTS as MOST_OVER_HTTP
 from hailo_worker import SPEED, Crowd, mixed, models_folder, resident, running, wait_until
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.types import Network, PictureInput, Vector
-from ml_target.engines import hailo, hailo_slots, hailo_turns
-from ml_target.engines.hailo import CardSettings, HailoEngine
-from ml_target.models import Model, Provenance
+from ml_target.engines.hailo import engine as hailo
+from ml_target.engines.hailo import slots as hailo_slots
+from ml_target.engines.hailo import turns as hailo_turns
+from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
 from ml_target.tensors import Array, UInt8
 
 SIDE = (4, 6, 3)
@@ -164,7 +166,7 @@ def test_thousands_of_mixed_requests(card: Card) -> None:
 
 def test_faults_in_between(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every quarter second something breaks; whoever was not cancelled is answered, and rightly."""
-    from ml_target import arbiter
+    from ml_target.scheduling import arbiter
 
     monkeypatch.setattr(arbiter, "BACK_OFF_S", (0.0, 0.05))
     monkeypatch.setattr(hailo_turns, "FLOOR_S", 1.5)

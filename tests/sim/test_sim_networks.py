@@ -22,7 +22,6 @@ from hailo_sim.networks import Array, dequantise, quantise
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from ml_target import hef
 from ml_target.catalogue.networks import (
     ARCFACE_R50,
     OCR_DETECTION,
@@ -33,8 +32,9 @@ from ml_target.catalogue.networks import (
     STAND_IN_EMBEDDER,
 )
 from ml_target.catalogue.types import Network, TextInput, TokenStates, Vector
-from ml_target.decoders.scrfd import decode
 from ml_target.engines.onnx import OnnxEngine
+from ml_target.hef import header as hef
+from ml_target.tasks.faces.scrfd import decode
 from ml_target.tensors import Tensor
 
 

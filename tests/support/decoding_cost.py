@@ -14,8 +14,8 @@ import numpy as np
 from rapidocr_reference import BATCH, RapidOcrReader
 from text_pages import Page
 
-from ml_target.decoders.ctc import Alphabet, decode, read_glyphs
-from ml_target.decoders.dbnet import find_boxes
+from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
+from ml_target.tasks.ocr.dbnet import find_boxes
 from ml_target.tensors import Float32, Tensor, UInt8
 
 TURNS = 5

@@ -26,8 +26,8 @@ from ml_target.catalogue import files
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.catalogue.types import Chip, Network
 from ml_target.config import Settings
+from ml_target.runtime.lifecycle import Worker
 from ml_target.tensors import Array
-from ml_target.worker import Worker
 
 FACES = ((5, 6), (8, 15), (11, 24))
 """Cells of stride 16 with a face, in every picture."""

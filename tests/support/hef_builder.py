@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import xxhash
 
-from ml_target import hef
+from ml_target.hef import header as hef
 
 
 def number(at: int, value: int) -> bytes:

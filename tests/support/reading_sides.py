@@ -23,9 +23,9 @@ from text_pages import Page, PageLine
 from text_score import Reading, Score
 
 from ml_target.catalogue.networks import OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G
-from ml_target.decoders.ctc import Alphabet
-from ml_target.ocr import ReadOptions, TextReader
-from ml_target.trace import Trace
+from ml_target.log.trace import Trace
+from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.reader import ReadOptions, TextReader
 
 TEXT_SCORE = 0.8  # Immich's default
 PHOTOS = ("page_portrait", "invoice", "long_lines", "screenshot_tall", "vertical_signs", "token_grid")

@@ -18,12 +18,12 @@ from simulated_card import DETECTOR, EMBEDDER, OCR_FILES, hef_path, write_text_f
 from ml_target.catalogue import files
 from ml_target.catalogue.networks import ARCFACE_R50, EMBEDDING, SCRFD_2_5G, TINYCLIP
 from ml_target.catalogue.types import Network
-from ml_target.checks.samples import FACE_LANDMARKS, FINDS, QUERIES, Samples, lights
+from ml_target.diagnostics.checks.samples import FACE_LANDMARKS, FINDS, QUERIES, Samples, lights
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.preprocessing.align import align
-from ml_target.preprocessing.resize import shortest_side_crop
+from ml_target.tasks.clip.resize import shortest_side_crop
+from ml_target.tasks.clip.tokenizer import open_tokenizer
+from ml_target.tasks.faces.align import align
 from ml_target.tensors import Array, Float32
-from ml_target.tokenizer import open_tokenizer
 
 TOKENS, WIDTH, WORDS = 77, 512, 49_408
 TELLING = ("boy", "beard", "woman", "letters", "bread")

@@ -10,16 +10,16 @@ from typing import Any, cast
 import httpx
 import numpy as np
 
+from ml_target.api.serve import build_server, listen
 from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.config import Settings
-from ml_target.faces import Face
-from ml_target.models import Model
-from ml_target.ocr import Line, ReadOptions
-from ml_target.serve import build_server, listen
-from ml_target.services import ClipService, Service, Services
+from ml_target.log.trace import Trace
+from ml_target.runtime.lifecycle import Worker
+from ml_target.runtime.registry import ClipService, Service, Services
+from ml_target.scheduling.model import Model
+from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.ocr.reader import Line, ReadOptions
 from ml_target.tensors import Float32, UInt8
-from ml_target.trace import Trace
-from ml_target.worker import Worker
 
 
 class FakeTasks:

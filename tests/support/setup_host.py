@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 # What a host has that owns Docker and coreutils: no Python, no curl, no awk.
 TOOLS = ["bash", "cat", "cut", "dirname", "env", "head", "id", "mktemp", "mv", "od", "rm", "sha256sum", "sleep", "stat"]
 TOOLS += ["tail", "tee", "tr", "uname"]
@@ -62,7 +62,7 @@ class SetupHost:
             (self.bin / tool).symlink_to(found)
         self.script("uname", '#!/bin/sh\n[ "$1" = -r ] && echo 6.8.0 || echo x86_64')
         self.script("df", "#!/bin/sh\necho Filesystem\necho /dev/sda 999999999 1 99999999 1% /")
-        command = shlex.join([sys.executable, "-I", str(PROJECT / "tests/docker_standin.py"), str(self._state)])
+        command = shlex.join([sys.executable, "-I", str(PROJECT / "tests/support/docker_standin.py"), str(self._state)])
         self.script("docker", f'#!/bin/sh\nexec {command} "$@"')
         self.write_state(
             images={}, containers={}, faults={}, chip="hailo8", missing=["x.hef (faces)", "1 to fetch: 4.0 MB"]
@@ -80,7 +80,7 @@ class SetupHost:
             (self.checkout / name).mkdir()
         for name in COPIED:
             shutil.copy(PROJECT / name, self.checkout / name)
-        for name in ("ml_target/app.py", "requirements.txt", "scripts/unpack.sh", "tests/test.sh"):
+        for name in ("ml_target/api/app.py", "requirements.txt", "scripts/unpack.sh", "tests/test.sh"):
             (self.checkout / name).write_text(name)
         for name, text in DOCKERFILES.items():
             (self.checkout / name).write_text(text)

@@ -9,16 +9,16 @@ from conftest import read_rgb
 from hailo_sim import Rig, simulated
 from hailo_sim.build import from_onnx
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G
 from ml_target.catalogue.types import Network, PictureInput
-from ml_target.decoders.scrfd import decode
-from ml_target.engines.hailo import CardSettings, HailoEngine
+from ml_target.engines.hailo.engine import CardSettings, HailoEngine
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.host import HostPool
-from ml_target.models import Model, Provenance
-from ml_target.preprocessing.align import align
-from ml_target.preprocessing.letterbox import letterbox
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.faces.align import align
+from ml_target.tasks.faces.letterbox import letterbox
+from ml_target.tasks.faces.scrfd import decode
 from ml_target.tensors import Array
 
 DETECTOR, EMBEDDER = "scrfd_2.5g_bnkps.onnx", "face_embedder_112_512.onnx"

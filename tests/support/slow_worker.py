@@ -72,7 +72,7 @@ def slow_worker(
         port = probe.getsockname()[1]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(TESTS.parent), str(TESTS))),
+        "PYTHONPATH": os.pathsep.join((str(TESTS.parents[1]), str(TESTS))),
         "ENGINE": "cpu",
         "IMMICH_HOST": "127.0.0.1",
         "IMMICH_PORT": str(port),
@@ -109,8 +109,8 @@ def main() -> int:
     from serving import FakeTasks, fake_services
 
     from ml_target.__main__ import main as run
-    from ml_target.services import Services
-    from ml_target.worker import Worker
+    from ml_target.runtime.lifecycle import Worker
+    from ml_target.runtime.registry import Services
 
     wanted = json.loads(sys.argv[1])
     for name, value in wanted["set"].items():

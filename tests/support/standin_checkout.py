@@ -13,7 +13,7 @@ from ml_target.catalogue import files
 from ml_target.catalogue.networks import SIGLIP
 from ml_target.catalogue.types import CheckpointCut
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 KEPT_OUT = {".git", ".venv", "build", "models", "hailo-rt-4", "__pycache__", ".cache"}
 KEPT_OUT |= {".mypy_cache", ".ruff_cache", ".pytest_cache", "immich_ml_hailo.egg-info"}
 

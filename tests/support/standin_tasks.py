@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 from serving import FakeTasks, fake_services
 
-from ml_target import serve
+from ml_target.api import serve
 from ml_target.config import Settings
-from ml_target.faces import Face
-from ml_target.host import HostPool
-from ml_target.linereader import CHUNK
-from ml_target.ocr import Line, ReadOptions
-from ml_target.preprocessing.align import align
-from ml_target.preprocessing.crop import cut_line
-from ml_target.preprocessing.letterbox import letterbox
-from ml_target.preprocessing.resize import squash
-from ml_target.preprocessing.tiles import plan, tiles
-from ml_target.requestlog import set_up
-from ml_target.services import Services
+from ml_target.log.requests import set_up
+from ml_target.log.trace import Trace
+from ml_target.runtime.lifecycle import Worker
+from ml_target.runtime.registry import Services
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.clip.resize import squash
+from ml_target.tasks.faces.align import align
+from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.faces.letterbox import letterbox
+from ml_target.tasks.ocr.crop import cut_line
+from ml_target.tasks.ocr.read import CHUNK
+from ml_target.tasks.ocr.reader import Line, ReadOptions
+from ml_target.tasks.ocr.tiles import plan, tiles
 from ml_target.tensors import Float32, UInt8
-from ml_target.trace import Trace
-from ml_target.worker import Worker
 
 CLASSES = 18_385
 """Of the text recogniser's, for each of eight columns."""

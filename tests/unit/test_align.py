@@ -9,7 +9,7 @@ from conftest import read_rgb
 from insightface_reference import InsightFace
 from numpy.typing import NDArray
 
-from ml_target.preprocessing.align import ARCFACE_POINTS, align, similarity
+from ml_target.tasks.faces.align import ARCFACE_POINTS, align, similarity
 from ml_target.tensors import Float32, UInt8
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ml_target.api.memory import forget
-from ml_target.arbiter import Arbiter
-from ml_target.burstcost import BurstCost
 from ml_target.engines import Intake
+from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, CardHangs, EngineFault, Unavailable
+from ml_target.scheduling.arbiter import Arbiter
 from ml_target.tensors import Array, Outputs, Tensor
 
 
@@ -247,7 +247,7 @@ def test_an_accident_in_an_engine_is_told_and_survived(caplog: pytest.LogCapture
 
 
 def test_a_lost_burst_goes_again_once_the_device_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.arbiter.BACK_OFF_S", (0.0, 0.01))
+    monkeypatch.setattr("ml_target.scheduling.arbiter.BACK_OFF_S", (0.0, 0.01))
     device = Device()
     network = device.network("a")
     state = {"broken": True, "attempts": 0}
@@ -355,7 +355,7 @@ def test_before_a_process_leaves_everybody_has_an_answer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Those that wait, those whose burst is on the hanging device, those that ask in between; then it leaves."""
-    monkeypatch.setattr("ml_target.arbiter.ANSWERED_S", 0.1)
+    monkeypatch.setattr("ml_target.scheduling.arbiter.ANSWERED_S", 0.1)
     device = Device()
     stuck, other = device.network("stuck", 0.5), device.network("other")
     state = {"answered": 0, "left": 0, "answered when it left": 0}

@@ -25,15 +25,15 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from ml_target.imaging.picture import decode
-from ml_target.preprocessing.align import ARCFACE_POINTS, align, similarity
-from ml_target.preprocessing.crop import cut, cut_line
-from ml_target.preprocessing.faceviews import close_view, tiny_views
-from ml_target.preprocessing.letterbox import letterbox
-from ml_target.preprocessing.resize import shortest_side_crop, squash
-from ml_target.preprocessing.tiles import Tiling, tiles
+from ml_target.tasks.clip.resize import shortest_side_crop, squash
+from ml_target.tasks.faces.align import ARCFACE_POINTS, align, similarity
+from ml_target.tasks.faces.letterbox import letterbox
+from ml_target.tasks.faces.views import close_view, tiny_views
+from ml_target.tasks.ocr.crop import cut, cut_line
+from ml_target.tasks.ocr.tiles import Tiling, tiles
 from ml_target.tensors import Float32, UInt8
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 EXACT = platform.machine() in ("x86_64", "AMD64")
 SAMPLES = 12
 SET_IN_STONE = ("numpy", "opencv-python-headless", "pillow", "tokenizers", "sentencepiece", "onnxruntime")

@@ -16,14 +16,14 @@ import pytest
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.errors import FetchError, ModelError
-from ml_target.store import torchfile
-from ml_target.store.checkpoints import cut, open_checkpoint
 from ml_target.store.faults import SourceError
 from ml_target.store.progress import Progress
 from ml_target.store.ranges import LocalFile, WebFile
 from ml_target.store.web import Web
+from ml_target.store.weights import torchfile
+from ml_target.store.weights.checkpoints import cut, open_checkpoint
+from ml_target.store.weights.reader import load_text_weights
 from ml_target.tensors import Array
-from ml_target.text_weights import load_text_weights
 
 RNG = np.random.default_rng(7)
 TOKENS = RNG.standard_normal((50, 8)).astype(np.float32)

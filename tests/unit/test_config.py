@@ -8,7 +8,7 @@ import pytest
 
 from ml_target.config import Settings, available_cores, setting_names
 from ml_target.errors import SettingsError
-from ml_target.places import choose_engine, thread_plan
+from ml_target.runtime.place import choose_engine, thread_plan
 
 
 def test_defaults() -> None:
@@ -123,7 +123,7 @@ def test_auto_takes_a_card_that_is_there_and_never_in_silence_the_processor(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     node = tmp_path / "hailo1"  # not hailo0: another container may have that one
-    monkeypatch.setattr("ml_target.places.nodes", lambda root: [*tmp_path.glob("hailo*")])
+    monkeypatch.setattr("ml_target.runtime.place.nodes", lambda root: [*tmp_path.glob("hailo*")])
     assert choose_engine(Settings()) == "cpu"
     node.touch()
     assert choose_engine(Settings()) == "hailo"

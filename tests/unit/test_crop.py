@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rapidocr_reference import RapidOcr
 
-from ml_target.preprocessing.crop import (
+from ml_target.tasks.ocr.crop import (
     crop_size,
     cut,
     cut_line,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from rapidocr_reference import RapidOcr
 
-from ml_target.decoders.ctc import CLASSES, Alphabet, decode, read_glyphs
 from ml_target.errors import DamagedFileError, EngineFault, ModelError
+from ml_target.tasks.ocr.ctc import CLASSES, Alphabet, decode, read_glyphs
 from ml_target.tensors import Array, Float32, Tensor
 
 RANDOM = np.random.default_rng(31)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rapidocr_reference import RapidOcr
 
-from ml_target.decoders.dbnet import find_boxes, order_corners, reading_order
+from ml_target.tasks.ocr.dbnet import find_boxes, order_corners, reading_order
 from ml_target.tensors import Float32, Tensor
 
 RANDOM = np.random.default_rng(23)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ml_target.drawing import FACE, draw
+from ml_target.diagnostics.drawing import FACE, draw
 from ml_target.errors import UnusableInput
-from ml_target.faces import Face
-from ml_target.ocr import Line
+from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.ocr.reader import Line
 from ml_target.tensors import UInt8
 
 

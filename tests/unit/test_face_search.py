@@ -11,17 +11,17 @@ import pytest
 from conftest import read_rgb
 from test_faces import Scripted
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import SCRFD_2_5G
-from ml_target.decoders.scrfd import Detections, combine
 from ml_target.engines import Intake
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.facesearch import FaceSearch, FaceSearchMode
-from ml_target.host import HostPool
-from ml_target.models import Model, Provenance
-from ml_target.preprocessing.faceviews import OVERLAP, TILES, View, close_view, tiny_views
+from ml_target.log.trace import Trace
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.faces.detect import FaceSearch, FaceSearchMode
+from ml_target.tasks.faces.scrfd import Detections, combine
+from ml_target.tasks.faces.views import OVERLAP, TILES, View, close_view, tiny_views
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
-from ml_target.trace import Trace
 
 PEOPLE = [f"person{n}_{side}.jpg" for n in range(6) for side in "ab"]
 SMALL = 22

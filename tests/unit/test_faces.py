@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import OCR_DETECTION, SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake
 from ml_target.errors import EngineFault, ModelError
-from ml_target.faces import CROPS_AT_ONCE, Face, FaceFinder
-from ml_target.host import HostPool
-from ml_target.models import Model, Provenance
-from ml_target.preprocessing.align import ARCFACE_POINTS
+from ml_target.log.trace import Trace
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.faces.align import ARCFACE_POINTS
+from ml_target.tasks.faces.finder import CROPS_AT_ONCE, Face, FaceFinder
 from ml_target.tensors import Array, Float32, Outputs, Tensor
-from ml_target.trace import Trace
 
 PICTURE = np.full((640, 640, 3), 90, np.uint8)
 

@@ -8,7 +8,7 @@ import pytest
 
 from ml_target.api.form import MAX_HEAD, MAX_PARTS, MAX_TEXT, Form, read_form
 from ml_target.errors import MalformedRequest, TooLarge, UnusableInput, WorkerError
-from ml_target.protocol import MAX_ENTRIES
+from ml_target.runtime.protocol import MAX_ENTRIES
 
 KIND = "multipart/form-data; boundary=b"
 URLENCODED = "application/x-www-form-urlencoded"

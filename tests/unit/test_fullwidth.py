@@ -14,18 +14,18 @@ from rapidocr_reference import edits
 from test_ocr_parity import Fake
 from text_pages import latin
 
-from ml_target import linereader
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_RECOGNITION
-from ml_target.decoders.ctc import Alphabet
-from ml_target.decoders.fullwidth import seems_letter_spaced
 from ml_target.engines import Intake
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.host import HostPool
-from ml_target.linereader import LineReader
-from ml_target.models import Model, Provenance
+from ml_target.log.trace import Trace
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.ocr import read as linereader
+from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.fullwidth import seems_letter_spaced
+from ml_target.tasks.ocr.read import LineReader
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
-from ml_target.trace import Trace
 
 FIXED = Intake((48, 320, 3), "uint8")
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from standin_host import Host
 
-from ml_target.engines import hailo_kernel_log
-from ml_target.engines.hailo_checks import host_checks
-from ml_target.engines.hailo_kernel_log import TABLE, kernel_words
-from ml_target.engines.hailo_versions import alike, firmware_check, library_check
-from ml_target.hailo_host import Finding
+from ml_target.engines.hailo import kernel_log as hailo_kernel_log
+from ml_target.engines.hailo.checks import host_checks
+from ml_target.engines.hailo.kernel_log import TABLE, kernel_words
+from ml_target.engines.hailo.versions import alike, firmware_check, library_check
+from ml_target.system.cards import Finding
 
 OTHER_LINES = (
     "hailo 0000:01:00.0: Firmware loaded in 120 ms",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_target.hailo_package import explain_import
+from ml_target.engines.hailo.package import explain_import
 
 
 @pytest.mark.parametrize(

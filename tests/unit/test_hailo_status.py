@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ml_target import hailo_status
 from ml_target.catalogue.files import ZOO_HAILORT
-from ml_target.hailo_host import large_pages
-from ml_target.hailo_status import STATUSES, describe, explain, name_of, status_of
+from ml_target.engines.hailo import status as hailo_status
+from ml_target.engines.hailo.status import STATUSES, describe, explain, name_of, status_of
+from ml_target.system.cards import large_pages
 
 
 class HailoRTStatusException(Exception):

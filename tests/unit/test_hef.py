@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from ml_target import hef
 from ml_target.errors import ModelError
-from ml_target.protobuf import varint, walk
+from ml_target.hef import header as hef
+from ml_target.hef.protobuf import varint, walk
 
 WEIGHTS = bytes(range(256)) * 5
 EXTRA = b"additional"

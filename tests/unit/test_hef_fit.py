@@ -7,6 +7,7 @@ import hef_builder as build
 import pytest
 from hef_builder import L
 
+from ml_target.catalogue.binding import canonical_shape
 from ml_target.catalogue.networks import (
     ARCFACE_MOBILEFACENET,
     ARCFACE_R50,
@@ -20,10 +21,9 @@ from ml_target.catalogue.networks import (
     TINYCLIP,
 )
 from ml_target.catalogue.types import Network, PictureInput
+from ml_target.engines.hailo.fit import Fit, bind_group, check_fit, group_name
 from ml_target.errors import ModelError
-from ml_target.hef_fit import Fit, bind_group, check_fit, group_name
-from ml_target.hef_streams import channel_quantisation, read_streams
-from ml_target.roles import canonical_shape
+from ml_target.hef.streams import channel_quantisation, read_streams
 
 WIDE = {"value_bytes": 2, "limits": (-1.0, 1.0), "scale": 0.001, "zero_point": 1000.0}
 

@@ -10,7 +10,7 @@ import pytest
 from hef_builder import L
 
 from ml_target.errors import ModelError
-from ml_target.hef_streams import Stream, channel_quantisation, read_streams, uniform_quantisation
+from ml_target.hef.streams import Stream, channel_quantisation, read_streams, uniform_quantisation
 
 
 @pytest.fixture
@@ -311,14 +311,14 @@ def test_descriptions_that_make_no_sense(written: Path, proto: bytes, reason: st
 
 
 def test_a_description_of_countless_fields(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.hef_message.MAX_FIELDS", 1000)
+    monkeypatch.setattr("ml_target.hef.message.MAX_FIELDS", 1000)
     written.write_bytes(build.file(build.message(b"\x18\x00" * 2000)))
     with pytest.raises(ModelError, match=r"description is not understood \(it has too many fields"):
         read_streams(written)
 
 
 def test_a_description_too_large_to_be_true(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.hef_streams.MAX_MESSAGE", 100)
+    monkeypatch.setattr("ml_target.hef.streams.MAX_MESSAGE", 100)
     written.write_bytes(build.mobilefacenet())
     with pytest.raises(ModelError, match=r"describes itself in .* bytes, too many to be true"):
         read_streams(written)
@@ -332,7 +332,7 @@ def test_a_missing_file(written: Path) -> None:
 def test_a_file_that_goes_away_between_two_looks(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written.write_bytes(build.mobilefacenet())
     header = read_streams(written).header
-    monkeypatch.setattr("ml_target.hef_streams.read_header", lambda path: header)
+    monkeypatch.setattr("ml_target.hef.streams.read_header", lambda path: header)
     written.unlink()
     with pytest.raises(ModelError, match=r"cannot be read: No such file.*Check that it is there"):
         read_streams(written)

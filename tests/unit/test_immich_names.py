@@ -7,7 +7,7 @@ from serving import FakeTasks, fake_services
 
 from ml_target.catalogue.immich import WIDTHS, clean_name
 from ml_target.errors import UnusableInput
-from ml_target.protocol import parse_entries
+from ml_target.runtime.protocol import parse_entries
 
 BLANKS = (" {}", "{} ", "\t{}\n", " immich-app/{} ", "immich-app/ {}", "\u00a0{}\u3000")
 

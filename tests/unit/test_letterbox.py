@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_target.preprocessing.letterbox import letterbox
+from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tensors import UInt8
 
 RANDOM = np.random.default_rng(5)

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from test_ocr_parity import LETTERS, Fake, bars, dark_is_text, one_letter
 
-from ml_target.arbiter import Arbiter
 from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, TINYCLIP
-from ml_target.decoders.dbnet import MAX_CANDIDATES
 from ml_target.engines import Intake
 from ml_target.errors import EngineFault, ModelError
-from ml_target.host import HostPool
-from ml_target.linefinder import LineFinder
-from ml_target.linereader import CHUNK, LineReader, Piece
-from ml_target.models import Model, Provenance
+from ml_target.log.trace import Trace
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.ocr.dbnet import MAX_CANDIDATES
+from ml_target.tasks.ocr.find import LineFinder
+from ml_target.tasks.ocr.read import CHUNK, LineReader, Piece
 from ml_target.tensors import Array, Float32, Outputs, Tensor, UInt8
-from ml_target.trace import Trace
 
 FIXED = Intake((48, 320, 3), "uint8")
 FRAMES_A_CHUNK = CHUNK // 320

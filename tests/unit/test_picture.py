@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from ml_target.errors import TooLarge, Unavailable, UnusableInput
-from ml_target.host import HostPool
 from ml_target.imaging import raster
 from ml_target.imaging.forms import look
 from ml_target.imaging.picture import decode
+from ml_target.scheduling.threads import HostPool
 from ml_target.tensors import UInt8
 
 LIMIT = 10_000_000

@@ -13,7 +13,7 @@ from ml_target.catalogue.types import HubFile, ModelFile
 from ml_target.config import Settings
 from ml_target.errors import SettingsError, WorkerError
 from ml_target.log.private import without_login, without_logins, without_places
-from ml_target.requestlog import set_up
+from ml_target.log.requests import set_up
 from ml_target.store import Store
 from ml_target.store.faults import SourceError
 from ml_target.store.offers import Mirror

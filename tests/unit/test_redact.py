@@ -177,7 +177,7 @@ def test_what_cannot_be_seen_goes() -> None:
         "http://127.0.0.1:3003/predict",
         "https://huggingface.co/timm/ViT-B-16-SigLIP/resolve/main/x.bin",
         "hailort::Device::identify std::bad_alloc",
-        "2026-11-26 18:30:59,293 WARNING ml_target.loading: x",
+        "2026-11-26 18:30:59,293 WARNING ml_target.runtime.assembly: x",
         "sha256=bc24bb349491481c3ca793cf89306723162c280cb284c5a5e49df3760bf5c2ce",
         "python3 -m ml_target models fetch --engine cpu",
         "network=paddle_ocr_v5_mobile_detection stage=detection tokens=77 tokenizer=clip",

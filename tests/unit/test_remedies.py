@@ -11,8 +11,8 @@ from ml_target.catalogue.files import OCR_DICTIONARY, SCRFD_2_5G_HEF
 from ml_target.catalogue.needs import needs
 from ml_target.config import Settings
 from ml_target.diagnostics.card import library_version
+from ml_target.engines.hailo.status import explain
 from ml_target.errors import FetchError, ModelError
-from ml_target.hailo_status import explain
 from ml_target.store import Store
 from ml_target.store.verify import require_sound
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from ml_target.imaging.picture import decode
-from ml_target.preprocessing import resize
-from ml_target.preprocessing.resize import shortest_side_crop, squash
+from ml_target.tasks.clip import resize
+from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tensors import UInt8
 
 SIZES = (224, 256)

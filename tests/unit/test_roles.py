@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from ml_target.catalogue.binding import bind
 from ml_target.catalogue.networks import OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, SIGLIP, TINYCLIP
 from ml_target.catalogue.types import FeatureMap, Vector
 from ml_target.errors import ModelError
-from ml_target.roles import bind
 
 FRAME = (640, 640, 3)
 CELLS = {8: 80, 16: 40, 32: 20}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from insightface_reference import InsightFace
 
-from ml_target.decoders.scrfd import MAX_CANDIDATES, Detections, decode, suppress
 from ml_target.errors import EngineFault
+from ml_target.tasks.faces.scrfd import MAX_CANDIDATES, Detections, decode, suppress
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
 SIZE = 160

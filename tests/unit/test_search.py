@@ -13,13 +13,13 @@ from ml_target.catalogue.networks import CLIP_BACKENDS, EMBEDDING, TOKEN_STATES
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake
 from ml_target.errors import EngineFault, ModelError
-from ml_target.host import HostPool
-from ml_target.preprocessing.resize import shortest_side_crop, squash
-from ml_target.search import QUERY, PictureEncoder, TextEncoder, unit
+from ml_target.log.trace import Trace
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.clip.encoders import QUERY, PictureEncoder, TextEncoder, unit
+from ml_target.tasks.clip.resize import shortest_side_crop, squash
+from ml_target.tasks.clip.text_head import TextHead
+from ml_target.tasks.clip.tokenizer import Ids
 from ml_target.tensors import Array, Float32, Outputs, Tensor
-from ml_target.text_head import TextHead
-from ml_target.tokenizer import Ids
-from ml_target.trace import Trace
 
 CLIP = CLIP_BACKENDS["tinyclip"]
 

@@ -9,7 +9,7 @@ import pytest
 from ml_target.config import Settings, setting_names
 from ml_target.diagnostics.settings import INSTEAD, OFFICIAL, OURS, hints, main, spelt_wrong
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 OTHERS = """
 PATH HOME HOSTNAME USER LOGNAME SHELL SHLVL PWD OLDPWD TERM LANG LANGUAGE LC_ALL LC_CTYPE TZ TMPDIR DEBIAN_FRONTEND

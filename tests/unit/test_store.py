@@ -25,9 +25,9 @@ from test_hef import container, message
 
 from ml_target.catalogue.types import CheckpointCut, Chip, HubFile, ModelFile, Source, ZooFile, ZooZip
 from ml_target.errors import FetchError, ModelError, SettingsError
-from ml_target.folders import writable
 from ml_target.store import Store, load_text_weights, offers, verify
 from ml_target.store.folder import alone
+from ml_target.system.folders import writable
 from ml_target.tensors import Array
 
 TEXT = b"first line\nsecond line\n"

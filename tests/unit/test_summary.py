@@ -10,11 +10,11 @@ import pytest
 from serving import FakeTasks, fake_services, live
 
 from ml_target.log.colour import PLAIN, RED, RedErrors, takes_colour
+from ml_target.log.requests import set_up
 from ml_target.log.ring import keep_last_lines, kept_logs
-from ml_target.requestlog import set_up
 from ml_target.runtime import summary
+from ml_target.runtime.registry import Service, Services
 from ml_target.runtime.summary import address, summarise
-from ml_target.services import Service, Services
 
 BACKENDS = ("tinyclip", "siglip", "siglip2", "auto")
 

@@ -9,9 +9,9 @@ from ml_target.catalogue.networks import CLIP_BACKENDS, EMBEDDING, TOKEN_STATES
 from ml_target.catalogue.types import ClipBackend
 from ml_target.engines import Intake
 from ml_target.errors import ModelError
+from ml_target.tasks.clip.text_head import TextHead, TextLayout, is_normed, layer_norm
+from ml_target.tasks.clip.tokenizer import Ids
 from ml_target.tensors import Array, Float32, Tensor
-from ml_target.text_head import TextHead, TextLayout, is_normed, layer_norm
-from ml_target.tokenizer import Ids
 
 CLIP, SIGLIP = CLIP_BACKENDS["tinyclip"], CLIP_BACKENDS["siglip"]
 VOCABULARY = 100

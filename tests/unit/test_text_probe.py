@@ -10,11 +10,11 @@ from ml_target.catalogue.networks import EMBEDDING, SIGLIP, TINYCLIP, TOKEN_STAT
 from ml_target.catalogue.types import ClipBackend, TextInput
 from ml_target.engines import Intake
 from ml_target.errors import ModelError
+from ml_target.tasks.clip.text_head import TextHead, TextLayout, layer_norm
+from ml_target.tasks.clip.text_layouts import LayoutBook
+from ml_target.tasks.clip.text_probe import agree, settle
+from ml_target.tasks.clip.tokenizer import Ids
 from ml_target.tensors import Array, Float32, Outputs, Tensor
-from ml_target.text_head import TextHead, TextLayout, layer_norm
-from ml_target.text_layouts import LayoutBook
-from ml_target.text_probe import agree, settle
-from ml_target.tokenizer import Ids
 
 WORDS = 1000
 

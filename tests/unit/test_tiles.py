@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_target.decoders.mosaic import MEET, merge
-from ml_target.preprocessing.tiles import (
+from ml_target.tasks.ocr.mosaic import MEET, merge
+from ml_target.tasks.ocr.tiles import (
     MAX_DETECTION_PIXELS,
     NEAR,
     OVERLAP,

@@ -18,7 +18,7 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
 from towers import substitute_pieces, substitute_table
 
 from ml_target.errors import ModelError
-from ml_target.tokenizer import (
+from ml_target.tasks.clip.tokenizer import (
     CLIP_MERGES,
     Tokenizer,
     canonicalize,
@@ -451,7 +451,7 @@ def apart_tokenizer(
 def test_a_text_that_is_cut_has_the_ids_of_the_whole(
     apart_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, beginning: int
 ) -> None:
-    monkeypatch.setattr("ml_target.tokenizer.BEGINNING", beginning)
+    monkeypatch.setattr("ml_target.tasks.clip.tokenizer.BEGINNING", beginning)
     for text in _random_texts(100):
         assert apart_tokenizer.encode(text).tolist() == _uncut(apart_tokenizer, text), text
 
@@ -474,7 +474,7 @@ def test_of_a_long_text_only_the_beginning_is_looked_at(
 
         return real(text, counted)
 
-    monkeypatch.setattr("ml_target.tokenizer.first_ids", watched)
+    monkeypatch.setattr("ml_target.tasks.clip.tokenizer.first_ids", watched)
     apart_tokenizer.encode("a photo of a cat " * 100_000)
     assert sum(looked_at) < 3000
 

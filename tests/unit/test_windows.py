@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageDraw
 from text_pages import latin
 
-from ml_target.decoders.ctc import Alphabet, Glyphs, decode
-from ml_target.decoders.stitch import Part, join
-from ml_target.preprocessing.windows import OVERLAP, SEARCH, Window, windows
+from ml_target.tasks.ocr.ctc import Alphabet, Glyphs, decode
+from ml_target.tasks.ocr.stitch import Part, join
+from ml_target.tasks.ocr.windows import OVERLAP, SEARCH, Window, windows
 from ml_target.tensors import UInt8
 
 RANDOM = np.random.default_rng(59)

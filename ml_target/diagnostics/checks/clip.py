@@ -7,17 +7,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ml_target.catalogue.types import ClipBackend
-from ml_target.checks.bounds import CLIP_SEARCH, CLIP_TEXTUAL, CLIP_VISUAL, Bound
-from ml_target.checks.measures import same_neighbours
-from ml_target.checks.result import Check, Gap, NotChecked, Times
-from ml_target.checks.samples import FINDS, PARTS, QUERIES, Samples, copies, swapped
-from ml_target.checks.sides import Bench, on, timed
-from ml_target.loading import Loader
-from ml_target.models import Model
-from ml_target.search import PictureEncoder, TextEncoder
-from ml_target.services import Service
+from ml_target.diagnostics.checks.bounds import CLIP_SEARCH, CLIP_TEXTUAL, CLIP_VISUAL, Bound
+from ml_target.diagnostics.checks.measures import same_neighbours
+from ml_target.diagnostics.checks.result import Check, Gap, NotChecked, Times
+from ml_target.diagnostics.checks.samples import FINDS, PARTS, QUERIES, Samples, copies, swapped
+from ml_target.diagnostics.checks.sides import Bench, on, timed
+from ml_target.log.trace import Trace
+from ml_target.runtime.assembly import Loader
+from ml_target.runtime.registry import Service
+from ml_target.scheduling.model import Model
+from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
 from ml_target.tensors import Float32
-from ml_target.trace import Trace
 
 T = TypeVar("T")
 

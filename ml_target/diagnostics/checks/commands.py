@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_target import remedies
 from ml_target.config import Settings, setting_names, setting_text
 from ml_target.diagnostics.card import library_version
-from ml_target.hailo_host import nodes
+from ml_target.system.cards import nodes
 
 SELFCHECK = "python3 -m ml_target.selfcheck"
 REPORT = "python3 -m ml_target report"

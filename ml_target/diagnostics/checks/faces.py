@@ -8,20 +8,20 @@ import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import PictureInput
-from ml_target.checks.bounds import FACE_DETECTION, FACE_RECOGNITION, FACES
-from ml_target.checks.measures import iou, match
-from ml_target.checks.result import Check, Times
-from ml_target.checks.samples import FACE_BOXES, FACE_LANDMARKS, Samples, lights, swapped
-from ml_target.checks.sides import Bench, timed
-from ml_target.faces import Face, FaceFinder
-from ml_target.loading import Loader
-from ml_target.models import Model
-from ml_target.preprocessing.align import ARCFACE_SIZE, align
-from ml_target.preprocessing.letterbox import letterbox
-from ml_target.search import unit
-from ml_target.services import Service
+from ml_target.diagnostics.checks.bounds import FACE_DETECTION, FACE_RECOGNITION, FACES
+from ml_target.diagnostics.checks.measures import iou, match
+from ml_target.diagnostics.checks.result import Check, Times
+from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, Samples, lights, swapped
+from ml_target.diagnostics.checks.sides import Bench, timed
+from ml_target.log.trace import Trace
+from ml_target.runtime.assembly import Loader
+from ml_target.runtime.registry import Service
+from ml_target.scheduling.model import Model
+from ml_target.tasks.clip.encoders import unit
+from ml_target.tasks.faces.align import ARCFACE_SIZE, align
+from ml_target.tasks.faces.finder import Face, FaceFinder
+from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tensors import Float32, UInt8
-from ml_target.trace import Trace
 
 ASKED, SURE = 0.7, 0.75
 """Faces are looked for at the first score, Immich's own; those above the second must not be missed."""

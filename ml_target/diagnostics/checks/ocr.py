@@ -9,18 +9,18 @@ import numpy as np
 from ml_target.catalogue import files
 from ml_target.catalogue.networks import CLASSES, PROBABILITY
 from ml_target.catalogue.types import PictureInput
-from ml_target.checks.bounds import OCR, OCR_DETECTION, OCR_RECOGNITION
-from ml_target.checks.measures import edits, error_rate, mask_iou, match
-from ml_target.checks.result import Check, Gap, NotChecked, Times
-from ml_target.checks.samples import BOARD_LINES, LABELS, Samples, cell, swapped
-from ml_target.checks.sides import Bench, on, timed
-from ml_target.decoders.ctc import Alphabet, decode, read_glyphs
-from ml_target.loading import Loader
-from ml_target.models import Model
-from ml_target.ocr import Line, ReadOptions, TextReader
-from ml_target.services import Service
+from ml_target.diagnostics.checks.bounds import OCR, OCR_DETECTION, OCR_RECOGNITION
+from ml_target.diagnostics.checks.measures import edits, error_rate, mask_iou, match
+from ml_target.diagnostics.checks.result import Check, Gap, NotChecked, Times
+from ml_target.diagnostics.checks.samples import BOARD_LINES, LABELS, Samples, cell, swapped
+from ml_target.diagnostics.checks.sides import Bench, on, timed
+from ml_target.log.trace import Trace
+from ml_target.runtime.assembly import Loader
+from ml_target.runtime.registry import Service
+from ml_target.scheduling.model import Model
+from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
+from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
 from ml_target.tensors import Array, Outputs, UInt8
-from ml_target.trace import Trace
 
 OPTIONS = ReadOptions(min_text_score=0.8)
 """Immich's own."""

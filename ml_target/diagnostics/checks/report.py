@@ -8,8 +8,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from ml_target.checks.bounds import Verdict
-from ml_target.checks.result import Check, Figure
+from ml_target.diagnostics.checks.bounds import Verdict
+from ml_target.diagnostics.checks.result import Check, Figure
 
 SCHEMA = 1
 SHORT_HASH = 12

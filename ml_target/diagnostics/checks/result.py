@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from ml_target.checks.bounds import Bound, Verdict
-from ml_target.models import Model
+from ml_target.diagnostics.checks.bounds import Bound, Verdict
 from ml_target.remedies import replace
+from ml_target.scheduling.model import Model
 
 ORDER: tuple[Verdict, ...] = ("right", "near", "WRONG")
 NEAR = "It works, though less well than it should. Please report it with this output."

@@ -10,19 +10,19 @@ from typing import Any, TypeVar
 from ml_target.catalogue.needs import needs
 from ml_target.catalogue.networks import ARCFACE_R50, FACE_RECOGNIZERS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
-from ml_target.checks.commands import in_its_place, with_networks
-from ml_target.checks.result import DOCTOR, Check, Gap, NotChecked
 from ml_target.config import Settings, available_cores
 from ml_target.diagnostics.card import card_findings
+from ml_target.diagnostics.checks.commands import in_its_place, with_networks
+from ml_target.diagnostics.checks.result import DOCTOR, Check, Gap, NotChecked
+from ml_target.engines.hailo.status import status_of
 from ml_target.errors import DeviceError, ModelError, SettingsError, WorkerError
-from ml_target.hailo_host import holders
-from ml_target.hailo_status import status_of
-from ml_target.host import HostPool
-from ml_target.loading import Loader, Place
-from ml_target.models import Model, Provenance
-from ml_target.places import choose_engine, open_places, processor, thread_plan
-from ml_target.services import Service
+from ml_target.runtime.assembly import Loader, Place
+from ml_target.runtime.place import choose_engine, open_places, processor, thread_plan
+from ml_target.runtime.registry import Service
+from ml_target.scheduling.model import Model, Provenance
+from ml_target.scheduling.threads import HostPool
 from ml_target.store.command import open_store
+from ml_target.system.cards import holders
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

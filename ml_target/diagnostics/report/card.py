@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ml_target.diagnostics.report_section import Section
-from ml_target.hailo_host import Card, cards, driver_version, holders, nodes
+from ml_target.diagnostics.report.section import Section
+from ml_target.system.cards import Card, cards, driver_version, holders, nodes
 
 ATTRIBUTES = (
     "vendor", "device", "subsystem_vendor", "subsystem_device", "revision", "class", "enable", "power_state",

@@ -24,14 +24,14 @@ from pathlib import Path
 
 from ml_target import __version__
 from ml_target.diagnostics.redact import Redactor
-from ml_target.diagnostics.report_card import card, kernel_log
-from ml_target.diagnostics.report_host import host, versions
-from ml_target.diagnostics.report_log import TITLE as LOG
-from ml_target.diagnostics.report_log import log_section
-from ml_target.diagnostics.report_runs import DOCTOR_S, SELFCHECK_S, TIMES_S, Runs, left_out
-from ml_target.diagnostics.report_section import Section, guarded, stop_running
-from ml_target.diagnostics.report_settings import Environment, models_section, settings_section
-from ml_target.diagnostics.report_worker import Answer, ask, request_times, worker_section
+from ml_target.diagnostics.report.card import card, kernel_log
+from ml_target.diagnostics.report.host import host, versions
+from ml_target.diagnostics.report.log import TITLE as LOG
+from ml_target.diagnostics.report.log import log_section
+from ml_target.diagnostics.report.runs import DOCTOR_S, SELFCHECK_S, TIMES_S, Runs, left_out
+from ml_target.diagnostics.report.section import Section, guarded, stop_running
+from ml_target.diagnostics.report.settings import Environment, models_section, settings_section
+from ml_target.diagnostics.report.worker import Answer, ask, request_times, worker_section
 from ml_target.log.ring import kept_logs
 from ml_target.remedies import in_image
 
@@ -145,7 +145,7 @@ def _near(process: int) -> bool:
 
 
 def _in_its_place(read: Environment) -> str:
-    from ml_target.checks.commands import report_in_its_place  # it needs packages that may not be there
+    from ml_target.diagnostics.checks.commands import report_in_its_place  # it needs packages that may not be there
 
     return report_in_its_place(read.settings)
 

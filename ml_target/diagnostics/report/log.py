@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-from ml_target.diagnostics.report_section import Section
+from ml_target.diagnostics.report.section import Section
 from ml_target.log.ring import kept_logs
 
 TITLE = "Log of the worker"

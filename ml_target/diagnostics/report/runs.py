@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ml_target.diagnostics.report_section import Outcome, Section, Tell, run_module
+from ml_target.diagnostics.report.section import Outcome, Section, Tell, run_module
 
 DOCTOR_S, SELFCHECK_S, TIMES_S = 60.0, 600.0, 300.0
 BESIDES = 2500

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ml_target.config import Settings, setting_names, setting_text
-from ml_target.diagnostics.report_section import Section
+from ml_target.diagnostics.report.section import Section
 from ml_target.diagnostics.settings import spelt_wrong
 from ml_target.errors import SettingsError
 
@@ -93,8 +93,8 @@ def _problem(alone: Mapping[str, str]) -> str:
 
 def _stock(settings: Settings) -> Section:
     from ml_target.catalogue.needs import needs
-    from ml_target.places import choose_engine
     from ml_target.remedies import fetch
+    from ml_target.runtime.place import choose_engine
     from ml_target.store.command import open_store
     from ml_target.store.inventory import take_stock
 

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from ml_target.config import Settings
-from ml_target.diagnostics.report_section import Section, Tell
+from ml_target.diagnostics.report.section import Section, Tell
 
 TIMEOUT_S = 5.0
 ANYWHERE = ("", "::", "0.0.0.0")

@@ -9,9 +9,10 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ml_target.engines.hailo_kernel import driver_fault
-from ml_target.engines.hailo_link import link
-from ml_target.hailo_host import (
+from ml_target.engines.hailo.kernel import driver_fault
+from ml_target.engines.hailo.link import link
+from ml_target.engines.hailo.status import PAGE_OPTION
+from ml_target.system.cards import (
     VENDOR,
     Card,
     Finding,
@@ -24,7 +25,6 @@ from ml_target.hailo_host import (
     nodes,
     within_reach,
 )
-from ml_target.hailo_status import PAGE_OPTION
 
 RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
 

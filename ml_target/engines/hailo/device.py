@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ml_target.catalogue.types import Chip
-from ml_target.hailo_status import status_of
+from ml_target.engines.hailo.status import status_of
 
 CHIPS: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
 """The chips that this worker drives, by HailoRT's name."""

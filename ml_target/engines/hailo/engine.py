@@ -29,27 +29,14 @@ from typing import Any, NoReturn
 
 from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.engines import LoadedNetwork
-from ml_target.engines.hailo_checks import host_checks
-from ml_target.engines.hailo_device import chip_of, take_cards
-from ml_target.engines.hailo_health import Health
-from ml_target.engines.hailo_kernel_log import kernel_words
-from ml_target.engines.hailo_network import HailoNetwork
-from ml_target.engines.hailo_turns import Turns
-from ml_target.engines.hailo_versions import alike, firmware_check
-from ml_target.engines.hailo_watchdog import REMEDY, STDERR, WATCH_S, bounded, in_time, with_file
-from ml_target.errors import (
-    EXIT_HUNG,
-    BurstLost,
-    CardHangs,
-    DamagedFileError,
-    DeviceError,
-    EngineFault,
-    ModelError,
-    SettingsError,
-)
-from ml_target.hailo_host import Finding, driver_version, id_choices
-from ml_target.hailo_package import explain_import
-from ml_target.hailo_status import (
+from ml_target.engines.hailo.checks import host_checks
+from ml_target.engines.hailo.device import chip_of, take_cards
+from ml_target.engines.hailo.fit import Fit, check_fit
+from ml_target.engines.hailo.health import Health
+from ml_target.engines.hailo.kernel_log import kernel_words
+from ml_target.engines.hailo.network import HailoNetwork
+from ml_target.engines.hailo.package import explain_import
+from ml_target.engines.hailo.status import (
     DOCTOR,
     FILE_STATUSES,
     GONE,
@@ -60,8 +47,21 @@ from ml_target.hailo_status import (
     remedy_of,
     status_of,
 )
-from ml_target.hef import CHIP_NAMES
-from ml_target.hef_fit import Fit, check_fit
+from ml_target.engines.hailo.turns import Turns
+from ml_target.engines.hailo.versions import alike, firmware_check
+from ml_target.engines.hailo.watchdog import REMEDY, STDERR, WATCH_S, bounded, in_time, with_file
+from ml_target.errors import (
+    EXIT_HUNG,
+    BurstLost,
+    CardHangs,
+    DamagedFileError,
+    DeviceError,
+    EngineFault,
+    ModelError,
+    SettingsError,
+)
+from ml_target.hef.header import CHIP_NAMES
+from ml_target.system.cards import Finding, driver_version, id_choices
 
 log = logging.getLogger(__name__)
 

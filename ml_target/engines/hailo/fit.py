@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
+from ml_target.catalogue.binding import Binding, Shape, bind
 from ml_target.catalogue.networks import NETWORKS
 from ml_target.catalogue.types import Chip, Network, PictureInput
 from ml_target.errors import ModelError
-from ml_target.hef import ARCHITECTURES, CHIP_NAMES, RUNS_ON, HefHeader, require_chip, verify
-from ml_target.hef_streams import Group, Stream, channel_quantisation, read_streams, uniform_quantisation
+from ml_target.hef.header import ARCHITECTURES, CHIP_NAMES, RUNS_ON, HefHeader, require_chip, verify
+from ml_target.hef.streams import Group, Stream, channel_quantisation, read_streams, uniform_quantisation
 from ml_target.remedies import replace
-from ml_target.roles import Binding, Shape, bind
 
 HAILO_8L = 3
 # Plain arrays of one value after the other; HailoRT hands F8CR out as NHWC when it is asked to.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ml_target.hailo_status import GONE, describe, status_of
+from ml_target.engines.hailo.status import GONE, describe, status_of
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ml_target.engines.hailo_versions import numbers
-from ml_target.hailo_host import Finding, driver_version, fact
+from ml_target.engines.hailo.versions import numbers
+from ml_target.system.cards import Finding, driver_version, fact
 
 UNLOCKED = ("4.21.0", "4.23.0")
 """Drivers that look a buffer's memory up without the lock (`find_vma`); 4.22.0 takes it."""

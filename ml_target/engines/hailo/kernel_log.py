@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_target.hailo_host import Finding, cards
+from ml_target.system.cards import Finding, cards
 
 DMESG = "sudo dmesg | grep -iE 'hailo|AER|DMAR|IO_PAGE_FAULT'"
 LOADED = re.compile(r"\bhailo\w*: Init module")

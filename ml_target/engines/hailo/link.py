@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ml_target.hailo_host import Card, Finding, fact
+from ml_target.system.cards import Card, Finding, fact
 
 
 def link(card: Card) -> Iterator[Finding]:

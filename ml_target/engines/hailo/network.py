@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from ml_target.burstcost import BurstCost
 from ml_target.catalogue.types import Network, PictureInput, TextInput
 from ml_target.engines import Intake
-from ml_target.engines.hailo_slots import Configuration, Loan, Slot, lent
-from ml_target.engines.hailo_trust import Trust, digest, fixed_frame
-from ml_target.engines.hailo_turns import CEILING_S, Turns
+from ml_target.engines.cost import BurstCost
+from ml_target.engines.hailo.fit import Fit
+from ml_target.engines.hailo.slots import Configuration, Loan, Slot, lent
+from ml_target.engines.hailo.status import describe, status_of
+from ml_target.engines.hailo.trust import Trust, digest, fixed_frame
+from ml_target.engines.hailo.turns import CEILING_S, Turns
 from ml_target.errors import BurstLost, EngineFault, Unavailable
-from ml_target.hailo_status import describe, status_of
-from ml_target.hef_fit import Fit
-from ml_target.hef_streams import channel_quantisation, uniform_quantisation
+from ml_target.hef.streams import channel_quantisation, uniform_quantisation
 from ml_target.tensors import Array, Outputs, Tensor
 
 log = logging.getLogger(__name__)

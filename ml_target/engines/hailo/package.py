@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 
-from ml_target.hailo_status import MATCH
+from ml_target.engines.hailo.status import MATCH
 
 PYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
 WHEEL = f"hailort-VERSION-{PYTHON}-{PYTHON}-linux_{platform.machine()}.whl"

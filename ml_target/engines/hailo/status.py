@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 
 from ml_target.catalogue.files import ZOO_HAILORT
-from ml_target.hailo_host import large_pages
 from ml_target.remedies import fetch_again, replace
+from ml_target.system.cards import large_pages
 
 DOCTOR = "python3 -m ml_target.doctor says more"
 RESTART = "Restart the worker; if it comes back, power the host off and on"

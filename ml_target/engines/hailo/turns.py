@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from ml_target.burstcost import BurstCost
+from ml_target.engines.cost import BurstCost
 
 FACTOR = 6.0
 """A burst may take so many times what it is expected to. A hot card runs at half its clock (facts: 400 to 200 MHz),

@@ -2,7 +2,7 @@
 
 import re
 
-from ml_target.hailo_host import Finding
+from ml_target.system.cards import Finding
 
 
 def library_check(library: str, driver: str) -> Finding:

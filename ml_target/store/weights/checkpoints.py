@@ -12,9 +12,9 @@ from ml_target.store.faults import SourceError, writing
 from ml_target.store.fetch import make_room
 from ml_target.store.progress import Transfer
 from ml_target.store.ranges import PartialFile
-from ml_target.store.safetensors import SafetensorsFile
-from ml_target.store.tensorfile import FLOATS, StoredTensor
-from ml_target.store.torchfile import TorchFile
+from ml_target.store.weights.safetensors import SafetensorsFile
+from ml_target.store.weights.tensorfile import FLOATS, StoredTensor
+from ml_target.store.weights.torchfile import TorchFile
 from ml_target.tensors import Array
 
 TRANSPOSED = "T:"

@@ -4,7 +4,7 @@ import json
 
 from ml_target.store.faults import SourceError
 from ml_target.store.ranges import PartialFile
-from ml_target.store.tensorfile import FLOATS, StoredTensor
+from ml_target.store.weights.tensorfile import FLOATS, StoredTensor
 
 LENGTH_BYTES = 8
 MAX_HEADER = 100_000_000

@@ -11,10 +11,10 @@ import zipfile
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ml_target.store import zips
 from ml_target.store.faults import SourceError
 from ml_target.store.ranges import PartialFile
-from ml_target.store.tensorfile import FLOATS, StoredTensor
+from ml_target.store.weights import zips
+from ml_target.store.weights.tensorfile import FLOATS, StoredTensor
 
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 MAX_PICKLE = 64 << 20

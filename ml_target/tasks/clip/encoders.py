@@ -7,14 +7,14 @@ import numpy as np
 from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import PictureInput, TextInput
 from ml_target.errors import EngineFault, ModelError
-from ml_target.host import HostPool
-from ml_target.models import Model
-from ml_target.preprocessing.resize import shortest_side_crop, squash
+from ml_target.log.trace import Trace
 from ml_target.remedies import replace
+from ml_target.scheduling.model import Model
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.clip.resize import shortest_side_crop, squash
+from ml_target.tasks.clip.text_head import TextHead
+from ml_target.tasks.clip.tokenizer import Ids, Tokenizer
 from ml_target.tensors import Array, Float32, UInt8
-from ml_target.text_head import TextHead
-from ml_target.tokenizer import Ids, Tokenizer
-from ml_target.trace import Trace
 
 Resize = Literal["squash", "shortest"]
 

@@ -18,8 +18,8 @@ from ml_target.catalogue.types import ClipBackend, TextInput
 from ml_target.engines import Intake
 from ml_target.errors import ModelError
 from ml_target.remedies import fetch
+from ml_target.tasks.clip.tokenizer import Ids
 from ml_target.tensors import Array, Float32, Outputs
-from ml_target.tokenizer import Ids
 
 CLIP_NORM_EPS = 1e-5
 SIGLIP_NORM_EPS = 1e-6

@@ -5,7 +5,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from ml_target.text_head import TextLayout
+from ml_target.tasks.clip.text_head import TextLayout
 
 log = logging.getLogger(__name__)
 

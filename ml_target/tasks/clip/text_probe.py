@@ -16,9 +16,9 @@ from ml_target.catalogue.types import ClipBackend
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.errors import ModelError
 from ml_target.remedies import replace
+from ml_target.tasks.clip.text_head import TextHead, TextLayout, is_normed
+from ml_target.tasks.clip.tokenizer import Tokenizer
 from ml_target.tensors import Array, Float32, Outputs
-from ml_target.text_head import TextHead, TextLayout, is_normed
-from ml_target.tokenizer import Tokenizer
 
 SAME = 0.02
 DIFFERENT = 0.05

@@ -3,14 +3,14 @@
 from typing import Literal
 
 from ml_target.catalogue.types import PictureInput
-from ml_target.decoders.scrfd import Detections, combine, decode
 from ml_target.errors import ModelError
-from ml_target.host import HostPool
-from ml_target.models import Model
-from ml_target.preprocessing.faceviews import View, close_view, tiny_views
-from ml_target.preprocessing.letterbox import letterbox
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.faces.letterbox import letterbox
+from ml_target.tasks.faces.scrfd import Detections, combine, decode
+from ml_target.tasks.faces.views import View, close_view, tiny_views
 from ml_target.tensors import Outputs, UInt8
-from ml_target.trace import Trace
 
 FaceSearchMode = Literal["official", "close", "tiny", "both"]
 

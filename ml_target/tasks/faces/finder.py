@@ -6,12 +6,12 @@ import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING
 from ml_target.errors import EngineFault, ModelError
-from ml_target.facesearch import FaceSearch, FaceSearchMode, frame_size
-from ml_target.host import HostPool
-from ml_target.models import Model
-from ml_target.preprocessing.align import align
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.faces.align import align
+from ml_target.tasks.faces.detect import FaceSearch, FaceSearchMode, frame_size
 from ml_target.tensors import Float32, Outputs, UInt8
-from ml_target.trace import Trace
 
 CROPS_AT_ONCE = 32  # a crowd's crops need not be in memory together
 

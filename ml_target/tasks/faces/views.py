@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ml_target.preprocessing.grid import fewest, starts
-from ml_target.preprocessing.letterbox import letterbox
+from ml_target.imaging.grid import fewest, starts
+from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tensors import Float32, UInt8
 
 CLOSE = 0.5

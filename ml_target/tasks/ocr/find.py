@@ -2,15 +2,15 @@
 
 from ml_target.catalogue.networks import PROBABILITY
 from ml_target.catalogue.types import PictureInput
-from ml_target.decoders.ctc import SLACK
-from ml_target.decoders.dbnet import MAX_CANDIDATES, Boxes, find_boxes
-from ml_target.decoders.mosaic import merge
 from ml_target.errors import EngineFault, ModelError
-from ml_target.host import HostPool
-from ml_target.models import Model
-from ml_target.preprocessing.tiles import Tiling, plan, tiles, whole
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.ocr.ctc import SLACK
+from ml_target.tasks.ocr.dbnet import MAX_CANDIDATES, Boxes, find_boxes
+from ml_target.tasks.ocr.mosaic import merge
+from ml_target.tasks.ocr.tiles import Tiling, plan, tiles, whole
 from ml_target.tensors import Outputs, Tensor, UInt8
-from ml_target.trace import Trace
 
 
 class LineFinder:

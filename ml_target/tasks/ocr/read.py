@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from ml_target.catalogue.networks import CLASSES
 from ml_target.catalogue.types import PictureInput, StepSequence
-from ml_target.decoders.ctc import Alphabet, decode, read_glyphs
-from ml_target.decoders.fullwidth import seems_letter_spaced
-from ml_target.decoders.stitch import Part, join
 from ml_target.errors import ModelError
-from ml_target.host import HostPool
-from ml_target.models import Model
-from ml_target.preprocessing.crop import cut_line, line_width, pad_right
-from ml_target.preprocessing.windows import Window, windows
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.ocr.crop import cut_line, line_width, pad_right
+from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
+from ml_target.tasks.ocr.fullwidth import seems_letter_spaced
+from ml_target.tasks.ocr.stitch import Part, join
+from ml_target.tasks.ocr.windows import Window, windows
 from ml_target.tensors import Float32, Outputs, UInt8
-from ml_target.trace import Trace
 
 WIDEST = 2560  # a free recogniser reads longer lines in windows, too: 24 MB of output each
 BUCKET = 64  # free widths are rounded up to it, so that lines share batches; 2 % more to compute

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_target.decoders.ctc import Alphabet
-from ml_target.host import HostPool
-from ml_target.linefinder import LineFinder
-from ml_target.linereader import LineReader
-from ml_target.models import Model
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.find import LineFinder
+from ml_target.tasks.ocr.read import LineReader
 from ml_target.tensors import Float32, UInt8
-from ml_target.trace import Trace
 
 MIN_SIDE = 32  # the official worker does not look at pictures with a shorter side
 

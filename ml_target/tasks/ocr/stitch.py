@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ml_target.decoders.ctc import Glyphs, joined
+from ml_target.tasks.ocr.ctc import Glyphs, joined
 
 SAME_PLACE = 13
 """Columns: one letter seen in two windows fires at most a step and a half of 8 apart."""

@@ -3,7 +3,7 @@
 Tiles stand upright, because the network finds small print much worse when it is turned, and they show the official
 scale, because every tenth of it that is given up loses lines of the smallest print. A first look at the whole picture
 in one frame saves nothing: it does not show a single small line. `scripts/bench accuracy` measures it by the number of
-tiles. Their maps are put together by `decoders.mosaic`.
+tiles. Their maps are put together by `mosaic`.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ml_target.catalogue.types import Colour
-from ml_target.preprocessing.grid import covered, fewest, starts
+from ml_target.imaging.grid import covered, fewest, starts
 from ml_target.tensors import UInt8
 
 DETECTION_MULTIPLE = 32

@@ -7,7 +7,7 @@
         assert rig.record.models["scrfd_2_5g"].bursts[8] == 3
 
 Networks come from files that `build.py` writes. A separate process gets the same by
-`PYTHONPATH=tests/hailo_sim/site` and the variables that `site/hailo_platform` names.
+`PYTHONPATH=tests/support/hailo_sim/site` and the variables that `site/hailo_platform` names.
 
 Where the facts are silent or cannot be had, it is like this:
 - Calls that hold the GIL on a card really hold it, for as long as `faults.slow` says; else they are quick.

@@ -16,7 +16,7 @@ import xxhash
 
 from hailo_sim import status as codes
 from hailo_sim.status import fail
-from ml_target.protobuf import walk
+from ml_target.hef.protobuf import walk
 
 MAGIC = 0x01484546
 PREFIX = 12
