@@ -132,6 +132,8 @@ def test_each_command_exists(command: str, capsys: pytest.CaptureFixture[str]) -
         usage = (PROJECT / "setup.sh").read_text(encoding="utf-8").partition("END'")[2].partition("END\n")[0]
         for word in words[1:]:
             assert word in usage, f"setup.sh's usage does not know {word}"
+    elif words[0] == ".venv/bin/python" and words[1] != "-m":
+        assert (PROJECT / words[1]).is_file(), f"{words[1]} is not there"
     elif words[0] == ".venv/bin/python":
         check_module(words[2:], capsys)
     elif words[0] == "docker":
