@@ -125,7 +125,9 @@ def main() -> None:
     if not parser.parse_args().check:
         DRAWING.write_text(draw(floors()), encoding="utf-8")
     elif floors_in(DRAWING.read_text(encoding="utf-8")) != floors():
-        raise SystemExit("docs/architecture.svg shows other rooms than the tree. Run: .venv/bin/python scripts/draw_architecture.py")
+        raise SystemExit(
+            "docs/architecture.svg shows other rooms than the tree. Run: .venv/bin/python scripts/draw_architecture.py"
+        )
 
 
 if __name__ == "__main__":
