@@ -15,7 +15,7 @@ from conftest import read_rgb
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr_reference import RapidOcrReader, ReferenceLine, edits
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
@@ -362,7 +362,7 @@ def one_letter(frame: Array) -> Outputs:
     values = np.zeros((frame.shape[1] // 8, OCR_CLASSES), np.float32)
     values[:, 0] = 1
     values[len(values) // 2, [0, 7]] = 0, 1
-    return {CLASSES: Tensor(values)}
+    return {CLASS_SCORES: Tensor(values)}
 
 
 def bars(count: int, width: int) -> UInt8:
@@ -425,7 +425,7 @@ def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
             ]
 
     detector = replace(bench.detector, loaded=InBytes(bench.detector.loaded, (544, 960, 3), PROBABILITY))
-    recognizer = replace(bench.recognizer, loaded=InBytes(bench.recognizer.loaded, (48, 320, 3), CLASSES))
+    recognizer = replace(bench.recognizer, loaded=InBytes(bench.recognizer.loaded, (48, 320, 3), CLASS_SCORES))
     reader = TextReader(detector, recognizer, bench.alphabet, bench.host, 1000, 16)
     picture = read_rgb(photos / "invoice.jpg")
     expected = read(bench.reader(fixed_detector=True, fixed_recognizer=True), picture)
@@ -482,9 +482,9 @@ def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbit
 
 def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, Arbiter]) -> None:
     def only_spaces(frame: Array) -> Outputs:
-        values = one_letter(frame)[CLASSES].values
+        values = one_letter(frame)[CLASS_SCORES].values
         values[:, [7, -1]] = values[:, [-1, 7]]
-        return {CLASSES: Tensor(values)}
+        return {CLASS_SCORES: Tensor(values)}
 
     trace = Trace()
     reader = fake_reader(threads, Fake(dark_is_text), Fake(only_spaces))
