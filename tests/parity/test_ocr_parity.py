@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rapidocr_reference import RapidOcrReader, ReferenceLine, edits
 from text_reading import OPTIONS, errors_against_truth, read
 
-from ml_target.catalogue.networks import CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
@@ -308,7 +308,7 @@ def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
             ]
 
     detector = replace(bench.detector, loaded=InBytes(bench.detector.loaded, (544, 960, 3), PROBABILITY))
-    recognizer = replace(bench.recognizer, loaded=InBytes(bench.recognizer.loaded, (48, 320, 3), CLASSES))
+    recognizer = replace(bench.recognizer, loaded=InBytes(bench.recognizer.loaded, (48, 320, 3), CLASS_SCORES))
     reader = TextReader(detector, recognizer, bench.alphabet, bench.host, 1000, 16)
     picture = read_rgb(photos / "invoice.jpg")
     expected = read(bench.reader(fixed_detector=True, fixed_recognizer=True), picture)
