@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Task = Literal["clip", "facial-recognition", "ocr"]
 Stage = Literal["visual", "textual", "detection", "recognition"]
 Colour = Literal["RGB", "BGR"]
 Chip = Literal["hailo8", "hailo8l"]
+CHIPS: tuple[Chip, ...] = get_args(Chip)
+"""The chips that this worker drives, by the names that HailoRT gives them in capitals."""
 
 
 # ------------------------------------------------------------------- sources

@@ -22,6 +22,7 @@ from ml_target.catalogue.networks import (
 from ml_target.catalogue.types import ClipBackend, ModelFile, Network
 from ml_target.config import Settings
 from ml_target.engines import Engine
+from ml_target.engines.select import processor
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError, Unavailable
 from ml_target.runtime.registry import ClipService, Service, Services
 from ml_target.runtime.shelf import Shelf
@@ -158,7 +159,7 @@ class Loader:
         except MissingFileError as error:
             return None, error
         except DamagedFileError as error:
-            if self._text.engine.name == "hailo":
+            if self._text.engine.capabilities.text_layout:
                 raise
             return None, error
 
@@ -166,7 +167,7 @@ class Loader:
         self, model: Model, backend: ClipBackend, weights: Mapping[str, Array] | None, tokenizer: Tokenizer
     ) -> TextLayout:
         """What a tower on the card leaves to the host: found out once, kept with the file's hash."""
-        if self._text.engine.name != "hailo" or weights is None:
+        if weights is None or not self._text.engine.capabilities.text_layout:
             return TextLayout()
         sha256 = model.provenance.sha256
         layout = self._layouts.get(sha256)
@@ -182,11 +183,9 @@ class Loader:
         self, model: Model, backend: ClipBackend, weights: Mapping[str, Array], tokenizer: Tokenizer, layout: TextLayout
     ) -> None:
         """Compares the card's text vectors with the processor's, where that tower's file happens to be there."""
-        from ml_target.engines.onnx import OnnxEngine
-
-        processor = OnnxEngine(threads=1)
+        reference = processor(self._settings, 1)
         try:
-            tower = processor.open(self._shelf.network(processor, backend.textual).path, backend.textual)
+            tower = reference.open(self._shelf.network(reference, backend.textual).path, backend.textual)
         except MissingFileError:
             return
         except DamagedFileError as damage:
@@ -236,8 +235,9 @@ class Loader:
         taken = self._shelf.network(place.engine, network)
         self._say_loading(network)
         loaded = place.engine.open(taken.path, network)
+        queue = place.arbiter.queue(loaded, network.name, interactive=interactive)
         provenance = Provenance(taken.path.name, taken.sha256, place.engine.name, taken.note)
-        return Model(network, loaded, place.arbiter, provenance, interactive, lambda: place.engine.doubt(loaded))
+        return Model(network, queue, provenance, lambda: place.engine.doubt(loaded))
 
     def _say_loading(self, network: Network) -> None:
         """Loading may take a minute: which network it is at, and how many there are."""

@@ -72,6 +72,10 @@ class Fake:
     def close(self) -> None: ...
 
 
+def in_place_of(model: Model, loaded: LoadedNetwork, pool: Arbiter) -> Model:
+    return replace(model, queue=pool.queue(loaded, model.network.name))
+
+
 @dataclass(frozen=True)
 class Bench:
     """The real networks, opened once."""
@@ -87,9 +91,9 @@ class Bench:
     ) -> TextReader:
         detector, recognizer = self.detector, self.recognizer
         if fixed_detector:
-            detector = replace(detector, loaded=Fixed(detector.loaded, (544, 960, 3)))
+            detector = in_place_of(detector, Fixed(detector.loaded, (544, 960, 3)), self.pool)
         if fixed_recognizer:
-            recognizer = replace(recognizer, loaded=Fixed(recognizer.loaded, (48, 320, 3)))
+            recognizer = in_place_of(recognizer, Fixed(recognizer.loaded, (48, 320, 3)), self.pool)
         return TextReader(detector, recognizer, self.alphabet, self.host, lines, tiles)
 
 
@@ -107,7 +111,11 @@ def bench(wheel_models: Path, threads: tuple[HostPool, Arbiter]) -> Bench:
     host, pool = threads
 
     def model(file: str, network: Network) -> Model:
-        return Model(network, engine.open(wheel_models / file, network), pool, Provenance(file, "", engine.name))
+        return Model(
+            network,
+            pool.queue(engine.open(wheel_models / file, network), network.name),
+            Provenance(file, "", engine.name),
+        )
 
     return Bench(
         model("ppocrv5_mobile_det.onnx", OCR_DETECTION),
@@ -347,7 +355,7 @@ def fake_reader(
 ) -> TextReader:
     host, pool = threads
     made = [
-        Model(network, fake, pool, Provenance("fake", "", "fake"))
+        Model(network, pool.queue(fake, network.name), Provenance("fake", "", "fake"))
         for network, fake in ((OCR_DETECTION, detector), (OCR_RECOGNITION, recognizer))
     ]
     return TextReader(made[0], made[1], alphabet, host, 1000, 16)
@@ -424,8 +432,8 @@ def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
                 for output in super().run(frames)
             ]
 
-    detector = replace(bench.detector, loaded=InBytes(bench.detector.loaded, (544, 960, 3), PROBABILITY))
-    recognizer = replace(bench.recognizer, loaded=InBytes(bench.recognizer.loaded, (48, 320, 3), CLASSES))
+    detector = in_place_of(bench.detector, InBytes(bench.detector.loaded, (544, 960, 3), PROBABILITY), bench.pool)
+    recognizer = in_place_of(bench.recognizer, InBytes(bench.recognizer.loaded, (48, 320, 3), CLASSES), bench.pool)
     reader = TextReader(detector, recognizer, bench.alphabet, bench.host, 1000, 16)
     picture = read_rgb(photos / "invoice.jpg")
     expected = read(bench.reader(fixed_detector=True, fixed_recognizer=True), picture)
@@ -468,7 +476,7 @@ def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbit
     """A picture that fills the only tile it may have, exactly."""
     host, pool = threads
     models = [
-        Model(network, fake, pool, Provenance("fake", "", "fake"))
+        Model(network, pool.queue(fake, network.name), Provenance("fake", "", "fake"))
         for network, fake in (
             (OCR_DETECTION, Fake(dark_is_text, Intake((544, 960, 3), "uint8"))),
             (OCR_RECOGNITION, Fake(one_letter)),
