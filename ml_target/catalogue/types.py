@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Colour = Literal["RGB", "BGR"]
 Resize = Literal["squash", "shortest"]
 Chip = Literal["hailo8", "hailo8l"]
+CHIPS: tuple[Chip, ...] = get_args(Chip)
+"""The chips that this worker drives, by the names that HailoRT gives them in capitals."""
 
 
 # ------------------------------------------------------------------- sources

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_target.catalogue.needs import EngineName, Need, needs
 from ml_target.catalogue.networks import NETWORKS, STAND_IN_EMBEDDER
-from ml_target.catalogue.types import Chip, ModelFile
+from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.diagnostics.memory import memory_check
 from ml_target.engines.hailo.fit import check_fit
@@ -17,8 +17,6 @@ from ml_target.remedies import fetch, folder_words
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
 from ml_target.system.cards import Finding
-
-CHIPS = ("hailo8", "hailo8l")
 
 
 @dataclass(slots=True)

@@ -15,11 +15,12 @@ import numpy as np
 
 from ml_target.catalogue.needs import chosen
 from ml_target.catalogue.types import Network, PictureInput
-from ml_target.config import Settings
+from ml_target.config import Settings, choose_engine
 from ml_target.engines import Engine, LoadedNetwork
+from ml_target.engines.select import REFERENCE, processor
 from ml_target.errors import WorkerError
 from ml_target.runtime.assembly import Place
-from ml_target.runtime.place import choose_engine, open_places, processor
+from ml_target.runtime.place import open_places, place_of
 from ml_target.store import Store
 from ml_target.store.command import open_store
 from ml_target.tensors import Array
@@ -42,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     except WorkerError as error:
         print(error, file=sys.stderr)
         return 2
-    names = [choose_engine(settings)]
-    names += ["cpu"] if names[0] != "cpu" else []
+    names = dict.fromkeys((choose_engine(settings.engine), REFERENCE))
     print(f"{'network':50}  {'on':5}  {'load s':>8}  {'1 frame ms':>12}  {f'{BURST} frames, ms each':>18}", flush=True)
     failed = [_time_engine(settings, name, args.seconds) for name in names]
     return 1 if any(failed) else 0
@@ -54,7 +54,7 @@ def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
     failed = False
     place: Place | None = None
     try:
-        place = processor(settings, 1) if name == "cpu" else open_places(settings)[0]
+        place = place_of(processor(settings, 1)) if name == REFERENCE else open_places(settings)[0]
         place.engine.start()
         store = open_store(settings)
         for network in _networks(settings, store, place.engine):

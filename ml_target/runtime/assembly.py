@@ -107,8 +107,9 @@ class Loader:
         taken = self._shelf.network(place.engine, network)
         self._say_loading(network)
         loaded = place.engine.open(taken.path, network)
+        queue = place.arbiter.queue(loaded, network.name, interactive=interactive)
         provenance = Provenance(taken.path.name, taken.sha256, place.engine.name, taken.note)
-        return Model(network, loaded, place.arbiter, provenance, interactive, lambda: place.engine.doubt(loaded))
+        return Model(network, queue, provenance, lambda: place.engine.doubt(loaded))
 
     def _place_of(self, network: Network) -> Place:
         return self._text if network.takes_text else self._place

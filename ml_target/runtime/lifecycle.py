@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 from ml_target import __version__
-from ml_target.config import PROJECT, Settings, available_cores
+from ml_target.config import PROJECT, Settings, available_cores, choose_engine
+from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.imaging.outside import Helper
 from ml_target.remedies import fetch
@@ -18,7 +19,7 @@ from ml_target.runtime.asked_names import NamesSeen
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.budget import Memory
 from ml_target.runtime.pipeline import Pipeline
-from ml_target.runtime.place import choose_engine, open_places, thread_plan
+from ml_target.runtime.place import open_places
 from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import HostPool
@@ -40,7 +41,7 @@ class Worker:
         self.settings = settings
         self.failure: Exception | None = None
         self.names = NamesSeen()
-        self.engine_name = choose_engine(settings)
+        self.engine_name = choose_engine(settings.engine)
         host_threads, _, _ = thread_plan(settings, available_cores())
         self.host = HostPool(host_threads)
         self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)

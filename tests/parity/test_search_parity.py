@@ -75,7 +75,9 @@ class Bench:
         return [self.towers.text_vector(self.tokenizer.encode(text)) for text in QUERIES]
 
     def model(self, file: Path, network: Network) -> Model:
-        return Model(network, self.engine.open(file, network), self.pool, Provenance(file.name, "", "cpu"))
+        return Model(
+            network, self.pool.queue(self.engine.open(file, network), network.name), Provenance(file.name, "", "cpu")
+        )
 
     def pictures(self, resize: Resize) -> PictureEncoder:
         return PictureEncoder(self.model(self.folder / "picture.onnx", self.towers.backend.visual), self.host, resize)

@@ -112,7 +112,7 @@ class Bench:
         return [asyncio.run(encoder.embed(text, Trace())) for text in QUERIES]
 
     def on_cpu(self, network: Network, loaded: LoadedNetwork) -> Model:
-        return Model(network, loaded, self.pool, Provenance("", "", "cpu"))
+        return Model(network, self.pool.queue(loaded, network.name), Provenance("", "", "cpu"))
 
     def picture_file(self, bits: int) -> bytes:
         network = self.backend.visual

@@ -39,7 +39,7 @@ def fake_reader(
 ) -> TextReader:
     host, pool = threads
     made = [
-        Model(network, fake, pool, Provenance("fake", "", "fake"))
+        Model(network, pool.queue(fake, network.name), Provenance("fake", "", "fake"))
         for network, fake in ((OCR_DETECTION, detector), (OCR_RECOGNITION, recognizer))
     ]
     return TextReader(made[0], made[1], alphabet, host, 1000, 16)

@@ -83,7 +83,11 @@ class Scripted(Fake):
 def reading(network: Any, alphabet: Alphabet) -> Iterator[LineReader]:
     pool, host = Arbiter(1), HostPool(1)
     try:
-        yield LineReader(Model(OCR_RECOGNITION, network, pool, Provenance("fake", "", "fake")), alphabet, host)
+        yield LineReader(
+            Model(OCR_RECOGNITION, pool.queue(network, OCR_RECOGNITION.name), Provenance("fake", "", "fake")),
+            alphabet,
+            host,
+        )
     finally:
         host.close()
         pool.close()

@@ -98,7 +98,7 @@ def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbit
     """A picture that fills the only tile it may have, exactly."""
     host, pool = threads
     models = [
-        Model(network, fake, pool, Provenance("fake", "", "fake"))
+        Model(network, pool.queue(fake, network.name), Provenance("fake", "", "fake"))
         for network, fake in (
             (OCR_DETECTION, Fake(dark_is_text, Intake((544, 960, 3), "uint8"))),
             (OCR_RECOGNITION, Fake(one_letter)),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from ml_target.catalogue.types import ClipBackend
+from ml_target.engines.select import processor
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
 from ml_target.scheduling.model import Model
 from ml_target.store import load_text_weights
@@ -48,7 +49,7 @@ def _weights(
     except MissingFileError as error:
         return None, error
     except DamagedFileError as error:
-        if loading.engine(backend.textual).name == "hailo":
+        if loading.engine(backend.textual).capabilities.text_layout:
             raise
         return None, error
 
@@ -57,7 +58,7 @@ def _layout(
     model: Model, backend: ClipBackend, weights: Weights | None, tokenizer: Tokenizer, loading: Loading
 ) -> TextLayout:
     """What a tower on the card leaves to the host: found out once, kept with the file's hash."""
-    if loading.engine(backend.textual).name != "hailo" or weights is None:
+    if weights is None or not loading.engine(backend.textual).capabilities.text_layout:
         return TextLayout()
     book, sha256 = LayoutBook(loading.folder), model.provenance.sha256
     layout = book.get(sha256)
@@ -75,11 +76,9 @@ def _confirm(model: Model, head: TextHead, plain: TextHead, tokenizer: Tokenizer
 
     `plain`: the head of a tower that leaves nothing to the host.
     """
-    from ml_target.engines.onnx import OnnxEngine
-
-    processor = OnnxEngine(threads=1)
+    reference = processor(loading.settings, 1)
     try:
-        tower = processor.open(loading.network_file(model.network, processor), model.network)
+        tower = reference.open(loading.network_file(model.network, reference), model.network)
     except MissingFileError:
         return
     except DamagedFileError as damage:
