@@ -1,4 +1,7 @@
-"""`python3 -m ml_target models`: lists, fetches and verifies the model files, and tells which are missing."""
+"""`python3 -m ml_target models`: lists, fetches and verifies the model files, and tells which are missing.
+
+By hand is what is said; argparse reads the line.
+"""
 
 import argparse
 import sys

@@ -16,13 +16,12 @@ import pytest
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.errors import FetchError, ModelError
-from ml_target.store.faults import SourceError
-from ml_target.store.progress import Progress
-from ml_target.store.ranges import LocalFile, WebFile
-from ml_target.store.web import Web
-from ml_target.store.weights import torchfile
-from ml_target.store.weights.checkpoints import cut, open_checkpoint
-from ml_target.store.weights.reader import load_text_weights
+from ml_target.store import checkpoints
+from ml_target.store.checkpoints import open_checkpoint
+from ml_target.store.download import Progress
+from ml_target.store.partial import WebFile
+from ml_target.store.web import SourceError, Web
+from ml_target.store.weights import cut, load_text_weights
 from ml_target.tensors import Array
 
 RNG = np.random.default_rng(7)
@@ -141,7 +140,7 @@ def cut_out(content: bytes, folder: Path, plan: CheckpointCut = PLAN, mapped: tu
     source = folder / "checkpoint"
     source.write_bytes(content)
     npz = folder / "weights.npz"
-    with LocalFile(source) as file, Progress(None).transfer("x") as transfer:
+    with source.open("rb") as file, Progress(None).transfer("x") as transfer:
         cut(file, plan, npz, {name: folder / f"weights.{name}.npy" for name in mapped}, transfer)
     return dict(load_text_weights(npz))
 
@@ -328,7 +327,7 @@ def test_numbers_that_are_not_finite_or_do_not_fit(folder: Path) -> None:
 
 
 def test_the_old_form_is_refused_in_words(folder: Path) -> None:
-    refused(torchfile.LEGACY_MAGIC + bytes(100), folder, "PyTorch's old form .*save it again")
+    refused(checkpoints.LEGACY_MAGIC + bytes(100), folder, "PyTorch's old form .*save it again")
 
 
 def test_a_zip_that_is_no_checkpoint(folder: Path) -> None:
@@ -432,20 +431,20 @@ def test_every_other_name_is_refused(folder: Path, name: str) -> None:
     ],
 )
 def test_programs_that_tamper_are_refused(folder: Path, program: bytes) -> None:
-    before = {name: vars(torchfile)[name] for name in ("_Maker", "_Kind", "_View", "_Table")}
+    before = {name: vars(checkpoints)[name] for name in ("_Maker", "_Kind", "_View", "_Table")}
     with pytest.raises(SourceError):
         cut_out(torch_archive(program, STORAGES), folder)
-    assert before == {name: vars(torchfile)[name] for name in before}
+    assert before == {name: vars(checkpoints)[name] for name in before}
     assert np.array_equal(cut_out(torch_zip(state_dict(), STORAGES), folder)["tokens"], TOKENS), "nothing stuck"
 
 
 def test_attributes_hung_on_a_table_are_dropped() -> None:
-    made = torchfile._InertUnpickler(b"ccollections\nOrderedDict\n)R}X\x09\x00\x00\x00__class__K\x01sb.").load()
-    assert type(made) is torchfile._Table
+    made = checkpoints._InertUnpickler(b"ccollections\nOrderedDict\n)R}X\x09\x00\x00\x00__class__K\x01sb.").load()
+    assert type(made) is checkpoints._Table
 
 
 def test_an_enormous_pickle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torchfile, "MAX_PICKLE", 100)
+    monkeypatch.setattr(checkpoints, "MAX_PICKLE", 100)
     refused(torch_zip(state_dict(), STORAGES), folder, "too many for a list of tensors")
 
 
@@ -496,5 +495,5 @@ def test_files_of_real_safetensors(folder: Path, dtype: str) -> None:
 def test_the_form_is_told_by_content(folder: Path) -> None:
     for content, kind in ((torch_zip(state_dict(), STORAGES), "TorchFile"), (safetensors({}), "SafetensorsFile")):
         (folder / "x.bin").write_bytes(content)
-        with LocalFile(folder / "x.bin") as file:
+        with (folder / "x.bin").open("rb") as file:
             assert type(open_checkpoint(file)).__name__ == kind

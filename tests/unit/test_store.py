@@ -26,7 +26,7 @@ from test_hef import container, message
 from ml_target.catalogue.types import CheckpointCut, Chip, HubFile, ModelFile, Source, ZooFile, ZooZip
 from ml_target.errors import FetchError, ModelError, SettingsError
 from ml_target.store import Store, load_text_weights, offers, verify
-from ml_target.store.folder import alone
+from ml_target.store.record import alone
 from ml_target.system.folders import writable
 from ml_target.tensors import Array
 
@@ -69,7 +69,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.store.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("ml_target.store.web.time.sleep", lambda seconds: None)
 
 
 @pytest.fixture

@@ -16,12 +16,9 @@ from file_server import FileServer
 
 from ml_target.errors import FetchError
 from ml_target.store import web
-from ml_target.store.faults import CutError, NoRangesError, SourceError, writing
-from ml_target.store.fetch import download
-from ml_target.store.progress import Progress
-from ml_target.store.ranges import LocalFile, WebFile, open_partial
-from ml_target.store.web import Web, shown
-from ml_target.store.weights import zips
+from ml_target.store.download import Progress, download, writing
+from ml_target.store.partial import WebFile
+from ml_target.store.web import CutError, NoRangesError, SourceError, Web, shown
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
 SILENT = Progress(None)

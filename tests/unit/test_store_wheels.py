@@ -12,10 +12,10 @@ import pytest
 
 from ml_target.catalogue.types import ModelFile, WheelMember
 from ml_target.errors import FetchError
-from ml_target.store import Store, wheels
-from ml_target.store.faults import SourceError
-from ml_target.store.progress import Progress
-from ml_target.store.wheels import Wheels
+from ml_target.store import Store, sources
+from ml_target.store.download import Progress
+from ml_target.store.sources import Wheels
+from ml_target.store.web import SourceError
 
 WORDS = b"a\nb\n"
 
@@ -158,7 +158,7 @@ def test_complaints_of_pip_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_package_index_is_named_anywhere() -> None:
-    source = Path(wheels.__file__).resolve().parent.parent
+    source = Path(sources.__file__).resolve().parent.parent
     hosts = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))]
     for path in source.rglob("*.py"):
         assert not any(host in path.read_text(encoding="utf-8") for host in hosts), path
