@@ -220,7 +220,7 @@ class TorchFile:
         offset = view.offset * FLOATS[storage.kind]
 
         def blocks() -> Iterator[bytes]:
-            with opened(self._archive, self._file, info) as member:
+            with opened(self._archive, self._file, info, name, "checkpoint") as member:
                 for _ in pieces(member, offset):
                     pass
                 yield from pieces(member, tensor.nbytes)

@@ -165,21 +165,23 @@ def unpacking(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(archive: zipfile.ZipFile, file: Readable, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+def opened(
+    archive: zipfile.ZipFile, file: Readable, info: zipfile.ZipInfo, known_as: str = "", what: str = "archive"
+) -> Iterator[IO[bytes]]:
     """A member, unpacked in bounded pieces as it is read; its checksum is held against it at its end.
 
-    `file`: the one that holds the archive. Raises SourceError.
+    `file`: the one that holds the archive. `known_as`, `what`: what the member and it are called in a SourceError.
     """
-    name = info.filename
+    name = known_as or info.filename
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise SourceError(f"{name} in the archive is encrypted or packed in a way that is not supported")
+        raise SourceError(f"{name} in the {what} is encrypted or packed in a way that is not supported")
     expect(file, info.header_offset, LOCAL_HEADER + info.compress_size)
     try:
         member = archive.open(info)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise SourceError(f"the archive's directory is wrong about {name}; get the archive again") from error
+        raise SourceError(f"the {what}'s directory is wrong about {name}; get the {what} again") from error
     try:
         with member:
             yield member
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise SourceError(f"{name} in the archive is damaged ({error}); get the archive again") from error
+        raise SourceError(f"{name} in the {what} is damaged ({error}); get the {what} again") from error

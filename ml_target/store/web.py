@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpx2
@@ -91,6 +92,12 @@ class Patience:
         self._failed = 0
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """The certificates of this system, or of SSL_CERT_FILE. Reading them takes a moment: once a process."""
+    return ssl.create_default_context()
+
+
 class _Ways(httpx2.BaseTransport):
     """Each request takes the proxy that the environment names for it, if any, as pip and urllib read the environment.
 
@@ -109,7 +116,7 @@ class _Ways(httpx2.BaseTransport):
         if proxy and not proxy.startswith(("http://", "https://")):
             raise httpx2.ProxyError(f"a proxy of the kind {proxy.partition(':')[0]} is not spoken here")
         if proxy not in self._known:
-            self._known[proxy] = httpx2.HTTPTransport(verify=ssl.create_default_context(), proxy=proxy)
+            self._known[proxy] = httpx2.HTTPTransport(verify=_trust(), proxy=proxy)
         return self._known[proxy].handle_request(request)
 
 
