@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from ml_target.store.partial import Readable, expect, opened, pieces, unpacking
+from ml_target.store.partial import Readable, expect, open_archive, opened, pieces
 from ml_target.store.web import SourceError
 
 FLOATS = {"F32": 4, "F16": 2, "BF16": 2}
@@ -189,8 +189,7 @@ class TorchFile:
                 "save it again with a current PyTorch, or as safetensors"
             )
         self._file = file
-        with unpacking("the archive"):
-            self._archive = zipfile.ZipFile(file)
+        self._archive = open_archive(file)
         self._listing = {info.filename: info for info in self._archive.infolist()}
         pickles = [name for name in self._listing if name.rpartition("/")[2] == "data.pkl"]
         if not pickles:

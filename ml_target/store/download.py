@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from itertools import chain
 from pathlib import Path
@@ -25,6 +25,8 @@ from ml_target.store.web import CutError, PastEndError, SourceError, Version, We
 MB = 1_000_000
 ROOM_TO_SPARE = 16 * MB
 REDRAW_S, LINE_S = 0.2, 5.0
+SOME, OF_ALL, RATE, LEFT = "{desc}: {n_fmt}B", " of {total_fmt}B", ", {rate_noinv_fmt}", ", {remaining} left"
+"""What tqdm fills in: `net.hef: 10.0MB of 100MB, 2.00MB/s, 00:45 left`."""
 
 
 class _Lines:
@@ -53,27 +55,30 @@ class Transfer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None and self._bar.n > self._bar.initial:
-            self._bar.refresh()
-            self._bar.leave = self._live  # in a log the last line stands already
-            self._bar.close()
+        bar = self._bar
+        if bar is not None and bar.n > bar.initial:  # nothing moved, nothing said
+            bar.bar_format = bar.bar_format.removesuffix(LEFT)
+            bar.refresh()
+            bar.leave, bar.delay = self._live, 0  # in a log the last line stands already
+            bar.close()
 
     def expect(self, total: int | None, done: int) -> None:
         """Sets bytes in all and bytes already there (from an earlier, cut transfer)."""
-        if self._out is None:
-            return
-        if self._bar is None:
+        if self._bar is None and self._out is not None:
             self._bar = tqdm(
                 desc=self._label,
+                total=total,
+                initial=done,
                 file=self._out if self._live else _Lines(self._out),
                 unit="B",
                 unit_scale=True,
                 mininterval=REDRAW_S if self._live else LINE_S,
                 miniters=1,
-                delay=1e-9,  # nothing moved, nothing said
-                bar_format="{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left",
+                delay=1e-9,
+                bar_format=f"{SOME}{OF_ALL}{RATE}{LEFT}" if total else f"{SOME}{RATE}",
             )
-        self._bar.total, self._bar.n, self._bar.initial, self._bar.last_print_n = total, done, done, done
+        elif self._bar is not None and done < self._bar.n:
+            self._bar.reset(total)
 
     def advance(self, count: int) -> None:
         """`count` more bytes have come."""
@@ -193,6 +198,8 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
         if start and (start != done or known is None or version.size != known.size):
             discard(part)
             raise CutError(f"the file on {host} has changed; try again")
+        if start and known and not version.promised:
+            version = replace(version, promised=known.promised)
         blocks = blocks_of(answer, host)
         beginning = next(blocks, b"")
         if start == 0 and (problem := impostor(beginning)):

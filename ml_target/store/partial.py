@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import PurePosixPath
 from typing import IO, Protocol
 
 from ml_target.store.web import (
@@ -155,13 +156,20 @@ def pieces(file: Readable, size: int) -> Iterator[bytes]:
         yield block
 
 
-@contextmanager
-def unpacking(what: str) -> Iterator[None]:
-    """Turns what zipfile raises while it reads an archive's directory or `what` lies in it into SourceError."""
+def open_archive(file: Readable) -> zipfile.ZipFile:
+    """The zip archive in `file`, its directory read. Raises SourceError for what is none."""
     try:
-        yield
+        return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise SourceError(f"{what} cannot be read ({error}); it is damaged or not a zip, get it again") from error
+        raise SourceError(f"the archive cannot be read ({error}); it is damaged or not a zip, get it again") from error
+
+
+def find(archive: zipfile.ZipFile, base_name: str) -> zipfile.ZipInfo:
+    """The member whose last path part is `base_name`. Raises SourceError when there is none."""
+    for info in archive.infolist():
+        if PurePosixPath(info.filename).name == base_name:
+            return info
+    raise SourceError(f"the archive has no {base_name}, it holds {', '.join(archive.namelist()) or 'nothing'}")
 
 
 @contextmanager

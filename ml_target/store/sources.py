@@ -12,13 +12,13 @@ import weakref
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from ml_target.log.private import without_logins
 from ml_target.store.download import Progress, discard, download, make_room, write, writing
 from ml_target.store.offers import Offer
-from ml_target.store.partial import Readable, WebFile, opened, pieces, unpacking
+from ml_target.store.partial import Readable, WebFile, find, open_archive, opened, pieces
 from ml_target.store.web import NoRangesError, SourceError, Web
 from ml_target.store.weights import cut
 
@@ -131,12 +131,10 @@ class Sources:
 
     def _unpack(self, file: Readable, name: str, part: Path, label: str) -> None:
         """Writes the member of the zip archive whose last path part is `name`."""
-        with unpacking("the archive"), zipfile.ZipFile(file) as archive:
-            members = {PurePosixPath(info.filename).name: info for info in reversed(archive.infolist())}
-            if name not in members:
-                raise SourceError(f"the archive has no {name}, it holds {', '.join(archive.namelist()) or 'nothing'}")
-            with opened(archive, file, members[name]) as member:
-                self._write(member, members[name].file_size, part, label)
+        archive = open_archive(file)
+        info = find(archive, name)
+        with opened(archive, file, info) as member:
+            self._write(member, info.file_size, part, label)
 
     def _write(self, file: Readable, size: int, part: Path, label: str) -> None:
         make_room(part.parent, size)
