@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = ["bash", "cat", "cut", "dirname", "env", "head", "id", "mktemp", "mv", "od", "rm", "sha256sum", "sleep", "stat"]
 TOOLS += ["tail", "tee", "tr", "uname"]
 COPIED = ["setup.sh", *(f"scripts/{path.name}" for path in sorted((PROJECT / "scripts").glob("setup_*.sh")))]
-FOLDERS = ["hailo-rt-4", "models", "ml_target", "tests", "scripts"]
+FOLDERS = ["hailo-rt-4", "models", "ml_target/api", "tests", "scripts"]
 STAT = shutil.which("stat") or "stat"
 DOCKERFILES = {
     "Dockerfile.hailo-base": "FROM x\nCOPY scripts/unpack.sh /build/\nCOPY hailo-rt-4/ /build/hailo-rt-4/\n",
@@ -77,7 +77,7 @@ class SetupHost:
 
     def _check_out(self) -> None:
         for name in FOLDERS:
-            (self.checkout / name).mkdir()
+            (self.checkout / name).mkdir(parents=True)
         for name in COPIED:
             shutil.copy(PROJECT / name, self.checkout / name)
         for name in ("ml_target/api/app.py", "requirements.txt", "scripts/unpack.sh", "tests/test.sh"):
