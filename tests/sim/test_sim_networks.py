@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import read_rgb
 from hailo_sim import Rig, simulated
 from hailo_sim.build import constant, faces, fingerprint, from_onnx, from_table, tabulated, text_areas, tiny
 from hailo_sim.contracts import group_of
@@ -20,6 +19,7 @@ from hailo_sim.enums import FormatType
 from hailo_sim.hef_file import Quant, read_buffer
 from hailo_sim.networks import Array, dequantise, quantise
 from onnx import TensorProto, helper, numpy_helper
+from pictures import read_rgb
 from PIL import Image
 
 from ml_target.catalogue.networks import (

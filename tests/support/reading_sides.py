@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from conftest import read_rgb
 from hailo_sim.build import fingerprint
 from hailo_sim.costs import TABLE
+from pictures import read_rgb
 from rapidocr_reference import RapidOcrReader
 from simulated_card import Card, hef_path, open_card, write_text_files
 from text_pages import Page, PageLine
