@@ -2,6 +2,8 @@
 # A part of setup.sh: does anything listen on the port, does the container answer, does it answer right, and what to type into Immich.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
+pause_s=${SETUP_PAUSE_S:-1} say_s=${SETUP_SAY_S:-5} # between two looks, and between two words about it; shorter in tests
+
 # ------------------------------------------------------------------- ready
 
 listening() { # does anything on this host listen on the port
@@ -42,11 +44,11 @@ wait_until_ready() {
     restarts_before=${restarts_before:-$restarts}
     [[ $status == running && $restarts == "$restarts_before" ]] || died
     ((SECONDS - since < ready_s)) || never_ready
-    if ((SECONDS - said >= 5)); then
+    if ((SECONDS - said >= say_s)); then
       said=$SECONDS
       say "not ready yet, $((SECONDS - since)) s"
     fi
-    sleep 1
+    sleep "$pause_s"
   done
   say "ready, /ping answers on port $port"
 }

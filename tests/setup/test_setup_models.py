@@ -20,9 +20,13 @@ LARGE = message() + b"\x12\x80\x80\x20" + bytes(range(256)) * 2048
 
 
 @pytest.fixture
-def real(host: SetupHost) -> SetupHost:
-    """With the real store."""
-    host.change(missing=None)
+def real(host: SetupHost, tmp_path: Path) -> SetupHost:
+    """With the real store, and a pip that reaches no index: the real one takes long to find that out."""
+    pip = tmp_path / "python/pip"
+    pip.mkdir(parents=True)
+    (pip / "__init__.py").touch()
+    (pip / "__main__.py").write_text('import sys\n\nsys.exit("ERROR: Temporary failure in name resolution")\n')
+    host.change(missing=None, python_path=str(pip.parent))
     return host
 
 

@@ -69,8 +69,8 @@ class DockerStandIn:
     images: tag -> id and labels; containers: name -> what docker inspect would tell; faults: beginning of a call -> exit
     code, words, and the labels of a container that is left behind, or None; interrupted: beginning of a call -> signal
     that whoever calls gets once the call has done its work, and the command too (2 as Ctrl-C, 9 as a power cut);
-    arch, chip, security; missing: lines of the store's answer, None: the real store is run; dies: the last words of
-    a container that ends at once, or None; warns: what is said when a container is started.
+    arch, chip, security; missing: lines of the store's answer, None: the real store is run, with its python_path; dies:
+    the last words of a container that ends at once, or None; warns: what is said when a container is started.
     """
 
     def __init__(self) -> None:
@@ -82,6 +82,7 @@ class DockerStandIn:
             "arch": "amd64",
             "chip": "hailo8",
             "security": "[name=seccomp]",
+            "python_path": "",
             "missing": ["x.hef (faces)", "1 to fetch: 4.0 MB"],
             "dies": None,
             "warns": None,
@@ -244,7 +245,7 @@ def _start(state: State, call: Call, tag: str) -> str:
 def _store(state: State, call: Call, arguments: list[str]) -> str:
     mounts = {inside: host for host, inside, *_ in (text.split(":") for text in call.options["-v"] if ":" in text)}
     if state["missing"] is None:
-        return _real_store(call, arguments, mounts)
+        return _real_store(state, call, arguments, mounts)
     if arguments[3] == "missing":
         return _says("\n".join(state["missing"])) if state["missing"] else ""
     assert arguments[3] == "fetch"
@@ -253,11 +254,15 @@ def _store(state: State, call: Call, arguments: list[str]) -> str:
     return ""
 
 
-def _real_store(call: Call, arguments: list[str], mounts: dict[str, str]) -> str:
+def _real_store(state: State, call: Call, arguments: list[str], mounts: dict[str, str]) -> str:
     """The real store with the Python of the tests; a variable that is handed on has its value from whoever calls."""
     passed = call.pairs("-e")
     settings = {name: shlex.quote(value) if value else f'"${name}"' for name, value in passed.items()}
-    settings |= {"MODELS_DIR": shlex.quote(mounts["/app/models"]), "PATH": '"$PATH"'}
+    settings |= {
+        "MODELS_DIR": shlex.quote(mounts["/app/models"]),
+        "PATH": '"$PATH"',
+        "PYTHONPATH": shlex.quote(state["python_path"]),
+    }
     if mirror := mounts.get(passed.get("MODELS_MIRROR", "")):
         settings["MODELS_MIRROR"] = shlex.quote(mirror)
     words = " ".join(f"{name}={value}" for name, value in settings.items())

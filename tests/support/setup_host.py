@@ -211,7 +211,8 @@ class SetupHost:
     def _run(self, stdin: int, arguments: Sequence[str], environment: Mapping[str, str]) -> "Done":
         self._docker.calls = []
         standard = {"PATH": str(self.bin), "SETUP_ROOT": str(self.root), "TMPDIR": str(self.temporary)}
-        standard |= {"HOME": str(self.temporary), "IMMICH_PORT": "65000", "SETUP_READY_S": "60"}
+        standard |= {"HOME": str(self.temporary), "IMMICH_PORT": "65000"}
+        standard |= {"SETUP_READY_S": "60", "SETUP_PAUSE_S": "0.02"}
         done = subprocess.run(
             [self.checkout / "setup.sh", *arguments],
             env={**standard, **environment},
