@@ -1,7 +1,7 @@
 """A stand-in for the docker command, as far as setup.sh uses it: it keeps images and containers in the tests' memory.
 
-The command on a host's PATH is a few lines of bash that hand their words to this process and do what comes back: setup.sh
-calls docker some twenty times in a run, and a Python started for each would take most of the tests' time.
+The command on a host's PATH is a few lines of bash that hand their words to this process and do what comes back:
+setup.sh calls docker some twenty times in a run, and a Python started for each would take most of the tests' time.
 What the stand-in does not know fails, so that setup.sh cannot come to rely on it unnoticed.
 """
 
@@ -66,9 +66,9 @@ class Call:
 class DockerStandIn:
     """The docker of one host. `state` is what it has and does; `calls` are the words of each call.
 
-    images: tag -> id and labels; containers: name -> what docker inspect would tell; faults: beginning of a call -> exit
-    code, words, and the labels of a container that is left behind, or None; interrupted: beginning of a call -> signal
-    that whoever calls gets once the call has done its work, and the command too (2 as Ctrl-C, 9 as a power cut);
+    images: tag -> id and labels; containers: name -> what docker inspect would tell; faults: beginning of a call ->
+    exit code, words, and the labels of a container that is left behind, or None; interrupted: beginning of a call ->
+    signal that whoever calls gets once the call has done its work, and the command too (2 as Ctrl-C, 9 as a power cut);
     arch, chip, security; missing: lines of the store's answer, None: the real store is run, with its python_path; dies:
     the last words of a container that ends at once, or None; warns: what is said when a container is started.
     """
