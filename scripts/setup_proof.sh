@@ -124,16 +124,17 @@ beside() { # ADDRESS: is it in a network of the interface with the default route
   return 1
 }
 
-immich_names() { # the name to choose in Immich, and what to know about it
-  case $backend in
-    tinyclip)
-      say "CLIP model  ViT-B-32__openai  (512 numbers)"
-      say "            TinyCLIP hides behind this name: let no other worker, Immich's own neither, serve this library."
-      ;;
-    siglip) say "CLIP model  ViT-B-16-SigLIP__webli  (768 numbers)" ;;
-    siglip2) say "CLIP model  ViT-B-32-SigLIP2-256__webli  (768 numbers)" ;;
-    auto) say "CLIP model  ViT-B-32__openai, ViT-B-16-SigLIP__webli or ViT-B-32-SigLIP2-256__webli: the name decides" ;;
-  esac
+immich_names() { # the name to choose in Immich, and what to know about it: the worker's own code has them
+  local call=(${host_python[@]+"${host_python[@]}"}) words line
+  if ((${#call[@]} == 0)); then
+    image_python
+    if ((dry)); then
+      show "${call[@]}" -m ml_target.diagnostics.names
+      return
+    fi
+  fi
+  words=$("${call[@]}" -m ml_target.diagnostics.names 2>&1) || words="CLIP model  cannot be told: $words"
+  while IFS= read -r line; do say "$line"; done <<<"$words"
 }
 
 closing_words() {

@@ -15,6 +15,8 @@ from file_server import FileServer
 from hef_container import container, message
 from setup_host import STAT, SetupHost
 
+from ml_target.catalogue.networks import CLIP_BACKENDS
+
 LARGE = message() + b"\x12\x80\x80\x20" + bytes(range(256)) * 2048
 """Half a megabyte of a HEF's description."""
 
@@ -253,3 +255,11 @@ def test_on_the_processor(real: SetupHost, face_models: Path, wheel_models: Path
     assert done.code == 0, done.err
     assert {"scrfd_2.5g.onnx", "ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx", "ppocrv5_dict.txt"} <= models(real)
     assert "ocr: complete" in done.out
+
+
+def test_what_an_image_holds_beside_the_chosen_one_is_in_the_catalogue(host: SetupHost) -> None:
+    host.run("--yes", "--no-start")
+    fetch = next(words for words in host.calls() if "fetch" in words)
+    named = [fetch[at + 1] for at, word in enumerate(fetch) if word == "--clip-backend"]
+    assert len(named) == 2
+    assert set(named) <= set(CLIP_BACKENDS)

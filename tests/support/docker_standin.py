@@ -19,6 +19,8 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any
 
+from ml_target.diagnostics import names
+
 PROJECT = Path(__file__).resolve().parents[2]
 CONTAINER = "immich-ml-hailo"
 WITH_VALUE = {"-t", "--label", "--build-arg", "--file", "-e", "-v", "--user", "--network", "--entrypoint", "--publish"}
@@ -217,6 +219,8 @@ def run(state: State, call: Call) -> str:
     assert call.one("--entrypoint") == "python3"
     if arguments[:2] == ["-m", "ml_target.diagnostics.settings"]:
         return ""
+    if arguments == ["-m", "ml_target.diagnostics.names"]:
+        return _says("\n".join(names.lines(call.pairs("-e")["CLIP_BACKEND"])))
     if arguments == ["-m", "ml_target.doctor", "--chip"]:
         return _says(state["chip"])
     assert arguments[:3] == ["-m", "ml_target", "models"]

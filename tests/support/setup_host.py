@@ -6,6 +6,7 @@ import os
 import pty
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -88,6 +89,12 @@ class SetupHost:
         (self.bin / name).unlink(missing_ok=True)
         (self.bin / name).write_text(text + "\n")
         (self.bin / name).chmod(0o755)
+
+    def python(self) -> None:
+        """A Python of this host's own, without any packages, and the real code for it."""
+        shutil.rmtree(self.checkout / "ml_target")
+        (self.checkout / "ml_target").symlink_to(PROJECT / "ml_target")
+        self.script("python3", f'#!/bin/sh\nexec {sys.executable} -S "$@"')
 
     def system(self, files: dict[str, str]) -> None:
         """Files below the root folder."""
