@@ -180,7 +180,8 @@ def frames_of(network: Network) -> list[Array]:
 
 def alarms(minutes: float, link: str) -> bool:
     """Prints a line a minute. True when no burst was taken for lost."""
-    from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+    from ml_target.engines.hailo.card import CardSettings
+    from ml_target.engines.hailo.engine import HailoEngine
 
     recoveries = 0
     rig = Rig(link=link, clock="real")  # type: ignore[arg-type]
