@@ -13,16 +13,8 @@ from statistics import median
 
 import numpy as np
 
-from ml_target.catalogue.networks import (
-    ARCFACE_R50,
-    CLIP_BACKENDS,
-    FACE_DETECTORS,
-    FACE_RECOGNIZERS,
-    OCR_DETECTION,
-    OCR_RECOGNITION,
-    STAND_IN_EMBEDDER,
-)
-from ml_target.catalogue.types import ClipBackend, Network, PictureInput
+from ml_target.catalogue.needs import chosen
+from ml_target.catalogue.types import Network, PictureInput
 from ml_target.config import Settings, choose_engine
 from ml_target.engines import Engine, LoadedNetwork
 from ml_target.engines.select import REFERENCE, processor
@@ -88,15 +80,13 @@ def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
 
 def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Network]:
     """Those that the settings ask for; the stand-in where the worker would take it."""
-    backends: list[ClipBackend] = list(CLIP_BACKENDS.values())
-    for backend in backends:
-        if settings.clip_backend in (backend.name, "auto"):
-            yield from (backend.visual, backend.textual)
-    yield FACE_DETECTORS[settings.face_detector]
-    recognizer = FACE_RECOGNIZERS[settings.face_recognizer or ARCFACE_R50.name]
-    there, instead = (any(map(store.find, engine.files(each))) for each in (recognizer, STAND_IN_EMBEDDER))
-    yield STAND_IN_EMBEDDER if instead and not there and not settings.face_recognizer else recognizer
-    yield from (OCR_DETECTION, OCR_RECOGNITION)
+    for network in chosen(settings):
+        stand_in = network.stand_in
+        if stand_in is None or settings.face_recognizer:
+            yield network
+            continue
+        there, instead = (any(map(store.find, engine.files(each))) for each in (network, stand_in))
+        yield stand_in if instead and not there else network
 
 
 def _time_network(engine: Engine, network: Network, path: Path, seconds: float) -> str:

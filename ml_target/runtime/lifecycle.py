@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 from ml_target import __version__
-from ml_target.catalogue.immich import WIDTHS
 from ml_target.config import PROJECT, Settings, available_cores, choose_engine
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
@@ -25,6 +24,7 @@ from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import HostPool
 from ml_target.store import Store
+from ml_target.tasks.register import TASKS
 
 log = logging.getLogger("ml_target.worker")  # the name in the log, wherever this file lies
 
@@ -154,7 +154,7 @@ class Worker:
             "engine": self.engine_name,
             "uptime_s": round(time.monotonic() - self._started),
             "tasks": tasks,
-            "clip": self._spaces(),
+            **self._of_tasks(),
             "names": self.names.describe(),
         }
 
@@ -167,16 +167,7 @@ class Worker:
             for place in self.places
         ]
 
-    def _spaces(self) -> list[dict[str, Any]]:
-        if self._services is None:
-            return []
-        return [
-            {
-                "space": clip.backend.name,
-                "width": clip.backend.width,
-                "on": clip.visual.on,
-                "immich_name": clip.backend.immich_name,
-                "names_of_this_width": [name for name, width in WIDTHS.items() if width == clip.backend.width],
-            }
-            for clip in self._services.clip.values()
-        ]
+    def _of_tasks(self) -> dict[str, Any]:
+        """What tasks add to the status page."""
+        of = self._services.of if self._services is not None else {}
+        return {key: value for task in TASKS for key, value in task.status(of.get(task.name, ())).items()}

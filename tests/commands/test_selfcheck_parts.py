@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PROJECT
 from insightface_reference import InsightFace
+from project import PROJECT
 from rapidocr_reference import edits as reference_edits
 from simulated_card import DETECTOR, EMBEDDER
 
@@ -28,6 +28,7 @@ from ml_target.runtime.place import place_of
 from ml_target.scheduling.threads import HostPool
 from ml_target.store import Store
 from ml_target.tasks.ocr.reader import ReadOptions
+from ml_target.tasks.ocr.task import OCR
 
 NAN = float("nan")
 ALL_BOUNDS = [
@@ -260,7 +261,8 @@ def test_the_known_faces_are_those_that_insightface_finds(face_models: Path) -> 
 def test_the_known_words_are_those_that_are_read(wheel_models: Path) -> None:
     settings = Settings(engine="cpu", models_dir=wheel_models.resolve())
     place, host = place_of(processor(settings)), HostPool(1)
-    reader = Loader(settings, Store(settings.models_dir), host, place, place).text_reader().get()
+    loader = Loader(settings, Store(settings.models_dir), host, place, place)
+    reader = loader.service(OCR.offer(loader)).get()
     loaded, options = Samples.load(), ReadOptions(min_text_score=0.8)
     lines = [asyncio.run(reader.read(picture, options, Trace())) for picture in (loaded.board, loaded.labels)]
     host.close()

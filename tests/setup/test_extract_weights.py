@@ -12,8 +12,8 @@ from typing import Any
 import file_server
 import numpy as np
 import pytest
-from conftest import PROJECT
-from test_checkpoints import safetensors, tensor, torch_zip
+from checkpoint_files import safetensors, tensor, torch_zip
+from project import PROJECT
 from towers import substitute_pieces
 
 from ml_target.catalogue.networks import EMBEDDING, SIGLIP, TINYCLIP, TOKEN_STATES
@@ -21,7 +21,7 @@ from ml_target.catalogue.types import ClipBackend, TextInput, TokenStates, Vecto
 from ml_target.config import setting_names
 from ml_target.engines import Intake
 from ml_target.remedies import DECIDING
-from ml_target.store.weights.reader import load_text_weights
+from ml_target.store.weights import load_text_weights
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tensors import Array, Float32, Tensor
 

@@ -18,16 +18,15 @@ from pathlib import Path
 import numpy as np
 import parity_table as parity
 import pytest
-from conftest import read_rgb
 from hailo_sim import Rig, simulated
 from hailo_sim.build import from_onnx
 from hailo_sim.contracts import group_of
 from hailo_sim.cutting import End, text_tower
 from hailo_sim.networks import forget_sessions
+from pictures import read_rgb
 from PIL import Image
 from serving import live
 from simulated_card import Card, hef_path, open_card
-from test_checklist import CLIP, ask, search, vector
 from towers import (
     QUERIES,
     Towers,
@@ -36,9 +35,10 @@ from towers import (
     export_text_tower,
     substitute_table,
 )
+from wire import CLIP, ask, search, vector
 
 from ml_target.catalogue.networks import EMBEDDING
-from ml_target.catalogue.types import ClipBackend, Network, PictureInput
+from ml_target.catalogue.types import ClipBackend, Network, PictureInput, Resize
 from ml_target.config import Settings
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
@@ -46,7 +46,7 @@ from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import HostPool
-from ml_target.tasks.clip.encoders import PictureEncoder, Resize, TextEncoder
+from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tasks.clip.text_probe import settle
@@ -85,7 +85,7 @@ class Bench:
 
     @property
     def resize(self) -> Resize:
-        return "shortest" if self.backend.family == "clip" else "squash"
+        return self.backend.resize
 
     @cached_property
     def pictures(self) -> list[UInt8]:

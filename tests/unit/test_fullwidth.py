@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_text import Fake
 from PIL import Image, ImageDraw
 from rapidocr_reference import edits
-from test_ocr_parity import Fake
 from text_pages import latin
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_RECOGNITION
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_RECOGNITION
 from ml_target.engines import Intake
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.log.trace import Trace
@@ -76,7 +76,7 @@ class Scripted(Fake):
         values = np.zeros((40, OCR_CLASSES), np.float32)
         values[:, 0] = 1
         values[20, [0, said]] = 0, sure
-        return {CLASSES: Tensor(values)}
+        return {CLASS_SCORES: Tensor(values)}
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_ocr_parity import LETTERS, Fake, bars, dark_is_text, one_letter
+from fake_text import LETTERS, Fake, bars, dark_is_text, one_letter
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, TINYCLIP
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, TINYCLIP
 from ml_target.engines import Intake
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
@@ -94,7 +94,7 @@ def what_it_is(frame: Array) -> Outputs:
     values[:, 0] = 1
     _, green, red = (int(n) for n in frame[24, 0])  # BGR
     values[len(values) // 2, [0, 1 + 256 * red + green]] = 0, 1
-    return {CLASSES: Tensor(values)}
+    return {CLASS_SCORES: Tensor(values)}
 
 
 def test_long_and_short_lines_mix_and_every_line_gets_its_own_text(threads: tuple[HostPool, Arbiter]) -> None:

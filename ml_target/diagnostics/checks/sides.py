@@ -19,11 +19,11 @@ from ml_target.engines.select import REFERENCE, processor, thread_plan
 from ml_target.errors import DeviceError, ModelError, SettingsError, WorkerError
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.place import open_places, place_of
-from ml_target.runtime.registry import Service
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import HostPool
 from ml_target.store.command import open_store
 from ml_target.system.cards import holders
+from ml_target.tasks.service import Service
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

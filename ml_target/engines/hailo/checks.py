@@ -1,6 +1,6 @@
 """Whether the host is ready for its Hailo cards, as far as that can be told before one is opened.
 
-Asked by the engine at its start and by the doctor. The same trouble has the same words in scripts/setup_host.sh.
+Asked by the engine at its start and by the doctor. The same trouble has the same words in scripts/setup_card.sh.
 """
 
 import os
