@@ -9,14 +9,13 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
+from ml_target.catalogue.needs import Need, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS
-from ml_target.catalogue.types import Chip, ModelFile
-from ml_target.config import PROJECT, Settings
+from ml_target.catalogue.types import CHIPS, Chip, ModelFile
+from ml_target.config import PROJECT, Settings, choose_engine
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
 from ml_target.store import Progress, Store
 from ml_target.store.inventory import table, take_stock
-from ml_target.system.cards import nodes
 
 OK, INCOMPLETE, WRONG_USE, STOPPED = 0, 1, 2, 130
 MB = 1e6
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=("list", "fetch", "missing", "verify", "pin"), default="list")
     parser.add_argument("names", nargs="*", metavar="FILE", help="fetch these files only (names as in the list)")
     parser.add_argument("--engine", choices=("auto", "cpu", "hailo"), help="fetch for this engine (default: ENGINE)")
-    parser.add_argument("--chip", choices=("hailo8", "hailo8l"), default="hailo8", help="which HEFs (default: hailo8)")
+    parser.add_argument("--chip", choices=CHIPS, default="hailo8", help="which HEFs (default: hailo8)")
     parser.add_argument(
         "--clip-backend",
         action="append",
@@ -142,7 +141,7 @@ def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[
             known = ", ".join(need.files[0].name for need in catalogue)
             raise LookupError(f"{', '.join(unknown)}: not in the catalogue, which has {known}")
         return [by_name[name] for name in args.names]
-    engine = _engine(args.engine or settings.engine)
+    engine = choose_engine(args.engine or settings.engine)
     backends = args.clip_backend or [settings.clip_backend]
     print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {folder}", file=sys.stderr)
     chip: Chip = args.chip
@@ -151,13 +150,6 @@ def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[
         chosen = needs(replace(settings, clip_backend=backend), engine, chip)
         found += [need for need in chosen if not need.optional and need not in found]
     return found
-
-
-def _engine(name: str) -> EngineName:
-    """What auto means on this machine."""
-    if name == "auto":
-        return "hailo" if nodes() else "cpu"
-    return "hailo" if name == "hailo" else "cpu"
 
 
 def _missing(wanted: list[Need], store: Store) -> int:

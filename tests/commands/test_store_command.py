@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytest
 from hef_container import container, message
@@ -382,17 +382,6 @@ def test_fetch_everything(models: Path, capsys: pytest.CaptureFixture[str]) -> N
     out, err = capsys.readouterr()
     assert f"there (0 of {len(whole_catalogue())})" in out
     assert "face_embedder_112_512.onnx could not be fetched: nobody publishes it" in err
-
-
-@pytest.mark.parametrize(
-    ("wanted", "card", "engine"),
-    [("auto", False, "cpu"), ("auto", True, "hailo"), ("cpu", True, "cpu"), ("hailo", False, "hailo")],
-)
-def test_which_engine_is_meant(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, card: bool, engine: Literal["cpu", "hailo"]
-) -> None:
-    monkeypatch.setattr(command, "nodes", lambda: [Path("/dev/hailo1")] if card else [])
-    assert command._engine(wanted) == engine
 
 
 def test_settings_describe_the_store(tmp_path: Path) -> None:
