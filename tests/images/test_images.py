@@ -174,7 +174,8 @@ def test_models_are_baked_in_unless_told(images: Images) -> None:
         return set(images.docker.told("run", "--rm", image, "ls", "/app/models").split())
 
     assert "networks go into the image: " in images.said[WORKER]
-    assert {"paddle_ocr_v5_mobile_detection.hef", "siglip_b_16_image_encoder.hef", "ppocrv5_dict.txt"} <= models(HAILO)
+    baked = {"paddle_ocr_v5_mobile_detection.hef", "siglip_b_16_image_encoder.hef", "ppocrv5_dict.txt"}
+    assert {*baked, "checksums.json"} <= models(HAILO), "with the record of what no checksum is published for"
     assert models(NO_MODELS) == {"README.md"}
     assert "MODELS=none: the image holds no models" in images.said[SLIM]
 
