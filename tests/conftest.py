@@ -11,7 +11,8 @@ import fault_table
 import parity_table
 import pytest
 from project import SHARED, TESTS
-from setup_host import SetupHost, Worker, answering
+from setup_host import SetupHost
+from setup_runs import Worker, answering
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
 
