@@ -1,4 +1,4 @@
-"""What the tests of setup.sh share beside the host."""
+"""Fixtures for tests of setup.sh, beside the host."""
 
 import pytest
 from setup_host import SetupHost
