@@ -113,7 +113,7 @@ def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The tables of this run, for the eyes and for the README."""
+    """The tables of this run, for the eyes and for docs/accuracy.md."""
     rows = parity_table.lines()
     if rows:
         terminalreporter.section("parity with the reference implementations")
