@@ -54,7 +54,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The tables of this run, for the eyes and for the README."""
+    """The tables of this run, for the eyes and for docs/accuracy.md."""
     for table in TABLES:
         if lines := table.lines():
             terminalreporter.section(table.title)
