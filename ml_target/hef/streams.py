@@ -14,7 +14,7 @@ from ml_target.catalogue.binding import Shape
 from ml_target.errors import DamagedFileError, ModelError
 from ml_target.hef.header import HefHeader, read_header
 from ml_target.hef.message import HostOperation, Layer, RawGroup, read_message
-from ml_target.remedies import fetch_again, replace, unreadable
+from ml_target.remedies import damaged, replace, unreadable
 
 MAX_MESSAGE = 256 << 20  # bytes; the messages of real files are a thousandth to a hundredth of it
 MAX_VALUES = 1 << 28  # elements of one frame
@@ -108,9 +108,7 @@ def read_streams(path: Path) -> HefContent:
     """
     header = read_header(path)
     if header.message_size > MAX_MESSAGE:
-        raise DamagedFileError(
-            f"{path} describes itself in {header.message_size:,} bytes, too many to be true", fetch_again()
-        )
+        raise damaged(f"{path} describes itself in {header.message_size:,} bytes, too many to be true")
     try:
         with path.open("rb") as file:
             file.seek(header.message_start)

@@ -116,11 +116,9 @@ class Loader:
         try:
             serves, models = load()
         except MissingFileError as error:
-            return Service(label, never=str(error), cause=error.cause)
-        except DamagedFileError as error:
-            return Service(label, never=str(error), cause=error.cause, broken=True)
-        except Unavailable as error:
-            return Service(label, never=str(error), broken=True)
+            return Service(label, never=error)
+        except (DamagedFileError, Unavailable) as error:
+            return Service(label, never=error, broken=True)
         return Service(label, serves, models)
 
     # ------------------------------------------------------------------ tasks
@@ -143,7 +141,7 @@ class Loader:
             if isinstance(without, DamagedFileError):
                 raise without from error
             if without is not None:  # whether they are needed shows only when the tower is open
-                raise MissingFileError(str(error), without.cause) from error
+                raise MissingFileError(error.reason, error.remedy, without.cause) from error
             raise
         if isinstance(without, DamagedFileError):
             log.error("not needed by this text tower, so search queries are served all the same: %s", without)

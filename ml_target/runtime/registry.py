@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from ml_target.catalogue.immich import WIDTHS, clean_name
 from ml_target.catalogue.types import ClipBackend
-from ml_target.errors import Unavailable, UnusableInput
+from ml_target.errors import Unavailable, UnusableInput, WorkerError
 from ml_target.log.words import short
 from ml_target.scheduling.model import Model
 from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
@@ -20,16 +20,14 @@ T = TypeVar("T")
 class Service(Generic[T]):
     """One task: `get()` it, or learn in words why it is off.
 
-    `never`: why it could not be loaded, with the remedy; `cause` is the same in a few words; `broken`:
-    something is wrong with it, not just missing. A task that was loaded goes off, and on again, while
-    the answers of one of its models cannot be believed.
+    `never`: why it could not be loaded; `broken`: something is wrong with it, not just missing. A task
+    that was loaded goes off, and on again, while the answers of one of its models cannot be believed.
     """
 
     label: str
     serves: T | None = None
     models: tuple[Model, ...] = ()
-    never: str = ""
-    cause: str = ""
+    never: WorkerError | None = None
     broken: bool = False
 
     @property
@@ -40,7 +38,7 @@ class Service(Generic[T]):
     def why_off(self) -> str:
         """In words, with the remedy; "" while it is on. May change at any time."""
         doubted = (f"{model.network.name}: {doubt}" for model in self.models if (doubt := model.doubt()))
-        return self.never or next(doubted, "")
+        return str(self.never) if self.never else next(doubted, "")
 
     @property
     def fault(self) -> bool:

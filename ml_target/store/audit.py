@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ml_target.catalogue.types import ModelFile
-from ml_target.errors import DamagedFileError
-from ml_target.remedies import fetch_again
+from ml_target.remedies import damaged
 from ml_target.store import verify
 from ml_target.store.ledger import Entry, Ledger
 from ml_target.system.folders import writable
@@ -84,10 +83,10 @@ class Audit:
     def _require_recorded(self, path: Path, sha256: str, entry: Entry | None) -> None:
         if entry is not None and entry.sha256 != sha256:
             where = " or ".join(str(ledger.path) for ledger in self._ledgers(path) if ledger.path.exists())
-            raise DamagedFileError(
+            raise damaged(
                 f"{path} is not the file that was first used under this name: its SHA-256 is {sha256}, on record is "
                 f"{entry.sha256}",
-                f"If it was replaced on purpose, delete its entry in {where}. {fetch_again()}",
+                first=f"If it was replaced on purpose, delete its entry in {where}",
             )
 
     def _recall(self, path: Path, kind: str) -> Entry | None:

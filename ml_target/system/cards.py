@@ -26,7 +26,7 @@ MOST_TRIES = 32
 class Finding:
     """One thing that was looked at. `ok` None: neither right nor wrong, but worth knowing. `remedy`: "" for none.
 
-    `looked`: False for what could not be looked at, or was not to be.
+    `looked`: False for what could not be looked at, or was not to be. `bars`: while this is wrong the card is not asked.
     """
 
     ok: bool | None
@@ -34,6 +34,7 @@ class Finding:
     detail: str
     remedy: str = ""
     looked: bool = True
+    bars: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,9 @@ def test_every_file_of_the_card_takes_its_own_task_with_it(
         assert "etch it again: python3 -m ml_target models fetch" in off[task]
         described = services.all()[task].describe()
         assert described == {"on": False, "why": off[task], "fault": True}
-        assert services.all()[task].cause == f"{name} is damaged"
+        never = services.all()[task].never
+        assert never is not None
+        assert never.cause == f"{name} is damaged"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -13,6 +13,7 @@ import numpy as np
 from ml_target.api.serve import build_server, listen
 from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.config import Settings
+from ml_target.errors import Unavailable
 from ml_target.log.trace import Trace
 from ml_target.runtime.lifecycle import Worker
 from ml_target.runtime.registry import ClipService, Service, Services
@@ -92,7 +93,7 @@ def fake_services(tasks: FakeTasks, *, off: tuple[str, ...] = (), backend: str =
 
     def service(label: str) -> Service[Any]:
         if label in off:
-            return Service(label, never="no such file. Put it into the models folder.")
+            return Service(label, never=Unavailable("no such file", "Put it into the models folder"))
         return Service(label, cast(Any, tasks), models)
 
     names = list(CLIP_BACKENDS) if backend == "auto" else [backend]

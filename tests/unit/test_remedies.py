@@ -57,14 +57,14 @@ def test_on_a_plain_host_it_is_the_plain_command(folder: Path) -> None:
     assert remedies.fetch("--engine", "cpu") == f"{PLAIN} --engine cpu"
     assert remedies.replace() == f"delete it, then {PLAIN}"
     assert remedies.fetch_again() == f"Fetch it again: {PLAIN}"
-    assert Store(folder).remedy(OCR_DICTIONARY).startswith(f"ppocrv5_dict.txt is not there: run {PLAIN}, put ")
-    assert f" into {folder}, or point MODELS_MIRROR" in Store(folder).remedy(OCR_DICTIONARY)
+    assert str(Store(folder).missing(OCR_DICTIONARY)).startswith(f"ppocrv5_dict.txt is not there: run {PLAIN}, put ")
+    assert f" into {folder}, or point MODELS_MIRROR" in str(Store(folder).missing(OCR_DICTIONARY))
 
 
 def test_a_hailo_8l_is_named(folder: Path) -> None:
     wanted = f"run {PLAIN} --engine hailo --chip hailo8l, put "
-    assert wanted in Store(folder).remedy(SCRFD_2_5G_HEF["hailo8l"])
-    assert f"run {PLAIN}, put " in Store(folder).remedy(SCRFD_2_5G_HEF["hailo8"])
+    assert wanted in str(Store(folder).missing(SCRFD_2_5G_HEF["hailo8l"]))
+    assert f"run {PLAIN}, put " in str(Store(folder).missing(SCRFD_2_5G_HEF["hailo8"]))
 
 
 # -------------------------------------------------------------------- image
@@ -130,7 +130,7 @@ def test_a_read_only_mount_needs_no_new_image(image: Path) -> None:
         "(MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
     )
     assert "setup.sh" not in words
-    assert "put ppocrv5_dict.txt into the folder that is mounted here" in Store(image).remedy(OCR_DICTIONARY)
+    assert "put ppocrv5_dict.txt into the folder that is mounted here" in str(Store(image).missing(OCR_DICTIONARY))
 
 
 def test_settings_that_decide_are_handed_on(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +161,9 @@ def test_no_setting_that_decides_is_forgotten() -> None:
 
 def test_the_store_says_it(image: Path) -> None:
     store = Store(image)
-    assert "scripts/models.sh fetch --engine hailo on the host" in store.remedy(OCR_DICTIONARY)
-    assert "put ppocrv5_dict.txt into models/ on the host, or" in store.remedy(OCR_DICTIONARY)
-    assert "--engine hailo --chip hailo8l on the host" in store.remedy(SCRFD_2_5G_HEF["hailo8l"])
+    assert "scripts/models.sh fetch --engine hailo on the host" in str(store.missing(OCR_DICTIONARY))
+    assert "put ppocrv5_dict.txt into models/ on the host, or" in str(store.missing(OCR_DICTIONARY))
+    assert "--engine hailo --chip hailo8l on the host" in str(store.missing(SCRFD_2_5G_HEF["hailo8l"]))
     with pytest.raises(FetchError, match=r"cannot be written\. Run scripts/models\.sh fetch .* on the host") as caught:
         store.fetch(OCR_DICTIONARY)
     assert "chmod" not in str(caught.value)

@@ -136,12 +136,12 @@ def test_a_folder_of_that_name_is_no_file(folder: Path) -> None:
 
 
 def test_remedy_says_what_to_do(folder: Path) -> None:
-    text = Store(folder).remedy(file(ZooFile("a/words.txt"), aliases=("upstream.txt",)))
+    text = str(Store(folder).missing(file(ZooFile("a/words.txt"), aliases=("upstream.txt",))))
     assert text == (
         "words.txt is not there: run python3 -m ml_target models fetch, put words.txt or upstream.txt into "
         f"{folder}, or point MODELS_MIRROR at a folder or address that has it."
     )
-    assert "nobody publishes it" in Store(folder).remedy(file())
+    assert "nobody publishes it" in str(Store(folder).missing(file()))
 
 
 # ------------------------------------------------------------ where it writes

@@ -37,13 +37,13 @@ from ml_target.engines.hailo.kernel_log import kernel_words
 from ml_target.engines.hailo.network import HailoNetwork
 from ml_target.engines.hailo.package import explain_import
 from ml_target.engines.hailo.status import (
-    DOCTOR,
     FILE_STATUSES,
     GONE,
     RESTART,
     describe,
-    explain,
+    doctor,
     name_of,
+    reason_of,
     remedy_of,
     status_of,
 )
@@ -61,6 +61,7 @@ from ml_target.errors import (
     SettingsError,
 )
 from ml_target.hef.header import CHIP_NAMES
+from ml_target.remedies import command
 from ml_target.system.cards import Finding, driver_version, id_choices
 
 log = logging.getLogger(__name__)
@@ -107,9 +108,7 @@ class HailoEngine:
             from hailo_platform.pyhailort import pyhailort
         except Exception as error:  # a version mismatch shows as almost any of them
             wrong, remedy = explain_import(error)
-            raise SettingsError(
-                f"{wrong}. {remedy}; or set ENGINE=cpu. `python3 -m ml_target.doctor` says more."
-            ) from error
+            raise SettingsError(wrong, f"{remedy}; or set ENGINE=cpu. `{command('doctor')}` says more.") from error
         self._hailo: Any = hailo_platform
         self._errors = (hailo_platform.HailoRTException, pyhailort._pyhailort.HailoRTStatusException)
         self._card = card
@@ -154,14 +153,15 @@ class HailoEngine:
         driver = driver_version()
         if not alike(library, driver):
             raise DeviceError(
-                f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same. "
-                f"Install HailoRT {driver} (library and Python wheel), or the driver of {library} on the host."
+                f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same",
+                f"Install HailoRT {driver} (library and Python wheel), or the driver of {library} on the host.",
             )
         try:
             self._open_device()
         except self._errors as error:
-            told = "".join(f" The kernel's log: {each.detail}. {each.remedy}." for each in kernel_words() or ())
-            raise DeviceError(explain(status_of(error)) + told) from error
+            status = status_of(error)
+            told = (f"The kernel's log: {each.detail}. {each.remedy}" for each in kernel_words() or ())
+            raise DeviceError(reason_of(status), ". ".join([remedy_of(status), *told]) + ".") from error
         _heed(firmware_check(self._firmware, library))
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
@@ -181,7 +181,7 @@ class HailoEngine:
             if isinstance(error, self._errors):
                 raise _refusal(file, status_of(error)) from error
             if isinstance(error, BurstLost):
-                raise DeviceError(f"{error}, the first one that it was given. {RESTART}; {DOCTOR}.") from error
+                raise DeviceError(f"{error}, the first one that it was given", f"{RESTART}; {doctor()}.") from error
             raise
         return loaded
 
@@ -217,12 +217,12 @@ class HailoEngine:
         architecture, chip = chip_of(board)
         if chip is None:
             raise DeviceError(
-                f"The card is a {architecture}. This worker drives Hailo-8 and Hailo-8L: use such a card."
+                f"The card is a {architecture}", "This worker drives Hailo-8 and Hailo-8L: use such a card."
             )
         if chip == "hailo8l" and max(self._card.device_count, len(self._card.device_ids)) > 1:
             raise SettingsError(
-                "HailoRT joins several Hailo-8 cards, but not several Hailo-8L. Set HAILO_DEVICE_COUNT=1 and "
-                "start one worker for each card."
+                "HailoRT joins several Hailo-8 cards, but not several Hailo-8L",
+                "Set HAILO_DEVICE_COUNT=1 and start one worker for each card.",
             )
         return chip
 
@@ -283,7 +283,8 @@ class HailoEngine:
             for each in self._networks:
                 self._configure(each)
         except self._errors as error:
-            raise DeviceError(explain(status_of(error))) from error
+            status = status_of(error)
+            raise DeviceError(reason_of(status), f"{remedy_of(status)}.") from error
 
     def _reconfigured(self, network: HailoNetwork) -> bool:
         """The one network alone, on the open device; False where that is not enough."""
@@ -314,7 +315,8 @@ class HailoEngine:
         if temperature > STOPS_SOON_C or now - self._hot_since < COOL_DOWN_S:
             raise DeviceError(
                 f"The card has {temperature:.0f} degrees and is left alone until it is below {COOL_C:.0f} (or, below "
-                f"{STOPS_SOON_C:.0f}, for {COOL_DOWN_S / 60:.0f} minutes). Give it a heat sink or more air."
+                f"{STOPS_SOON_C:.0f}, for {COOL_DOWN_S / 60:.0f} minutes)",
+                "Give it a heat sink or more air.",
             )
 
     # ---------------------------------------------------------------- teardown
@@ -389,13 +391,13 @@ def _refusal(file: Path, status: int) -> DamagedFileError | DeviceError:
     """A file that HailoRT does not take is no fault of the card's, and keeps no other network off it."""
     if status in FILE_STATUSES:
         return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status))
-    return DeviceError(f"{file.name}: {explain(status)}")
+    return DeviceError(f"{file.name}: {reason_of(status)}", f"{remedy_of(status)}.")
 
 
 def _heed(finding: Finding) -> None:
     """Logs what was found of the host. Raises DeviceError for what is wrong."""
     if finding.ok is False:
-        raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
+        raise DeviceError(f"{finding.what}: {finding.detail}", f"{finding.remedy}.")
     remedy = f"-> {finding.remedy}" if finding.remedy else ""
     log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", finding.what, finding.detail, remedy)
 

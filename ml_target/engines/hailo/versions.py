@@ -9,7 +9,8 @@ def library_check(library: str, driver: str) -> Finding:
     """HailoRT refuses a driver of another version (status 76), to the last number, and names neither."""
     if not alike(library, driver):
         detail = f"version {library}, but the driver on the host is {driver}: the card will refuse (status 76)"
-        return Finding(False, "HailoRT", detail, f"Install HailoRT {driver} here, or the driver {library} on the host")
+        remedy = f"Install HailoRT {driver} here, or the driver {library} on the host"
+        return Finding(False, "HailoRT", detail, remedy, bars=True)
     return Finding(True, "HailoRT", f"version {library or 'unknown'}")
 
 

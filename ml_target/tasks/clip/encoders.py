@@ -8,7 +8,7 @@ from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import PictureInput, TextInput
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
-from ml_target.remedies import replace
+from ml_target.remedies import command, replace
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import HostPool
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
@@ -76,8 +76,8 @@ def unit(vector: Float32, source: str) -> Float32:
     length = float(np.linalg.norm(wide))
     if not np.isfinite(length) or length == 0.0:
         raise EngineFault(
-            f"{source} gave a vector that is zero or not a number, so there is nothing to store. Try again; if it "
-            "stays, its file may be damaged: python3 -m ml_target models verify"
+            f"{source} gave a vector that is zero or not a number, so there is nothing to store",
+            f"Try again; if it stays, its file may be damaged: {command('models verify')}",
         )
     result: Float32 = (wide / length).astype(np.float32)
     return result
