@@ -101,8 +101,12 @@ def _split(given: list[str]) -> tuple[str, list[str]]:
     first = given[0] if given else "serve"
     if first in COMMANDS:
         return first, given[1:]
-    if first.startswith("-") and first not in HELP:
-        return "serve", given
+    if not first.startswith("-") or first in HELP:
+        _explain(first)
+    return "serve", given
+
+
+def _explain(first: str) -> NoReturn:
     parser = Parser()
     parser.usage = "%(prog)s [COMMAND] [ARGUMENT…]"
     parser.description = DESCRIPTION

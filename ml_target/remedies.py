@@ -62,7 +62,7 @@ def _python() -> str:
     return shlex.quote(sys.executable)
 
 
-def on_host() -> bool:
+def fetched_outside() -> bool:
     """Whether model files have to be seen to outside: in the image, where no folder for them can be written."""
     return in_image() and not any(map(writable, _folders()))
 
@@ -78,7 +78,7 @@ def mounted() -> bool:
 
 def fetch(*arguments: str) -> str:
     """The command that fetches, to stand after a colon or `run`. Without arguments: what the settings need here."""
-    if not on_host():
+    if not fetched_outside():
         return command("models fetch", *arguments)
     if mounted():
         after = " (MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
@@ -118,7 +118,7 @@ def unreadable(path: Path, error: OSError) -> DamagedFileError:
 
 def folder_words(folder: Path | str) -> str:
     """The folder to put files into or take them from, where its path here means nothing to a person."""
-    if not on_host():
+    if not fetched_outside():
         return str(folder)
     return "the folder that is mounted here" if mounted() else "models/ on the host"
 
@@ -157,4 +157,4 @@ def _folders() -> tuple[Path, ...]:
 
 
 def _from_where() -> str:
-    return f" from {folder_words('')}" if on_host() else ""
+    return f" from {folder_words('')}" if fetched_outside() else ""

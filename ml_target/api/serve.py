@@ -123,8 +123,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise SettingsError(
-                f"Port {port} is taken by another program. Stop it, or set IMMICH_PORT to a free port."
+                f"Port {port} is taken by another program", "Stop it, or set IMMICH_PORT to a free port."
             ) from error
         raise SettingsError(
-            f"Cannot listen on {host} port {port} ({error}). Correct IMMICH_HOST or IMMICH_PORT."
+            f"Cannot listen on {host} port {port} ({error})", "Correct IMMICH_HOST or IMMICH_PORT."
         ) from error

@@ -76,6 +76,11 @@ class CardReport:
         finally:
             device.release()
 
+    def answers(self) -> bool:
+        """Whether the card tells what it is, and is one that is driven here."""
+        list(self.read())
+        return self.chip is not None
+
     def open(self) -> Finding:
         """Takes the card as the worker does, and gives it back."""
         try:

@@ -22,8 +22,8 @@ def as_text(found: Iterable[Finding]) -> str:
 
 
 def as_json(found: Iterable[Finding]) -> str:
-    """A list of objects with the fields of a Finding."""
-    return json.dumps([asdict(finding) for finding in found], indent=1, ensure_ascii=False)
+    """A list of objects with the fields of a Finding, in one line: others may print before it."""
+    return json.dumps([asdict(finding) for finding in found], ensure_ascii=False)
 
 
 def from_json(text: str) -> list[Finding]:

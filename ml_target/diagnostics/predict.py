@@ -101,10 +101,10 @@ def _check_photo(arguments: Namespace, settings: Settings) -> UInt8 | None:
 def _read(photo: Path) -> bytes:
     try:
         if photo.exists() and not photo.is_file():  # a folder, or a device that never ends
-            raise UnusableInput(f"{photo} is not a file. Name a picture file.")
+            raise UnusableInput(f"{photo} is not a file", "Name a picture file.")
         return photo.read_bytes()
     except OSError as error:
-        raise UnusableInput(f"{photo} cannot be read ({error.strerror}). Name a picture file.") from error
+        raise UnusableInput(f"{photo} cannot be read ({error.strerror})", "Name a picture file.") from error
 
 
 class _Command:

@@ -59,7 +59,7 @@ def _read(photo: Path, settings: Settings) -> UInt8:
     try:
         return decode(photo.read_bytes(), settings.max_pixels)
     except OSError as error:
-        raise SettingsError(f"{photo} cannot be read ({error.strerror}). Name a picture file.") from error
+        raise SettingsError(f"{photo} cannot be read ({error.strerror})", "Name a picture file.") from error
 
 
 async def _run(settings: Settings, samples: Samples, tasks: Collection[str], machine_readable: bool) -> int:

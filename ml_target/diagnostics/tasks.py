@@ -1,4 +1,4 @@
-"""Which tasks the worker could serve with the model files that are there, what is wrong with those files, what they take."""
+"""Which tasks the worker could serve with the model files that are there, and what is wrong with those files."""
 
 import os
 import re

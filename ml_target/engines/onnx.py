@@ -31,7 +31,7 @@ class OnnxEngine:
             import onnxruntime
         except ImportError as error:
             raise ModelError(
-                f"the CPU engine needs onnxruntime ({error}). Install it: pip install onnxruntime"
+                f"the CPU engine needs onnxruntime ({error})", "Install it: pip install onnxruntime"
             ) from error
         onnxruntime.set_default_logger_severity(3)
         self._runtime: Any = onnxruntime
@@ -73,7 +73,7 @@ class OnnxEngine:
         try:
             return OnnxNetwork(session, network, shrink)
         except ModelError as error:
-            raise ModelError(f"{file.name} does not fit {network.name}: {error}") from error
+            raise ModelError(f"{file.name} does not fit {network.name}: {error.reason}", error.remedy) from error
         except EngineFault as error:  # its form is right, and it does not run
             raise damaged(f"{file} opens, but does not run: {error.__cause__}") from error
 

@@ -25,7 +25,7 @@ def text_model(asked: str) -> str:
     if not separator:
         reading = MODELS.get(model)
     elif (reading := LANGUAGES.get(language.upper())) is None:
-        raise UnusableInput(f"Immich asks for {short(asked)}, a text model for a language not known here. {_INSTEAD}")
+        raise UnusableInput(f"Immich asks for {short(asked)}, a text model for a language not known here", _INSTEAD)
     elif not reading.lacks:
         reading = MODELS.get(model)
     if reading is not None and reading.lacks:

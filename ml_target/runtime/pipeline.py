@@ -47,7 +47,7 @@ class Pipeline:
     async def _picture(self, jobs: list[Job], upload: BinaryIO, trace: Trace) -> dict[str, Any]:
         for job in jobs:
             if isinstance(job, ClipJob) and job.stage == "textual":
-                raise UnusableInput("clip.textual needs a text, but the request holds an image. Send a text part.")
+                raise UnusableInput("clip.textual needs a text, but the request holds an image", "Send a text part.")
             self._check(job)
         structure = await self.host.run(look, upload, self.max_pixels)
         trace.picture = (structure.width, structure.height)
@@ -76,8 +76,9 @@ class Pipeline:
         if alone > budget.largest:
             raise TooLarge(
                 f"The picture ({structure.form}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
-                f"decode, and {budget.largest // MIB} MiB are there for one. Send a smaller one, or set MEMORY_MB to "
-                f"{self.memory.setting_for(alone)} or more if the machine has the memory."
+                f"decode, and {budget.largest // MIB} MiB are there for one",
+                f"Send a smaller one, or set MEMORY_MB to {self.memory.setting_for(alone)} or more if the machine has "
+                "the memory.",
             )
         # Tasks of a picture this large do not all copy it: text detection first averages it down.
         amount = min(max(alone, _with_tasks(jobs, structure)), budget.largest)
@@ -99,7 +100,7 @@ class Pipeline:
         """The answer for a search query. Raises UnusableInput, Unavailable, EngineFault."""
         for job in jobs:
             if not (isinstance(job, ClipJob) and job.stage == "textual"):
-                raise UnusableInput(f"{job.label} needs a picture, but the request holds a text. Send an image part.")
+                raise UnusableInput(f"{job.label} needs a picture, but the request holds a text", "Send an image part.")
             self._check(job)
         encoder = self.services.clip_for(jobs[0].model_name).textual.get()
         return {"clip": vector_text(await encoder.embed(text, trace))}

@@ -160,7 +160,7 @@ def parse_entries(entries: str | bytes) -> list[Job]:
         raise MalformedRequest(f"Invalid request format: {_summary(error)}.") from error
     jobs = [*_clip_jobs(asked.clip), *_face_jobs(asked.facial_recognition), *_ocr_jobs(asked.ocr)]
     if not jobs:
-        raise MalformedRequest("No model task requested. Ask for clip, facial-recognition or ocr in entries.")
+        raise MalformedRequest("No model task requested", "Ask for clip, facial-recognition or ocr in entries.")
     return jobs
 
 
@@ -206,7 +206,7 @@ def _complete(task: str, detection: _Model | None, recognition: _Model | None) -
         return False
     if detection is None or recognition is None:
         present, missing = ("recognition", "detection") if detection is None else ("detection", "recognition")
-        raise UnusableInput(f"{task}: {present} needs {missing} in the same request. Ask for both, as Immich does.")
+        raise UnusableInput(f"{task}: {present} needs {missing} in the same request", "Ask for both, as Immich does.")
     return True
 
 

@@ -111,8 +111,8 @@ class Services:
             names = " or ".join(f"{s.backend.immich_name} ({s.backend.name})" for s in self.clip.values())
             raise UnusableInput(
                 f"Immich asks for {short(name)}, whose vectors have {width} numbers; this worker serves "
-                f"{chosen.backend.name} with {chosen.backend.width}. Choose {names} in Immich's smart search "
-                "settings, or start the worker with another CLIP_BACKEND."
+                f"{chosen.backend.name} with {chosen.backend.width}",
+                f"Choose {names} in Immich's smart search settings, or start the worker with another CLIP_BACKEND.",
             )
         return chosen
 

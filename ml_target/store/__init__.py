@@ -158,9 +158,9 @@ class Store:
         what = "is damaged and cannot be replaced" if damage else "cannot be fetched"
         if not writable(target):
             way = "Give the worker's user write permission (chown, chmod, or mount it writable)"
-            if remedies.on_host():
+            if remedies.fetched_outside():
                 way = f"Run {remedies.fetch()}"
-            raise FetchError(f"{file.name} {what}: {target} cannot be written. {way}, or {self._put(file)}")
+            raise FetchError(f"{file.name} {what}: {target} cannot be written", f"{way}, or {self._put(file)}")
         try:
             with writing(target):
                 target.mkdir(parents=True, exist_ok=True)
@@ -284,6 +284,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError as error:  # a folder this user may not look into is no empty folder
         raise ModelError(
-            f"{path.parent} cannot be looked into ({error.strerror or error}). Give this user the right to "
-            f"(chmod or chown on the host), or set MODELS_DIR to another folder."
+            f"{path.parent} cannot be looked into ({error.strerror or error})",
+            "Give this user the right to (chmod or chown on the host), or set MODELS_DIR to another folder.",
         ) from error

@@ -66,6 +66,6 @@ class Ledger:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
-                f"{self.path} cannot be read ({error}). It holds the checksums of the model files; "
-                "restore it, or delete it to have them recorded anew."
+                f"{self.path} cannot be read ({error})",
+                "It holds the checksums of the model files; restore it, or delete it to have them recorded anew.",
             ) from error

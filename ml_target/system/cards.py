@@ -26,7 +26,7 @@ MOST_TRIES = 32
 class Finding:
     """One thing that was looked at. `ok` None: neither right nor wrong, but worth knowing. `remedy`: "" for none.
 
-    `looked`: False for what could not be looked at, or was not to be. `bars`: while this is wrong the card is not asked.
+    `looked`: False for what could not be looked at, or was not to be. `bars`: the card is not asked while it is wrong.
     """
 
     ok: bool | None

@@ -426,4 +426,6 @@ def _compare(fit: Fit, model: Any) -> None:
     seen = (streams(model.inputs), streams(model.outputs))
     read = (streams(fit.group.inputs), streams(fit.group.outputs))
     if seen != read:
-        raise ModelError(f"HailoRT sees the streams {seen}, the file describes {read}. Please report it with the file.")
+        raise ModelError(
+            f"HailoRT sees the streams {seen}, the file describes {read}", "Please report it with the file."
+        )

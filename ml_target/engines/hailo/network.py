@@ -255,8 +255,8 @@ class HailoNetwork:
         """The frame as HailoRT wants it: right type, size and order, contiguous, writable."""
         if frame.shape != self._frame or frame.dtype != np.dtype(self.intake.dtype):
             raise EngineFault(
-                f"{self.network.name} takes {self.intake.dtype} {self._frame}, not {frame.dtype} {frame.shape}. "
-                "Please report it with the log."
+                f"{self.network.name} takes {self.intake.dtype} {self._frame}, not {frame.dtype} {frame.shape}",
+                "Please report it with the log.",
             )
         if isinstance(self.network.input, TextInput):
             return self._quantised(frame)

@@ -47,8 +47,8 @@ class TextEncoder:
         spec = model.network.input
         if not isinstance(spec, TextInput) or spec.tokens != tokenizer.length:
             raise ModelError(
-                f"{model.network.name} takes {spec}, but its tokenizer gives {tokenizer.length} ids. "
-                "The tokenizer belongs to another model: correct the catalogue's entry"
+                f"{model.network.name} takes {spec}, but its tokenizer gives {tokenizer.length} ids",
+                "The tokenizer belongs to another model: correct the catalogue's entry",
             )
         head.check(model.intake, model.loaded.roles, tokenizer.size)
         self._model = model
@@ -91,6 +91,6 @@ def _side(model: Model) -> int:
         if height == width:
             return height
     raise ModelError(
-        f"{model.network.name} takes frames of {shape}, a square picture is wanted. "
-        f"It is not the catalogue's file: {replace()}"
+        f"{model.network.name} takes frames of {shape}, a square picture is wanted",
+        f"It is not the catalogue's file: {replace()}",
     )

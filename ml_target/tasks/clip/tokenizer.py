@@ -295,6 +295,6 @@ def _damaged(file: Path, reason: str) -> DamagedFileError:
 
 def _another(file: Path, reason: str) -> ModelError:
     return ModelError(
-        f"The vocabulary file {file} belongs to another network: {reason}. "
-        f"Replace it by the catalogue's: {replace(file.name)}"
+        f"The vocabulary file {file} belongs to another network: {reason}",
+        f"Replace it by the catalogue's: {replace(file.name)}",
     )

@@ -53,7 +53,7 @@ class Alphabet:
         # On "\n" only: the dictionary holds characters that other splitters take for line ends.
         lines = text.removesuffix("\n").split("\n")
         if len(lines) != classes - 2:
-            raise ModelError(f"{name} has {len(lines):,} characters where {classes - 2:,} are wanted. {remedy}")
+            raise ModelError(f"{name} has {len(lines):,} characters where {classes - 2:,} are wanted", remedy)
         if len(set(lines)) != len(lines) or "" in lines or "\r" in text:
             raise damaged(f"{name} has empty or repeated lines, or Windows line ends")
         return cls(("", *lines, " "))
