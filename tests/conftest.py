@@ -8,10 +8,9 @@ from typing import Any
 
 import balance_table
 import fault_table
-import numpy as np
 import parity_table
 import pytest
-from PIL import Image
+from project import SHARED, TESTS
 from setup_host import SetupHost, Worker, answering
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
@@ -19,11 +18,17 @@ from standin_hailort import write_packages
 from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
-from ml_target.tensors import UInt8
 
-PROJECT = Path(__file__).resolve().parent.parent
-SHARED = PROJECT.parent / "shared"
-CACHE = PROJECT / "tests" / ".cache" / "models"
+CACHE = TESTS / ".cache" / "models"
+SLOW = (TESTS / "setup", TESTS / "images")
+"""Folders of which every test takes long: processes, containers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is slow by its folder."""
+    for item in items:
+        if any(folder in item.path.parents for folder in SLOW):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -122,12 +127,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("requests behind HAProxy when a worker goes away")
         for row in balanced:
             terminalreporter.write_line(row)
-
-
-def read_rgb(path: Path) -> UInt8:
-    """The photo as H x W x 3 uint8 RGB, decoded by Pillow alone."""
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB"))
 
 
 @pytest.fixture

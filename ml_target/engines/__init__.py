@@ -1,6 +1,6 @@
 """What an engine is: something that opens a network's file and runs lists of frames.
 
-To add an engine: one module here that fulfils `Engine`, and one line in `places.py` that makes
+To add an engine: one module here that fulfils `Engine`, and one line in `ml_target/runtime/place.py` that makes
 it. The contract tests in `tests/contract/test_engine_contract.py` hold for every engine.
 Engines know nothing of tasks, HTTP or settings.
 """

@@ -22,7 +22,7 @@ from ml_target.tensors import UInt8
 
 CLIP, FACES, OCR = 2 * MIB, 8 * MIB, 48 * MIB
 """Bytes that a task takes beside the picture: frames that wait, outputs that are read. Text has by far the most: 16
-tiles, and 5120 columns of probabilities (`linereader.CHUNK`)."""
+tiles, and 5120 columns of probabilities (`tasks.ocr.read.CHUNK`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,25 @@
 """The command line, as a process of its own: what it prints, and how it ends."""
 
-import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from project import PROJECT
+from worker_process import environment, free_port, serving, wait_for_ping
 
 from ml_target.api.serve import listen, prepare_process
 from ml_target.diagnostics.drawing import draw
 from ml_target.errors import SettingsError
 from ml_target.tasks.faces.finder import Face
 from ml_target.tasks.ocr.reader import Line
-
-PROJECT = Path(__file__).resolve().parents[2]
-
-
-def environment(**settings: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(PROJECT), "ENGINE": "cpu", **settings}
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -45,43 +37,6 @@ def models(wheel_models: Path, face_models: Path, tmp_path_factory: pytest.TempP
             if file.suffix in (".onnx", ".txt", ".gz"):
                 (folder / file.name).symlink_to(file)
     return str(folder)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def serving(log: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """`python3 -m ml_target` on a free port, its log in a file."""
-    port = free_port()
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ml_target"],
-            env=environment(IMMICH_PORT=str(port), **settings),
-            cwd=PROJECT,
-            stdout=stream,
-            stderr=stream,
-        )
-        try:
-            yield process, port
-        finally:
-            process.kill()
-            process.wait(20)
-
-
-def wait_for_ping(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    pytest.fail("the worker did not become ready")
 
 
 # --------------------------------------------------------------------- serve

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT
 from hailo_sim import Rig, simulated
 from hailo_sim.sysfs import make_root
 from hailo_worker import models_folder
+from project import PROJECT
 from serving import FakeTasks, fake_services, live
-from test_commands import free_port, serving
+from worker_process import free_port, serving
 
 from ml_target.__main__ import main
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP

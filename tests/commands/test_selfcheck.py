@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PROJECT
 from hailo_sim import Rig, simulated
 from hailo_sim.build import constant, faces, fingerprint
 from hailo_sim.contracts import group_of
 from hailo_sim.networks import forget_sessions
 from PIL import Image
+from project import PROJECT
+from readme import README
 from selfcheck_models import onnx_path, other_weights, swap_colours, write_hef, write_models
 from simulated_card import hef_path
-from test_commands import free_port, wait_for_ping
-from test_readme import README
+from worker_process import free_port, wait_for_ping
 
 from ml_target import remedies
 from ml_target.catalogue.networks import (

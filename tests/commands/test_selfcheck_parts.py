@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PROJECT
 from insightface_reference import InsightFace
+from project import PROJECT
 from rapidocr_reference import edits as reference_edits
 from simulated_card import DETECTOR, EMBEDDER
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import pytest
-from test_hef import container, message
+from hef_container import container, message
 
 from ml_target.catalogue import files
 from ml_target.catalogue.needs import EngineName, Need, needed_files, needs, whole_catalogue

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from project import PROJECT
 
 from ml_target.log.terminal import printable_json, replace_unprintable
 
-PROJECT = Path(__file__).resolve().parents[2]
 ASCII = {"PYTHONIOENCODING": "ascii:strict"}
 LATIN_1 = {"PYTHONIOENCODING": "latin-1:strict"}
 # Left alone, Python would take this locale for UTF-8.

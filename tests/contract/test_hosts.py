@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 from balancer import find_haproxy
+from readme import README, lines_of
 from setup_host import STAT, SetupHost
-from test_readme import README, lines_of
 
 from ml_target.api.serve import build_server
 from ml_target.config import IMMICH_HEADERS_TIMEOUT_S, PROJECT, Settings

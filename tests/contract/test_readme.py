@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from readme import README, lines_of
 
 from ml_target.__main__ import main
 from ml_target.config import PROJECT, Settings, setting_names
 from ml_target.engines.hailo.status import STATUSES, explain
 
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 TEXT = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
 SYSTEM = {"cat", "cd", "curl", "haproxy", "sudo"}
@@ -66,12 +66,6 @@ def test_the_settings_table_is_that_of_the_code() -> None:
 
 
 # ------------------------------------------------------------------ commands
-
-
-def lines_of(text: str) -> list[str]:
-    """Every command in the blocks of a page, in their order."""
-    blocks = re.findall(r"^( *)```bash\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
-    return [line.partition("  #")[0].strip() for _, block in blocks for line in block.splitlines()]
 
 
 def mentioned(text: str) -> set[str]:

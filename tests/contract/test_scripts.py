@@ -4,8 +4,9 @@ import string
 from pathlib import Path
 
 import pytest
+from pictures import picture
 from serving import FakeTasks, fake_services, live
-from test_checklist import ask, picture
+from wire import ask
 
 from ml_target.catalogue import files
 from ml_target.catalogue.scripts import LANGUAGES, MODELS, OFFERED

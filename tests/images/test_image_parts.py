@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from project import PROJECT
 from standin_hailort import deb_name, wheel_name, write_deb, write_packages, write_wheel
 
-PROJECT = Path(__file__).resolve().parents[2]
 SCRIPTS = PROJECT / "scripts"
 WHEEL = wheel_name()
 DEB = deb_name()

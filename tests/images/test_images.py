@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from conftest import SHARED
 from hailo_sim.sysfs import make_root
+from project import SHARED
 from standin_docker import Docker, make_node
 from standin_hailort import deb_name, wheel_name
 

@@ -1,6 +1,5 @@
 """Faces end to end on real photos: the same faces and vectors as InsightFace with the same networks."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -9,19 +8,19 @@ from typing import Any
 import numpy as np
 import parity_table as parity
 import pytest
-from conftest import read_rgb
+from face_matching import cosine, find, matches
 from insightface_reference import Found, InsightFace, find_insightface
+from pictures import read_rgb
 
 from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import HostPool
-from ml_target.tasks.faces.finder import Face, FaceFinder
-from ml_target.tensors import Array, Float32, Outputs, Tensor, UInt8
+from ml_target.tasks.faces.finder import FaceFinder
+from ml_target.tensors import Array, Outputs, Tensor, UInt8
 
 DETECTOR, RECOGNIZER = "scrfd_2.5g_bnkps.onnx", "face_embedder_112_512.onnx"
 MIN_SCORES = (0.7, 0.4, 0.2)
@@ -90,37 +89,6 @@ def pictures(photos: Path) -> dict[str, UInt8]:
     """Every photo, and the group picture that InsightFace brings along."""
     files = [*sorted(photos.glob("*.jpg")), find_insightface() / "data" / "images" / "t1.jpg"]
     return {file.name: read_rgb(file) for file in files}
-
-
-def find(finder: FaceFinder, picture: UInt8, min_score: float) -> list[Face]:
-    return asyncio.run(finder.find(picture, min_score, Trace()))
-
-
-def overlaps(a: Array, b: Array) -> Float32:
-    """Intersection over union of every box of `a` with every box of `b`."""
-    corner = np.maximum(a[:, None, :2], b[None, :, :2])
-    shared = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - corner, 0, None).prod(axis=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=-1) for boxes in (a, b)]
-    ratio: Float32 = shared / (areas[0][:, None] + areas[1] - shared)
-    return ratio
-
-
-def matches(faces: list[Face], reference: Found) -> list[tuple[Face, int, float]]:
-    """Face, index of the reference's face, their IoU: pairs above 0.5, one to one."""
-    if not faces or not len(reference.boxes):
-        return []
-    table = overlaps(np.array([face.box for face in faces]), reference.boxes)
-    pairs = []
-    for row, face in enumerate(faces):
-        column = int(table[row].argmax())
-        if table[row, column] >= 0.5:
-            pairs.append((face, column, float(table[row, column])))
-            table[:, column] = 0
-    return pairs
-
-
-def cosine(a: Float32, b: Float32) -> float:
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 @pytest.mark.parametrize("min_score", MIN_SCORES)

@@ -1,38 +1,32 @@
 """Text end to end: on real photos the lines of RapidOCR and the truth; hard pictures; bounded memory."""
 
-import asyncio
-import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import parity_table as parity
 import pytest
-from conftest import read_rgb
+from pictures import read_rgb
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr_reference import RapidOcrReader, ReferenceLine, edits
+from text_reading import OPTIONS, errors_against_truth, read
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
+from ml_target.catalogue.networks import CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import HostPool
 from ml_target.tasks.ocr.ctc import Alphabet
-from ml_target.tasks.ocr.read import CHUNK
 from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
 
 TEXT_PHOTOS = ("page_portrait", "invoice", "long_lines", "screenshot_tall", "vertical_signs", "token_grid")
 OTHER_PHOTOS = ("coffee", "astronaut", "faces_four")
-OPTIONS = ReadOptions(min_text_score=0.8)  # Immich's defaults
-LETTERS = Alphabet(("", *(chr(0x4E00 + n) for n in range(OCR_CLASSES - 2)), " "))
 
 
 @dataclass
@@ -53,23 +47,6 @@ class Fixed:
 
     def close(self) -> None:
         self.inner.close()
-
-
-@dataclass
-class Fake:
-    """A network that answers what `answer` makes of each frame."""
-
-    answer: Callable[[Array], Outputs]
-    intake: Intake = field(default_factory=lambda: Intake((None, None, 3), "uint8"))
-    max_batch: int = 8
-    roles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    frames: list[tuple[int, ...]] = field(default_factory=list)
-
-    def run(self, frames: Sequence[Array]) -> list[Outputs]:
-        self.frames += [frame.shape for frame in frames]
-        return [self.answer(frame) for frame in frames]
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -123,10 +100,6 @@ def rapidocr(wheel_models: Path) -> RapidOcrReader:
     return RapidOcrReader(wheel_models)
 
 
-def read(reader: TextReader, picture: UInt8, options: ReadOptions = OPTIONS, trace: Trace | None = None) -> list[Line]:
-    return asyncio.run(reader.read(picture, options, trace or Trace()))
-
-
 def pair(lines: Sequence[Line], reference: Sequence[ReferenceLine]) -> list[tuple[ReferenceLine, Line | None, float]]:
     """Every line of the reference, the nearest of ours, and how far their corners are apart, 0..1."""
     pairs: list[tuple[ReferenceLine, Line | None, float]] = []
@@ -135,25 +108,6 @@ def pair(lines: Sequence[Line], reference: Sequence[ReferenceLine]) -> list[tupl
         nearest = int(np.argmin(distances)) if distances else -1
         pairs.append((expected, lines[nearest], distances[nearest]) if distances else (expected, None, 1.0))
     return pairs
-
-
-def errors_against_truth(lines: Sequence[Line], truth: Sequence[str]) -> tuple[int, int]:
-    """(rendered lines that were read, wrong letters in them), each line read used once."""
-    left, missing = [line.text for line in lines], []
-    found = wrong = 0
-    for wanted in truth:
-        if wanted in left:
-            left.remove(wanted)
-            found += 1
-        else:
-            missing.append(wanted)
-    for wanted in missing:
-        best = min(left, key=lambda text: edits(text, wanted), default=None)
-        if best is not None and edits(best, wanted) <= len(wanted) // 4:
-            left.remove(best)
-            found += 1
-            wrong += edits(best, wanted)
-    return found, wrong
 
 
 # -------------------------------------------------------------- real photos
@@ -339,77 +293,6 @@ def test_too_many_lines_are_cut_with_words(bench: Bench, photos: Path) -> None:
     assert "MAX_TEXT_LINES" in trace.warnings[0]
 
 
-# ------------------------------------------------------------ fake networks
-
-
-def fake_reader(
-    threads: tuple[HostPool, Arbiter], detector: Fake, recognizer: Fake, alphabet: Alphabet = LETTERS
-) -> TextReader:
-    host, pool = threads
-    made = [
-        Model(network, fake, pool, Provenance("fake", "", "fake"))
-        for network, fake in ((OCR_DETECTION, detector), (OCR_RECOGNITION, recognizer))
-    ]
-    return TextReader(made[0], made[1], alphabet, host, 1000, 16)
-
-
-def dark_is_text(frame: Array) -> Outputs:
-    return {PROBABILITY: Tensor((frame[:, :, :1] < 128).astype(np.float32))}
-
-
-def one_letter(frame: Array) -> Outputs:
-    """The step in the middle says class 7; everything else is blank. Full size, as a real network's."""
-    values = np.zeros((frame.shape[1] // 8, OCR_CLASSES), np.float32)
-    values[:, 0] = 1
-    values[len(values) // 2, [0, 7]] = 0, 1
-    return {CLASSES: Tensor(values)}
-
-
-def bars(count: int, width: int) -> UInt8:
-    """A page of so many dark bars, two a row."""
-    picture = np.full((30 * count // 2 + 20, 2 * width + 60, 3), 255, np.uint8)
-    for n in range(count):
-        y, x = 20 + 30 * (n // 2), 20 + (n % 2) * (width + 20)
-        picture[y : y + 10, x : x + width] = 0
-    return picture
-
-
-@pytest.mark.parametrize("fixed", [False, True])
-def test_memory_is_bounded_on_dense_pages(threads: tuple[HostPool, Arbiter], fixed: bool) -> None:
-    """Six hundred lines would be 2 GB of probabilities at once."""
-    recognizer = Fake(one_letter, Intake((48, 320 if fixed else None, 3), "uint8"))
-    trace, picture = Trace(), bars(600, 300)
-    reader = fake_reader(threads, Fake(dark_is_text), recognizer)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        lines = read(reader, picture, ReadOptions(max_resolution=10_000), trace)
-        peak = tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
-    outputs = CHUNK // 8 * OCR_CLASSES * 4
-    assert trace.counts == {"tiles": 1, "boxes": 600, "lines": 600}
-    assert len(lines) == 600
-    assert sum(shape[1] for shape in recognizer.frames) // 8 * OCR_CLASSES * 4 > 10 * outputs
-    parity.record(
-        f"OCR, 600 lines, {'48 x 320' if fixed else 'free'}", "memory beside the picture", f"{peak / 1e6:.0f} MB",
-        f"≤ {outputs / 1e6:.0f} MB of outputs + 40 MB",
-    )  # fmt: skip
-    assert peak <= outputs + 40e6
-
-
-def test_free_widths_fall_into_few_sizes(threads: tuple[HostPool, Arbiter]) -> None:
-    recognizer = Fake(one_letter, Intake((48, None, 3), "uint8"))
-    picture = np.full((1400, 1400, 3), 255, np.uint8)
-    for n in range(40):
-        picture[30 + 33 * n : 43 + 33 * n, 20 : 80 + 25 * n] = 0
-    read(fake_reader(threads, Fake(dark_is_text), recognizer), picture, ReadOptions(max_resolution=2000))
-    widths = {shape[1] for shape in recognizer.frames}
-    assert len(recognizer.frames) == 40
-    assert all(width % 64 == 0 and width >= 320 for width in widths)
-    assert len(widths) < 30
-
-
 def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
     """Both networks answer in bytes with a scale and a zero point."""
 
@@ -435,63 +318,3 @@ def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
     for line, other in zip(lines, expected, strict=True):
         assert line.text_score == pytest.approx(other.text_score, abs=0.03)
         assert line.box_score == pytest.approx(other.box_score, abs=0.03)
-
-
-def test_a_panorama_is_looked_at_smaller_with_words(threads: tuple[HostPool, Arbiter]) -> None:
-    picture = np.full((736, 20_000, 3), 255, np.uint8)
-    cv2.rectangle(picture, (15_000, 300), (16_000, 340), (0, 0, 0), -1)
-    detector, trace = Fake(dark_is_text), Trace()
-    [line] = read(fake_reader(threads, detector, Fake(one_letter)), picture, OPTIONS, trace)
-    assert np.prod(detector.frames[0][:2]) <= 6_500_000
-    assert "to bound memory" in trace.warnings[0]
-    assert line.corners.mean(axis=0) == pytest.approx([15_500 / 20_000, 320 / 736], abs=0.01)
-
-
-@pytest.mark.parametrize("which", ["detector", "recogniser"])
-def test_what_is_not_a_number_is_a_fault(threads: tuple[HostPool, Arbiter], which: str) -> None:
-    def broken(answer: Callable[[Array], Outputs]) -> Callable[[Array], Outputs]:
-        return lambda frame: {role: Tensor(t.values * np.float32(np.nan)) for role, t in answer(frame).items()}
-
-    detector = Fake(broken(dark_is_text) if which == "detector" else dark_is_text)
-    recognizer = Fake(broken(one_letter) if which == "recogniser" else one_letter)
-    with pytest.raises(EngineFault, match="not numbers"):
-        read(fake_reader(threads, detector, recognizer), bars(4, 300))
-
-
-def test_logits_of_the_detector_are_a_fault(threads: tuple[HostPool, Arbiter]) -> None:
-    detector = Fake(lambda frame: {PROBABILITY: Tensor((frame[:, :, :1] < 128) * np.float32(9) - 4)})
-    with pytest.raises(EngineFault, match=r"from 0 to 1.*models verify"):
-        read(fake_reader(threads, detector, Fake(one_letter)), bars(4, 300))
-
-
-def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbiter]) -> None:
-    """A picture that fills the only tile it may have, exactly."""
-    host, pool = threads
-    models = [
-        Model(network, fake, pool, Provenance("fake", "", "fake"))
-        for network, fake in (
-            (OCR_DETECTION, Fake(dark_is_text, Intake((544, 960, 3), "uint8"))),
-            (OCR_RECOGNITION, Fake(one_letter)),
-        )
-    ]
-    trace, picture = Trace(), np.full((1088, 1920, 3), 255, np.uint8)
-    read(TextReader(models[0], models[1], LETTERS, host, 1000, 1), picture, ReadOptions(max_resolution=1088), trace)
-    assert "960 x 544" in trace.warnings[0]
-    assert "MAX_TEXT_TILES" in trace.warnings[0]
-
-
-def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, Arbiter]) -> None:
-    def only_spaces(frame: Array) -> Outputs:
-        values = one_letter(frame)[CLASSES].values
-        values[:, [7, -1]] = values[:, [-1, 7]]
-        return {CLASSES: Tensor(values)}
-
-    trace = Trace()
-    reader = fake_reader(threads, Fake(dark_is_text), Fake(only_spaces))
-    assert read(reader, bars(4, 300), OPTIONS, trace) == []
-    assert trace.counts == {"tiles": 1, "boxes": 4, "lines": 0}
-
-
-def test_another_dictionary_is_refused(threads: tuple[HostPool, Arbiter]) -> None:
-    with pytest.raises(ModelError, match=r"18,385 classes and the dictionary stands for 3.*Replace the dictionary"):
-        fake_reader(threads, Fake(dark_is_text), Fake(one_letter), Alphabet(("", "a", " ")))

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from serving import live
-from test_checklist import CLIP, FACES, OCR, ask, search, vector
+from wire import CLIP, FACES, OCR, ask, search, vector, words_in_their_cells
 
 from ml_target.config import Settings
 
@@ -81,18 +81,6 @@ def test_the_same_person_is_near_and_others_are_far(client: httpx.Client, photos
     same, others = similar.diagonal(), similar[~np.eye(6, dtype=bool)]
     assert same.min() > 0.9, "far above Immich's limit of 0.5"
     assert others.max() < 0.7, "as near as the stand-in embedder puts these made-up people, not nearer"
-
-
-def words_in_their_cells(result: dict[str, Any]) -> list[str]:
-    """Every word that names the cell its own box lies in."""
-    boxes = np.array(result["box"]).reshape(-1, 4, 2)
-    centres = boxes.mean(axis=1)
-    right = []
-    for text, (x, y) in zip(result["text"], centres, strict=True):
-        word = text.replace("O", "0")  # the network reads R0C0 as ROCO, in the official worker too
-        assert word == f"R{int(y * 8)}C{int(x * 8)}"
-        right.append(word)
-    return right
 
 
 def test_text_sits_in_its_own_box(client: httpx.Client, photos: Path, manifest: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ from hailo_sim.remote import RemoteRig
 from hailo_worker import CLIP, QUERY, Ask, mixed, models_folder, wait_until
 from light_towers import light_models
 from PIL import Image
-from test_commands import PROJECT
+from project import PROJECT
 
 Pair = dict[str, WorkerProcess]
 SENT_ON = "sent to another worker: answered"

@@ -15,33 +15,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from pictures import picture
 from PIL import Image
 from serving import FakeTasks, fake_services, live
-
-CLIP = {"clip": {"visual": {"modelName": "ViT-B-32__openai"}}}
-QUERY = {"clip": {"textual": {"modelName": "ViT-B-32__openai", "options": {"language": "en"}}}}
-FACES = {
-    "facial-recognition": {
-        "detection": {"modelName": "buffalo_l", "options": {"minScore": 0.7}},
-        "recognition": {"modelName": "buffalo_l"},
-    }
-}
-OCR = {
-    "ocr": {
-        "detection": {"modelName": "PP-OCRv5_mobile", "options": {"minScore": 0.5, "maxResolution": 736}},
-        "recognition": {"modelName": "PP-OCRv5_mobile", "options": {"minScore": 0.8}},
-    }
-}
-
-
-def picture(seed: int = 0, width: int = 64, height: int = 48, form: str = "JPEG", **options: Any) -> bytes:
-    pixels = np.random.default_rng(seed).integers(1, 255, (height, width, 3), np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, form, **options)
-    return stream.getvalue()
-
-
-PHOTO = picture()
+from wire import CLIP, FACES, OCR, PHOTO, QUERY, ask, form_body, search, vector
 
 
 @pytest.fixture(scope="module")
@@ -53,28 +30,6 @@ def tasks() -> FakeTasks:
 def client(tasks: FakeTasks) -> Iterator[httpx.Client]:
     with live(lambda _: fake_services(tasks)) as (client, _worker):
         yield client
-
-
-def ask(client: httpx.Client, entries: Any, image: bytes | None = PHOTO, text: str | None = None) -> httpx.Response:
-    """The form as the Immich server sends it: `entries` first, then `image` or `text`."""
-    parts: list[tuple[str, Any]] = [("entries", (None, entries if isinstance(entries, str) else json.dumps(entries)))]
-    if text is not None:
-        parts.append(("text", (None, text)))
-    elif image is not None:
-        parts.append(("image", ("blob", image, "application/octet-stream")))
-    return client.post("/predict", files=parts)
-
-
-def search(client: httpx.Client, text: str, entries: Any = QUERY) -> httpx.Response:
-    return ask(client, entries, image=None, text=text)
-
-
-def vector(text: Any) -> list[float]:
-    assert isinstance(text, str)
-    assert " " not in text
-    numbers = json.loads(text)
-    assert all(isinstance(n, float | int) and np.isfinite(n) for n in numbers)
-    return list(numbers)
 
 
 # ------------------------------------------------------------- A: endpoints
@@ -123,16 +78,6 @@ def test_a6_strict_json(client: httpx.Client) -> None:
 def raw(client: httpx.Client, body: bytes, content_type: str, chunked: bool = False) -> httpx.Response:
     content: Any = (body[i : i + 1000] for i in range(0, len(body), 1000)) if chunked else body
     return client.post("/predict", content=content, headers={"content-type": content_type})
-
-
-def form_body(boundary: str, parts: list[tuple[str, bytes]]) -> bytes:
-    return (
-        b"".join(
-            f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + body + b"\r\n"
-            for head, body in parts
-        )
-        + f"--{boundary}--\r\n".encode()
-    )
 
 
 IMAGE_PART = ('name="image"; filename="blob"\r\nContent-Type: application/octet-stream', PHOTO)

@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from pictures import picture
 from serving import FakeTasks, fake_services, live
 from slow_worker import slow_worker
-from test_checklist import CLIP, FACES, OCR, ask, form_body, picture
+from wire import CLIP, FACES, OCR, ask, form_body
 
 from ml_target.api.serve import DESCRIPTORS, KEPT_IDLE, most_connections
 from ml_target.config import Settings

@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from project import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 START = "import signal, sys, time; from ml_target.runtime import leaving\n"
 
 

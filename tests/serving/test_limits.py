@@ -15,8 +15,9 @@ from typing import Any
 
 import httpx
 import pytest
+from pictures import picture
 from serving import FakeTasks, fake_services, live
-from test_checklist import CLIP, FACES, OCR, ask, form_body, picture, search
+from wire import CLIP, FACES, OCR, ask, form_body, search
 
 from ml_target.config import Settings
 from ml_target.errors import EngineFault, ModelError, Unavailable

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from slow_worker import SlowWorker, slow_worker
-from test_checklist import OCR, ask
+from wire import OCR, ask
 
 EIGHT = 8
 PATIENCE = "ml_target.api.server.PATIENCE_S"

@@ -10,8 +10,9 @@ from typing import BinaryIO
 import hostile_pictures as hostile
 import httpx
 import pytest
+from pictures import picture
 from serving import FakeTasks, fake_services, live
-from test_checklist import CLIP, FACES, OCR, ask, picture
+from wire import CLIP, FACES, OCR, ask
 
 from ml_target.config import Settings
 from ml_target.imaging.forms import look

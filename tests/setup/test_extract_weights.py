@@ -12,8 +12,8 @@ from typing import Any
 import file_server
 import numpy as np
 import pytest
-from conftest import PROJECT
-from test_checkpoints import safetensors, tensor, torch_zip
+from checkpoint_files import safetensors, tensor, torch_zip
+from project import PROJECT
 from towers import substitute_pieces
 
 from ml_target.catalogue.networks import EMBEDDING, SIGLIP, TINYCLIP, TOKEN_STATES

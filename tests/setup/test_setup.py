@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from project import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = ["awk", "bash", "cat", "cp", "cut", "df", "dirname", "env", "grep", "head", "id", "ls", "mkdir", "rm"]
 TOOLS += ["sha256sum", "tail", "touch", "uname"]
 

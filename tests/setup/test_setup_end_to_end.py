@@ -16,9 +16,9 @@ from urllib.request import urlopen
 
 import pytest
 from balancer import ping
-from conftest import SHARED
 from hailo_sim.sysfs import make_root
 from hailo_worker import wait_until
+from project import SHARED
 from standin_docker import Docker, make_node
 from standin_hailort import VERSION, wheel_name, write_wheel
 

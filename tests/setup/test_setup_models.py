@@ -12,8 +12,8 @@ from pathlib import Path
 import file_server
 import pytest
 from file_server import FileServer
+from hef_container import container, message
 from setup_host import STAT, SetupHost
-from test_hef import container, message
 
 LARGE = message() + b"\x12\x80\x80\x20" + bytes(range(256)) * 2048
 """Half a megabyte of a HEF's description."""

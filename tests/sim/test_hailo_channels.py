@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import read_rgb
 from hailo_sim import Rig, simulated
 from hailo_sim.build import constant, from_onnx
 from hailo_sim.contracts import group_of
 from hailo_sim.hef_file import Group, Quant
 from hailo_sim.networks import quantise
+from pictures import read_rgb
 from simulated_card import DETECTOR
 
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP

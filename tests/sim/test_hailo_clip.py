@@ -18,16 +18,15 @@ from pathlib import Path
 import numpy as np
 import parity_table as parity
 import pytest
-from conftest import read_rgb
 from hailo_sim import Rig, simulated
 from hailo_sim.build import from_onnx
 from hailo_sim.contracts import group_of
 from hailo_sim.cutting import End, text_tower
 from hailo_sim.networks import forget_sessions
+from pictures import read_rgb
 from PIL import Image
 from serving import live
 from simulated_card import Card, hef_path, open_card
-from test_checklist import CLIP, ask, search, vector
 from towers import (
     QUERIES,
     Towers,
@@ -36,6 +35,7 @@ from towers import (
     export_text_tower,
     substitute_table,
 )
+from wire import CLIP, ask, search, vector
 
 from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import ClipBackend, Network, PictureInput

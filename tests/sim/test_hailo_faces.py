@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import parity_table as parity
 import pytest
-from conftest import read_rgb
+from face_matching import cosine, find, matches
 from insightface_reference import Found, InsightFace, find_insightface
+from pictures import read_rgb
 from simulated_card import DETECTOR, EMBEDDER, open_card, write_face_files
-from test_faces_parity import cosine, find, matches
 
 from ml_target.catalogue.networks import ARCFACE_R50, EMBEDDING, SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.engines.onnx import OnnxEngine

@@ -122,7 +122,7 @@ def test_a_burst_that_never_ends(served: Running, stubborn: bool) -> None:
 
 @pytest.mark.parametrize("times", [1, 2], ids=["one network", "two networks"])
 def test_a_loss_that_is_told_only_at_close(served: Running, times: int) -> None:
-    """Facts §11.2: nothing is said of a failed burst before its model is closed, which then writes to its arrays."""
+    """Nothing is said of a failed burst before its model is closed, which writes to its arrays (hailort.md §9.2)."""
 
     def strike() -> None:
         for model in (CLIP, FACES)[:times]:

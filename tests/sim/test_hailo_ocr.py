@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import parity_table as parity
 import pytest
-from conftest import read_rgb
+from pictures import read_rgb
 from rapidocr_reference import edits
 from simulated_card import OCR_FILES, open_card, write_text_files
-from test_ocr_parity import errors_against_truth, read
+from text_reading import errors_against_truth, read
 
 from ml_target.catalogue.networks import OCR_DETECTION, OCR_RECOGNITION
 from ml_target.engines.onnx import OnnxEngine

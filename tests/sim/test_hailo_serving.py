@@ -16,8 +16,7 @@ from hailo_sim.build import fingerprint
 from light_towers import text_tower
 from serving import live
 from simulated_card import hef_path, write_face_files, write_text_files
-from test_checklist import CLIP, FACES, OCR, ask, search, vector
-from test_real_photos import words_in_their_cells
+from wire import CLIP, FACES, OCR, ask, search, vector, words_in_their_cells
 
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.config import Settings

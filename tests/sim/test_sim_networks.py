@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import read_rgb
 from hailo_sim import Rig, simulated
 from hailo_sim.build import constant, faces, fingerprint, from_onnx, from_table, tabulated, text_areas, tiny
 from hailo_sim.contracts import group_of
@@ -20,6 +19,7 @@ from hailo_sim.enums import FormatType
 from hailo_sim.hef_file import Quant, read_buffer
 from hailo_sim.networks import Array, dequantise, quantise
 from onnx import TensorProto, helper, numpy_helper
+from pictures import read_rgb
 from PIL import Image
 
 from ml_target.catalogue.networks import (
@@ -178,7 +178,7 @@ def test_one_pair_a_channel(device: Any, face_models: Path, photos: Path) -> Non
 
 
 def test_a_list_calls_back_when_all_its_outputs_are_there(device: Any) -> None:
-    """Facts §2.5-3. The frames of a burst complete together; each must be in its array before the callback."""
+    """hailort.md §2.5-3. The frames of a burst complete together; each must be in its array before the callback."""
     driven = Driven(device, tiny(contexts=3), batch=8)
     expected = [driven.one(fill).copy() for fill in range(8)]
     frames, ended, seen = driven.frames(8), Event(), list[Array]()

@@ -12,11 +12,11 @@ from hailo_sim.build import tiny
 from hailo_sim.environment import rig_of
 from hailo_sim.remote import RemoteRig
 from hailo_sim.sysfs import make_root
+from project import PROJECT
 
 from ml_target.engines.hailo.checks import host_checks
 from ml_target.system.cards import Finding
 
-PROJECT = Path(__file__).resolve().parents[2]
 SITE = PROJECT / "tests" / "support" / "hailo_sim" / "site"
 OPEN = """
 import hailo_platform as hailo

@@ -18,7 +18,8 @@ import httpx
 import numpy as np
 import pytest
 from hailo_worker import Ask, wait_until
-from test_commands import PROJECT, environment, free_port
+from project import PROJECT
+from worker_process import environment, free_port
 
 CONFIGURATION = PROJECT / "docs" / "examples" / "haproxy.cfg"
 NEVER_REPEATED = re.sub(r"\n *retry-on [^\n]*", "", CONFIGURATION.read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 Official: RapidOCR's processing at free sizes, as Immich's own worker sets it up. Ours: the Hailo engine on a simulated
 card, the same networks at their fixed sizes with outputs in bytes. Device times are computed from the bursts that the
-card saw and the times that measured cards take (hailo_sim/costs.py).
+card saw and the times that measured cards take (`tests/support/hailo_sim/costs.py`).
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from conftest import read_rgb
 from hailo_sim.build import fingerprint
 from hailo_sim.costs import TABLE
+from pictures import read_rgb
 from rapidocr_reference import RapidOcrReader
 from simulated_card import Card, hef_path, open_card, write_text_files
 from text_pages import Page, PageLine

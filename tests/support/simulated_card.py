@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import read_rgb
 from hailo_sim import Rig, simulated
 from hailo_sim.build import from_onnx
+from pictures import read_rgb
 
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G
 from ml_target.catalogue.types import Network, PictureInput

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from hailo_sim.build import fingerprint
 from hailo_worker import models_folder
+from project import PROJECT
 from simulated_card import hef_path, write_face_files, write_text_files
 from towers import substitute_pieces
 
@@ -13,7 +14,6 @@ from ml_target.catalogue import files
 from ml_target.catalogue.networks import SIGLIP
 from ml_target.catalogue.types import CheckpointCut
 
-PROJECT = Path(__file__).resolve().parents[2]
 KEPT_OUT = {".git", ".venv", "build", "models", "hailo-rt-4", "__pycache__", ".cache"}
 KEPT_OUT |= {".mypy_cache", ".ruff_cache", ".pytest_cache", "immich_ml_hailo.egg-info"}
 

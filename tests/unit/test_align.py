@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import parity_table as parity
 import pytest
-from conftest import read_rgb
 from insightface_reference import InsightFace
 from numpy.typing import NDArray
+from pictures import read_rgb
 
 from ml_target.tasks.faces.align import ARCFACE_POINTS, align, similarity
 from ml_target.tensors import Float32, UInt8

@@ -14,7 +14,6 @@ import platform
 import re
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ import PIL
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from project import PROJECT
 
 from ml_target.imaging.picture import decode
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
@@ -33,7 +33,6 @@ from ml_target.tasks.ocr.crop import cut, cut_line
 from ml_target.tasks.ocr.tiles import Tiling, tiles
 from ml_target.tensors import Float32, UInt8
 
-PROJECT = Path(__file__).resolve().parents[2]
 EXACT = platform.machine() in ("x86_64", "AMD64")
 SAMPLES = 12
 SET_IN_STONE = ("numpy", "opencv-python-headless", "pillow", "tokenizers", "sentencepiece", "onnxruntime")

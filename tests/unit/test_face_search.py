@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import parity_table as parity
 import pytest
-from conftest import read_rgb
-from test_faces import Scripted
+from pictures import read_rgb
+from scripted import Scripted
 
 from ml_target.catalogue.networks import SCRFD_2_5G
 from ml_target.engines import Intake

@@ -1,11 +1,12 @@
 """The faces task around its networks: limits, chunks, faults. The networks are made up."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scripted import Scripted
 
 from ml_target.catalogue.networks import OCR_DETECTION, SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
@@ -17,26 +18,9 @@ from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import HostPool
 from ml_target.tasks.faces.align import ARCFACE_POINTS
 from ml_target.tasks.faces.finder import CROPS_AT_ONCE, Face, FaceFinder
-from ml_target.tensors import Array, Float32, Outputs, Tensor
+from ml_target.tensors import Float32, Tensor
 
 PICTURE = np.full((640, 640, 3), 90, np.uint8)
-
-
-@dataclass
-class Scripted:
-    """A loaded network that answers what it is told to and remembers what it was asked."""
-
-    intake: Intake
-    answer: Callable[[Array], Outputs]
-    max_batch: int = 8
-    roles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    seen: list[Array] = field(default_factory=list)
-
-    def run(self, frames: Sequence[Array]) -> list[Outputs]:
-        self.seen += frames
-        return [self.answer(frame) for frame in frames]
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture

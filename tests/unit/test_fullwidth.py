@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_text import Fake
 from PIL import Image, ImageDraw
 from rapidocr_reference import edits
-from test_ocr_parity import Fake
 from text_pages import latin
 
 from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_RECOGNITION

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_ocr_parity import LETTERS, Fake, bars, dark_is_text, one_letter
+from fake_text import LETTERS, Fake, bars, dark_is_text, one_letter
 
 from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, TINYCLIP
 from ml_target.engines import Intake

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT
+from project import PROJECT
 
 from ml_target import remedies
 from ml_target.catalogue.files import OCR_DICTIONARY, SCRFD_2_5G_HEF

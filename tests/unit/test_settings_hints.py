@@ -2,14 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from project import PROJECT
 
 from ml_target.config import Settings, setting_names
 from ml_target.diagnostics.settings import INSTEAD, OFFICIAL, OURS, hints, main, spelt_wrong
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 OTHERS = """
 PATH HOME HOSTNAME USER LOGNAME SHELL SHLVL PWD OLDPWD TERM LANG LANGUAGE LC_ALL LC_CTYPE TZ TMPDIR DEBIAN_FRONTEND

@@ -18,10 +18,10 @@ import file_server
 import numpy as np
 import onnx
 import pytest
+from checkpoint_files import safetensors
 from file_server import FileServer
+from hef_container import container, message
 from onnx import TensorProto, helper
-from test_checkpoints import RNG, safetensors
-from test_hef import container, message
 
 from ml_target.catalogue.types import CheckpointCut, Chip, HubFile, ModelFile, Source, ZooFile, ZooZip
 from ml_target.errors import FetchError, ModelError, SettingsError
@@ -31,6 +31,7 @@ from ml_target.system.folders import writable
 from ml_target.tensors import Array
 
 TEXT = b"first line\nsecond line\n"
+RNG = np.random.default_rng(7)
 TOKENS = RNG.standard_normal((300, 4)).astype(np.float32)
 NORM = RNG.standard_normal((4,)).astype(np.float32)
 CHECKPOINT = safetensors({"t": ("F32", TOKENS), "n": ("F32", NORM)})

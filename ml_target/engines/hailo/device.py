@@ -16,7 +16,7 @@ IN_USE = 73
 def take_cards(hailo: Any, choices: Sequence[list[str]], count: int = 1, group: str = "") -> Any:
     """A virtual device of the first set of cards that nobody holds. Raises HailoRT's own exceptions.
 
-    `hailo`: HailoRT's Python package. `choices`: what `hailo_host.id_choices` gives. `count`: how many
+    `hailo`: HailoRT's Python package. `choices`: what `system.cards.id_choices` gives. `count`: how many
     cards, where the choice is left to HailoRT. `group`: under which the service shares them, "" for not.
     """
     params = hailo.VDevice.create_params()

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from ml_target.engines.cost import BurstCost
 
 FACTOR = 6.0
-"""A burst may take so many times what it is expected to. A hot card runs at half its clock (facts: 400 to 200 MHz),
-and frames of other networks may go between its own."""
+"""A burst may take so many times what it is expected to. A hot card runs at half its clock, 200 MHz
+(docs/hailort.md §7.4), and frames of other networks may go between its own."""
 
 FLOOR_S = 3.0
 """Never less: the host may be busy too."""

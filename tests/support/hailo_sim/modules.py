@@ -1,4 +1,4 @@
-"""Puts `hailo_platform` together and into `sys.modules` (facts §1.1)."""
+"""Puts `hailo_platform` together and into `sys.modules` (docs/hailort.md §1.1)."""
 
 import sys
 from collections.abc import Iterator

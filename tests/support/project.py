@@ -1,0 +1,9 @@
+"""Where the project lies, and what may lie beside it."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+TESTS = PROJECT / "tests"
+SUPPORT = TESTS / "support"
+SHARED = PROJECT.parent / "shared"
+"""Photos and networks that are not part of the project; tests that want them skip without."""
