@@ -123,7 +123,7 @@ def _settings(chosen: Command) -> Settings:
     settings = Settings.from_environment()
     set_up(settings.log_level)
     for hint in spelt_wrong():
-        log.warning("%s.", hint)
+        log.warning("%s", hint)
     if chosen.quiet:
         set_up(max(settings.log_level, logging.WARNING))
     return settings

@@ -60,19 +60,19 @@ INSTEAD = {
 
 
 def hints(names: Iterable[str]) -> Iterator[str]:
-    """For each name that was meant to be a setting and is none a sentence or two, without the last full stop."""
+    """A sentence or two for each name that was meant to be a setting and is none."""
     for name in sorted(names):
         if name in OURS or name in OF_THE_SCRIPTS or name in OF_THE_VENDOR:
             continue
         if name.upper() in OURS:
-            yield f"{name} has no effect: write it in capitals, {name.upper()}"
+            yield f"{name} has no effect: write it in capitals, {name.upper()}."
         elif name.startswith(OFFICIAL):
-            yield f"{name} has no effect: it is a setting of Immich's own worker{_instead(name)}"
+            yield f"{name} has no effect: it is a setting of Immich's own worker{_instead(name)}."
         elif near := difflib.get_close_matches(name.upper(), OURS, 1, SIMILAR):
-            yield f"{name} has no effect: there is no such setting. {near[0]} was meant, perhaps"
+            yield f"{name} has no effect: there is no such setting. {near[0]} was meant, perhaps."
         elif name.startswith(FAMILIES):
             alike = ", ".join(own for own in OURS if own.startswith(name[: name.index("_") + 1]))
-            yield f"{name} has no effect: there is no such setting. Those that begin like it: {alike}"
+            yield f"{name} has no effect: there is no such setting. Those that begin like it: {alike}."
 
 
 def spelt_wrong(environment: Mapping[str, str] = os.environ) -> list[str]:

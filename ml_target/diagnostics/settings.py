@@ -84,11 +84,11 @@ def _meaning(item: "Field[Any]") -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Prints hints and what is wrong with the settings in the environment. Exit code 1 when something is wrong."""
     replace_unprintable()
-    parser = argparse.ArgumentParser(prog="python3 -m ml_target.diagnostics.settings", description=main.__doc__)
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="variables to look at, instead of the environment's")
     names: list[str] = parser.parse_args(arguments).names
     for hint in hints(names) if names else spelt_wrong():
-        print(f"NOTE: {hint}.")
+        print(f"NOTE: {hint}")
     try:
         Settings.from_environment()
     except SettingsError as error:

@@ -15,14 +15,16 @@ import pytest
 from hailo_sim.build import fingerprint
 from standin_host import LOADED, MEMORY, Host, Library, find, status
 
+from ml_target.__main__ import Parser, main
 from ml_target.catalogue.files import OCR_DICTIONARY
 from ml_target.catalogue.needs import Need, needs
 from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.config import Settings, setting_names
-from ml_target.diagnostics import tasks
-from ml_target.diagnostics.doctor import checks, main
-from ml_target.diagnostics.findings import as_text, verdict
-from ml_target.diagnostics.setting_findings import read_settings
+from ml_target.diagnostics import doctor, tasks
+from ml_target.diagnostics.doctor import checks, read_settings
+from ml_target.diagnostics.findings import as_json, as_text, from_json, verdict
+from ml_target.diagnostics.hints import hints
+from ml_target.remedies import command
 from ml_target.system import cards as hailo_host
 from ml_target.system.cards import Finding
 
@@ -101,13 +103,16 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(host: Host, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command on this host: exit code, and the output with its columns closed up."""
+    """The command on this host: exit code, and output (or what went to standard error) with its columns closed up."""
 
-    def command(*arguments: str) -> tuple[int, str]:
-        code = main(list(arguments), host.root)
-        return code, re.sub(" +", " ", capsys.readouterr().out)
+    def ran(*arguments: str) -> tuple[int, str]:
+        parser = Parser("doctor")
+        doctor.add_arguments(parser)
+        code = doctor.run(parser.parse(list(arguments)), host.root)
+        told = capsys.readouterr()
+        return code, re.sub(" +", " ", told.out or told.err)
 
-    return command
+    return ran
 
 
 @pytest.fixture
@@ -152,7 +157,7 @@ def test_without_a_card(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ok card this machine has none; the processor runs the networks" in out
     assert "ok ONNX Runtime it can be loaded" in out
     assert "WRONG ocr off: ppocrv5_mobile_det.onnx, ppocrv5_mobile_rec.onnx, ppocrv5_dict.txt are not there" in out
-    assert "-> python3 -m ml_target models fetch --engine cpu, or put them into" in out
+    assert f"-> {command('models fetch --engine cpu')}, or put them into" in out
     assert (code, out.endswith("4 wrong\n")) == (1, True), "no task can be served"
     monkeypatch.setenv("ENGINE", "cpu")
     assert run()[1].replace("ENGINE=cpu ", "") == out
@@ -224,60 +229,57 @@ def test_the_chip_alone(host: Host, run: Run, library: Library, architecture: st
     assert run("--chip") == (0, f"{chip}\n")
 
 
-def test_the_chip_cannot_be_told(
-    host: Host, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("--chip") == (1, "")
-    assert main(["--chip"], host.root) == 1
-    words = capsys.readouterr().err
+def test_the_chip_cannot_be_told(host: Host, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, words = run("--chip")
+    assert code == 1
     assert "this machine has no Hailo card" in words
     assert "-> Seat the card" in words
     host.healthy()
-    assert main(["--chip"], host.root) == 1
-    assert "HailoRT's Python package is not installed here" in capsys.readouterr().err
+    code, words = run("--chip")
+    assert code == 1
+    assert "HailoRT's Python package is not installed here" in words
     library = Library(monkeypatch)
     library.device_error = status(36)
-    assert main(["--chip"], host.root) == 1
-    words = capsys.readouterr().err
-    assert words.startswith("WRONG  identity  HailoRTException: libhailort failed with error: 36")
+    code, words = run("--chip")
+    assert code == 1
+    assert words.startswith("WRONG identity HailoRTException: libhailort failed with error: 36")
     assert "\nok " not in words, "only what is wrong"
     library.device_error, library.architecture = "", "HAILO15H"
-    assert main(["--chip"], host.root) == 1
-    assert "This worker drives Hailo-8 and Hailo-8L" in capsys.readouterr().err
+    code, words = run("--chip")
+    assert code == 1
+    assert "This worker drives Hailo-8 and Hailo-8L" in words
 
 
-def test_bad_settings_hide_nothing_else(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], only_ocr: Path
-) -> None:
+def test_bad_settings_hide_nothing_else(run: Run, monkeypatch: pytest.MonkeyPatch, only_ocr: Path) -> None:
     monkeypatch.setenv("ENGINE", "gpu")
     monkeypatch.setenv("IMMICH_PORT", "many")
     monkeypatch.setenv("HAILO_BATCH", "4")
     monkeypatch.setenv("MODELS_MIRROR", "http://somebody:secret@mirror.lan")
     code, out = run()
     assert code == 2
-    assert "WRONG setting ENGINE=gpu: it takes one of auto, hailo, cpu. Correct it, or leave it out for the def" in out
+    assert "WRONG setting ENGINE=gpu: it takes one of auto, hailo, cpu\n" in out
     assert "WRONG setting IMMICH_PORT=many: it takes a whole number from 1 to 65535" in out
-    assert "-> Until then the worker does not start" in out
+    assert "-> Correct it, or leave it out for the default. Until then the worker does not start" in out
     assert "ok settings HAILO_BATCH=4 MODELS_DIR=" in out
     assert "secret" not in out
     assert "ok ocr on:" in out
     assert out.endswith("2 wrong\n")
-    assert main(["--chip"]) == 2
-    assert "ENGINE=gpu" in capsys.readouterr().err
+    code, words = run("--chip")
+    assert (code, "ENGINE=gpu" in words) == (2, True)
 
 
 def test_a_hint_is_a_note() -> None:
     settings, found = read_settings({"HAILO_BATCH": "4", "HAILO_BACTH": "8"})
     assert settings.hailo_batch == 4
     assert found == [
-        Finding(None, "setting", "HAILO_BACTH has no effect: there is no such setting. HAILO_BATCH was meant, perhaps"),
+        Finding(None, "setting", *hints(["HAILO_BACTH"])),
         Finding(True, "settings", "HAILO_BATCH=4"),
     ]
 
 
 def test_help_tells_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["--help"])
+        main(["doctor", "--help"])
     out = " ".join(capsys.readouterr().out.split())
     assert "exit status: 0 nothing wrong was found, 1 something is wrong or a task is off, 2 a setting is bad" in out
 
@@ -325,7 +327,7 @@ def test_a_damaged_file_turns_one_task_off(
     assert code == 1
     assert "WRONG facial-recognition off: " in out
     assert "scrfd_2.5g.hef is cut off: " in out
-    assert "-> Fetch it again: python3 -m ml_target models fetch" in out
+    assert f"-> Fetch it again: {command('models fetch')}" in out
     spare = face_files.parent / "spare" / "models"
     spare.mkdir(parents=True)
     (spare / "scrfd_2.5g.hef").write_bytes(whole)
@@ -350,7 +352,7 @@ def test_one_missing_file_turns_one_task_off(host: Host, run: Run, library: Libr
     code, out = run()
     assert code == 1
     assert "WRONG facial-recognition off: scrfd_2.5g.hef is not there" in out
-    assert "-> python3 -m ml_target models fetch --engine hailo --chip hailo8, or put them into" in out
+    assert f"-> {command('models fetch --engine hailo --chip hailo8')}, or put them into" in out
     assert out.endswith("1 wrong\n")
 
 
@@ -385,6 +387,30 @@ def test_findings_stand_in_columns() -> None:
         "               -> do this",
         "note   b       three",
     ]
+
+
+def test_findings_for_programs(run: Run) -> None:
+    code, out = run("--json")
+    found = from_json(out)
+    assert code == 1
+    assert find(found, "card") == Finding(True, "card", "this machine has none; the processor runs the networks")
+    assert find(found, "ocr").remedy.startswith(command("models fetch --engine cpu"))
+    several = [Finding(False, "a", "ä", "b", bars=True), Finding(None, "c", "", looked=False)]
+    assert from_json(as_json(several)) == several
+    assert "\n" not in as_json(several)
+
+
+def test_the_card_is_asked_or_not_by_what_bars_it_and_not_by_a_heading(
+    host: Host, run: Run, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.healthy()
+    for bars in (False, True):
+        wrong = Finding(False, "device node", "made up", bars=bars)
+        monkeypatch.setattr(doctor, "host_checks", lambda *_, wrong=wrong, **__: [wrong])
+        code, out = run()
+        assert code == 1
+        assert ("the card is not asked" in out) == bars
+        assert ("ok identity HAILO8" in out) != bars
 
 
 def test_the_last_line() -> None:
@@ -499,7 +525,7 @@ def test_no_model_files(host: Host, run: Run, library: Library) -> None:
     assert code == 1
     for task in ("clip.visual (tinyclip)", "clip.textual (tinyclip)", "facial-recognition", "ocr"):
         assert f"WRONG {task} off: " in out
-    assert "-> python3 -m ml_target models fetch --engine hailo --chip hailo8l" in out
+    assert f"-> {command('models fetch --engine hailo --chip hailo8l')}" in out
     assert "4 wrong" in out
 
 
@@ -537,6 +563,6 @@ def test_text_on_the_processor_needs_no_text_tower(
 
 
 def test_the_machine_itself_is_looked_at_by_default(capsys: pytest.CaptureFixture[str]) -> None:
-    main([])
+    main(["doctor"])
     assert "system" in capsys.readouterr().out
     assert hailo_host.nodes() == sorted(Path("/dev").glob("hailo[0-9]*"))

@@ -27,23 +27,30 @@ from worker_process import free_port, serving
 from ml_target.__main__ import main
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.config import Settings
-from ml_target.diagnostics import timing
+from ml_target.diagnostics.findings import as_json
 from ml_target.diagnostics.redact import Redactor
 from ml_target.diagnostics.report import command as report
 from ml_target.diagnostics.report import log as report_log
+from ml_target.diagnostics.report import markdown, process, timing
 from ml_target.diagnostics.report import runs as report_runs
-from ml_target.diagnostics.report import section as report_section
 from ml_target.diagnostics.report import worker as report_worker
 from ml_target.diagnostics.report.card import card, kernel_log
 from ml_target.diagnostics.report.host import host, versions
 from ml_target.diagnostics.report.log import log_section
+from ml_target.diagnostics.report.model_files import model_files
+from ml_target.diagnostics.report.process import run_module, stop_running
 from ml_target.diagnostics.report.runs import Runs
-from ml_target.diagnostics.report.section import Section, guarded, run_module, stop_running
-from ml_target.diagnostics.report.settings import Environment, models_section, settings_section
+from ml_target.diagnostics.report.section import Section, guarded
+from ml_target.diagnostics.report.settings import settings_section
+from ml_target.diagnostics.report.times import Times, read, table
 from ml_target.diagnostics.report.worker import ask, request_times, worker_section
+from ml_target.diagnostics.settings import Environment
 from ml_target.log.ring import LIMIT, LogRing, keep_last_lines, kept_logs
+from ml_target.system.cards import Finding
 
 Capture = pytest.CaptureFixture[str]
+FOUND = [Finding(True, "a", ""), Finding(False, "driver", "is old", "update it")]
+FAILED = Times("scrfd", "hailo", failed="no card")
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=timezone.utc)
 
 
@@ -197,7 +204,7 @@ def test_model_files_with_hashes_and_what_is_missing(tmp_path: Path, monkeypatch
     folder.mkdir()
     (folder / "ppocrv5_dict.txt").write_text("a\nb\n")
     (folder / "mine.hef").write_bytes(b"abc")
-    told = models_section(Environment.read({"ENGINE": "cpu", "MODELS_DIR": str(folder)}))
+    told = model_files(Settings(engine="cpu", models_dir=folder))
     assert re.search(r"ocr +damaged .* ppocrv5_dict\.txt", told.text)
     assert re.search(r"faces +MISSING +scrfd_2\.5g\.onnx", told.text)
     assert re.search(r" 3  ba7816bf8f01cfea  mine\.hef", told.text)
@@ -208,7 +215,7 @@ def test_model_files_with_hashes_and_what_is_missing(tmp_path: Path, monkeypatch
 def test_model_files_without_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.hef").write_bytes(b"abc")
     monkeypatch.setitem(sys.modules, "ml_target.runtime.place", None)
-    told = models_section(Environment.read({"ENGINE": "cpu", "MODELS_DIR": str(tmp_path)}))
+    told = model_files(Settings(engine="cpu", models_dir=tmp_path))
     assert "ba7816bf8f01cfea  mine.hef" in told.text
     assert told.wrong[0].startswith("model files: ModuleNotFoundError")
 
@@ -246,13 +253,13 @@ def test_a_process_tells_its_progress_and_what_it_printed(tmp_path: Path) -> Non
         "import sys\nprint('checking: a', file=sys.stderr)\nprint('noise', file=sys.stderr)\nprint('out')\nsys.exit(3)"
     )
     told: list[str] = []
-    outcome = run_module("victim", [], module(tmp_path, text), 60, told.append, ("checking:",))
+    outcome = run_module("victim", [], module(tmp_path, text), 60, told.append, "checking:")
     assert (outcome.code, outcome.out, outcome.err, outcome.ended) == (3, "out", "checking: a\nnoise", "")
     assert told == ["checking: a"]
 
 
 def test_a_process_that_hangs_is_ended_and_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_section, "GRACE_S", 1.0)
+    monkeypatch.setattr(process, "GRACE_S", 1.0)
     text = """
 import signal, time
 print("begun", flush=True)
@@ -279,7 +286,7 @@ def test_a_process_that_crashes_is_told(tmp_path: Path) -> None:
 
 def test_a_process_that_floods_is_cut(tmp_path: Path) -> None:
     outcome = run_module("victim", [], module(tmp_path, "print('x' * 3_000_000)\nprint('the end')"), 60, print)
-    assert len(outcome.out) <= report_section.OUTPUT
+    assert len(outcome.out) <= process.OUTPUT
     assert outcome.out.endswith("the end")
 
 
@@ -289,7 +296,7 @@ def test_ctrl_c_ends_what_runs(tmp_path: Path) -> None:
     waiting = threading.Thread(target=lambda: found.append(run_module("victim", [], variables, 600, print)))
     waiting.start()
     deadline = time.monotonic() + 30
-    while not report_section._running and time.monotonic() < deadline:
+    while not process._running and time.monotonic() < deadline:
         time.sleep(0.01)
     stop_running()
     waiting.join(30)
@@ -302,15 +309,15 @@ def test_ctrl_c_ends_what_runs(tmp_path: Path) -> None:
     [
         (
             "doctor",
-            "print('ok  a\\nWRONG  driver  is old\\n   -> update it\\n\\n1 wrong')\nexit(1)",
+            f"print('noise of a library\\n', {as_json(FOUND)!r}, sep='')\nexit(1)",
             ["doctor: driver is old -> update it"],
             [],
         ),
-        ("doctor", "print('nothing is wrong')", [], ["doctor: nothing is wrong"]),
+        ("doctor", f"print({as_json(FOUND[:1])!r})", [], ["doctor: nothing is wrong"]),
         ("doctor", "raise ImportError('x.so.4')", ["doctor: exit code 1: ImportError: x.so.4"], []),
         ("selfcheck", "print('x\\n\\nright: 9 right')", [], ["selfcheck: right: 9 right"]),
         ("selfcheck", "print('x\\n\\nWRONG: 1 WRONG')\nexit(1)", ["selfcheck: WRONG: 1 WRONG"], []),
-        ("times", "print('scrfd  hailo  FAILED: no card')\nexit(1)", ["times: scrfd hailo FAILED: no card"], []),
+        ("times", f"print({FAILED.line()!r})\nexit(1)", ["times: scrfd hailo FAILED: no card"], []),
     ],
 )  # fmt: skip
 def test_what_the_runs_come_to(
@@ -462,7 +469,7 @@ def test_what_is_wrong_comes_first_and_nothing_can_end_a_fence() -> None:
         Section("One", "a ```` b\n```\n## Two", ["it is <b>broken</b>\nfor anna@example.org"], ["fine"]),
         Section("Two", "/home/anna/x 10.0.0.7"),
     ]
-    text = report.as_markdown(sections, NOON, Redactor())
+    text = markdown.as_markdown(sections, NOON, Redactor())
     assert text.startswith("# Report of immich-ml-hailo ")
     assert text.index("**Wrong: 1**") < text.index("- it is ‹b›broken‹/b› for ‹mail›") < text.index("## One")
     assert section_of(text, "One") == "a ```` b\n```\n## Two"
@@ -474,7 +481,7 @@ def test_the_report_fits_into_an_issue() -> None:
     limits = (4000, 4000, 4500, 5000, 4000, 6000, 5000, 7000, 7000, 4000)
     sections = [Section(f"S{n}", rows, most=most) for n, most in enumerate(limits)]
     sections.append(Section(report_log.TITLE, rows, most=12_000, keep_end=True))
-    text = report.as_markdown(sections, NOON, Redactor())
+    text = markdown.as_markdown(sections, NOON, Redactor())
     assert len(text) < 65_536
     assert "characters left out]" in section_of(text, "S0")
     assert section_of(text, "S0").startswith("row 0 of many")
@@ -637,7 +644,7 @@ def test_settings_of_json_survive() -> None:
     }
     answer = report_worker.Answer("127.0.0.1 port 1", True, "200 pong", True, json.loads(json.dumps(odd)))
     told = worker_section(answer)
-    text = report.as_markdown([told], NOON, Redactor())
+    text = markdown.as_markdown([told], NOON, Redactor())
     assert "<5" in text
     assert "\x1b" not in text
 
@@ -651,9 +658,28 @@ def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return models_folder(wheel_models, tmp_path_factory.getbasetemp())
 
 
-def rows_of(text: str) -> dict[str, list[str]]:
-    """Network and engine -> what follows, of every line of the table."""
-    return {" ".join(line.split()[:2]): line.split()[2:] for line in text.splitlines()[1:] if line.strip()}
+def times_of(text: str) -> dict[str, Times]:
+    """By network and engine."""
+    return {f"{times.network} {times.engine}": times for times in read(text)}
+
+
+def test_a_line_of_times_is_a_row_of_the_table() -> None:
+    times = [
+        Times("scrfd_2.5g", "hailo", 0.5, 4.25, 1.125, 8),
+        Times("siglip", "cpu", 1.0, 900.0, 800.0, 2),
+        FAILED,
+        Times("arcface_r50", "cpu"),
+    ]
+    lines = [each.line() for each in times]
+    assert read("\n".join([*lines, "noise", "[1]", lines[0][:-5]])) == times
+    rows = [" ".join(row.split()) for row in table(times).splitlines()]
+    assert rows == [
+        "network on load s 1 frame ms 8 frames, ms each",
+        "scrfd_2.5g hailo 0.50 4.25 1.12",
+        "siglip cpu 1.00 900.00 800.00 (with 2)",
+        "scrfd hailo FAILED: no card",
+        "arcface_r50 cpu its file is not there",
+    ]
 
 
 @pytest.fixture
@@ -670,14 +696,14 @@ def test_every_network_is_timed_on_the_card(capsys: Capture) -> None:
         assert timing.main(["--seconds", "0.05"]) == 0
     assert not rig.held
     told = capsys.readouterr()
-    rows = rows_of(told.out)
+    times = times_of(told.out)
     for network in (TINYCLIP.visual, TINYCLIP.textual, SCRFD_2_5G, ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION):
-        load, alone, burst = rows[f"{network.name} hailo"][:3]
-        assert float(load) >= 0
-        assert float(alone) > 0
-        assert float(burst) > 0
+        timed = times[f"{network.name} hailo"]
+        assert timed.load_s >= 0
+        assert timed.alone_ms > 0
+        assert timed.burst_ms > 0
         assert f"timing: {network.name} on hailo" in told.err
-    assert " ".join(rows["scrfd_2.5g cpu"]) == "its file is not there"
+    assert times["scrfd_2.5g cpu"] == Times("scrfd_2.5g", "cpu"), "its file is not there"
 
 
 @pytest.mark.usefixtures("timed")
@@ -686,14 +712,14 @@ def test_a_card_that_is_held_or_fails_is_told(capsys: Capture) -> None:
     rig.faults.occupy()
     with simulated(rig):
         assert timing.main(["--seconds", "0.05"]) == 1
-    assert "hailo  FAILED: " in capsys.readouterr().out
+    assert times_of(capsys.readouterr().out)["the engine hailo"].failed
     rig = Rig(clock="virtual")
     rig.faults.refuse_configure(model="scrfd_2.5g")
     with simulated(rig):
         assert timing.main(["--seconds", "0.05"]) == 1
-    rows = rows_of(capsys.readouterr().out)
-    assert rows["scrfd_2.5g hailo"][0] == "FAILED:"
-    assert float(rows["arcface_r50 hailo"][0]) >= 0, "the others are timed all the same"
+    times = times_of(capsys.readouterr().out)
+    assert times["scrfd_2.5g hailo"].failed
+    assert times["arcface_r50 hailo"].burst, "the others are timed all the same"
 
 
 def test_without_any_file_the_times_name_the_network_that_is_missing(
@@ -704,9 +730,9 @@ def test_without_any_file_the_times_name_the_network_that_is_missing(
     monkeypatch.setenv("ENGINE", "cpu")
     monkeypatch.setattr("ml_target.store.command.PROJECT", tmp_path / "nowhere")
     assert timing.main(["--seconds", "0.05"]) == 0
-    rows = rows_of(capsys.readouterr().out)
-    assert " ".join(rows["arcface_r50 cpu"]) == "its file is not there"
-    assert "face_embedder_112_512 cpu" not in rows
+    times = times_of(capsys.readouterr().out)
+    assert times["arcface_r50 cpu"] == Times("arcface_r50", "cpu"), "its file is not there"
+    assert "face_embedder_112_512 cpu" not in times
 
 
 def test_the_networks_are_timed_on_the_processor(
@@ -718,18 +744,18 @@ def test_the_networks_are_timed_on_the_processor(
     monkeypatch.setenv("ENGINE", "cpu")
     monkeypatch.setenv("MODELS_DIR", str(tmp_path))
     assert timing.main(["--seconds", "0.1"]) == 0
-    rows = rows_of(capsys.readouterr().out)
-    assert float(rows["scrfd_2.5g cpu"][1]) > 0
-    assert float(rows["face_embedder_112_512 cpu"][1]) > 0, "the stand-in, as the worker takes it"
-    assert float(rows["paddle_ocr_v5_mobile_recognition cpu"][1]) > 0
-    assert " ".join(rows["paddle_ocr_v5_mobile_detection cpu"]) == "its file is not there"
+    times = times_of(capsys.readouterr().out)
+    assert times["scrfd_2.5g cpu"].alone_ms > 0
+    assert times["face_embedder_112_512 cpu"].alone_ms > 0, "the stand-in, as the worker takes it"
+    assert times["paddle_ocr_v5_mobile_recognition cpu"].alone_ms > 0
+    assert not times["paddle_ocr_v5_mobile_detection cpu"].burst, "its file is not there"
 
 
 def test_a_card_call_that_never_returns_does_not_hang_the_report(
     card_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds the GIL, so nothing in that process can end it; what was measured before is told, and where it hangs."""
-    monkeypatch.setattr(report_section, "GRACE_S", 2.0)
+    monkeypatch.setattr(process, "GRACE_S", 2.0)
     monkeypatch.setattr(report_runs, "TIMES_S", 12.0)
     told: list[str] = []
     variables = environment(

@@ -24,6 +24,7 @@ from simulated_card import hef_path
 from worker_process import free_port, wait_for_ping
 
 from ml_target import remedies
+from ml_target.__main__ import main
 from ml_target.catalogue.networks import (
     ARCFACE_R50,
     OCR_DETECTION,
@@ -34,10 +35,10 @@ from ml_target.catalogue.networks import (
 )
 from ml_target.catalogue.types import Network
 from ml_target.config import Settings
-from ml_target.diagnostics import selfcheck
 from ml_target.diagnostics.card import library_version
 from ml_target.diagnostics.checks import commands, sides
 from ml_target.diagnostics.checks.samples import Samples
+from ml_target.remedies import command
 from ml_target.tasks.faces.detect import FaceSearch
 
 CHECKS = {
@@ -122,7 +123,7 @@ def check(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             monkeypatch.setenv(name, value)
         card = simulated(rig or Rig(clock="virtual")) if given["ENGINE"] == "hailo" else nullcontext()
         with card as used:
-            code = selfcheck.main(list(words))
+            code = main(["selfcheck", *words])
         assert not isinstance(used, Rig) or not (used.held or used.record.crashes)
         return Run(code, *capsys.readouterr())
 
@@ -179,7 +180,7 @@ def test_the_report_for_people(check: Check, folder: Path) -> None:
     assert any(line.startswith("right        clip.visual (tinyclip)  ") and " ms, CPU " in line for line in lines)
     at = next(n for n, line in enumerate(lines) if line.startswith("not checked  clip.textual (tinyclip)"))
     assert "text_encoder.onnx, the same network for the processor, is not there" in lines[at + 1]
-    assert lines[at + 3] == f"{'':13}-> python3 -m ml_target models fetch --engine cpu", lines[at : at + 4]
+    assert lines[at + 3] == f"{'':13}-> {command('models fetch --engine cpu')}", lines[at : at + 4]
     assert "checking: smart search (tinyclip)" in run.err, "progress does not get into what is pasted"
     assert "checking" not in run.out
 
@@ -254,7 +255,7 @@ def test_a_file_of_other_weights_or_colours_is_wrong(
     for name, figure in wrong.items():
         assert run.check(name)["verdict"] == "WRONG"
         assert run.figures(name)[figure] == "WRONG"
-        assert "python3 -m ml_target models verify; then delete" in run.check(name)["remedy"]
+        assert f"{command('models verify')}; then delete" in run.check(name)["remedy"]
         assert network.hef["hailo8"].name in run.check(name)["remedy"]
 
 
@@ -327,7 +328,7 @@ def test_without_files_for_the_processor_nothing_is_compared(check: Check, folde
         told = run.check(name)
         assert told["figures"], f"{name}: what the card answers is looked at all the same"
         if name != "clip search (tinyclip)":
-            assert told["remedy"] == "python3 -m ml_target models fetch --engine cpu"
+            assert told["remedy"] == command("models fetch --engine cpu")
             assert "the same network for the processor, is not there" in told["reason"]
     assert "scrfd_2.5g.onnx and arcface_r50.onnx" in run.check("faces")["reason"]
 
@@ -351,7 +352,7 @@ def test_the_stand_in_is_never_compared_with_arcface(check: Check, folder: Path,
     told = run.check("faces.recognition")
     assert told["reason"] == "arcface_r50.onnx, the same network for the processor, is not there"
     # A fetch for the engine would take the stand-in for good.
-    assert told["remedy"] == "python3 -m ml_target models fetch arcface_r50.onnx"
+    assert told["remedy"] == command("models fetch arcface_r50.onnx")
     assert STAND_IN_EMBEDDER.onnx[0].name not in [entry["file"] for entry in run.report["files"]]
     assert "faces are described by" not in run.err, "nor is it thought of"
 
@@ -373,7 +374,7 @@ def test_a_task_without_files_is_one_line(check: Check, folder: Path) -> None:
     assert (run.code, run.verdicts()) == (3, {"ocr": "not checked"})
     assert run.report["summary"] == "NOTHING WAS CHECKED"
     assert run.check("ocr")["reason"] == "paddle_ocr_v5_mobile_recognition.hef is not there"
-    assert run.check("ocr")["remedy"].startswith("run python3 -m ml_target models fetch, put ")
+    assert run.check("ocr")["remedy"].startswith(f"run {command('models fetch')}, put ")
 
 
 def test_without_onnx_runtime_the_card_is_looked_at_alone(
@@ -385,15 +386,15 @@ def test_without_onnx_runtime_the_card_is_looked_at_alone(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     run = check("--json", *CLIP)
     assert set(run.figures("clip.visual (tinyclip)")) == {"apart", "copies"}
-    assert "Install it: pip install onnxruntime" in run.check("clip.visual (tinyclip)")["reason"]
+    assert run.check("clip.visual (tinyclip)")["remedy"] == "Install it: pip install onnxruntime"
 
 
 def test_without_onnx_runtime_the_processor_cannot_be_looked_at(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     run = check("--json", ENGINE="cpu")
     assert (run.code, run.verdicts()) == (3, {"engine": "not checked"})
-    assert "Install it: pip install onnxruntime" in run.check("engine")["reason"]
-    assert run.check("engine")["remedy"] == ""
+    assert "the CPU engine needs onnxruntime" in run.check("engine")["reason"]
+    assert run.check("engine")["remedy"] == "Install it: pip install onnxruntime"
 
 
 def test_queries_on_the_processor_are_not_compared(check: Check) -> None:
@@ -426,12 +427,12 @@ def test_a_card_that_another_program_holds(check: Check) -> None:
     told = run.check("engine")
     assert told["reason"] == "the card is held by another program, most likely a running worker"
     assert told["remedy"] == (
-        "Stop it (a container: docker stop -t 30 immich-ml-hailo), then run this again: python3 -m ml_target.selfcheck"
+        f"Stop it (a container: docker stop -t 30 immich-ml-hailo), then run this again: {command('selfcheck')}"
     )
     assert "HAILO8" in run.report["header"]["identity"], "the card tells what it is all the same"
 
 
-IMAGE = f"immich-ml-hailo:v{library_version() or 'VERSION'} python3 -m ml_target.selfcheck"
+IMAGE = f"immich-ml-hailo:v{library_version() or 'VERSION'} python3 -m ml_target selfcheck"
 NODE = "docker run --rm --device=/dev/hailo0:/dev/hailo0 --group-add=44"
 MOUNT = '--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"'
 
@@ -445,7 +446,7 @@ def image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     os.chown(node, -1, 44)
     monkeypatch.setenv(remedies.IN_IMAGE, "1")
     monkeypatch.setattr(commands, "nodes", lambda root: [node])
-    monkeypatch.setattr(remedies, "on_host", lambda: True)
+    monkeypatch.setattr(remedies, "fetched_outside", lambda: True)
     monkeypatch.setattr(commands, "KEPT_BACK", (*commands.KEPT_BACK, "models_dir"))  # the tests' own
 
 
@@ -490,7 +491,7 @@ def test_the_line_with_a_folder_that_is_mounted(
     where = "On the host, in this project's folder (MODELS_DIR=FOLDER before it names the one that is mounted here): "
     told = check("--json", *CLIP).check("clip.textual (tinyclip)")["remedy"]
     assert told == f"{where}scripts/models.sh fetch --engine cpu; {run}; docker start immich-ml-hailo"
-    monkeypatch.setattr(remedies, "on_host", lambda: False)
+    monkeypatch.setattr(remedies, "fetched_outside", lambda: False)
     rig = Rig(clock="virtual")
     rig.faults.occupy()
     inside = "docker exec immich-ml-hailo python3 -m ml_target models fetch --engine cpu; "
@@ -530,9 +531,7 @@ def test_the_line_for_a_report_in_the_workers_place(image: None, monkeypatch: py
         f"docker stop -t 30 immich-ml-hailo; {run}; docker start immich-ml-hailo"
     )
     monkeypatch.delenv(remedies.IN_IMAGE)
-    assert (
-        commands.report_in_its_place(Settings()) == "Stop the worker, then run this again: python3 -m ml_target report"
-    )
+    assert commands.report_in_its_place(Settings()) == f"Stop the worker, then run this again: {command('report')}"
 
 
 def test_who_holds_it_is_named_where_it_can_be_seen(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -546,7 +545,7 @@ def test_no_card(check: Check) -> None:
     run = check("--json", rig=Rig(clock="virtual", cards=0))
     assert run.code == 3
     assert run.check("engine")["reason"] == "HailoRT finds no card here"
-    assert "python3 -m ml_target.doctor says what is missing" in run.check("engine")["remedy"]
+    assert f"{command('doctor')} says what is missing" in run.check("engine")["remedy"]
     assert run.report["files"] == []
 
 
@@ -555,14 +554,14 @@ def test_another_fault_of_the_card_keeps_its_words(check: Check) -> None:
     run = check("--json", rig=rig)
     assert run.code == 3
     assert "INVALID_DRIVER_VERSION" in run.check("engine")["reason"]
-    assert "ENGINE=cpu python3 -m ml_target.selfcheck" in run.check("engine")["remedy"]
+    assert command("selfcheck", ENGINE="cpu") in run.check("engine")["remedy"]
 
 
 def test_no_hailort(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("ENGINE", "hailo")
     monkeypatch.setenv("MODELS_DIR", str(folder))
     monkeypatch.setitem(sys.modules, "hailo_platform", None)
-    assert selfcheck.main(["--json"]) == 3
+    assert main(["selfcheck", "--json"]) == 3
     run = Run(3, *capsys.readouterr())
     assert "HailoRT's Python package is not installed here" in run.check("engine")["reason"]
 
@@ -575,7 +574,7 @@ def test_a_card_that_stops_answering(check: Check, monkeypatch: pytest.MonkeyPat
     run = check("--json", *FACES, *OCR, rig=rig)
     assert (run.code, run.verdicts()) == (1, {"faces": "WRONG", "ocr": "not checked"})
     assert run.check("faces")["reason"] == "No answer within 2 s."
-    assert run.check("faces")["remedy"].startswith("python3 -m ml_target.doctor")
+    assert run.check("faces")["remedy"].startswith(command("doctor"))
     assert run.check("ocr")["reason"] == "the engine stopped answering before"
 
 
@@ -607,7 +606,7 @@ def test_while_a_worker_runs_in_another_process(folder: Path, tmp_path: Path) ->
     worker = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
         wait_for_ping(int(port))
-        command = [sys.executable, "-m", "ml_target.selfcheck", "--task", "clip"]
+        command = [sys.executable, "-m", "ml_target", "selfcheck", "--task", "clip"]
         during = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     finally:
         worker.terminate()
@@ -683,14 +682,14 @@ def test_what_cannot_be_read_is_told(
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    assert selfcheck.main(words) == 2
+    assert main(["selfcheck", *words]) == 2
     out, err = capsys.readouterr()
     assert (out, told in err) == ("", True)
 
 
 def test_help_tells_the_verdicts_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        selfcheck.main(["--help"])
+        main(["selfcheck", "--help"])
     assert ended.value.code == 0
     assert "3 nothing could be checked" in capsys.readouterr().out
 

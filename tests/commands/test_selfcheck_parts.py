@@ -22,6 +22,7 @@ from ml_target.diagnostics.checks.report import Report, as_text
 from ml_target.diagnostics.checks.result import NEAR, Check, Figure, Gap, figures
 from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, FINDS, LABELS, PARTS, SIZE, Samples, cell
 from ml_target.log.trace import Trace
+from ml_target.remedies import command
 from ml_target.runtime.assembly import Loader
 from ml_target.runtime.place import processor
 from ml_target.scheduling.threads import HostPool
@@ -107,16 +108,16 @@ GAP = Gap("no twin", "fetch it")
         (
             Check("a", ("f.hef",), (figure(0.85), figure(0.5))),
             "WRONG",
-            "then delete f.hef, then python3 -m ml_target",
+            f"then delete f.hef, then {command('models fetch')}",
         ),
         (Check("a", figures=(figure(1.0),), gap=GAP), "not checked", "fetch it"),
         (Check("a", figures=(figure(0.85),), gap=GAP), "not checked", "fetch it"),
         (
             Check("a", ("f.hef",), (figure(0.1),), GAP),
             "WRONG",
-            "then delete f.hef, then python3 -m ml_target",
+            f"then delete f.hef, then {command('models fetch')}",
         ),
-        (Check("a", fault="it broke"), "WRONG", "ml_target.doctor"),
+        (Check("a", fault="it broke"), "WRONG", command("doctor")),
         (Check("a"), "not checked", ""),
     ],
 )

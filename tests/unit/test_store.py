@@ -25,6 +25,7 @@ from onnx import TensorProto, helper
 
 from ml_target.catalogue.types import CheckpointCut, Chip, HubFile, ModelFile, Source, ZooFile, ZooZip
 from ml_target.errors import FetchError, ModelError, SettingsError
+from ml_target.remedies import command
 from ml_target.store import Store, load_text_weights, offers, verify
 from ml_target.store.folder import alone
 from ml_target.system.folders import writable
@@ -139,7 +140,7 @@ def test_a_folder_of_that_name_is_no_file(folder: Path) -> None:
 def test_remedy_says_what_to_do(folder: Path) -> None:
     text = str(Store(folder).missing(file(ZooFile("a/words.txt"), aliases=("upstream.txt",))))
     assert text == (
-        "words.txt is not there: run python3 -m ml_target models fetch, put words.txt or upstream.txt into "
+        f"words.txt is not there: run {command('models fetch')}, put words.txt or upstream.txt into "
         f"{folder}, or point MODELS_MIRROR at a folder or address that has it."
     )
     assert "nobody publishes it" in str(Store(folder).missing(file()))

@@ -35,7 +35,7 @@ def settings_section(read: Environment, environment: Mapping[str, str] = os.envi
     if others:
         lines += ["", "Other variables; the worker itself has no settings of these names:"]
         lines += [f"{name}={environment[name]}" for name in others]
-    hints = [f"{hint}." for hint in spelt_wrong(environment)]
+    hints = spelt_wrong(environment)
     lines += hints
     wrong = [f"settings: {words}" for words in (*read.problems, *hints)]
     return Section(

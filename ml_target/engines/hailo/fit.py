@@ -110,7 +110,7 @@ def bind_group(group: Group, network: Network) -> tuple[Binding, ...]:
 
 def _require_architecture(path: Path, header: HefHeader, chip: str | None) -> tuple[str, ...]:
     if chip is not None and chip not in get_args(Chip):
-        raise ModelError(f"{path}: this worker has no files for the chip {chip}", f"It drives {DRIVEN}.")
+        raise ModelError(f"{path}: this worker has no files for the chip {chip}; it drives {DRIVEN}.")
     if chip is not None:
         require_chip(header, cast(Chip, chip), path)
     elif all(header.architecture not in numbers for numbers in RUNS_ON.values()):
