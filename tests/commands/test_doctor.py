@@ -272,7 +272,7 @@ def test_a_hint_is_a_note() -> None:
     settings, found = read_settings({"HAILO_BATCH": "4", "HAILO_BACTH": "8"})
     assert settings.hailo_batch == 4
     assert found == [
-        Finding(None, "setting", *hints(["HAILO_BACTH"])),
+        Finding(None, "setting", next(hints(["HAILO_BACTH"]))),
         Finding(True, "settings", "HAILO_BATCH=4"),
     ]
 

@@ -1,11 +1,15 @@
 """Commands that were documented as modules of their own go on working."""
 
+import re
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from project import PROJECT
 
+from ml_target.__main__ import main
 from ml_target.remedies import command
 
 FORMS = {
@@ -23,6 +27,18 @@ def test_it_is_the_command(
         runpy.run_module(f"ml_target.{module}", run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: {command(name)} ")
+
+
+def test_the_installed_command_is_the_same_main() -> None:
+    written = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^ml-target = "([\w.]+):(\w+)"$', written, re.MULTILINE)
+    assert found is not None
+    assert getattr(import_module(found.group(1)), found.group(2)) is main
+
+
+def test_its_types_are_told_to_who_imports_it() -> None:
+    assert (PROJECT / "ml_target" / "py.typed").is_file()
+    assert '"ml_target" = ["py.typed"]' in (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_arguments_are_handed_on(
