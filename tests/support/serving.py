@@ -93,7 +93,7 @@ def fake_services(tasks: FakeTasks, *, off: tuple[str, ...] = (), backend: str =
 
     def service(label: str) -> Service[Any]:
         if label in off:
-            return Service(label, never=Unavailable("no such file", "Put it into the models folder"))
+            return Service(label, never=Unavailable("no such file", "Put it into the models folder."))
         return Service(label, cast(Any, tasks), models)
 
     names = list(CLIP_BACKENDS) if backend == "auto" else [backend]
