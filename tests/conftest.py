@@ -19,6 +19,8 @@ from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
 
+pytest_plugins = ["left_out"]
+
 CACHE = TESTS / ".cache" / "models"
 SLOW = (TESTS / "setup", TESTS / "images")
 """Folders of which every test takes long: processes, containers."""

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from ml_target.catalogue.types import Chip
-from ml_target.config import Settings, setting_names, setting_text
+from ml_target.config import Settings, choose_engine, setting_names, setting_text
 from ml_target.diagnostics.card import CardReport, library
 from ml_target.diagnostics.findings import as_json, as_text, is_barred, is_wrong, verdict
 from ml_target.diagnostics.hints import spelt_wrong
@@ -18,8 +18,8 @@ from ml_target.diagnostics.tasks import task_findings
 from ml_target.engines.hailo.checks import host_checks
 from ml_target.engines.hailo.kernel_log import DMESG, kernel_words
 from ml_target.engines.hailo.package import PYTHON
+from ml_target.engines.select import passed_over
 from ml_target.log.terminal import printable_json
-from ml_target.runtime.place import choose_engine, passed_over
 from ml_target.system.cards import Finding, cards, nodes
 
 NOTHING_WRONG, WRONG, BAD_SETTING = 0, 1, 2
@@ -77,7 +77,7 @@ def _told(settings: Settings) -> Iterator[str]:
 
 def examine(settings: Settings, root: Path = Path("/"), open_device: bool = False) -> Iterator[Finding]:
     """Everything but system and settings, in the order in which it is told. Never raises."""
-    engine = choose_engine(settings, root)
+    engine = choose_engine(settings.engine, root)
     report = CardReport(settings, root)
     if engine == "hailo":
         yield from _card(settings, root, open_device, report)

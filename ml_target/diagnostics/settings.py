@@ -1,4 +1,4 @@
-"""`python3 -m ml_target.diagnostics.settings [NAME…]`: are the settings right, and is one of them spelt wrong?
+"""`python3 -m ml_target.diagnostics.settings [--chip CHIP] [NAME…]`: are the settings right, is one spelt wrong?
 
 It needs no package beside Python itself, so that setup.sh can ask before it fetches any.
 """
@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import Any, get_args
 
+from ml_target.catalogue.types import Chip
 from ml_target.config import PROJECT, Settings, setting_names, setting_text
 from ml_target.diagnostics.hints import hints, spelt_wrong
 from ml_target.errors import SettingsError
@@ -86,9 +87,13 @@ def main(arguments: list[str] | None = None) -> int:
     replace_unprintable()
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="variables to look at, instead of the environment's")
-    names: list[str] = parser.parse_args(arguments).names
-    for hint in hints(names) if names else spelt_wrong():
+    parser.add_argument("--chip", metavar="CHIP", default="", help="look whether there is such a chip, too")
+    asked = parser.parse_args(arguments)
+    for hint in hints(asked.names) if asked.names else spelt_wrong():
         print(f"NOTE: {hint}")
+    if asked.chip and asked.chip not in get_args(Chip):
+        print(f"--chip takes one of: {' '.join(get_args(Chip))}; not '{asked.chip}'.", file=sys.stderr)
+        return 1
     try:
         Settings.from_environment()
     except SettingsError as error:

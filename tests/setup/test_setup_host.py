@@ -199,7 +199,7 @@ def test_a_node_that_another_group_owns(host: SetupHost) -> None:
     host.script("stat", '#!/bin/sh\ncase "$*" in *hailo0) echo 660 44;; *) exec STAT "$@";; esac'.replace("STAT", STAT))
     assert host.run("--yes", "--no-start").code == 0
     assert "--group-add=44 " in host.run("--dry-run").out
-    assert host.run("--yes").refused, "nothing answers there"
+    assert host.run("--yes", SETUP_READY_S="0").refused, "nothing answers there"
     assert "--group-add=44" in host.call("run", "-d")
 
 
@@ -354,9 +354,9 @@ def test_no_port(host: SetupHost, port: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--clip-backend", "clip"], "--clip-backend takes one of: tinyclip siglip siglip2 auto; not 'clip'."),
-        (["--clip-backend"], "--clip-backend takes one of: tinyclip siglip siglip2 auto; not ''."),
-        (["--chip=hailo15"], "--chip takes one of: hailo8 hailo8l; not 'hailo15'."),
+        (["--clip-backend"], "--clip-backend takes a name; not ''."),
+        (["--chip="], "--chip takes a name; not ''."),
+        (["--clip-backend=a b"], "--clip-backend takes a name; not 'a b'."),
         (["--chip", "hailo8", "--cpu"], "--chip is about a card, --cpu is without one."),
         (["--gpu"], "there is no option '--gpu'."),
         (["--yes", "serve"], "there is no option 'serve'."),
@@ -368,9 +368,30 @@ def test_options_that_make_no_sense(host: SetupHost, arguments: list[str], reaso
 
 
 @pytest.mark.parametrize(
+    ("arguments", "given", "words"),
+    [
+        (["--clip-backend", "clip"], {}, "CLIP_BACKEND=clip: it takes one of tinyclip, siglip, siglip2, auto."),
+        ([], {"CLIP_BACKEND": "clip"}, "CLIP_BACKEND=clip: it takes one of tinyclip, siglip, siglip2, auto."),
+        (["--chip=hailo15"], {}, "--chip takes one of: hailo8 hailo8l; not 'hailo15'."),
+    ],
+)
+def test_what_there_is_the_workers_own_code_knows(
+    host: SetupHost, arguments: list[str], given: dict[str, str], words: str
+) -> None:
+    """Asked of the host's Python before anything is changed, else of the image's as soon as there is one."""
+    host.python()
+    assert refusal(host, *arguments, **given)[0].startswith("a setting is not right; the line above says which")
+    assert words in host.run("--yes", *arguments, **given).out
+    (host.bin / "python3").unlink()
+    host.run("--yes", *arguments, **given)
+    asked = next(call for call in host.calls() if "ml_target.diagnostics.settings" in call)
+    assert "CLIP_BACKEND=clip" in asked or asked[asked.index("--chip") + 1] == "hailo15"
+
+
+@pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("CLIP_BACKEND", "clip", "CLIP_BACKEND takes one of: tinyclip siglip siglip2 auto; not 'clip'."),
+        ("CLIP_BACKEND", "a b", "CLIP_BACKEND='a b' has a character in it that no such setting has."),
         ("ENGINE", "gpu", "ENGINE=gpu is not known."),
         ("FACE_DETECTOR", "a b", "FACE_DETECTOR='a b' has a character in it that no such setting has."),
         ("FACE_DETECTOR", "a|b", "FACE_DETECTOR='a|b' has a character in it that no such setting has."),

@@ -249,13 +249,23 @@ def test_a_second_run_does_not_write_again_and_a_lost_note_is_written_again(host
     }
 
 
-@pytest.mark.parametrize("text", ["", "CLIP_BACKEND=siglip $(reboot)\n", "CLIP_BACKEND=clip\n", "IMMICH_PORT=3003\n"])
+@pytest.mark.parametrize("text", ["", "CLIP_BACKEND=siglip $(reboot)\n", "CLIP_BACKEND=\n", "IMMICH_PORT=3003\n"])
 def test_a_damaged_note(host: SetupHost, text: str) -> None:
     host.note.write_text(text)
     done = host.run("--yes")
     assert done.refused
     assert done.reason == f"{host.note}, the settings of the last container, is damaged."
     assert f"rm -f '{host.note}'" in done.remedy
+    assert host.changes() == []
+
+
+def test_a_note_of_a_backend_that_is_no_more(host: SetupHost) -> None:
+    host.python()
+    host.note.write_text("CLIP_BACKEND=clip\n")
+    done = host.run("--yes")
+    assert done.refused
+    assert f"(from {host.note}; delete that file to forget them)" in done.out
+    assert "CLIP_BACKEND=clip: it takes one of " in done.out
     assert host.changes() == []
 
 

@@ -19,6 +19,7 @@ from serving import live
 
 from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
 from ml_target.config import Settings
+from ml_target.engines.hailo import closing as hailo_closing
 from ml_target.engines.hailo import engine as hailo
 from ml_target.engines.hailo import slots as hailo_slots
 from ml_target.engines.hailo import turns as hailo_turns
@@ -295,7 +296,7 @@ def test_everybody_has_a_503_before_the_worker_leaves(
     left: list[int] = []
     monkeypatch.setattr(places, "leave", left.append)
     monkeypatch.setattr(hailo.HailoEngine.__init__, "__defaults__", (left.append,))
-    monkeypatch.setattr(hailo, "CLOSE_S", 1.0)
+    monkeypatch.setattr(hailo_closing, "CLOSE_S", 1.0)
     monkeypatch.setattr(hailo, "INTERRUPTS", "none of this name")
     settings = Settings(engine="hailo", models_dir=folder, host_threads=2)
     asks, rig = mixed(2), Rig(clock=SPEED)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fault. `away`: seconds from the first /ping that was not answered ready to the last one."""
+    """One fault. `away`: seconds in which /ping was not answered ready."""
 
     fault: str
     requests: int

@@ -34,7 +34,7 @@ Find = Callable[[FaceSearchMode, UInt8], Detections]
 def find(face_models: Path) -> Iterator[Find]:
     host, pool = HostPool(1), Arbiter(1)
     loaded = OnnxEngine(threads=2).open(face_models / "scrfd_2.5g_bnkps.onnx", SCRFD_2_5G)
-    model = Model(SCRFD_2_5G, loaded, pool, Provenance("scrfd", "", "cpu"))
+    model = Model(SCRFD_2_5G, pool.queue(loaded, SCRFD_2_5G.name), Provenance("scrfd", "", "cpu"))
     yield lambda mode, picture: asyncio.run(FaceSearch(model, host, 500, mode).find(picture, 0.7, Trace()))
     host.close()
     pool.close()
@@ -223,7 +223,7 @@ def search(mode: FaceSearchMode, picture: UInt8, *answers: Outputs) -> tuple[Det
 
     host, pool = HostPool(1), Arbiter(1)
     network = Scripted(Intake((640, 640, 3), "uint8"), answer)
-    model = Model(SCRFD_2_5G, network, pool, Provenance("made up", "", "scripted"))
+    model = Model(SCRFD_2_5G, pool.queue(network, SCRFD_2_5G.name), Provenance("made up", "", "scripted"))
     found = asyncio.run(FaceSearch(model, host, 500, mode).find(picture, 0.7, Trace()))
     host.close()
     pool.close()

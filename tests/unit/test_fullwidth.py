@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from rapidocr_reference import edits
 from text_pages import latin
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_RECOGNITION
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_RECOGNITION
 from ml_target.engines import Intake
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.log.trace import Trace
@@ -76,14 +76,18 @@ class Scripted(Fake):
         values = np.zeros((40, OCR_CLASSES), np.float32)
         values[:, 0] = 1
         values[20, [0, said]] = 0, sure
-        return {CLASSES: Tensor(values)}
+        return {CLASS_SCORES: Tensor(values)}
 
 
 @contextmanager
 def reading(network: Any, alphabet: Alphabet) -> Iterator[LineReader]:
     pool, host = Arbiter(1), HostPool(1)
     try:
-        yield LineReader(Model(OCR_RECOGNITION, network, pool, Provenance("fake", "", "fake")), alphabet, host)
+        yield LineReader(
+            Model(OCR_RECOGNITION, pool.queue(network, OCR_RECOGNITION.name), Provenance("fake", "", "fake")),
+            alphabet,
+            host,
+        )
     finally:
         host.close()
         pool.close()

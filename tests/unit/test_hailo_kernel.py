@@ -8,7 +8,7 @@ from standin_host import Host
 from ml_target.engines.hailo import kernel_log as hailo_kernel_log
 from ml_target.engines.hailo.checks import host_checks
 from ml_target.engines.hailo.kernel_log import TABLE, kernel_words
-from ml_target.engines.hailo.versions import alike, firmware_check, library_check
+from ml_target.engines.hailo.versions import firmware_check, library_check
 from ml_target.system.cards import Finding
 
 OTHER_LINES = (
@@ -79,9 +79,9 @@ def test_firmware_beside_the_library(firmware: str, ok: bool | None) -> None:
 
 
 def test_library_beside_the_driver() -> None:
-    assert alike("4.23.0", "4.23.0+local")
-    assert alike("", "4.23.0")
-    assert not alike("4.23.0", "4.23.1")
+    assert library_check("4.23.0", "4.23.0+local").ok
+    assert library_check("4.23.0", "").ok
+    assert library_check("4.23.0", "4.23.1").ok is False
     assert library_check("", "4.23.0") == Finding(True, "HailoRT", "version unknown")
 
 

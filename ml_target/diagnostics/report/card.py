@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml_target.diagnostics.report.section import Section
-from ml_target.system.cards import Card, cards, driver_version, holders, nodes
+from ml_target.system.cards import FIRST_NODE, NODE_CLASS, Card, cards, driver_version, holders, nodes
 
 ATTRIBUTES = (
     "vendor", "device", "subsystem_vendor", "subsystem_device", "revision", "class", "enable", "power_state",
@@ -29,8 +29,8 @@ def card(root: Path = Path("/")) -> Section:
     """The cards on the bus, their nodes with permissions, the driver with its parameters, who has it open."""
     found, opened = cards(root), nodes(root)
     lines = [line for each in found for line in _card(each)] or ["no Hailo card on the PCI bus"]
-    lines += [_node(node) for node in opened] or ["no /dev/hailo0 or other node"]
-    listed = [path.name for path in _entries(root / "sys/class/hailo_chardev")]
+    lines += [_node(node) for node in opened] or [f"no {FIRST_NODE} or other node"]
+    listed = [path.name for path in _entries(root / NODE_CLASS)]
     lines.append(f"sysfs          hailo_chardev: {', '.join(listed) or 'no entry'}")
     lines.append(f"driver         {driver_version(root) or 'hailo_pci is not loaded'}")
     module = root / "sys/module/hailo_pci"

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ml_target.config import Settings
+from ml_target.config import Settings, choose_engine
 from ml_target.diagnostics.report.section import Section
 
 ENDINGS = (".hef", ".onnx", ".npz", ".npy", ".txt", ".gz", ".model", ".json")
@@ -27,12 +27,11 @@ def model_files(settings: Settings) -> Section:
 def _stock(settings: Settings) -> Section:
     from ml_target.catalogue.needs import needs
     from ml_target.remedies import fetch
-    from ml_target.runtime.place import choose_engine
     from ml_target.store.command import open_store
     from ml_target.store.inventory import take_stock
 
     store = open_store(settings)
-    engine = choose_engine(settings)
+    engine = choose_engine(settings.engine)
     rows = {row.file.name: row for row in take_stock(store)}
     lines, missing, damaged, listed = [f"folder {settings.models_dir}, engine {engine}"], [], [], set[str]()
     for need in needs(settings, engine):

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ml_target.catalogue.types import Chip
+from ml_target.catalogue.types import CHIPS, Chip
 from ml_target.engines.hailo.status import status_of
-
-CHIPS: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
-"""The chips that this worker drives, by HailoRT's name."""
 
 IN_USE = 73
 """HailoRT's status for a card that was asked for by its id and is another program's."""
@@ -45,4 +42,4 @@ def chip_of(board: Any) -> tuple[str, Chip | None]:
     `board`: what `identify` gives.
     """
     architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
-    return architecture, CHIPS.get(architecture)
+    return architecture, next((chip for chip in CHIPS if chip == architecture.lower()), None)

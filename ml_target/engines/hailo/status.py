@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 
 from ml_target.catalogue.files import ZOO_HAILORT
+from ml_target.errors import DeviceError
 from ml_target.remedies import command, fetch_again, replace
-from ml_target.system.cards import large_pages
+from ml_target.system.cards import FIRST_NODE, NODE_CLASS, large_pages
 
 RESTART = "Restart the worker; if it comes back, power the host off and on"
 RELOAD = "On the host: sudo modprobe -r hailo_pci && sudo modprobe hailo_pci, or power it off and on"
@@ -62,9 +63,9 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     26: ("INVALID_HEF", "a model file is inconsistent", fetch_again),
     36: (
         "DRIVER_OPERATION_FAILED",
-        "the driver cannot be used: no permission on /dev/hailo0, the node is missing in the container, or the card "
+        f"the driver cannot be used: no permission on {FIRST_NODE}, the node is missing in the container, or the card "
         "fell off the bus",
-        "Pass --device=/dev/hailo0 to the container, and --group-add with the node's group where its mode is "
+        f"Pass --device={FIRST_NODE} to the container, and --group-add with the node's group where its mode is "
         "restrictive; otherwise look at dmesg | grep hailo",
     ),
     47: ("OUT_OF_DESCRIPTORS", "the host gives the driver too few memory descriptors", "Lower HAILO_BATCH"),
@@ -88,9 +89,9 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     73: ("DEVICE_IN_USE", "another program holds this card", "Stop it, or share the card through HailoRT's service"),
     74: (
         "OUT_OF_PHYSICAL_DEVICES",
-        "no free card was found: another program holds it, or there is none, or /sys/class/hailo_chardev is hidden",
+        f"no free card was found: another program holds it, or there is none, or /{NODE_CLASS} is hidden",
         lambda: (
-            "Stop the other program (sudo fuser -v /dev/hailo0); pass --device=/dev/hailo0 to the container; "
+            f"Stop the other program (sudo fuser -v {FIRST_NODE}); pass --device={FIRST_NODE} to the container; "
             + doctor()
         ),
     ),
@@ -186,6 +187,11 @@ def remedy_of(status: int) -> str:
     if known is None:
         return f"Look at its log lines; {doctor()}"
     return known[2] if isinstance(known[2], str) else known[2]()
+
+
+def device_error(status: int, *, of: str = "", besides: str = "") -> DeviceError:
+    """The status as an error. `of`: the file that it is about; `besides`: more for the remedy, in sentences."""
+    return DeviceError(f"{of}{': ' if of else ''}{reason_of(status)}", f"{remedy_of(status)}.{besides}")
 
 
 def describe(error: BaseException) -> str:
