@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import DamagedFileError, ModelError
+from ml_target.remedies import fetch_again
 from ml_target.store import verify
 from ml_target.system.folders import writable
 

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -231,6 +232,30 @@ def test_verify_reads_again_and_fails_on_damage(models: Path, capsys: pytest.Cap
     assert " verified " in state(capsys.readouterr().out, "scrfd_2.5g.hef"), "size and time are the same"
     assert run("verify") == 1
     assert "scrfd_2.5g.hef is damaged: its XXH3" in capsys.readouterr().out
+
+
+def test_pin_records_what_no_checksum_is_published_for(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a build of the image does; a HEF is recorded for the chips that can run it."""
+    (models / "scrfd_2.5g.hef").write_bytes(container(2, message(3)))
+    (models / "arcface_r50.hef").write_bytes(container(2))
+    (models / "tokenizer.json").write_bytes(b"{}")
+    assert run("pin") == 0
+    on_record = json.loads((models / "checksums.json").read_text())
+    assert set(on_record) == {
+        "scrfd_2.5g.hef (hailo8)",
+        "scrfd_2.5g.hef (hailo8l)",
+        "arcface_r50.hef (hailo8)",
+        "tokenizer.json",
+    }
+    assert on_record["tokenizer.json"]["sha256"] == hashlib.sha256(b"{}").hexdigest()
+    (models / "tokenizer.json").write_bytes(b'{"a": 1}')
+    (models / "scrfd_10g.hef").write_bytes(b"")
+    assert run("pin") == 1
+    err = capsys.readouterr().err
+    assert err.count("scrfd_10g.hef") == 1, "said once, though both chips have such a file"
+    assert "tokenizer.json is not the file that was first used" in err
+    assert "delete its entry in" in err
+    assert json.loads((models / "checksums.json").read_text()) == on_record
 
 
 def mirror_with(folder: Path, face_models: Path, wheel_models: Path) -> Path:

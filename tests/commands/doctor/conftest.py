@@ -82,7 +82,9 @@ def only_embedder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing is wanted but the recogniser, for which the stand-in is there."""
     path = tmp_path / "models" / STAND_IN_EMBEDDER.onnx[0].name
     path.write_bytes(b"\x08\x07")
-    monkeypatch.setattr(tasks, "needs", lambda *_: [Need("faces", "any", STAND_IN_EMBEDDER.onnx)])
+    monkeypatch.setattr(
+        tasks, "needs", lambda *_: [Need("faces", "any", STAND_IN_EMBEDDER.onnx, service="facial-recognition")]
+    )
     monkeypatch.setattr("ml_target.store.Store.check", lambda *_: "")
     return path
 

@@ -26,9 +26,11 @@ def test_library_and_driver_of_two_versions(host: Host, monkeypatch: pytest.Monk
     finding = find(checks(host.healthy().root, {}), "HailoRT")
     assert finding.ok is False
     assert (
-        finding.detail == f"version {version}, but the driver on the host is 4.23.0: the card will refuse (status 76)"
+        finding.detail == f"The driver on the host is version 4.23.0, HailoRT here is {version}; they must be the same"
     )
-    assert finding.remedy == f"Install HailoRT 4.23.0 here, or the driver {version} on the host"
+    assert (
+        finding.remedy == f"Install HailoRT 4.23.0 (library and Python wheel), or the driver of {version} on the host"
+    )
 
 
 def test_the_version_of_the_installed_package_counts(

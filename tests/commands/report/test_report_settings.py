@@ -57,7 +57,7 @@ def test_model_files_with_hashes_and_what_is_missing(tmp_path: Path, monkeypatch
 
 def test_model_files_without_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.hef").write_bytes(b"abc")
-    monkeypatch.setitem(sys.modules, "ml_target.runtime.place", None)
+    monkeypatch.setitem(sys.modules, "ml_target.store.inventory", None)
     told = model_files(Settings(engine="cpu", models_dir=tmp_path))
     assert "ba7816bf8f01cfea  mine.hef" in told.text
     assert told.wrong[0].startswith("model files: ModuleNotFoundError")
