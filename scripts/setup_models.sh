@@ -106,7 +106,7 @@ folder_owner() { # the user to write models/ as: its owner, which in rootless Do
 
 fetch_models() {
   say "They come from the Hailo Model Zoo, Hugging Face and Python packages, each under a licence of its own:"
-  say "the README lists them. Those for faces are for non-commercial research only."
+  say "docs/models.md lists them. Those for faces are for non-commercial research only."
   confirm "Fetch them now?" || {
     ((missing_ok)) || fail "without them their tasks would be off." \
       "Put the files into $project/models, or name a folder or address that has them: MODELS_MIRROR=… ./setup.sh" \

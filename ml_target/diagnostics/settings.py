@@ -1,4 +1,4 @@
-"""`python3 -m ml_target.diagnostics.settings [--chip CHIP] [NAME…]`: are the settings right, and is one of them spelt wrong?
+"""`python3 -m ml_target.diagnostics.settings [--chip CHIP] [NAME…]`: are the settings right, is one spelt wrong?
 
 A variable that this worker does not know is ignored, as others live in the same environment. One that looks like a
 setting and is none gets a hint, or somebody wonders for days why it has no effect. It needs no package beside Python

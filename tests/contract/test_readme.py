@@ -11,11 +11,13 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from readme import README, lines_of
 
 from ml_target.__main__ import main
+from ml_target.catalogue import networks
 from ml_target.config import PROJECT, Settings, setting_names
 from ml_target.engines.hailo.status import STATUSES, explain
 
@@ -172,6 +174,15 @@ def check_module(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         options = capsys.readouterr().out
         for option in rest[1:]:
             assert not re.match("--|[a-z]+$", option) or option in options, f"{rest[0]} does not know {option}"
+
+
+def test_the_worked_example_of_a_clip_backend_is_one() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT["CONTRIBUTING.md"], re.S)
+    known = {**vars(networks), "files": MagicMock()}
+    exec(example, known)
+    added = known["CLIP_BACKENDS"].keys() - networks.CLIP_BACKENDS.keys()
+    assert added == {"halves"}
+    assert known["CLIP_BACKENDS"]["halves"].visual.input.height == 64
 
 
 # --------------------------------------------------------------------- links

@@ -1,4 +1,4 @@
-"""The simulated `hailo_platform` against the facts sheet: InferModel, HEFs, formats, control (§2.2 to §4, §11)."""
+"""The simulated `hailo_platform` against docs/hailort.md: InferModel, HEFs, formats, control (§2.2 to §4, §9.1)."""
 
 import importlib
 import struct
@@ -125,7 +125,7 @@ def test_queue_size(hailo: ModuleType, batch: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "size"), [(1, 32), (8, 32), (16, 32), (32, 64)], ids="11.2 queue of batch {} without the service".format
+    ("batch", "size"), [(1, 32), (8, 32), (16, 32), (32, 64)], ids="9.2 queue of batch {} without the service".format
 )
 def test_queue_size_of_a_plain_build(hailo: ModuleType, batch: int, size: int) -> None:
     with simulated(Rig(clock="virtual", queue_scale=32)) as rig, open_device(hailo) as device:
@@ -207,7 +207,7 @@ def test_hef_infos(rig: Rig, hailo: ModuleType, raw: ModuleType, tmp_path: Path)
         hef.get_input_vstream_infos("nothing")
 
 
-@row("11 a real file, stream by stream")
+@row("9.1 a real file, stream by stream")
 def test_real_file(rig: Rig, hailo: ModuleType, face_models: Path) -> None:
     hef = hailo.HEF(str(face_models / "arcface_mobilefacenet.hailo8.hef"))
     (given,), (output,) = hef.get_input_vstream_infos(), hef.get_output_vstream_infos()
@@ -225,7 +225,7 @@ def test_real_file(rig: Rig, hailo: ModuleType, face_models: Path) -> None:
     assert not hef.get_network_groups_infos()[0].is_multi_context
 
 
-@row("11 sorted outputs of SCRFD")
+@row("9.1 sorted outputs of SCRFD")
 def test_real_scrfd(rig: Rig, hailo: ModuleType, face_models: Path) -> None:
     hef = hailo.HEF(str(face_models / "scrfd_2.5g.hailo15h.hef"))
     numbers = (43, 42, 44, 50, 49, 51, 56, 55, 57)
@@ -240,18 +240,18 @@ WHOLE = tiny()
 @pytest.mark.parametrize(
     ("content", "by_path", "by_bytes"),
     [
-        pytest.param(WHOLE[:1], 14, 91, id="11 one byte"),
-        pytest.param(WHOLE[:20], 14, 91, id="11 twenty bytes"),
-        pytest.param(WHOLE[:43], 14, 91, id="11 cut in the header"),
-        pytest.param(WHOLE[:44], 91, 91, id="11 cut behind the header"),
-        pytest.param(WHOLE[: len(WHOLE) // 2], 91, 91, id="11 cut later"),
-        pytest.param(WHOLE[:-1], 91, 91, id="11 one byte short"),
-        pytest.param(WHOLE + b"\0", 91, 91, id="11 one byte more"),
-        pytest.param(WHOLE[:-1] + bytes([WHOLE[-1] ^ 1]), 91, 91, id="11 one bit flipped"),
-        pytest.param(b"<!doctype html><html><head><title>404 Not Found</title></head></html>", 92, 92, id="11 HTML"),
-        pytest.param(bytes(100), 92, 92, id="11 zeros"),
-        pytest.param(b"version https://git-lfs\n" * 2, 92, 91, id="11 LFS pointer"),
-        pytest.param(struct.pack(">III", 0x01484546, 9, 4) + bytes(60), 92, 92, id="11 unknown version"),
+        pytest.param(WHOLE[:1], 14, 91, id="9.1 one byte"),
+        pytest.param(WHOLE[:20], 14, 91, id="9.1 twenty bytes"),
+        pytest.param(WHOLE[:43], 14, 91, id="9.1 cut in the header"),
+        pytest.param(WHOLE[:44], 91, 91, id="9.1 cut behind the header"),
+        pytest.param(WHOLE[: len(WHOLE) // 2], 91, 91, id="9.1 cut later"),
+        pytest.param(WHOLE[:-1], 91, 91, id="9.1 one byte short"),
+        pytest.param(WHOLE + b"\0", 91, 91, id="9.1 one byte more"),
+        pytest.param(WHOLE[:-1] + bytes([WHOLE[-1] ^ 1]), 91, 91, id="9.1 one bit flipped"),
+        pytest.param(b"<!doctype html><html><head><title>404 Not Found</title></head></html>", 92, 92, id="9.1 HTML"),
+        pytest.param(bytes(100), 92, 92, id="9.1 zeros"),
+        pytest.param(b"version https://git-lfs\n" * 2, 92, 91, id="9.1 LFS pointer"),
+        pytest.param(struct.pack(">III", 0x01484546, 9, 4) + bytes(60), 92, 92, id="9.1 unknown version"),
     ],
 )
 def test_corrupt(hailo: ModuleType, tmp_path: Path, content: bytes, by_path: int, by_bytes: int) -> None:
@@ -263,7 +263,7 @@ def test_corrupt(hailo: ModuleType, tmp_path: Path, content: bytes, by_path: int
         assert type(caught.value) is hailo.HailoRTException
 
 
-@row("11 nothing there")
+@row("9.1 nothing there")
 def test_nothing_there(hailo: ModuleType, tmp_path: Path) -> None:
     for path, status in (("", 13), (str(tmp_path / "no.hef"), 13), (str(tmp_path), 14)):
         with pytest.raises(hailo.HailoRTException) as caught:
@@ -278,14 +278,14 @@ def test_nothing_there(hailo: ModuleType, tmp_path: Path) -> None:
             hailo.HEF(source)
 
 
-@row("11 an empty buffer kills the process")
+@row("9.1 an empty buffer kills the process")
 def test_empty_buffer(rig: Rig, hailo: ModuleType) -> None:
     with pytest.raises(NativeCrash):
         hailo.HEF(b"")
     assert rig.record.crashes
 
 
-@row("11.1 a file without any network: 92, not 26")
+@row("9.1 a file without any network: 92, not 26")
 def test_no_network(hailo: ModuleType) -> None:
     with pytest.raises(hailo.HailoRTException, match=r"error: 92 \(HAILO_HEF_NOT_SUPPORTED"):
         hailo.HEF(write_hef([], bytes(100)))
@@ -297,7 +297,7 @@ def test_inconsistent(hailo: ModuleType, inner: ModuleType) -> None:
         hailo.HEF(write_hef([replace(read_buffer(WHOLE).groups[0], outputs=())], bytes(100)))
 
 
-@row("11.1 streams without buffer_indices kill the process")
+@row("9.1 streams without buffer_indices kill the process")
 def test_no_buffer_indices(rig: Rig, hailo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = importlib.import_module("hailo_sim.hef_writer")
     real = writer._bytes
@@ -308,7 +308,7 @@ def test_no_buffer_indices(rig: Rig, hailo: ModuleType, monkeypatch: pytest.Monk
     assert rig.record.crashes
 
 
-@row("11.1 a transposed stream keeps its flag, in the file and in the model")
+@row("9.1 a transposed stream keeps its flag, in the file and in the model")
 def test_transposed(hailo: ModuleType) -> None:
     (group,) = read_buffer(WHOLE).groups
     turned = replace(group, inputs=(replace(group.inputs[0], transposed=True),))
@@ -320,7 +320,7 @@ def test_transposed(hailo: ModuleType) -> None:
         assert int(model.output().format.flags) == 0
 
 
-@row("11.1 set_nms_* on a stream without NMS fails at configure()")
+@row("9.1 set_nms_* on a stream without NMS fails at configure()")
 def test_nms_setters(hailo: ModuleType, inner: ModuleType) -> None:
     setters = {"score_threshold": 0.5, "iou_threshold": 0.5, "max_proposals_per_class": 9}
     with open_device(hailo) as device:
@@ -390,7 +390,7 @@ def test_control_of_a_temporary(rig: Rig, hailo: ModuleType, inner: ModuleType) 
     assert rig.record.controls == 1
 
 
-@row("11.1 power on M.2 modules: over-current protection suspended, a warning each time")
+@row("9.1 power on M.2 modules: over-current protection suspended, a warning each time")
 def test_power_on_m2(hailo: ModuleType) -> None:
     with simulated(Rig(clock="virtual", power_sensor="m2")) as rig:
         device = hailo.Device()
@@ -399,7 +399,7 @@ def test_power_on_m2(hailo: ModuleType) -> None:
         assert len([line for line in rig.record.messages if "over-current protection" in line]) == 3
 
 
-@row("11.2 a board without a power sensor: five error lines at every reading")
+@row("9.2 a board without a power sensor: five error lines at every reading")
 def test_no_power_sensor(hailo: ModuleType, inner: ModuleType) -> None:
     with simulated(Rig(clock="virtual", power_sensor="none")) as rig:
         device = hailo.Device()
@@ -410,7 +410,7 @@ def test_no_power_sensor(hailo: ModuleType, inner: ModuleType) -> None:
         assert device.control.get_chip_temperature()
 
 
-@row("11.1 two cards, one node, no ids: 36; the ids of nodes that are there help")
+@row("9.1 two cards, one node, no ids: 36; the ids of nodes that are there help")
 def test_fewer_nodes_than_cards(hailo: ModuleType, inner: ModuleType) -> None:
     with simulated(Rig(clock="virtual", cards=2, nodes=(1,))):
         with pytest.raises(inner.HailoRTDriverOperationFailedException):

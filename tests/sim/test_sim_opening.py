@@ -1,4 +1,4 @@
-"""The simulated `hailo_platform` against the facts sheet: names, errors, how a device is opened (§1, §2.1, §7.1)."""
+"""The simulated `hailo_platform` against docs/hailort.md: names, errors, how a device is opened (§1, §2.1, §7.1)."""
 
 import importlib
 from pathlib import Path
@@ -277,7 +277,7 @@ def test_driver_version(rig: Rig, hailo: ModuleType, raw: ModuleType) -> None:
     assert any("Driver version (4.20.0)" in line for line in rig.record.messages)
 
 
-@row("11 no card, no driver: 74; Device says so in words")
+@row("9.1 no card, no driver: 74; Device says so in words")
 def test_no_card(rig: Rig, hailo: ModuleType) -> None:
     for _ in range(2):
         rig.cards = 0

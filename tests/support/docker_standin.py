@@ -1,38 +1,26 @@
 """A stand-in for the docker command, as far as setup.sh uses it: it keeps images and containers in the tests' memory.
 
-The command on a host's PATH is a few lines of bash that hand their words to this process and do what comes back:
-setup.sh calls docker some twenty times in a run, and a Python started for each would take most of the tests' time.
 What the stand-in does not know fails, so that setup.sh cannot come to rely on it unnoticed.
 """
 
 import hashlib
 import json
 import shlex
-import shutil
 import sys
-import traceback
 from collections.abc import Callable
-from functools import cache
-from itertools import count
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
-from threading import Thread
 from typing import Any
+
+import standin_command
+from project import PROJECT
+from standin_command import says
 
 from ml_target.diagnostics import names
 
-PROJECT = Path(__file__).resolve().parents[2]
 CONTAINER = "immich-ml-hailo"
 WITH_VALUE = {"-t", "--label", "--build-arg", "--file", "-e", "-v", "--user", "--network", "--entrypoint", "--publish"}
 WITH_VALUE |= {"--name", "--restart", "--stop-timeout", "--format", "--type", "--tail", "--memory", "--pids-limit"}
 WITH_VALUE |= {"--cap-drop", "--security-opt"}
-COMMAND = """#!{bash}
-exec 3<>/dev/tcp/127.0.0.1/{port}
-printf '%s\\0' {token} "$PWD" "$#" "$@" >&3
-IFS= read -r -d '' answer <&3
-exec 3>&-
-eval "$answer"
-"""
 
 
 class FailedError(Exception):
@@ -93,8 +81,7 @@ class DockerStandIn:
 
     def command(self) -> str:
         """A script for the host's PATH."""
-        exchange = _exchange()
-        return COMMAND.format(bash=shutil.which("bash"), port=exchange.server_address[1], token=exchange.register(self))
+        return standin_command.script(self.answer)
 
     def answer(self, folder: Path, words: list[str]) -> str:
         """What the command has to do, as lines for bash."""
@@ -104,67 +91,19 @@ class DockerStandIn:
             if line.startswith(beginning):
                 if labels is not None:
                     self.state["containers"][CONTAINER] = {"labels": labels, "status": "created", **BARE}
-                return _says(complaint, ">&2", code)
+                return says(complaint, ">&2", code)
         name = words[0] if words[0] != "image" else " ".join(words[:2])
         if name == "build":  # elsewhere -f means force
             words = ["--file" if word == "-f" else word for word in words]
         try:
             does = COMMANDS[name](self.state, Call(folder, words[len(name.split()) :]))
         except FailedError as error:
-            return _says(str(error), ">&2", error.code)
+            return says(str(error), ">&2", error.code)
         signals = [number for beginning, number in self.state["interrupted"].items() if line.startswith(beginning)]
         return does + "".join(f"\nkill -{number} $PPID; kill -{number} $$" for number in signals)
 
 
 BARE = {"image": "x", "restarts": 0, "ports": "", "log": ""}
-
-
-class _Exchange(ThreadingTCPServer):
-    """Where the commands of all hosts of this process ask."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.hosts: dict[int, DockerStandIn] = {}
-        self._tokens = count()
-
-    def register(self, docker: DockerStandIn) -> int:
-        token = next(self._tokens)
-        self.hosts[token] = docker
-        return token
-
-
-class _Handler(StreamRequestHandler):
-    server: _Exchange
-
-    def handle(self) -> None:
-        token, folder, number = (self._word() for _ in range(3))
-        words = [self._word() for _ in range(int(number))]
-        try:
-            answer = self.server.hosts[int(token)].answer(Path(folder), words)
-        except Exception:  # a call that it does not know, or not in this way: the command fails with all that is known
-            answer = _says(traceback.format_exc(), ">&2", 1)
-        self.wfile.write(answer.encode() + b"\0")
-
-    def _word(self) -> str:
-        letters = bytearray()
-        while (letter := self.rfile.read(1)) != b"\0":
-            assert letter, "the command has gone in the middle of its words"
-            letters += letter
-        return letters.decode()
-
-
-@cache
-def _exchange() -> _Exchange:
-    exchange = _Exchange()
-    Thread(target=exchange.serve_forever, kwargs={"poll_interval": 60}, daemon=True).start()
-    return exchange
-
-
-def _says(text: object, where: str = "", code: int = 0) -> str:
-    """A line that prints `text`, and the end of the command where it fails."""
-    return f"printf '%s\\n' {shlex.quote(str(text))} {where}" + (f"\nexit {code}" if code else "")
 
 
 # -------------------------------------------------------------------- commands
@@ -173,12 +112,12 @@ State = dict[str, Any]
 
 
 def version(state: State, call: Call) -> str:
-    return _says("Docker version 99.9, stand-in")
+    return says("Docker version 99.9, stand-in")
 
 
 def server_version(state: State, call: Call) -> str:
     assert call.one("--format") == "{{.Server.Arch}}"
-    return _says(state["arch"])
+    return says(state["arch"])
 
 
 def ps(state: State, call: Call) -> str:
@@ -189,7 +128,7 @@ def ps(state: State, call: Call) -> str:
     lines = []
     for name, container in state["containers"].items():
         lines.append(f"{name} {container['ports'] if container['status'] == 'running' else ''}")
-    return _says("\n".join(lines)) if lines else ""
+    return says("\n".join(lines)) if lines else ""
 
 
 def image_inspect(state: State, call: Call) -> str:
@@ -197,7 +136,7 @@ def image_inspect(state: State, call: Call) -> str:
     if image is None:
         raise FailedError("\nError: No such image")
     wanted = call.one("--format")
-    return _says(image["id"] if wanted == "{{.Id}}" else image["labels"].get(wanted.split('"')[1], ""))
+    return says(image["id"] if wanted == "{{.Id}}" else image["labels"].get(wanted.split('"')[1], ""))
 
 
 def build(state: State, call: Call) -> str:
@@ -206,7 +145,7 @@ def build(state: State, call: Call) -> str:
     described = json.dumps(call.options, sort_keys=True)
     image = {"id": "sha256:" + hashlib.sha256(described.encode()).hexdigest(), "labels": call.pairs("--label")}
     state["images"][call.one("-t")] = image
-    return _says("Successfully built")
+    return says("Successfully built")
 
 
 def run(state: State, call: Call) -> str:
@@ -220,9 +159,9 @@ def run(state: State, call: Call) -> str:
     if arguments[:2] == ["-m", "ml_target.diagnostics.settings"]:
         return ""
     if arguments == ["-m", "ml_target.diagnostics.names"]:
-        return _says("\n".join(names.lines(call.pairs("-e")["CLIP_BACKEND"])))
+        return says("\n".join(names.lines(call.pairs("-e")["CLIP_BACKEND"])))
     if arguments == ["-m", "ml_target.doctor", "--chip"]:
-        return _says(state["chip"])
+        return says(state["chip"])
     assert arguments[:3] == ["-m", "ml_target", "models"]
     return _store(state, call, arguments)
 
@@ -242,8 +181,8 @@ def _start(state: State, call: Call, tag: str) -> str:
         "read_only": "--read-only" in call.options,
         "volumes": [text.rpartition(":")[2] for text in call.options.get("-v", [])],
     }
-    warns = _says(state["warns"], ">&2") + "\n" if state["warns"] else ""
-    return warns + _says("0123456789ab")
+    warns = says(state["warns"], ">&2") + "\n" if state["warns"] else ""
+    return warns + says("0123456789ab")
 
 
 def _store(state: State, call: Call, arguments: list[str]) -> str:
@@ -251,7 +190,7 @@ def _store(state: State, call: Call, arguments: list[str]) -> str:
     if state["missing"] is None:
         return _real_store(state, call, arguments, mounts)
     if arguments[3] == "missing":
-        return _says("\n".join(state["missing"])) if state["missing"] else ""
+        return says("\n".join(state["missing"])) if state["missing"] else ""
     assert arguments[3] == "fetch"
     (Path(mounts["/app/models"]) / "fetched.hef").write_text("network")
     state["missing"] = []
@@ -290,18 +229,18 @@ def copy_in(state: State, call: Call) -> str:
 def remove(state: State, call: Call) -> str:
     assert "--volumes" in call.options, "its /tmp would stay behind"
     gone = state["containers"].pop(call.rest[0], None)
-    return ("" if gone else _says("Error: No such container", ">&2") + "\n") + _says(call.rest[0])
+    return ("" if gone else says("Error: No such container", ">&2") + "\n") + says(call.rest[0])
 
 
 def start(state: State, call: Call) -> str:
     state["containers"][call.rest[0]]["status"] = "running"
-    return _says(call.rest[0])
+    return says(call.rest[0])
 
 
 def stop(state: State, call: Call) -> str:
     assert state["containers"][call.rest[0]]["status"] in ("running", "restarting"), "podman stops no paused one"
     state["containers"][call.rest[0]]["status"] = "exited"
-    return _says(call.rest[0])
+    return says(call.rest[0])
 
 
 def unpause(state: State, call: Call) -> str:
@@ -333,21 +272,21 @@ def inspect(state: State, call: Call) -> str:
     ):
         text = text.replace(wanted, str(value))
     assert "{{" not in text
-    return _says(text)
+    return says(text)
 
 
 def logs(state: State, call: Call) -> str:
-    return _says(state["containers"][call.rest[0]]["log"], ">&2")
+    return says(state["containers"][call.rest[0]]["log"], ">&2")
 
 
 def execute(state: State, call: Call) -> str:
     assert state["containers"][call.rest[0]]["status"] == "running"
     assert call.rest[1:3] in (["bash", "/app/tests/test.sh"], ["bash", "/tmp/test.sh"])
-    return _says("80 passed, 0 failed")
+    return says("80 passed, 0 failed")
 
 
 def info(state: State, call: Call) -> str:
-    return _says({"{{.SecurityOptions}}": state["security"], "{{.DockerRootDir}}": "/docker"}[call.one("--format")])
+    return says({"{{.SecurityOptions}}": state["security"], "{{.DockerRootDir}}": "/docker"}[call.one("--format")])
 
 
 COMMANDS: dict[str, Callable[[State, Call], str]] = {

@@ -7,17 +7,15 @@ import pty
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from docker_standin import DockerStandIn
+from project import PROJECT
+from setup_runs import Done
 
-PROJECT = Path(__file__).resolve().parents[2]
 # What a host has that owns Docker and coreutils: no Python, no curl, no awk.
 TOOLS = ["bash", "cat", "cut", "dirname", "env", "head", "id", "mktemp", "mv", "od", "rm", "sha256sum", "sleep", "stat"]
 TOOLS += ["tail", "tee", "tr", "uname"]
@@ -201,11 +199,11 @@ class SetupHost:
 
     # ------------------------------------------------------------------ runs
 
-    def run(self, *arguments: str, **environment: str) -> "Done":
+    def run(self, *arguments: str, **environment: str) -> Done:
         """With nobody at the terminal."""
         return self._run(subprocess.DEVNULL, arguments, environment)
 
-    def run_in_terminal(self, answers: str, *arguments: str, **environment: str) -> "Done":
+    def run_in_terminal(self, answers: str, *arguments: str, **environment: str) -> Done:
         """With somebody who types these answers."""
         master, slave = pty.openpty()
         try:
@@ -215,7 +213,7 @@ class SetupHost:
             os.close(slave)
             os.close(master)
 
-    def _run(self, stdin: int, arguments: Sequence[str], environment: Mapping[str, str]) -> "Done":
+    def _run(self, stdin: int, arguments: Sequence[str], environment: Mapping[str, str]) -> Done:
         self._docker.calls = []
         standard = {"PATH": str(self.bin), "SETUP_ROOT": str(self.root), "TMPDIR": str(self.temporary)}
         standard |= {"HOME": str(self.temporary), "IMMICH_PORT": "65000"}
@@ -232,6 +230,16 @@ class SetupHost:
         )
         return Done(done)
 
+    def refusal(self, *arguments: str, **environment: str) -> tuple[str, str]:
+        """What is wrong and the remedy, of a run that must refuse before it has changed anything."""
+        before = self.tree()
+        done = self.run("--yes", *arguments, **environment)
+        assert done.refused, done.out + done.err
+        assert done.remedy, "a refusal names its remedy"
+        assert self.changes() == []
+        assert self.tree() == before
+        return done.reason, done.remedy
+
     def tree(self) -> dict[str, str]:
         """Every file of the host, as name -> hash and time, and what its docker has."""
         found = {"docker": json.dumps(self._docker.state)}
@@ -240,58 +248,3 @@ class SetupHost:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 found[str(path)] = f"{digest} {path.lstat().st_mtime_ns}"
         return found
-
-
-class Done:
-    """How a run has ended. `refused`: it ended with words on standard error, not by accident."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
-
-    @property
-    def refused(self) -> bool:
-        return self.code == 1 and "\nsetup.sh: " in self.err
-
-    @property
-    def reason(self) -> str:
-        """The line that says what went wrong."""
-        return self.err.rpartition("\nsetup.sh: ")[2].splitlines()[0]
-
-    @property
-    def remedy(self) -> str:
-        """What stands below it, each line closed up."""
-        return "\n".join(line.strip() for line in self.err.rpartition("\nsetup.sh: ")[2].splitlines()[1:])
-
-
-class Worker:
-    """Answers /ping on a port of this machine, at first as often as told that it is not ready."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.not_ready = 0
-
-
-@contextmanager
-def answering() -> Iterator[Worker]:
-    """A worker on a free port, up until the block ends."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None: ...
-
-        def do_GET(self) -> None:
-            ready = self.path == "/ping" and worker.not_ready == 0
-            worker.not_ready = max(0, worker.not_ready - 1)
-            self.send_response(200 if ready else 503)
-            self.end_headers()
-            self.wfile.write(b"pong" if ready else b"loading")
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    worker = Worker(server.server_port)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield worker
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -20,7 +20,7 @@ from ml_target.tasks.wire import ModelEntry, Options, Score, Strict, both, empty
 from ml_target.tensors import UInt8
 
 BESIDE = 48 * MIB
-"""16 tiles, and 5120 columns of probabilities (`read.CHUNK`): by far the most of any task."""
+"""16 tiles, and 5120 columns of probabilities (`tasks.ocr.read.CHUNK`): by far the most of any task."""
 
 MOST_RESOLUTION = 1_000_000
 """Beyond any picture's size a resolution changes nothing; the bound keeps the arithmetic small."""
