@@ -99,11 +99,12 @@ def test_a_dry_run_changes_nothing_and_shows_every_command(host: SetupHost) -> N
     assert host.changes() == []
     assert not [words for words in host.calls() if words[0] in ("run", "exec")]
     shown = [line.strip() for line in done.out.splitlines() if line.startswith("    $ docker ")]
-    wanted = ["build", "build", "run --rm", "run --rm", "run --rm", "run --rm", "build", "run -d", "exec"]
+    wanted = ["build", "build", "run --rm", "run --rm", "run --rm", "run --rm", "build", "run -d", "exec", "run --rm"]
     assert len(shown) == len(wanted)
     for line, command in zip(shown, wanted, strict=True):
         assert line.startswith(f"$ docker {command} ")
     assert "models fetch --engine hailo --chip CHIP" in shown[5]
+    assert shown[-1].endswith("ml_target.diagnostics.names"), "what to type into Immich"
     assert "Nothing was changed." in done.out
 
 
