@@ -11,8 +11,6 @@ import fault_table
 import parity_table
 import pytest
 from project import SHARED, TESTS
-from setup_host import SetupHost
-from setup_runs import Worker, answering
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
 
@@ -20,7 +18,7 @@ from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
 
-pytest_plugins = ["left_out"]
+pytest_plugins = ["left_out", "setup_fixtures"]
 
 CACHE = TESTS / ".cache" / "models"
 SLOW = (TESTS / "setup", TESTS / "images")
@@ -130,16 +128,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("requests behind HAProxy when a worker goes away")
         for row in balanced:
             terminalreporter.write_line(row)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> SetupHost:
-    """A healthy host for setup.sh, with a stand-in docker."""
-    return SetupHost(tmp_path)
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    """What answers on the port of the container that setup.sh starts."""
-    with answering() as worker:
-        yield worker
