@@ -10,8 +10,10 @@ import balance_table
 import fault_table
 import parity_table
 import pytest
+from face_networks import write_face_networks
 from project import SHARED, TESTS
 from setup_host import SetupHost, Worker, answering
+from shared_once import shared_once
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
 
@@ -85,6 +87,12 @@ def face_models() -> Path:
     if not (folder / "scrfd_2.5g_bnkps.onnx").is_file():
         pytest.skip("the face networks are not beside this checkout (../shared/models)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_face_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stand-ins for the face networks that find the faces of the project's own pictures; always there."""
+    return shared_once(tmp_path_factory, "small face networks", write_face_networks)
 
 
 @pytest.fixture(scope="session")
