@@ -10,7 +10,9 @@ import balance_table
 import fault_table
 import parity_table
 import pytest
+from face_networks import write_face_networks
 from project import SHARED, TESTS
+from shared_once import shared_once
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
 
@@ -21,8 +23,8 @@ from ml_target.store import Store
 pytest_plugins = ["left_out", "setup_fixtures"]
 
 CACHE = TESTS / ".cache" / "models"
-SLOW = (TESTS / "setup", TESTS / "images")
-"""Folders of which every test takes long: processes, containers."""
+SLOW = (TESTS / "parity", TESTS / "setup", TESTS / "images")
+"""Folders of which every test takes long: real networks, processes, containers."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +32,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in SLOW):
             item.add_marker("slow")
+
+
+# -------------------------------------------------------------------- tables
+
+TABLES = (parity_table.TABLE, fault_table.TABLE, balance_table.TABLE)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of pytest-xdist hands its rows to the one that prints."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["tables"] = [table.rows for table in TABLES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes them. A process that died has none."""
+    for table, rows in zip(TABLES, getattr(node, "workeroutput", {}).get("tables", ()), strict=False):
+        table.rows += map(tuple, rows)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The tables of this run, for the eyes and for the README."""
+    for table in TABLES:
+        if lines := table.lines():
+            terminalreporter.section(table.title)
+            for line in lines:
+                terminalreporter.write_line(line)
+
+
+# ------------------------------------------------------------------ fixtures
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +88,12 @@ def face_models() -> Path:
     if not (folder / "scrfd_2.5g_bnkps.onnx").is_file():
         pytest.skip("the face networks are not beside this checkout (../shared/models)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_face_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stand-ins for the face networks that find the faces of the project's own pictures; always there."""
+    return shared_once(tmp_path_factory, "small face networks", write_face_networks)
 
 
 @pytest.fixture(scope="session")
@@ -109,22 +148,3 @@ def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) ->
     made = tmp_path_factory.mktemp("made models")
     write_models(folder, wheel_models, made, faces if real else None, photos if real else None)
     return folder
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The tables of this run, for the eyes and for the README."""
-    rows = parity_table.lines()
-    if rows:
-        terminalreporter.section("parity with the reference implementations")
-        for row in rows:
-            terminalreporter.write_line(row)
-    faults = fault_table.lines()
-    if faults:
-        terminalreporter.section("faults of the simulated card, 8 clients in flight")
-        for row in faults:
-            terminalreporter.write_line(row)
-    balanced = balance_table.lines()
-    if balanced:
-        terminalreporter.section("requests behind HAProxy when a worker goes away")
-        for row in balanced:
-            terminalreporter.write_line(row)

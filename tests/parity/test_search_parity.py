@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
 from ml_target.tensors import Float32
 
-pytest.importorskip("torch", reason="PyTorch is not installed; `./setup.sh test --full` installs it")
-transformers = pytest.importorskip("transformers")
+# Looked for, not imported: that takes seconds, where these tests are collected and left out, too.
+pytestmark = pytest.mark.skipif(
+    not find_spec("torch"), reason="PyTorch is not installed; `./setup.sh test --full` installs it"
+)
 
 LEAST = 0.9999
 BOUND = "≥ 0.9999"
@@ -129,6 +132,8 @@ def _processor(towers: Towers) -> Any:
     """The model's own picture processor, with the published constants."""
     spec = towers.backend.visual.input
     assert isinstance(spec, PictureInput)
+    import transformers
+
     kind = "CLIP" if towers.backend.family == "clip" else "Siglip"
     processor_type = getattr(transformers, f"{kind}ImageProcessorPil", None) or getattr(
         transformers, f"{kind}ImageProcessor"

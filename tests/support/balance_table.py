@@ -5,6 +5,8 @@ Use it as ``import balance_table`` and ``balance_table.record("killed", tally)``
 
 from collections.abc import Mapping
 
+from tables import Table
+
 OUTCOMES = (
     "answered by the first worker",
     "answered by the second worker",
@@ -16,26 +18,15 @@ OUTCOMES = (
 )
 """Every request is in one of these."""
 
-TABLE: dict[str, Mapping[str, int]] = {}
+TABLE = Table(
+    "requests behind HAProxy when a worker goes away",
+    ("8 clients; the first worker is …", *OUTCOMES),
+    turned=True,
+    numbers=True,
+)
 
 
 def record(event: str, tally: Mapping[str, int]) -> None:
     """Keeps the tally of an event, by outcome."""
     assert set(tally) <= set(OUTCOMES)
-    TABLE[event] = tally
-
-
-def lines() -> list[str]:
-    """The table as text: an outcome a line, an event a column; empty when nothing was recorded."""
-    if not TABLE:
-        return []
-    cells = [("8 clients; the first worker is …", *TABLE)]
-    cells += [(outcome, *(str(tally.get(outcome, 0)) for tally in TABLE.values())) for outcome in OUTCOMES]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(TABLE) + 1)]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
+    TABLE.rows.append((event, *(str(tally.get(outcome, 0)) for outcome in OUTCOMES)))

@@ -4,39 +4,21 @@ Use it as ``import fault_table`` and ``fault_table.record("dead pipeline", tally
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from tables import Table
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One fault. `away`: seconds from the first /ping that was not answered ready to the last one."""
-
-    fault: str
-    requests: int
-    answered: int
-    refused: int
-    away: float
-
-
-HEAD = ("fault, 8 clients in flight", "requests", "200", "503", "seconds not ready")
-ROWS: list[Row] = []
+TABLE = Table(
+    "faults of the simulated card, 8 clients in flight",
+    ("fault, 8 clients in flight", "requests", "200", "503", "seconds not ready"),
+    numbers=True,
+)
 
 
 def record(fault: str, statuses: Mapping[int, int], away: float) -> None:
-    """Keeps what came of a fault. `statuses`: how many answers had which status."""
-    ROWS.append(Row(fault, sum(statuses.values()), statuses.get(200, 0), statuses.get(503, 0), away))
+    """Keeps what came of a fault.
 
-
-def lines() -> list[str]:
-    """The table as text, one line a row, columns aligned; empty when nothing was recorded."""
-    if not ROWS:
-        return []
-    cells = [HEAD, *((r.fault, str(r.requests), str(r.answered), str(r.refused), f"{r.away:.2f}") for r in ROWS)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
+    `statuses`: how many answers had which status; `away`: seconds from the first /ping that was not
+    answered ready to the last one.
+    """
+    counts = (sum(statuses.values()), statuses.get(200, 0), statuses.get(503, 0))
+    TABLE.rows.append((fault, *map(str, counts), f"{away:.2f}"))

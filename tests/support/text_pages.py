@@ -295,10 +295,21 @@ def _long(seed: int, size: int) -> Sheet:
     return page
 
 
+def kinds() -> list[str]:
+    """The kinds of pages that can be drawn here; Chinese comes last, where there is a font."""
+    return [*KINDS, *(["Chinese"] if _chinese_font() else [])]
+
+
+def pages_of(kind: str, seed: int = 0) -> Iterator[Page]:
+    """One page of each size of a kind."""
+    if kind == "Chinese":
+        yield characters(seed, chinese(32)).done("Chinese 32 px", "Chinese")
+        return
+    for number, make in enumerate(KINDS[kind]):
+        yield make(seed + number)
+
+
 def pages(seed: int = 0) -> Iterator[Page]:
-    """One page of each kind and size. Chinese comes last, where there is a font."""
-    for kind in KINDS.values():
-        for number, make in enumerate(kind):
-            yield make(seed + number)
-    if (font := chinese(32)) is not None:
-        yield characters(seed, font).done("Chinese 32 px", "Chinese")
+    """One page of each kind and size."""
+    for kind in kinds():
+        yield from pages_of(kind, seed)

@@ -369,6 +369,7 @@ def dtype(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 def test_files_of_real_torch(folder: Path, dtype: str) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     big = torch.from_numpy(TOKENS).to(getattr(torch, dtype))

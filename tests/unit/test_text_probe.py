@@ -64,9 +64,9 @@ class Tower:
         states = np.asarray(frame, np.float32)
         if self.inside:
             states = states + np.asarray(self.weights["positions"], np.float32)
-        mask = np.triu(np.full((self.tokens, self.tokens), -np.inf), 1) if self.causal else 0.0
+        mask = np.triu(np.full((self.tokens, self.tokens), -np.inf, np.float32), 1) if self.causal else np.float32(0)
         for query, value in zip(self.layers[::2], self.layers[1::2], strict=True):
-            scores = (states @ query) @ states.T / np.sqrt(self.width) + mask
+            scores = (states @ query) @ states.T / np.float32(np.sqrt(self.width)) + mask
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
             states = states + np.tanh(scores / scores.sum(axis=1, keepdims=True) @ states @ value)
         if self.norm:
@@ -106,16 +106,16 @@ def test_a_tower_that_knows_no_order_at_all_is_refused() -> None:
 def test_an_undecided_answer_is_refused() -> None:
     tower = Tower(TINYCLIP, positions=True, norm=False, pooled=False, causal=True)
     whole = np.asarray(tower.weights["positions"], np.float32)
-    said: list[str] = []
-    for share in np.geomspace(1, 1e-4, 25):
+    said = ""
+    for share in np.geomspace(1, 1e-4, 25):  # at some strength the positions are too weak to tell
         tower.weights = {**tower.weights, "positions": whole * np.float32(share)}
         try:
             tower.settle(TINYCLIP)
         except ModelError as error:
-            said.append(str(error))
-    undecided = [words for words in said if "undecided" in words]
-    assert undecided, "no strength of the positions was undecided"
-    assert all("CLIP_TEXT_ENGINE=cpu" in words for words in undecided)
+            said = str(error)
+            break
+    assert "undecided" in said
+    assert "CLIP_TEXT_ENGINE=cpu" in said
 
 
 class Opened:
