@@ -1,9 +1,14 @@
 """setup.sh, its options and its questions: what makes no sense is refused, and nothing happens without a yes."""
 
+import re
 import subprocess
+from typing import get_args
 
 import pytest
 from setup_host import SetupHost
+
+from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.types import Chip
 
 
 @pytest.mark.parametrize(
@@ -140,4 +145,6 @@ def test_help(host: SetupHost) -> None:
         "test",
     ):
         assert option in done.out
+    for name in (*CLIP_BACKENDS, *get_args(Chip)):
+        assert re.search(rf"\b{name}\b", done.out), f"{name} is not in the help"
     assert host.calls() == []
