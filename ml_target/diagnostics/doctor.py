@@ -18,7 +18,7 @@ from ml_target.diagnostics.tasks import task_findings
 from ml_target.engines.hailo.checks import host_checks
 from ml_target.engines.hailo.kernel_log import DMESG, kernel_words
 from ml_target.engines.hailo.package import PYTHON
-from ml_target.engines.select import passed_over
+from ml_target.engines.select import REFERENCE, passed_over
 from ml_target.log.terminal import printable_json
 from ml_target.system.cards import Finding, cards, nodes
 
@@ -79,10 +79,10 @@ def examine(settings: Settings, root: Path = Path("/"), open_device: bool = Fals
     """Everything but system and settings, in the order in which it is told. Never raises."""
     engine = choose_engine(settings.engine, root)
     report = CardReport(settings, root)
-    if engine == "hailo":
-        yield from _card(settings, root, open_device, report)
-    else:
+    if engine == REFERENCE:
         yield from _left_alone(settings, root)
+    else:
+        yield from _card(settings, root, open_device, report)
     yield from task_findings(settings, engine, report.chip, root)
 
 

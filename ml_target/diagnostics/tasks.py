@@ -12,6 +12,7 @@ from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.select import REFERENCE
 from ml_target.errors import DamagedFileError, ModelError, SettingsError
 from ml_target.remedies import fetch, folder_words
 from ml_target.store import Store, all_damaged
@@ -52,7 +53,7 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
     for label, task in tasks.items():
         yield _told(label, task, engine, chip, store)
         yield from (Finding(None, label, warning) for warning in task.warnings)
-    if any(need.engine == "cpu" for need in wanted):
+    if any(need.engine == REFERENCE for need in wanted):
         yield _processor()
     if weights:
         yield memory_check(weights, root)
@@ -121,7 +122,7 @@ def _told(label: str, task: _Task, engine: EngineName, chip: Chip | None, store:
         if unpublished is not None:
             nobody = store.missing(unpublished)
             return Finding(False, label, detail, f"{nobody.reason}: {nobody.remedy}")
-        arguments = ("--engine", engine, *(("--chip", chip or "hailo8") if engine == "hailo" else ()))
+        arguments = ("--engine", engine, *(("--chip", chip or "hailo8") if engine != REFERENCE else ()))
         remedy = f"{fetch(*arguments)}, or put them into {folder_words(store.folder)}"
         return Finding(False, label, detail, remedy)
     return Finding(True, label, f"on: {', '.join(task.there)}")

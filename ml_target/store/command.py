@@ -107,8 +107,7 @@ def _until_stopped(args: argparse.Namespace, wanted: list[Need], store: Store) -
 
 def _pin(store: Store) -> int:
     """Puts on record what lies there, for either chip. Networks are not run, so that any machine can do it."""
-    chips: tuple[Chip, ...] = ("hailo8", "hailo8l")
-    wanted = [file for chip in chips for need in whole_catalogue(chip) for file in need.files]
+    wanted = [file for chip in CHIPS for need in whole_catalogue(chip) for file in need.files]
     problems = dict.fromkeys(_pinned(store, file, path) for file in wanted for path in store.places(file))
     problems.pop("", None)
     for problem in problems:
