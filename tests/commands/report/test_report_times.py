@@ -59,6 +59,7 @@ def timed(card_models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("timed")
 def test_every_network_is_timed_on_the_card(capsys: Capture) -> None:
     rig = Rig(clock="virtual")
@@ -121,6 +122,7 @@ def test_the_networks_are_timed_on_the_processor(
     assert not times["paddle_ocr_v5_mobile_detection cpu"].burst, "its file is not there"
 
 
+@pytest.mark.slow
 def test_a_card_call_that_never_returns_does_not_hang_the_report(
     card_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_card_call_that_never_returns_does_not_hang_the_report(
     assert told[0].startswith("timing: ")
 
 
+@pytest.mark.slow
 def test_the_whole_report_with_a_simulated_card(card_models: Path, tmp_path: Path) -> None:
     result = run_report(
         cwd=tmp_path, PYTHONPATH=f"{PROJECT / 'tests' / 'support' / 'hailo_sim' / 'site'}:{PROJECT}", ENGINE="hailo",

@@ -18,6 +18,8 @@ from ml_target.catalogue.networks import (
 )
 from ml_target.remedies import command
 
+pytestmark = pytest.mark.slow  # each runs whole networks, on the simulated card and on the processor
+
 
 def test_without_files_for_the_processor_nothing_is_compared(check: Check, folder: Path, fewer: None) -> None:
     for file in folder.glob("*.onnx"):

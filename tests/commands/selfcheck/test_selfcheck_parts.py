@@ -262,6 +262,7 @@ def test_the_known_faces_are_those_that_insightface_finds(face_models: Path) -> 
     assert np.abs(found.landmarks[order] - FACE_LANDMARKS).max() < 1.0
 
 
+@pytest.mark.slow
 def test_the_known_words_are_those_that_are_read(wheel_models: Path) -> None:
     settings = Settings(engine="cpu", models_dir=wheel_models.resolve())
     place, host = place_of(processor(settings)), HostPool(1)

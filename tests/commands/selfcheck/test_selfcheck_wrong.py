@@ -19,6 +19,8 @@ from ml_target.catalogue.networks import (
 from ml_target.catalogue.types import Network
 from ml_target.remedies import command
 
+pytestmark = pytest.mark.slow  # each runs whole networks, on the simulated card and on the processor
+
 
 @pytest.mark.parametrize(
     ("network", "change", "task", "wrong"),
