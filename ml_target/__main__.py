@@ -51,8 +51,10 @@ MODELS = """The model files that the settings ask for. What to do:
   fetch     get what is missing, or the files named
   missing   what fetch would get; nothing where all is there
   verify    read every file again and hold it against its checksum
+  pin       record the checksum of every file that has none published; a build of the image does it
 
-Exit code: 0 all is well, 1 something is missing or damaged (fetch, verify), 2 an argument is wrong."""
+Exit code: 0 all is well, 1 something is missing or damaged (fetch, verify, pin), 2 an argument is wrong,
+130 stopped by Ctrl-C or SIGTERM (fetch)."""
 
 REPORT = "write one file for a bug report, personal details left out"
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from ml_target.catalogue.needs import EngineName
 from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
+from ml_target.system.cards import nodes
 from ml_target.system.cgroups import cpu_quota
 
 log = logging.getLogger(__name__)
@@ -190,6 +192,17 @@ def setting_text(settings: Settings, attribute: str) -> str:
     if attribute == "log_level":
         return f"{logging.getLevelName(value)}".lower()
     return ",".join(value) if isinstance(value, tuple) else f"{value}"
+
+
+def choose_engine(told: str, root: Path = Path("/")) -> EngineName:
+    """What a value of ENGINE means on this machine.
+
+    `auto`, and any word that it does not take, means a card where the device node of one is here. A card that then
+    cannot be opened is an error, never a quiet CPU.
+    """
+    if told == "hailo":
+        return "hailo"
+    return "hailo" if told != "cpu" and nodes(root) else "cpu"
 
 
 def available_cores() -> int:

@@ -1,7 +1,7 @@
 """Everything that can go wrong, as a closed set.
 
 Each message is written for the person who meets it and ends in the remedy.
-The table from these classes to HTTP status codes stands in `app.py` alone.
+The table from these classes to HTTP status codes stands in `api/app.py` alone.
 """
 
 

@@ -10,9 +10,8 @@ import shlex
 from pathlib import Path
 
 from ml_target.catalogue.needs import Choice
-from ml_target.config import PROJECT, Settings, setting_names, setting_text
+from ml_target.config import PROJECT, Settings, choose_engine, setting_names, setting_text
 from ml_target.errors import DamagedFileError
-from ml_target.system.cards import nodes
 from ml_target.system.folders import writable
 
 IN_IMAGE = "IMMICH_ML_IMAGE"
@@ -83,7 +82,7 @@ def folder_words(folder: Path | str) -> str:
 def host_fetch(*arguments: str, settings: Settings | None = None) -> str:
     """The host's command alone, with those of the settings that decide; the environment's where none are given."""
     chosen = [f"{name}={shlex.quote(text)}" for name, text in _chosen(settings)]
-    return " ".join((*chosen, "scripts/models.sh fetch", *(arguments or ("--engine", _engine()))))
+    return " ".join((*chosen, "scripts/models.sh fetch", *(arguments or ("--engine", choose_engine(_told_engine())))))
 
 
 def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
@@ -97,9 +96,8 @@ def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
     return [(names[a], text) for a, text in found.items() if text and text != setting_text(default, a)]
 
 
-def _engine() -> str:
-    told = os.environ.get("ENGINE", "").strip().lower()
-    return told if told in ("hailo", "cpu") else ("hailo" if nodes() else "cpu")
+def _told_engine() -> str:
+    return os.environ.get("ENGINE", "").strip().lower()
 
 
 def _for_card() -> bool:

@@ -3,11 +3,12 @@
 #
 #   bake_models.sh baked|none FOLDER
 #
-# baked  keeps what is in FOLDER, readable for every user
+# baked  keeps what is in FOLDER, readable for every user; what no checksum is published for is recorded
 # none   leaves FOLDER empty: the models are mounted at /app/models
 set -euo pipefail
 
 choice=$1 folder=$2
+project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd -- "$folder"
 shopt -s nullglob
 
@@ -29,6 +30,10 @@ if [[ -n $astray ]]; then
   echo "models/${astray#./} is a link to a file outside of models/, which cannot get into an image." >&2
   echo "Put the file itself there: cp --remove-destination \"\$(readlink -f models/${astray#./})\" models/" >&2
   exit 1
+fi
+# So that the worker refuses a file that is another one later on.
+if ! PYTHONPATH=$project MODELS_DIR=$PWD "${PYTHON:-python3}" -m ml_target models pin; then
+  echo "NOTE: the worker will refuse the files named above, and their tasks will be off. The image is built all the same." >&2
 fi
 chmod -R u=rwX,go=rX .
 

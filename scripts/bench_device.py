@@ -88,7 +88,8 @@ def frame_of(network: Network) -> Array:
 @contextlib.contextmanager
 def side(name: str, link: str, locked: bool) -> Iterator[Side]:
     """The engine on the simulated card. `locked`: the usual design."""
-    from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+    from ml_target.engines.hailo.card import CardSettings
+    from ml_target.engines.hailo.engine import HailoEngine
 
     rig = Rig(link=link, clock="real")  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder, simulated(rig):
@@ -101,7 +102,9 @@ def side(name: str, link: str, locked: bool) -> Iterator[Side]:
             file.write_bytes(fingerprint(network))
             interactive = network.stage == "textual"
             loaded = engine.open(file, network)
-            models[network.name] = Model(network, loaded, arbiter, Provenance("", "", "hailo"), interactive)
+            models[network.name] = Model(
+                network, arbiter.queue(loaded, network.name, interactive=interactive), Provenance("", "", "hailo")
+            )
         try:
             yield Side(name, rig, models, {network.name: frame_of(network) for network in NETWORKS})
         finally:

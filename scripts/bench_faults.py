@@ -13,21 +13,13 @@ bursts that were taken for lost although nothing was wrong. 60 minutes is the fi
 import argparse
 import asyncio
 import logging
-import os
-import socket
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -35,8 +27,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from hailo_sim import Rig, simulated  # noqa: E402
 from hailo_sim.build import fingerprint  # noqa: E402
-from hailo_sim.remote import RemoteRig  # noqa: E402
-from hailo_worker import Ask, mixed, models_folder  # noqa: E402
+from hailo_worker import Crowd, Watch, apart, mixed, models_folder  # noqa: E402
 
 from ml_target.catalogue import networks as n  # noqa: E402
 from ml_target.catalogue.types import Network, PictureInput  # noqa: E402
@@ -49,8 +40,7 @@ from ml_target.tensors import Array  # noqa: E402
 CLIP, FACES = n.TINYCLIP.visual.name, n.ARCFACE_R50.name
 DEADLINE_S = 20.0
 CLIENTS = 8
-ONCE = httpx.Limits(max_keepalive_connections=0)
-"""A connection for each request: one that is kept may be closed in the moment it is used again."""
+QUIET = {"IMMICH_LOG_LEVEL": "critical"}
 Call = tuple[Any, ...]
 
 
@@ -93,149 +83,35 @@ KINDS = (
 )
 
 
-@dataclass
-class Seen:
-    """What the clients of one worker saw."""
-
-    answers: Counter[str] = field(default_factory=Counter)
-    away: float = 0.0
-    words: set[str] = field(default_factory=set)
-
-
-@contextmanager
-def worker(folder: Path, models: Path) -> Iterator[tuple[str, RemoteRig, "subprocess.Popen[bytes]"]]:
-    """Address, faults and process of a worker on a simulated card four times as fast as a real one."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    control = folder / f"control-{port}"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{PROJECT / 'tests' / 'support' / 'hailo_sim' / 'site'}:{PROJECT}",
-        "HAILO_SIM_CONTROL": str(control),
-        "HAILO_SIM_CLOCK": "4",
-        "HAILO_SIM_CRASH": "abort",
-        "ENGINE": "hailo",
-        "MODELS_DIR": str(models),
-        "IMMICH_HOST": "127.0.0.1",
-        "IMMICH_PORT": str(port),
-        "IMMICH_LOG_LEVEL": "critical",
-        "REQUEST_TIMEOUT_S": str(DEADLINE_S),
-    }
-    errors = (folder / f"stderr-{port}").open("wb")
-    process = subprocess.Popen([sys.executable, "-m", "ml_target"], cwd=PROJECT, env=environment, stderr=errors)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(url, process)
-        yield url, RemoteRig(control), process
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def wait_until_ready(url: str, process: "subprocess.Popen[bytes]", seconds: float = 120) -> bool:
-    """False where the process ends."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            return False
-        try:
-            if httpx.get(f"{url}/ping", timeout=DEADLINE_S).status_code == 200:
-                return True
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise SystemExit("the worker did not become ready")
-
-
-class Clients:
-    """Eight clients in closed loops, and one that looks at /ping."""
-
-    def __init__(self, url: str, asks: tuple[Ask, ...]) -> None:
-        self.seen = Seen()
-        self._url, self._asks = url, asks
-        with httpx.Client(base_url=url, timeout=60) as client:
-            self._expected = {ask.name: ask.send(client).json() for ask in asks}
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(CLIENTS)]
-        self._threads.append(threading.Thread(target=self._look))
-
-    def __enter__(self) -> "Clients":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
-        turn = number * len(self._asks) // CLIENTS
-        with httpx.Client(base_url=self._url, timeout=4 * DEADLINE_S, limits=ONCE) as client:
-            while not self._stop.is_set():
-                ask = self._asks[turn % len(self._asks)]
-                turn += 1
-                began = time.monotonic()
-                try:
-                    answer = ask.send(client)
-                except httpx.ConnectError:
-                    return  # the process has gone, and would be started again
-                except httpx.TransportError:
-                    self._note("cut")
-                    return
-                self._note(self._judge(ask, answer), time.monotonic() - began)
-
-    def _judge(self, ask: Ask, answer: httpx.Response) -> str:
-        if answer.status_code != 200:
-            with self._lock:
-                self.seen.words.add(answer.text[:160])
-            return str(answer.status_code)
-        return "200" if answer.json() == self._expected[ask.name] else "wrong"
-
-    def _note(self, what: str, seconds: float = 0.0) -> None:
-        with self._lock:
-            self.seen.answers[what] += 1
-            self.seen.answers["late"] += seconds > DEADLINE_S + 1
-
-    def _look(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=60) as client:
-            last = time.monotonic()
-            while not self._stop.wait(0.02):
-                try:
-                    ready = client.get("/ping").status_code == 200
-                except httpx.TransportError:
-                    return
-                now = time.monotonic()
-                self.seen.away += 0.0 if ready else now - last
-                last = now
-
-
 def strike(kind: Kind, folder: Path, models: Path) -> str:
-    """The table's row of one kind."""
-    struck, left = 0, "stays"
-    with worker(folder, models) as (url, rig, process), Clients(url, mixed(2)) as clients:
-        began = time.monotonic()
-        for _ in range(kind.times):
+    """The table's row of one kind, from a worker on a simulated card four times as fast as a real one."""
+    struck, left, asks = 0, "stays", mixed(2)
+    variables = {"HAILO_SIM_CLOCK": "4", "HAILO_SIM_CRASH": "abort", "REQUEST_TIMEOUT_S": str(DEADLINE_S)}
+    with (folder / "stderr").open("wb") as errors, apart(folder, models, errors, **QUIET, **variables) as worker:
+        if not worker.becomes_ready():
+            raise SystemExit("the worker ended before it was ready")
+        expected = worker.alone(asks)
+        with Crowd(worker, asks, expected, CLIENTS, may_end=True) as crowd, Watch(worker, may_end=True) as watch:
+            for _ in range(kind.times):
+                time.sleep(1.0)
+                began = time.monotonic()
+                for name, *given in kind.strike:
+                    worker.rig.fault(name, *given)
+                struck += 1
+                time.sleep(kind.lasting)
+                for name, *given in kind.heal:
+                    worker.rig.fault(name, *given)
+                time.sleep(4.0)  # a loss nobody is told of shows after three seconds
+                if not worker.becomes_ready():
+                    left = f"leaves with status {worker.process.returncode} after {time.monotonic() - began:.0f} s"
+                    break
             time.sleep(1.0)
-            began = time.monotonic()
-            for name, *given in kind.strike:
-                rig.fault(name, *given)
-            struck += 1
-            time.sleep(kind.lasting)
-            for name, *given in kind.heal:
-                rig.fault(name, *given)
-            time.sleep(4.0)  # a loss nobody is told of shows after three seconds
-            if not wait_until_ready(url, process):
-                left = f"leaves with status {process.returncode} after {time.monotonic() - began:.0f} s"
-                break
-        time.sleep(1.0)
-    found = clients.seen.answers
-    others = sum(v for k, v in found.items() if k.isdecimal() and k not in ("200", "503"))
-    total = sum(v for k, v in found.items() if k != "late")
+    tally = crowd.tally
+    others = sum(count for status, count in tally.answered.items() if status not in (200, 503))
+    late = sum(seconds > DEADLINE_S + 1 for seconds in tally.seconds)
     return (
-        f"| {kind.name} | {struck} | {total} | {found['200']} | {found['503']} | {others} | {found['wrong']} "
-        f"| {found['late']} | {found['cut']} | {clients.seen.away:.1f} | {left} |"
+        f"| {kind.name} | {struck} | {tally.total + tally.cut} | {tally.answered[200] - len(tally.wrong)} "
+        f"| {tally.answered[503]} | {others} | {len(tally.wrong)} | {late} | {tally.cut} | {watch.away:.1f} | {left} |"
     )
 
 
@@ -304,7 +180,8 @@ def frames_of(network: Network) -> list[Array]:
 
 def alarms(minutes: float, link: str) -> bool:
     """Prints a line a minute. True when no burst was taken for lost."""
-    from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+    from ml_target.engines.hailo.card import CardSettings
+    from ml_target.engines.hailo.engine import HailoEngine
 
     recoveries = 0
     rig = Rig(link=link, clock="real")  # type: ignore[arg-type]

@@ -47,7 +47,9 @@ def pairs(host: HostPool, arbiter: Arbiter) -> Iterator[tuple[str, AsyncSide, Si
     engine = OnnxEngine(THREADS)
 
     def model(network: Network, path: Path) -> Model:
-        return Model(network, engine.open(path, network), arbiter, Provenance(path.name, "", engine.name))
+        return Model(
+            network, arbiter.queue(engine.open(path, network), network.name), Provenance(path.name, "", engine.name)
+        )
 
     detector, embedder = store.find(SCRFD_2_5G_ONNX), store.find(STAND_IN_EMBEDDER)
     if detector and embedder:

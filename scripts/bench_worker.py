@@ -3,16 +3,12 @@
 The worker is a process of its own; its card takes the time of measured cards and answers from
 tables. Photos are decoded and prepared for real, on the processors this machine has: the column
 "card busy" tells whether those or the card were the limit. Levels: Immich's default concurrency
-(2 smart search, 2 faces, 1 OCR), and raised (8, 8, 4). "usual" is the same worker forced to one
-frame a burst under a lock. Prints a Markdown table.
+(2 smart search, 2 faces, 1 OCR), and raised (8, 8, 4). Prints a Markdown table for each link.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,17 +22,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from bench_device import quantile  # noqa: E402
 from hailo_sim.remote import RemoteRig  # noqa: E402
-from hailo_worker import CLIP, FACE, FACES, LINES, OCR, QUERY, models_folder  # noqa: E402
-
-USUAL = """
-import sys
-import ml_target.runtime.lifecycle as worker
-from ml_target.__main__ import main
-from ml_target.scheduling.arbiter import Arbiter
-worker.Arbiter = lambda lanes, **options: Arbiter(1, recover=options.get("recover"))
-sys.exit(main([]))
-"""
-"""The worker as its users know such workers: no patience, nothing sent ahead; HAILO_BATCH=1 does the rest."""
+from hailo_worker import CLIP, FACE, FACES, LINES, OCR, QUERY, Apart, apart, models_folder  # noqa: E402
 
 LEVELS = {"default": (2, 2, 1), "raised": (8, 8, 4)}
 
@@ -90,18 +76,17 @@ class Load:
         await asyncio.gather(*clients, self.queries(), self.pings())
 
 
-async def measure(url: str, control: Path, photo: bytes, seconds: float, level: str, design: str) -> None:
+async def measure(worker: Apart, photo: bytes, seconds: float, level: str) -> None:
     limits = httpx.Limits(max_connections=100)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
-        rig = RemoteRig(control)
-        before = busy_seconds(rig)
+    async with httpx.AsyncClient(base_url=worker.client.base_url, timeout=120, limits=limits) as client:
+        before = busy_seconds(worker.rig)
         load = Load(client, photo, seconds)
         await load.run(*LEVELS[level])
-        busy = busy_seconds(rig) - before
+        busy = busy_seconds(worker.rig) - before
     rates = " / ".join(f"{len(load.seen[kind]) / seconds:.1f}" for kind in ("clip", "faces", "ocr"))
     text, ping = load.seen["text"], load.seen["ping"]
     print(
-        f"| {design} | {level} {LEVELS[level]} | {rates} | {quantile(text, 0.5):.0f} / {quantile(text, 0.95):.0f} | "
+        f"| {level} {LEVELS[level]} | {rates} | {quantile(text, 0.5):.0f} / {quantile(text, 0.95):.0f} | "
         f"{quantile(ping, 0.5):.1f} / {quantile(ping, 0.99):.1f} | {busy / seconds:.0%} | {load.failed} |",
         flush=True,
     )
@@ -111,46 +96,15 @@ def busy_seconds(rig: RemoteRig) -> float:
     return float(sum(rig.counts()["busy"].values()))
 
 
-def wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/ping").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise SystemExit("the worker did not become ready; its words stand above")
-
-
-def run(link: str, photo: Path, seconds: float, design: str) -> None:
-    with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as probe:
-        folder, port = Path(name), probe.getsockname()[1]
-        probe.close()
+def run(link: str, photo: Path, seconds: float) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         models = models_folder(PROJECT / "tests" / ".cache" / "models", folder)
-        control = folder / "control"
-        environment = {
-            **os.environ,
-            "PYTHONPATH": f"{PROJECT / 'tests' / 'support' / 'hailo_sim' / 'site'}:{PROJECT}",
-            "HAILO_BATCH": "1" if design == "usual" else "8",
-            "HAILO_SIM_LINK": link,
-            "HAILO_SIM_CONTROL": str(control),
-            "ENGINE": "hailo",
-            "MODELS_DIR": str(models),
-            "IMMICH_HOST": "127.0.0.1",
-            "IMMICH_PORT": str(port),
-            "IMMICH_LOG_LEVEL": "error",
-        }
-        command = ["-c", USUAL] if design == "usual" else ["-m", "ml_target"]
-        process = subprocess.Popen([sys.executable, *command], cwd=PROJECT, env=environment)
-        url = f"http://127.0.0.1:{port}"
-        try:
-            wait_until_ready(url, process)
+        with apart(folder, models, HAILO_SIM_LINK=link, IMMICH_LOG_LEVEL="error") as worker:
+            if not worker.becomes_ready():
+                raise SystemExit("the worker did not become ready; its words stand above")
             for level in LEVELS:
-                asyncio.run(measure(url, control, photo.read_bytes(), seconds, level, design))
-        finally:
-            process.terminate()
-            process.wait(60)
+                asyncio.run(measure(worker, photo.read_bytes(), seconds, level))
 
 
 def main() -> None:
@@ -164,12 +118,11 @@ def main() -> None:
     for link in chosen.link or ("slow", "fast"):
         print(f"\n### {link} link, {chosen.photo.name}, {len(FACES)} faces and {len(LINES)} lines a photo\n")
         print(
-            "| design | clients (search, faces, OCR) | answers a second | text p50 / p95 ms "
-            "| ping p50 / p99 ms | card busy | failed |"
+            "| clients (search, faces, OCR) | answers a second "
+            "| text p50 / p95 ms | ping p50 / p99 ms | card busy | failed |"
         )
-        print("|---|---|---|---|---|---|---|")
-        for design in ("usual", "ours"):
-            run(link, chosen.photo, chosen.seconds, design)
+        print("|---|---|---|---|---|---|")
+        run(link, chosen.photo, chosen.seconds)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 # What every container of this script has, as compose.yaml has it: nothing can be written but /tmp, no right is had, and
 # none can be gained. /tmp is a volume and no tmpfs: below a read-only root, docker cp puts files into volumes alone.
 confined=(--read-only -v /tmp --cap-drop all --security-opt no-new-privileges --pids-limit 4096)
+beside=(tinyclip siglip) # what the image for a card holds, whichever is chosen
 # Of pip's own settings those that hold no path of this host.
 pip_settings=(PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_NO_INDEX PIP_PROXY PIP_RETRIES PIP_TIMEOUT)
 
@@ -34,19 +35,17 @@ find_chip() { # sets chip, unless --chip has
     return
   fi
   chip=$("${call[@]}") || true
-  case $chip in
-    hailo8 | hailo8l) say "the card is a $chip" ;;
-    *) fail "the card does not say what it is." \
-      "What stands above says why, and the remedy. Look for a program that holds the card, and at: dmesg | grep hailo" \
-      "To go on all the same: ./setup.sh --chip hailo8 (or hailo8l)" ;;
-  esac
+  [[ $chip =~ ^hailo[0-9]+[a-z]*$ ]] || fail "the card does not say what it is." \
+    "What stands above says why, and the remedy. Look for a program that holds the card, and at: dmesg | grep hailo" \
+    "To go on all the same: ./setup.sh --chip hailo8 (or hailo8l)"
+  say "the card is a $chip"
 }
 
 choose_backends() { # sets backends: those whose files are fetched
   backends=("$backend")
-  # With a card the image holds both TinyCLIP and SigLIP, so that a restart is enough to change.
+  # With a card a restart is enough to change.
   if ((cpu)) || [[ $backend == auto ]]; then return; fi
-  for other in tinyclip siglip; do
+  for other in "${beside[@]}"; do
     [[ $other == "$backend" ]] || backends+=("$other")
   done
 }
@@ -107,7 +106,7 @@ folder_owner() { # the user to write models/ as: its owner, which in rootless Do
 
 fetch_models() {
   say "They come from the Hailo Model Zoo, Hugging Face and Python packages, each under a licence of its own:"
-  say "the README lists them. Those for faces are for non-commercial research only."
+  say "docs/models.md lists them. Those for faces are for non-commercial research only."
   confirm "Fetch them now?" || {
     ((missing_ok)) || fail "without them their tasks would be off." \
       "Put the files into $project/models, or name a folder or address that has them: MODELS_MIRROR=… ./setup.sh" \

@@ -2,6 +2,8 @@
 # A part of setup.sh: does anything listen on the port, does the container answer, does it answer right, and what to type into Immich.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
+pause_s=${SETUP_PAUSE_S:-1} say_s=${SETUP_SAY_S:-5} # between two looks, and between two words about it; shorter in tests
+
 # ------------------------------------------------------------------- ready
 
 listening() { # does anything on this host listen on the port
@@ -42,11 +44,11 @@ wait_until_ready() {
     restarts_before=${restarts_before:-$restarts}
     [[ $status == running && $restarts == "$restarts_before" ]] || died
     ((SECONDS - since < ready_s)) || never_ready
-    if ((SECONDS - said >= 5)); then
+    if ((SECONDS - said >= say_s)); then
       said=$SECONDS
       say "not ready yet, $((SECONDS - since)) s"
     fi
-    sleep 1
+    sleep "$pause_s"
   done
   say "ready, /ping answers on port $port"
 }
@@ -122,16 +124,17 @@ beside() { # ADDRESS: is it in a network of the interface with the default route
   return 1
 }
 
-immich_names() { # the name to choose in Immich, and what to know about it
-  case $backend in
-    tinyclip)
-      say "CLIP model  ViT-B-32__openai  (512 numbers)"
-      say "            TinyCLIP hides behind this name: let no other worker, Immich's own neither, serve this library."
-      ;;
-    siglip) say "CLIP model  ViT-B-16-SigLIP__webli  (768 numbers)" ;;
-    siglip2) say "CLIP model  ViT-B-32-SigLIP2-256__webli  (768 numbers)" ;;
-    auto) say "CLIP model  ViT-B-32__openai, ViT-B-16-SigLIP__webli or ViT-B-32-SigLIP2-256__webli: the name decides" ;;
-  esac
+immich_names() { # the name to choose in Immich, and what to know about it: the worker's own code has them
+  local call=(${host_python[@]+"${host_python[@]}"}) words line
+  if ((${#call[@]} == 0)); then
+    image_python
+    if ((dry)); then
+      show "${call[@]}" -m ml_target.diagnostics.names
+      return
+    fi
+  fi
+  words=$("${call[@]}" -m ml_target.diagnostics.names 2>&1) || words="CLIP model  cannot be told: $words"
+  while IFS= read -r line; do say "$line"; done <<<"$words"
 }
 
 closing_words() {

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
 note=.setup-settings # in the project's folder; for when the container was removed by hand
-looked_over=0
+looked_over=0 host_python=()
 memory_default=4g pictures_default=1536 # the container's limit, as in compose.yaml, and MEMORY_MB, which is part of it
 value_form='[[:alnum:]_.,:/-]*'
 # Settings of the worker that are handed on from the environment. The others are set by what this script does.
@@ -46,7 +46,8 @@ choose_settings() { # sets backend and port, and settings: NAME=VALUE for the wo
   [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -lt 65536 ]] ||
     fail "IMMICH_PORT=$port is no port." "Set it to a free one from 1 to 65535."
   backend=${backend:-${CLIP_BACKEND:-$(held CLIP_BACKEND)}} backend=${backend:-tinyclip}
-  backend=$(one_of CLIP_BACKEND "$backend" tinyclip siglip siglip2 auto)
+  [[ $backend =~ ^[[:alnum:]_]+$ ]] ||
+    fail "CLIP_BACKEND='$backend' has a character in it that no such setting has." "Correct it, or leave it out."
   settings+=("CLIP_BACKEND=$backend")
   # Two names of one setting; its own comes first, as in the worker.
   if [[ ! -v IMMICH_LOG_LEVEL && -v LOG_LEVEL ]]; then local IMMICH_LOG_LEVEL=$LOG_LEVEL; fi
@@ -79,7 +80,7 @@ choose_memory() { # sets memory, the container's limit, and memory_chosen, where
 look_over() { # COMMAND… that runs a Python: bad values, and slips in the names, are told before anything is fetched
   local names words line code=0
   mapfile -t names < <(compgen -e)
-  words=$("$@" -m ml_target.diagnostics.settings "${names[@]}" 2>&1) || code=$?
+  words=$("$@" -m ml_target.diagnostics.settings ${chip:+--chip "$chip"} "${names[@]}" 2>&1) || code=$?
   while IFS= read -r line; do [[ -z $line ]] || say "$line"; done <<<"$words"
   ((code == 0)) || fail "a setting is not right; the line above says which, and what it takes." \
     "Settings are environment variables: CLIP_BACKEND=siglip ./setup.sh (docs/settings.md lists them)."
@@ -90,16 +91,23 @@ look_over_settings() { # with a Python of this host, where there is one; its own
   local candidate
   for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
     fits "$(minor_of "$candidate")" || continue
-    look_over env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "IMMICH_PORT=$port" "${settings[@]}" "$candidate"
+    host_python=(env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "IMMICH_PORT=$port" "${settings[@]}" "$candidate")
+    look_over "${host_python[@]}"
     return
   done
 }
 
-look_over_settings_inside() { # a host without Python, such as Unraid: inside the image, as soon as there is one
-  if ((looked_over)); then return; fi
-  local call=(docker run --rm "${confined[@]}") name
+image_python() { # sets call: a Python inside the image, with the settings
+  local name
+  call=(docker run --rm "${confined[@]}")
   for name in "${settings[@]}"; do call+=(-e "$name"); done
   call+=(--entrypoint python3 "$slim")
+}
+
+look_over_settings_inside() { # a host without Python, such as Unraid: inside the image, as soon as there is one
+  if ((looked_over)); then return; fi
+  local call
+  image_python
   if ((dry)); then
     show "${call[@]}" -m ml_target.diagnostics.settings
   else
@@ -115,7 +123,7 @@ read_note() { # sets before, where there is no container of ours that could tell
   [[ -f $note && -r $note ]] || fail "$project/$note, the settings of the last container, cannot be read." \
     "Make it readable, or forget them: rm -rf '$project/$note'"
   before=$(first_line "$note")
-  [[ $before =~ ^([A-Z0-9_]+=$value_form( |$))+$ && $before =~ (^| )CLIP_BACKEND=(tinyclip|siglip|siglip2|auto)( |$) ]] ||
+  [[ $before =~ ^([A-Z0-9_]+=$value_form( |$))+$ && $before =~ (^| )CLIP_BACKEND=[[:alnum:]_]+( |$) ]] ||
     fail "$project/$note, the settings of the last container, is damaged." "$delete"
   say "there is no container $container; as before: $before"
   say "(from $project/$note; delete that file to forget them)"

@@ -17,11 +17,11 @@ worker_options() { # ARGUMENT…
         continue
         ;;
       --clip-backend)
-        backend=$(one_of "$1" "${2-}" tinyclip siglip siglip2 auto)
+        backend=$(given_with "$1" "${2-}")
         shift
         ;;
       --chip)
-        chip=$(one_of "$1" "${2-}" hailo8 hailo8l)
+        chip=$(given_with "$1" "${2-}")
         shift
         ;;
       *) fail "there is no option '$1'." "./setup.sh --help lists those there are." ;;
@@ -33,20 +33,13 @@ worker_options() { # ARGUMENT…
     '' | auto | hailo) ;;
     *) fail "ENGINE=$ENGINE is not known." "Leave it out, or ENGINE=cpu, which is the same as --cpu." ;;
   esac
-  if [[ -z $backend && -n ${CLIP_BACKEND-} ]]; then
-    backend=$(one_of CLIP_BACKEND "$CLIP_BACKEND" tinyclip siglip siglip2 auto)
-  fi
   refuse_settings
   [[ $cpu == 0 || -z $chip ]] || fail "--chip is about a card, --cpu is without one." "Leave one of them out."
 }
 
-one_of() { # NAME VALUE CHOICE…: prints the value
-  local name=$1 value=$2 choice
-  shift 2
-  for choice; do
-    [[ $value != "$choice" ]] || { printf '%s' "$value" && return; }
-  done
-  fail "$name takes one of: $*; not '$value'." "./setup.sh --help lists the options."
+given_with() { # OPTION VALUE: prints the value; which there are, the worker's code knows (look_over in setup_settings.sh)
+  [[ $2 =~ ^[[:alnum:]_]+$ ]] || fail "$1 takes a name; not '$2'." "./setup.sh --help lists the options."
+  printf '%s' "$2"
 }
 
 # ------------------------------------------------------------------ asking

@@ -12,14 +12,18 @@ import parity_table
 import pytest
 from face_networks import write_face_networks
 from project import SHARED, TESTS
-from setup_host import SetupHost, Worker, answering
+from setup_host import SetupHost
+from setup_runs import Worker, answering
 from shared_once import shared_once
+from standin_checkout import checkout, write_models
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
 
 from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
+
+pytest_plugins = ["left_out", "setup_fixtures"]
 
 CACHE = TESTS / ".cache" / "models"
 SLOW = (TESTS / "parity", TESTS / "setup", TESTS / "images")
@@ -53,7 +57,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The tables of this run, for the eyes and for the README."""
+    """The tables of this run, for the eyes and for docs/accuracy.md."""
     for table in TABLES:
         if lines := table.lines():
             terminalreporter.section(table.title)
@@ -129,8 +133,6 @@ def docker() -> Iterator[Docker]:
 @pytest.fixture(scope="session")
 def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as its user has it before anything is built, HailoRT's files in place. To be copied, not changed."""
-    from standin_checkout import checkout  # which imports this file
-
     folder = checkout(tmp_path_factory.mktemp("clone") / "a clone")
     write_packages(folder / "hailo-rt-4", python=docker.base.python)
     return folder
@@ -139,8 +141,6 @@ def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with networks for simulated card and processor; for faces only where they are beside this checkout."""
-    from standin_checkout import write_models  # which imports this file
-
     folder = tmp_path_factory.mktemp("card models")
     faces, photos = SHARED / "models", SHARED / "photos"
     real = faces.is_dir() and photos.is_dir()

@@ -32,7 +32,8 @@ from ml_target.log.private import without_logins, without_places
 from ml_target.log.requests import log_request
 from ml_target.log.trace import Trace
 from ml_target.runtime.lifecycle import Worker
-from ml_target.runtime.protocol import Job, encode, parse_entries
+from ml_target.runtime.protocol import encode, parse_entries
+from ml_target.tasks.contract import Job
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Predict:
             with trace.stage("receive"), self._worker.arriving():
                 form = await self._form(request, held)
                 jobs, picture, text = _asked(form)
-            trace.tasks = [job.label for job in jobs]
+            trace.tasks = [job.service for job in jobs]
             return await _unless_gone(request, self._run(jobs, picture, text, trace))
 
     async def _run(self, jobs: list[Job], picture: BinaryIO | None, text: str | None, trace: Trace) -> dict[str, Any]:

@@ -1,20 +1,11 @@
 """Which files of the catalogue a choice of settings needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ml_target.catalogue import files
-from ml_target.catalogue.networks import (
-    ARCFACE_R50,
-    CLIP_BACKENDS,
-    FACE_DETECTORS,
-    FACE_RECOGNIZERS,
-    OCR_DETECTION,
-    OCR_RECOGNITION,
-    STAND_IN_EMBEDDER,
-)
-from ml_target.catalogue.types import Chip, ClipBackend, ModelFile, Network
+from ml_target.catalogue.networks import NETWORKS, service_label, short_name
+from ml_target.catalogue.types import Chip, ModelFile, Network
 
 EngineName = Literal["cpu", "hailo"]
 
@@ -36,31 +27,37 @@ class Choice(Protocol):
 class Need:
     """A file that the task `label` wants on `engine` (cpu, a chip, or any).
 
-    Any one of `files` will do, the first is the best. Without an `optional` one the task still runs.
+    Any one of `files` will do, the first is the best. Without an `optional` one the task still runs. `service`: what
+    the log and the status page call what is off without it, "" where that is the label.
     """
 
     label: str
     engine: str
     files: tuple[ModelFile, ...]
     optional: bool = False
+    service: str = ""
+
+
+def chosen(choice: Choice) -> list[Network]:
+    """The networks that the settings ask for, in the catalogue's order."""
+    defaults: dict[str, Network] = {}
+    found = []
+    for network in NETWORKS:
+        default = defaults.setdefault(network.setting, network)
+        value = _setting(choice, network)
+        if not network.setting or value in (network.choice, "auto") or (not value and network is default):
+            found.append(network)
+    return found
 
 
 def needs(settings: Choice, engine: EngineName, chip: Chip = "hailo8") -> list[Need]:
-    """What the chosen tasks need on that engine, task by task."""
-    chosen = [settings.clip_backend] if settings.clip_backend != "auto" else list(CLIP_BACKENDS)
-    found: list[Need] = []
+    """What the chosen networks need on that engine, task by task."""
     text: EngineName = "cpu" if settings.clip_text_engine == "cpu" else engine
-    for backend in map(CLIP_BACKENDS.__getitem__, chosen):
-        found += _clip(backend, engine, text, chip)
-    recognizer = FACE_RECOGNIZERS[settings.face_recognizer or ARCFACE_R50.name]
-    found.append(_network("faces", FACE_DETECTORS[settings.face_detector], engine, chip))
-    faces = _network("faces", recognizer, engine, chip)
-    if not settings.face_recognizer and engine == "cpu":
-        faces = Need(faces.label, faces.engine, faces.files + STAND_IN_EMBEDDER.onnx)
-    found.append(faces)
-    found += [_network("ocr", network, engine, chip) for network in (OCR_DETECTION, OCR_RECOGNITION)]
-    found.append(Need("ocr", "any", (files.OCR_DICTIONARY,)))
-    return found
+    return [
+        need
+        for network in chosen(settings)
+        for need in _of(network, text if network.takes_text else engine, chip, named=bool(_setting(settings, network)))
+    ]
 
 
 def needed_files(
@@ -79,39 +76,37 @@ def needed_files(
 
 def whole_catalogue(chip: Chip = "hailo8") -> list[Need]:
     """Every file once, each a need of its own; of the HEFs those for `chip`."""
-    found: list[Need] = []
-    for backend in CLIP_BACKENDS.values():
-        for engine in ("hailo", "cpu"):
-            found += [need for need in _clip(backend, engine, engine, chip) if need not in found]
-    faces = (*FACE_DETECTORS.values(), *FACE_RECOGNIZERS.values())
-    for label, networks in (("faces", faces), ("ocr", (OCR_DETECTION, OCR_RECOGNITION))):
-        for network in networks:
-            if network.hef:
-                found.append(_network(label, network, "hailo", chip))
-            found.append(_network(label, network, "cpu", chip))
-    found.append(Need("ocr", "any", (files.OCR_DICTIONARY,)))
+    engines: tuple[EngineName, ...] = ("hailo", "cpu")
     single: dict[str, Need] = {}
-    for need in found:
-        for file in need.files:
-            optional = need.optional or not file.sources
-            single.setdefault(file.name, Need(need.label, need.engine, (file,), optional))
+    for network in NETWORKS:
+        for engine in engines:
+            if engine == "hailo" and not network.hef:
+                continue
+            for need in _of(network, engine, chip, named=True):
+                for file in need.files:
+                    optional = need.optional or not file.sources
+                    single.setdefault(file.name, Need(need.label, need.engine, (file,), optional, need.service))
     return list(single.values())
 
 
-def _clip(backend: ClipBackend, engine: EngineName, text: EngineName, chip: Chip) -> list[Need]:
-    """`text`: the engine of the search queries."""
-    label = f"clip {backend.name}"
-    # On the CPU the text weights are of use only where the text network takes embeddings.
-    return [
-        _network(label, backend.visual, engine, chip),
-        _network(label, backend.textual, text, chip),
-        *(Need(label, "any", (file,)) for file in backend.vocabulary),
-        Need(label, "any", (backend.text_weights,), optional=text == "cpu"),
-    ]
+def _of(network: Network, engine: EngineName, chip: Chip, *, named: bool) -> Iterator[Need]:
+    """What one network needs on an engine; `named`: it was asked for by name, so nothing stands in for it.
 
-
-def _network(label: str, network: Network, engine: EngineName, chip: Chip) -> Need:
-    """The network's files for an engine. Raises KeyError for one that was never compiled for the chip."""
+    Raises KeyError for one that was never compiled for the chip.
+    """
+    label = f"{short_name(network.task)} {network.variant}".rstrip()
+    service = service_label(network.service or network.task, network.variant)
     if engine == "cpu":
-        return Need(label, "cpu", network.onnx)
-    return Need(label, chip, (network.hef[chip],))
+        instead = network.stand_in.onnx if network.stand_in and not named else ()
+        yield Need(label, "cpu", network.onnx + instead, service=service)
+    else:
+        yield Need(label, chip, (network.hef[chip],), service=service)
+    yield from (Need(label, "any", (file,), service=service) for file in network.beside)
+    if network.weights:
+        # The processor uses them only where its file takes embeddings.
+        yield Need(label, "any", (network.weights,), engine == "cpu", service)
+
+
+def _setting(choice: Choice, network: Network) -> str:
+    value: str = getattr(choice, network.setting) if network.setting else ""
+    return value

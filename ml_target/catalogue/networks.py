@@ -1,14 +1,18 @@
 """Every network the worker can serve.
 
-To add one: an entry here, its files in `files.py`, and its canonical result in the tests.
+To add one: an entry here with its files in `files.py`, a line in the register that it belongs to (`FACE_DETECTORS`,
+`FACE_RECOGNIZERS`, `CLIP_BACKENDS`, or `NETWORKS` itself), and its canonical result in the tests.
 Contracts: inputs, normalisation and outputs as the Hailo Model Zoo compiles them; the plain
 ONNX files take the same pictures after `(x - mean) / std`.
 """
+
+from collections.abc import Mapping
 
 from ml_target.catalogue import files
 from ml_target.catalogue.types import (
     ClipBackend,
     FeatureMap,
+    ModelFile,
     Network,
     PictureInput,
     StepSequence,
@@ -20,12 +24,13 @@ from ml_target.catalogue.types import (
 EMBEDDING = "embedding"
 TOKEN_STATES = "tokens"
 PROBABILITY = "probability"
-CLASSES = "classes"
+CLASS_SCORES = "classes"
 
 SCRFD_STRIDES = (8, 16, 32)
 SCRFD_ANCHORS = 2
 FACE_WIDTH = 512
 OCR_CLASSES = 18_385
+"""PP-OCRv5 mobile: the blank, 18,383 characters, the space."""
 
 _SCRFD_INPUT = PictureInput(640, 640, "RGB", mean=(127.5,) * 3, std=(128.0,) * 3)
 _SCRFD_FORM = tuple(
@@ -36,29 +41,36 @@ _SCRFD_FORM = tuple(
 _ARCFACE_INPUT = PictureInput(112, 112, "RGB", mean=(127.5,) * 3, std=(127.5,) * 3)
 _SIGLIP_MEAN = (127.5,) * 3
 
-# ------------------------------------------------------------ face detection
+# --------------------------------------------------------------------- faces
 
-SCRFD_2_5G = Network(
-    "scrfd_2.5g",
+
+def _face_detector(name: str, onnx: ModelFile, hef: Mapping[str, ModelFile]) -> Network:
+    return Network(
+        name,
+        "facial-recognition",
+        "detection",
+        _SCRFD_INPUT,
+        (_SCRFD_FORM,),
+        onnx=(onnx,),
+        hef=hef,
+        setting="face_detector",
+    )
+
+
+SCRFD_2_5G = _face_detector("scrfd_2.5g", files.SCRFD_2_5G_ONNX, files.SCRFD_2_5G_HEF)
+SCRFD_10G = _face_detector("scrfd_10g", files.SCRFD_10G_ONNX, files.SCRFD_10G_HEF)
+
+STAND_IN_EMBEDDER = Network(
+    "face_embedder_112_512",
     "facial-recognition",
-    "detection",
-    _SCRFD_INPUT,
-    (_SCRFD_FORM,),
-    onnx=(files.SCRFD_2_5G_ONNX,),
-    hef=files.SCRFD_2_5G_HEF,
+    "recognition",
+    _ARCFACE_INPUT,
+    ((Vector(EMBEDDING, FACE_WIDTH),),),
+    onnx=(files.STAND_IN_EMBEDDER,),
+    space="face_embedder_112_512 (stand-in)",
+    note=files.STAND_IN_EMBEDDER.note,
+    setting="face_recognizer",
 )
-SCRFD_10G = Network(
-    "scrfd_10g",
-    "facial-recognition",
-    "detection",
-    _SCRFD_INPUT,
-    (_SCRFD_FORM,),
-    onnx=(files.SCRFD_10G_ONNX,),
-    hef=files.SCRFD_10G_HEF,
-)
-
-# ---------------------------------------------------------- face recognition
-
 ARCFACE_R50 = Network(
     "arcface_r50",
     "facial-recognition",
@@ -68,6 +80,8 @@ ARCFACE_R50 = Network(
     onnx=(files.ARCFACE_R50_ONNX,),
     hef=files.ARCFACE_R50_HEF,
     space="arcface_r50 (MS1MV3)",
+    setting="face_recognizer",
+    stand_in=STAND_IN_EMBEDDER,
 )
 ARCFACE_MOBILEFACENET = Network(
     "arcface_mobilefacenet",
@@ -78,20 +92,12 @@ ARCFACE_MOBILEFACENET = Network(
     onnx=(files.MOBILEFACENET_ONNX,),
     hef=files.MOBILEFACENET_HEF,
     space="arcface_mobilefacenet (MS1MV3)",
-)
-STAND_IN_EMBEDDER = Network(
-    "face_embedder_112_512",
-    "facial-recognition",
-    "recognition",
-    _ARCFACE_INPUT,
-    ((Vector(EMBEDDING, FACE_WIDTH),),),
-    onnx=(files.STAND_IN_EMBEDDER,),
-    space="face_embedder_112_512 (stand-in)",
-    note=files.STAND_IN_EMBEDDER.note,
+    setting="face_recognizer",
 )
 
 FACE_DETECTORS = {n.name: n for n in (SCRFD_2_5G, SCRFD_10G)}
 FACE_RECOGNIZERS = {n.name: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, STAND_IN_EMBEDDER)}
+FACES_IMMICH_NAME = "buffalo_l"
 
 # ----------------------------------------------------------------------- OCR
 
@@ -110,22 +116,70 @@ OCR_RECOGNITION = Network(
     "ocr",
     "recognition",
     PictureInput(48, 320, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3),
-    ((StepSequence(CLASSES, 8, OCR_CLASSES),),),
+    ((StepSequence(CLASS_SCORES, 8, OCR_CLASSES),),),
     onnx=(files.OCR_RECOGNITION_FREE, files.OCR_RECOGNITION_FIXED),
     hef=files.OCR_RECOGNITION_HEF,
+    beside=(files.OCR_DICTIONARY,),
 )
 
 OCR_IMMICH_NAME = "PP-OCRv5_mobile"
 
 # ---------------------------------------------------------------------- CLIP
 
+
+def picture_tower(
+    backend: str, name: str, spec: PictureInput, width: int, onnx: ModelFile, hef: Mapping[str, ModelFile]
+) -> Network:
+    """The picture tower of the backend of this name."""
+    return Network(
+        name,
+        "clip",
+        "visual",
+        spec,
+        ((Vector(EMBEDDING, width),),),
+        onnx=(onnx,),
+        hef=hef,
+        space=backend,
+        setting="clip_backend",
+        service="clip.visual",
+        variant=backend,
+    )
+
+
+def text_tower(
+    backend: str,
+    name: str,
+    spec: TextInput,
+    width: int,
+    onnx: ModelFile,
+    hef: Mapping[str, ModelFile],
+    vocabulary: tuple[ModelFile, ...],
+    weights: ModelFile,
+) -> Network:
+    """The text tower of the backend of this name; it may end in the vector or in one state a token."""
+    return Network(
+        name,
+        "clip",
+        "textual",
+        spec,
+        ((Vector(EMBEDDING, width),), (TokenStates(TOKEN_STATES, spec.tokens, spec.width),)),
+        onnx=(onnx,),
+        hef=hef,
+        space=backend,
+        beside=vocabulary,
+        weights=weights,
+        setting="clip_backend",
+        service="clip.textual",
+        variant=backend,
+    )
+
+
 TINYCLIP = ClipBackend(
     "tinyclip",
     "clip",
-    visual=Network(
+    visual=picture_tower(
+        "tinyclip",
         "tinyclip_vit_39m_16_text_19m_yfcc15m_image_encoder",
-        "clip",
-        "visual",
         PictureInput(
             224,
             224,
@@ -133,90 +187,100 @@ TINYCLIP = ClipBackend(
             mean=(122.7709383, 116.7460125, 104.09373615),
             std=(68.5005327, 66.6321579, 70.32316305),
         ),
-        ((Vector(EMBEDDING, 512),),),
-        onnx=(files.TINYCLIP_IMAGE_ONNX,),
-        hef=files.TINYCLIP_IMAGE_HEF,
-        space="tinyclip",
+        512,
+        files.TINYCLIP_IMAGE_ONNX,
+        files.TINYCLIP_IMAGE_HEF,
     ),
-    textual=Network(
+    textual=text_tower(
+        "tinyclip",
         "tinyclip_vit_39m_16_text_19m_yfcc15m_text_encoder",
-        "clip",
-        "textual",
         TextInput(77, 512),
-        ((Vector(EMBEDDING, 512),), (TokenStates(TOKEN_STATES, 77, 512),)),
-        onnx=(files.TINYCLIP_TEXT_ONNX,),
-        hef=files.TINYCLIP_TEXT_HEF,
-        space="tinyclip",
+        512,
+        files.TINYCLIP_TEXT_ONNX,
+        files.TINYCLIP_TEXT_HEF,
+        (files.CLIP_VOCABULARY,),
+        files.TINYCLIP_TEXT_WEIGHTS,
     ),
-    vocabulary=(files.CLIP_VOCABULARY,),
-    text_weights=files.TINYCLIP_TEXT_WEIGHTS,
     width=512,
     immich_name="ViT-B-32__openai",
+    resize="shortest",
     hides_behind=True,
 )
 SIGLIP = ClipBackend(
     "siglip",
     "siglip",
-    visual=Network(
+    visual=picture_tower(
+        "siglip",
         "siglip_b_16_image_encoder",
-        "clip",
-        "visual",
         PictureInput(224, 224, "RGB", mean=_SIGLIP_MEAN, std=_SIGLIP_MEAN),
-        ((Vector(EMBEDDING, 768),),),
-        onnx=(files.SIGLIP_IMAGE_ONNX,),
-        hef=files.SIGLIP_IMAGE_HEF,
-        space="siglip",
+        768,
+        files.SIGLIP_IMAGE_ONNX,
+        files.SIGLIP_IMAGE_HEF,
     ),
-    textual=Network(
+    textual=text_tower(
+        "siglip",
         "siglip_b_16_text_encoder",
-        "clip",
-        "textual",
         TextInput(64, 768),
-        ((Vector(EMBEDDING, 768),), (TokenStates(TOKEN_STATES, 64, 768),)),
-        onnx=(files.SIGLIP_TEXT_ONNX,),
-        hef=files.SIGLIP_TEXT_HEF,
-        space="siglip",
+        768,
+        files.SIGLIP_TEXT_ONNX,
+        files.SIGLIP_TEXT_HEF,
+        (files.SIGLIP_VOCABULARY,),
+        files.SIGLIP_TEXT_WEIGHTS,
     ),
-    vocabulary=(files.SIGLIP_VOCABULARY,),
-    text_weights=files.SIGLIP_TEXT_WEIGHTS,
     width=768,
     immich_name="ViT-B-16-SigLIP__webli",
+    resize="squash",
+    resize_by_setting=True,
 )
 SIGLIP2 = ClipBackend(
     "siglip2",
     "siglip2",
-    visual=Network(
+    visual=picture_tower(
+        "siglip2",
         "siglip2_b_32_256_image_encoder",
-        "clip",
-        "visual",
         PictureInput(256, 256, "RGB", mean=_SIGLIP_MEAN, std=_SIGLIP_MEAN),
-        ((Vector(EMBEDDING, 768),),),
-        onnx=(files.SIGLIP2_IMAGE_ONNX,),
-        hef=files.SIGLIP2_IMAGE_HEF,
-        space="siglip2",
+        768,
+        files.SIGLIP2_IMAGE_ONNX,
+        files.SIGLIP2_IMAGE_HEF,
     ),
-    textual=Network(
+    textual=text_tower(
+        "siglip2",
         "siglip2_b_32_256_text_encoder",
-        "clip",
-        "textual",
         TextInput(64, 768),
-        ((Vector(EMBEDDING, 768),), (TokenStates(TOKEN_STATES, 64, 768),)),
-        onnx=(files.SIGLIP2_TEXT_ONNX,),
-        hef=files.SIGLIP2_TEXT_HEF,
-        space="siglip2",
+        768,
+        files.SIGLIP2_TEXT_ONNX,
+        files.SIGLIP2_TEXT_HEF,
+        (files.SIGLIP2_VOCABULARY, files.SIGLIP2_TOKENIZER_CONFIG),
+        files.SIGLIP2_TEXT_WEIGHTS,
     ),
-    vocabulary=(files.SIGLIP2_VOCABULARY, files.SIGLIP2_TOKENIZER_CONFIG),
-    text_weights=files.SIGLIP2_TEXT_WEIGHTS,
     width=768,
     immich_name="ViT-B-32-SigLIP2-256__webli",
+    resize="squash",
+    resize_by_setting=True,
 )
 
 CLIP_BACKENDS = {b.name: b for b in (TINYCLIP, SIGLIP, SIGLIP2)}
 
-NETWORKS: tuple[Network, ...] = (
+# ------------------------------------------------------------------- register
+
+NETWORKS: list[Network] = [
     *(tower for b in CLIP_BACKENDS.values() for tower in (b.visual, b.textual)),
     *FACE_DETECTORS.values(),
     *FACE_RECOGNIZERS.values(),
     OCR_DETECTION,
     OCR_RECOGNITION,
-)
+]
+"""What each task needs follows from here: the networks that name it, the files of these, and those beside them."""
+
+SHORT_NAMES = {"facial-recognition": "faces"}
+"""What commands and lists call a task, where that is not its name on the wire."""
+
+
+def short_name(task: str) -> str:
+    """What commands and lists call a task."""
+    return SHORT_NAMES.get(task, task)
+
+
+def service_label(name: str, variant: str) -> str:
+    """What messages call one of several services of the same name."""
+    return f"{name} ({variant})" if variant else name

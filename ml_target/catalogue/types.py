@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-Task = Literal["clip", "facial-recognition", "ocr"]
-Stage = Literal["visual", "textual", "detection", "recognition"]
 Colour = Literal["RGB", "BGR"]
+Resize = Literal["squash", "shortest"]
 Chip = Literal["hailo8", "hailo8l"]
+CHIPS: tuple[Chip, ...] = get_args(Chip)
+"""The chips that this worker drives, by the names that HailoRT gives them in capitals."""
 
 
 # ------------------------------------------------------------------- sources
@@ -158,36 +159,75 @@ Output = Vector | TokenStates | FeatureMap | StepSequence
 class Network:
     """One network: what it takes, what it gives, where its files are.
 
-    `name` is the stem of its HEF. `forms` are the sets of outputs a file may have, the best first.
-    `onnx` are its files for the CPU engine, first choice first. `hef` maps the chip (`hailo8`,
+    `name` is the stem of its HEF. `task` is the task's name on the wire. `forms` are the sets of outputs a file may
+    have, the best first. `onnx` are its files for the CPU engine, first choice first. `hef` maps the chip (`hailo8`,
     `hailo8l`) to its file. `space` names the vector space for networks that end in an embedding.
+
+    `beside`: files that the task needs for it on any engine. `weights`: what a card's file leaves to the host; the
+    processor's may do without.
+
+    `setting`: the attribute of `Settings` that asks for this network by its `choice`; "" for one that is always
+    served. Where the setting is left empty, the first network of the catalogue that has it is meant. `stand_in`:
+    served in its place on the processor, where only that one is there and nobody asked for this one by name.
+
+    `service`: what the log and the status page call what it is part of, when that is not the task's name; `variant`:
+    which one of several.
     """
 
     name: str
-    task: Task
-    stage: Stage
+    task: str
+    stage: str
     input: PictureInput | TextInput
     forms: tuple[tuple[Output, ...], ...]
     onnx: tuple[ModelFile, ...]
     hef: Mapping[str, ModelFile] = field(default_factory=dict)
     space: str | None = None
     note: str = ""
+    beside: tuple[ModelFile, ...] = ()
+    weights: ModelFile | None = None
+    setting: str = ""
+    stand_in: "Network | None" = None
+    service: str = ""
+    variant: str = ""
+
+    @property
+    def choice(self) -> str:
+        """The value of its setting that asks for it."""
+        return self.variant or self.name
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether it runs where search queries run, not where pictures do."""
+        return isinstance(self.input, TextInput)
 
 
 @dataclass(frozen=True, slots=True)
 class ClipBackend:
     """A pair of towers that share one vector space.
 
-    `family` decides pooling and text cleaning. `immich_name` is the model name to choose in
-    Immich. `hides_behind` says that Immich has no entry for this model at all.
+    `family` decides pooling and text cleaning. `resize` is how a picture becomes the tower's square: "shortest" cuts
+    the middle out, "squash" keeps everything; with `resize_by_setting` the setting SIGLIP_RESIZE decides instead.
+    `immich_name` is the model name to choose in Immich. `hides_behind` says that Immich has no entry for this model
+    at all.
     """
 
     name: str
     family: Literal["clip", "siglip", "siglip2"]
     visual: Network
     textual: Network
-    vocabulary: tuple[ModelFile, ...]
-    text_weights: ModelFile
     width: int
     immich_name: str
+    resize: Resize
+    resize_by_setting: bool = False
     hides_behind: bool = False
+
+    @property
+    def vocabulary(self) -> tuple[ModelFile, ...]:
+        """The files of its tokenizer."""
+        return self.textual.beside
+
+    @property
+    def text_weights(self) -> ModelFile:
+        """What a compiled text tower leaves to the host."""
+        assert self.textual.weights is not None, f"{self.textual.name} names no weights in the catalogue"
+        return self.textual.weights

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ml_target.catalogue.types import Chip
-from ml_target.config import Settings
+from ml_target.config import Settings, choose_engine
 from ml_target.diagnostics.card import CardReport, library
 from ml_target.diagnostics.findings import as_text, is_wrong, verdict
 from ml_target.diagnostics.setting_findings import read_settings
@@ -17,8 +17,8 @@ from ml_target.diagnostics.tasks import task_findings
 from ml_target.engines.hailo.checks import host_checks
 from ml_target.engines.hailo.kernel_log import DMESG, kernel_words
 from ml_target.engines.hailo.package import PYTHON
+from ml_target.engines.select import passed_over
 from ml_target.log.terminal import replace_unprintable
-from ml_target.runtime.place import choose_engine, passed_over
 from ml_target.system.cards import Finding, cards, nodes
 
 NOTHING_WRONG, WRONG, BAD_SETTING = 0, 1, 2
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:
 
 def examine(settings: Settings, root: Path = Path("/"), open_device: bool = False) -> Iterator[Finding]:
     """Everything but system and settings, in the order in which it is told. Never raises."""
-    engine = choose_engine(settings, root)
+    engine = choose_engine(settings.engine, root)
     report = CardReport(settings, root)
     if engine == "hailo":
         yield from _card(settings, root, open_device, report)

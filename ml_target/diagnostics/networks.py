@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from ml_target.catalogue.types import CHIPS
 from ml_target.config import Settings
 from ml_target.errors import ModelError, SettingsError
 from ml_target.log.terminal import replace_unprintable
@@ -14,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Prints the table. Exit code 0 whatever is missing, 2 when settings or records cannot be read."""
     replace_unprintable()
     parser = argparse.ArgumentParser(prog="python3 -m ml_target.inspect_models", description=main.__doc__)
-    parser.add_argument("--chip", choices=("hailo8", "hailo8l"), default="hailo8", help="which HEFs (default: hailo8)")
+    parser.add_argument("--chip", choices=CHIPS, default="hailo8", help="which HEFs (default: hailo8)")
     parser.add_argument("--fresh", action="store_true", help="read every file again, also those on record")
     args = parser.parse_args(arguments)
     try:

@@ -17,14 +17,15 @@ from ml_target.errors import UnusableInput, WorkerError
 from ml_target.imaging.picture import decode
 from ml_target.log.terminal import printable_json
 from ml_target.log.trace import Trace
-from ml_target.runtime.protocol import encode, faces_result, ocr_result, vector_text
+from ml_target.runtime.protocol import encode
+from ml_target.tasks.clip.task import CLIP
 from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.faces.task import FACES
 from ml_target.tasks.ocr.reader import Line, ReadOptions
+from ml_target.tasks.ocr.task import MOST_RESOLUTION, OCR
 from ml_target.tensors import UInt8
 
 TASKS = ("clip", "faces", "ocr")
-MOST_RESOLUTION = 1_000_000
-"""Beyond any picture's size a resolution changes nothing."""
 
 DESCRIPTION = """Answers for one photo or one search query, without Immich and without a running worker.
 
@@ -153,31 +154,31 @@ class _Command:
     # ------------------------------------------------------------------ tasks
 
     async def _query(self) -> dict[str, Any]:
-        encoder = self._bench.load(lambda loader: loader.text_encoder(self._backend), text=True)
+        encoder = self._bench.load(lambda loader: loader.service(CLIP.texts(self._backend)), text=True)
         vector = await encoder.embed(self._arguments.text, Trace())
         self._print_words(f"query: {vector.size} numbers in space {self._backend.name}")
-        return {"clip": vector_text(vector)}
+        return {CLIP.name: CLIP.encode(vector)}
 
     async def _clip(self, picture: UInt8) -> dict[str, Any]:
-        encoder = self._bench.load(lambda loader: loader.picture_encoder(self._backend))
+        encoder = self._bench.load(lambda loader: loader.service(CLIP.pictures(self._backend)))
         vector = await encoder.embed(picture, Trace())
         self._print_words(f"clip: {vector.size} numbers in space {self._backend.name}")
-        return {"clip": vector_text(vector)}
+        return {CLIP.name: CLIP.encode(vector)}
 
     async def _faces(self, picture: UInt8, found: list[Face]) -> dict[str, Any]:
-        finder = self._bench.load(lambda loader: loader.face_finder())
+        finder = self._bench.load(lambda loader: loader.service(FACES.offer(loader)))
         found += await finder.find(picture, self._arguments.min_face_score, Trace())
         boxes = [f"  {face.score:.3f}  {' '.join(f'{n:.0f}' for n in face.box)}" for face in found]
         self._print_words(f"faces: {len(found)}" + (" (score, left, top, right, bottom)" if found else ""), *boxes)
-        return {"facial-recognition": faces_result(found)}
+        return {FACES.name: FACES.encode(found)}
 
     async def _ocr(self, picture: UInt8, found: list[Line]) -> dict[str, Any]:
-        reader = self._bench.load(lambda loader: loader.text_reader())
+        reader = self._bench.load(lambda loader: loader.service(OCR.offer(loader)))
         chosen = self._arguments
         options = ReadOptions(chosen.min_box_score, chosen.max_resolution, chosen.min_text_score)
         found += await reader.read(picture, options, Trace())
         self._print_words(f"lines of text: {len(found)}", *(f"  {line.text_score:.3f}  {line.text}" for line in found))
-        return {"ocr": ocr_result(found)}
+        return {OCR.name: OCR.encode(found)}
 
     # ----------------------------------------------------------------- output
 

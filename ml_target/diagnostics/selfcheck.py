@@ -8,15 +8,12 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
-from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.config import Settings
-from ml_target.diagnostics.checks.clip import ClipChecks
-from ml_target.diagnostics.checks.faces import FaceChecks
 from ml_target.diagnostics.checks.header import header
-from ml_target.diagnostics.checks.ocr import OcrChecks
+from ml_target.diagnostics.checks.register import CHECKS
 from ml_target.diagnostics.checks.report import Report, UsedFile, as_json, as_text
 from ml_target.diagnostics.checks.result import Check, NotChecked
 from ml_target.diagnostics.checks.samples import Samples
@@ -25,10 +22,8 @@ from ml_target.errors import SettingsError, WorkerError
 from ml_target.imaging.picture import decode
 from ml_target.log.requests import set_up
 from ml_target.log.terminal import printable_json, replace_unprintable
-from ml_target.runtime.assembly import Loader
+from ml_target.tasks.register import TASKS
 from ml_target.tensors import UInt8
-
-TASKS = ("clip", "faces", "ocr")
 
 DESCRIPTION = """Compares the card's answers with the processor's, on bundled pictures and queries.
 Verdicts: right; near (it works, less well than it should); WRONG; not checked, with the reason and the remedy.
@@ -44,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="pictures of your own to compare as well")
-    parser.add_argument("--task", action="append", choices=TASKS, help="only this one (may be repeated)")
+    parser.add_argument("--task", action="append", choices=_names(), help="only this one (may be repeated)")
     parser.add_argument("--json", action="store_true", help="the report for programs")
     args = parser.parse_args(arguments)
     try:
@@ -54,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except WorkerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return asyncio.run(_run(settings, samples, args.task or TASKS, args.json))
+    return asyncio.run(_run(settings, samples, args.task or (), args.json))
 
 
 def _read(photo: Path, settings: Settings) -> UInt8:
@@ -75,8 +70,8 @@ async def _run(settings: Settings, samples: Samples, tasks: Collection[str], mac
         bench.close()
 
 
-async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = TASKS) -> Report:
-    """Everything there is to check with these settings, or the `tasks` named."""
+async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = ()) -> Report:
+    """Everything there is to check with these settings, or the `tasks` named (as commands name them)."""
     checks: list[Check] = []
     try:
         _tell("opening the engine")
@@ -84,22 +79,17 @@ async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = TASKS
     except NotChecked as missing:
         checks.append(Check("engine", gap=missing.gap))
     else:
-        for task, what, work in _work(bench, loader, samples):
-            if task in tasks:
-                _tell(what)
-                checks += await work.run()
+        for task in TASKS:
+            if task.short in (tasks or _names()):
+                for what, work in CHECKS[task.name](bench, loader, samples):
+                    _tell(what)
+                    checks += await work.run()
     files = [UsedFile(origin.file, origin.engine, origin.sha256, origin.note) for origin in bench.used.values()]
     return Report(header(bench), checks, files, bench.compares)
 
 
-def _work(
-    bench: Bench, loader: Loader, samples: Samples
-) -> Iterator[tuple[str, str, ClipChecks | FaceChecks | OcrChecks]]:
-    for backend in CLIP_BACKENDS.values():
-        if bench.settings.clip_backend in (backend.name, "auto"):
-            yield "clip", f"smart search ({backend.name})", ClipChecks(bench, loader, backend, samples)
-    yield "faces", "faces", FaceChecks(bench, loader, samples)
-    yield "ocr", "text", OcrChecks(bench, loader, samples)
+def _names() -> list[str]:
+    return [task.short for task in TASKS]
 
 
 def _tell(what: str) -> None:

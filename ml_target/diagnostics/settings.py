@@ -1,4 +1,4 @@
-"""`python3 -m ml_target.diagnostics.settings [NAME…]`: are the settings right, and is one of them spelt wrong?
+"""`python3 -m ml_target.diagnostics.settings [--chip CHIP] [NAME…]`: are the settings right, is one spelt wrong?
 
 A variable that this worker does not know is ignored, as others live in the same environment. One that looks like a
 setting and is none gets a hint, or somebody wonders for days why it has no effect. It needs no package beside Python
@@ -11,7 +11,9 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from typing import get_args
 
+from ml_target.catalogue.types import Chip
 from ml_target.config import Settings, setting_names
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
@@ -96,9 +98,13 @@ def main(arguments: list[str] | None = None) -> int:
     replace_unprintable()
     parser = argparse.ArgumentParser(prog="python3 -m ml_target.diagnostics.settings", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="variables to look at, instead of the environment's")
-    names: list[str] = parser.parse_args(arguments).names
-    for hint in hints(names) if names else spelt_wrong():
+    parser.add_argument("--chip", metavar="CHIP", default="", help="look whether there is such a chip, too")
+    asked = parser.parse_args(arguments)
+    for hint in hints(asked.names) if asked.names else spelt_wrong():
         print(f"NOTE: {hint}")
+    if asked.chip and asked.chip not in get_args(Chip):
+        print(f"--chip takes one of: {' '.join(get_args(Chip))}; not '{asked.chip}'.", file=sys.stderr)
+        return 1
     try:
         Settings.from_environment()
     except SettingsError as error:

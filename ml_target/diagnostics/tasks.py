@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml_target.catalogue.needs import EngineName, Need, needs
-from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS, STAND_IN_EMBEDDER
-from ml_target.catalogue.types import Chip, ModelFile
+from ml_target.catalogue.networks import NETWORKS, STAND_IN_EMBEDDER
+from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.diagnostics.memory import memory_check
 from ml_target.engines.hailo.fit import check_fit
@@ -17,8 +17,6 @@ from ml_target.remedies import fetch, folder_words
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
 from ml_target.system.cards import Finding
-
-CHIPS = ("hailo8", "hailo8l")
 
 
 @dataclass(slots=True)
@@ -47,7 +45,7 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
     tasks: dict[str, _Task] = {}
     weights = 0
     for need in wanted:
-        weights += _look(store, need, chip, tasks.setdefault(_service(need), _Task()))
+        weights += _look(store, need, chip, tasks.setdefault(need.service or need.label, _Task()))
     for label, task in tasks.items():
         yield _told(label, task, engine, chip, store)
         yield from (Finding(None, label, warning) for warning in task.warnings)
@@ -55,16 +53,6 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
         yield _processor()
     if weights:
         yield memory_check(weights, root)
-
-
-def _service(need: Need) -> str:
-    """What the worker's log and its /status call the task: of CLIP's two, either may be on without the other."""
-    kind, _, backend = need.label.partition(" ")
-    if kind != "clip":
-        return {"faces": "facial-recognition"}.get(kind, kind)
-    visual = CLIP_BACKENDS[backend].visual
-    stage = "visual" if need.files[0] in (*visual.onnx, *visual.hef.values()) else "textual"
-    return f"clip.{stage} ({backend})"
 
 
 def _folder(settings: Settings) -> Finding:

@@ -13,21 +13,14 @@ from statistics import median
 
 import numpy as np
 
-from ml_target.catalogue.networks import (
-    ARCFACE_R50,
-    CLIP_BACKENDS,
-    FACE_DETECTORS,
-    FACE_RECOGNIZERS,
-    OCR_DETECTION,
-    OCR_RECOGNITION,
-    STAND_IN_EMBEDDER,
-)
-from ml_target.catalogue.types import ClipBackend, Network, PictureInput
-from ml_target.config import Settings
+from ml_target.catalogue.needs import chosen
+from ml_target.catalogue.types import Network, PictureInput
+from ml_target.config import Settings, choose_engine
 from ml_target.engines import Engine, LoadedNetwork
+from ml_target.engines.select import REFERENCE, processor
 from ml_target.errors import WorkerError
 from ml_target.runtime.assembly import Place
-from ml_target.runtime.place import choose_engine, open_places, processor
+from ml_target.runtime.place import open_places, place_of
 from ml_target.store import Store
 from ml_target.store.command import open_store
 from ml_target.tensors import Array
@@ -50,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     except WorkerError as error:
         print(error, file=sys.stderr)
         return 2
-    names = [choose_engine(settings)]
-    names += ["cpu"] if names[0] != "cpu" else []
+    names = dict.fromkeys((choose_engine(settings.engine), REFERENCE))
     print(f"{'network':50}  {'on':5}  {'load s':>8}  {'1 frame ms':>12}  {f'{BURST} frames, ms each':>18}", flush=True)
     failed = [_time_engine(settings, name, args.seconds) for name in names]
     return 1 if any(failed) else 0
@@ -62,7 +54,7 @@ def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
     failed = False
     place: Place | None = None
     try:
-        place = processor(settings, 1) if name == "cpu" else open_places(settings)[0]
+        place = place_of(processor(settings, 1)) if name == REFERENCE else open_places(settings)[0]
         place.engine.start()
         store = open_store(settings)
         for network in _networks(settings, store, place.engine):
@@ -88,15 +80,13 @@ def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
 
 def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Network]:
     """Those that the settings ask for; the stand-in where the worker would take it."""
-    backends: list[ClipBackend] = list(CLIP_BACKENDS.values())
-    for backend in backends:
-        if settings.clip_backend in (backend.name, "auto"):
-            yield from (backend.visual, backend.textual)
-    yield FACE_DETECTORS[settings.face_detector]
-    recognizer = FACE_RECOGNIZERS[settings.face_recognizer or ARCFACE_R50.name]
-    there, instead = (any(map(store.find, engine.files(each))) for each in (recognizer, STAND_IN_EMBEDDER))
-    yield STAND_IN_EMBEDDER if instead and not there and not settings.face_recognizer else recognizer
-    yield from (OCR_DETECTION, OCR_RECOGNITION)
+    for network in chosen(settings):
+        stand_in = network.stand_in
+        if stand_in is None or settings.face_recognizer:
+            yield network
+            continue
+        there, instead = (any(map(store.find, engine.files(each))) for each in (network, stand_in))
+        yield stand_in if instead and not there else network
 
 
 def _time_network(engine: Engine, network: Network, path: Path, seconds: float) -> str:

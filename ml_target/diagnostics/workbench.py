@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ml_target.config import Settings, available_cores
+from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable
 from ml_target.runtime.assembly import Loader, Place
-from ml_target.runtime.place import open_places, thread_plan
-from ml_target.runtime.registry import Service
+from ml_target.runtime.place import open_places
 from ml_target.scheduling.threads import HostPool
 from ml_target.store.command import open_store
+from ml_target.tasks.service import Service
 
 T = TypeVar("T")
 

@@ -1,8 +1,9 @@
 """What an engine is: something that opens a network's file and runs lists of frames.
 
-To add an engine: one module here that fulfils `Engine`, and one line in `places.py` that makes
-it. The contract tests in `tests/contract/test_engine_contract.py` hold for every engine.
-Engines know nothing of tasks, HTTP or settings.
+To add an engine: one module here that fulfils `Engine`, and a function in `select.py` that makes it
+from the settings. Whoever stands above an engine asks for its `capabilities`, never for its name,
+which is for logs and pages. The contract tests in `tests/contract/test_engine_contract.py` run over
+every engine. Engines know nothing of tasks or HTTP.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,30 @@ class Intake:
         return len(self.shape) == 1
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can and what suits it, as plain data that holds from before `start` to the end.
+
+    For scheduling:
+    `lanes`: bursts that it runs at a time.
+    `own_lane`: it can run a burst that somebody waits for beside those, at once.
+    `fuller_pays`: a burst costs something whatever its size, so that it is worth waiting until it is fuller.
+    `queues_ahead`: the device keeps one burst more in a queue of its own, and begins with it by itself.
+
+    For tasks:
+    `text_layout`: its text towers take token embeddings and leave the rest to the host, in an arrangement that the
+    file does not tell: it has to be found out, and the text weights are needed for that.
+
+    Which files it opens is said by `Engine.files`.
+    """
+
+    lanes: int = 1
+    own_lane: bool = False
+    fuller_pays: bool = False
+    queues_ahead: bool = False
+    text_layout: bool = False
+
+
 class LoadedNetwork(Protocol):
     """One opened network. `run` blocks and may be called from several threads."""
 
@@ -49,6 +74,9 @@ class Engine(Protocol):
     """Opens files. One engine for the life of the process."""
 
     name: str
+    """For logs and pages."""
+
+    capabilities: Capabilities
 
     @property
     def device(self) -> str:

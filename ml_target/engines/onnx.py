@@ -9,7 +9,7 @@ import numpy as np
 
 from ml_target.catalogue.binding import Binding, bind
 from ml_target.catalogue.types import ModelFile, Network, PictureInput, TextInput
-from ml_target.engines import Intake, LoadedNetwork
+from ml_target.engines import Capabilities, Intake, LoadedNetwork
 from ml_target.errors import DamagedFileError, EngineFault, ModelError
 from ml_target.remedies import fetch_again
 from ml_target.tensors import Array, Float32, Outputs, Tensor
@@ -22,11 +22,14 @@ _INTEGERS = {"tensor(int32)": "int32", "tensor(int64)": "int64"}
 
 
 class OnnxEngine:
-    """ONNX Runtime's CPU provider. `threads`: for one inference."""
+    """ONNX Runtime's CPU provider. `threads`: for one inference; `workers`: inferences at a time.
+
+    Raises ModelError where ONNX Runtime is not installed.
+    """
 
     name = "cpu"
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, workers: int = 1) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -36,6 +39,8 @@ class OnnxEngine:
         onnxruntime.set_default_logger_severity(3)
         self._runtime: Any = onnxruntime
         self._threads = threads
+        # A query never waits for a picture here: the processor can do both.
+        self.capabilities = Capabilities(lanes=workers, own_lane=True)
 
     @property
     def device(self) -> str:

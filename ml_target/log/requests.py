@@ -31,6 +31,8 @@ def set_up(level: int) -> None:
     logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
     for noisy in ("multipart", "python_multipart", "PIL"):
         logging.getLogger(noisy).setLevel(max(level, logging.INFO))
+    # It tells every address, with what is secret in it.
+    logging.getLogger("httpx2").setLevel(max(level, logging.WARNING))
 
 
 def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:

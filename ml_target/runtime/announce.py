@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from ml_target.log.words import quoted
-from ml_target.runtime.registry import Service, describe_model
+from ml_target.tasks.service import Service, describe_model
 
 log = logging.getLogger("ml_target.worker")
 

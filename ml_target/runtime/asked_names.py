@@ -1,50 +1,14 @@
-"""The model names Immich asked for, and what answered in their place: announced once each, or refused."""
+"""The model names Immich asked for, and what answered in their place: announced once each."""
 
 import logging
 from typing import Any
 
-from ml_target.catalogue.immich import clean_name
-from ml_target.catalogue.networks import OCR_IMMICH_NAME
-from ml_target.catalogue.scripts import LANGUAGES, MODELS, Reading
-from ml_target.errors import UnusableInput
-from ml_target.log.words import quoted, short
+from ml_target.log.words import quoted
 
 log = logging.getLogger(__name__)
 
 MOST = 100
 """Names are free text from outside; beyond so many, further ones are neither kept nor announced."""
-
-
-def text_model(asked: str) -> str:
-    """The name of the text model that answers for the name `asked`.
-
-    Raises UnusableInput for one that reads another script: what the served network does not know it answers with
-    look-alikes at high scores. A name without a language that nobody knows is answered, and announced.
-    """
-    language, separator, model = clean_name(asked).rpartition("__")
-    if not separator:
-        reading = MODELS.get(model)
-    elif (reading := LANGUAGES.get(language.upper())) is None:
-        raise UnusableInput(f"Immich asks for {short(asked)}, a text model for a language not known here. {_INSTEAD}")
-    elif not reading.lacks:
-        reading = MODELS.get(model)
-    if reading is not None and reading.lacks:
-        raise UnusableInput(_other_script(asked, reading))
-    return OCR_IMMICH_NAME
-
-
-_INSTEAD = (
-    f"Choose {OCR_IMMICH_NAME} in Immich's OCR settings, which reads Chinese, Japanese and English, "
-    "or leave text to Immich's own worker."
-)
-
-
-def _other_script(asked: str, reading: Reading) -> str:
-    letters = " ".join(reading.lacks[:8])
-    return (
-        f"Immich asks for {short(asked)}, which reads {reading.words}; this worker serves {OCR_IMMICH_NAME}, "
-        f"which lacks letters of these ({letters} and more) and would answer with look-alikes. {_INSTEAD}"
-    )
 
 
 class NamesSeen:

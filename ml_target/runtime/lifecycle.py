@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 from ml_target import __version__
-from ml_target.catalogue.immich import WIDTHS
-from ml_target.config import PROJECT, Settings, available_cores
+from ml_target.config import PROJECT, Settings, available_cores, choose_engine
+from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.imaging.outside import Helper
 from ml_target.remedies import fetch
@@ -19,11 +19,12 @@ from ml_target.runtime.asked_names import NamesSeen
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.budget import Memory
 from ml_target.runtime.pipeline import Pipeline
-from ml_target.runtime.place import choose_engine, open_places, thread_plan
+from ml_target.runtime.place import open_places
 from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import HostPool
 from ml_target.store import Store
+from ml_target.tasks.register import TASKS
 
 log = logging.getLogger("ml_target.worker")  # the name in the log, wherever this file lies
 
@@ -40,7 +41,7 @@ class Worker:
         self.settings = settings
         self.failure: Exception | None = None
         self.names = NamesSeen()
-        self.engine_name = choose_engine(settings)
+        self.engine_name = choose_engine(settings.engine)
         host_threads, _, _ = thread_plan(settings, available_cores())
         self.host = HostPool(host_threads)
         self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)
@@ -153,7 +154,7 @@ class Worker:
             "engine": self.engine_name,
             "uptime_s": round(time.monotonic() - self._started),
             "tasks": tasks,
-            "clip": self._spaces(),
+            **self._of_tasks(),
             "names": self.names.describe(),
         }
 
@@ -166,16 +167,7 @@ class Worker:
             for place in self.places
         ]
 
-    def _spaces(self) -> list[dict[str, Any]]:
-        if self._services is None:
-            return []
-        return [
-            {
-                "space": clip.backend.name,
-                "width": clip.backend.width,
-                "on": clip.visual.on,
-                "immich_name": clip.backend.immich_name,
-                "names_of_this_width": [name for name, width in WIDTHS.items() if width == clip.backend.width],
-            }
-            for clip in self._services.clip.values()
-        ]
+    def _of_tasks(self) -> dict[str, Any]:
+        """What tasks add to the status page."""
+        of = self._services.of if self._services is not None else {}
+        return {key: value for task in TASKS for key, value in task.status(of.get(task.name, ())).items()}

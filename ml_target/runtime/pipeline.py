@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -11,18 +11,18 @@ from ml_target.errors import TooLarge, UnusableInput
 from ml_target.imaging.forms import look
 from ml_target.imaging.outside import Helper
 from ml_target.imaging.picture import decode_known
-from ml_target.imaging.structure import CORE, PIXEL, Structure
+from ml_target.imaging.structure import PIXEL, Structure
 from ml_target.log.trace import Trace
-from ml_target.runtime.asked_names import NamesSeen, text_model
+from ml_target.runtime.asked_names import NamesSeen
 from ml_target.runtime.budget import MIB, Memory, Share
-from ml_target.runtime.protocol import ClipJob, FaceJob, Job, faces_result, ocr_result, vector_text
-from ml_target.runtime.registry import Service, Services
+from ml_target.runtime.registry import Services
 from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.contract import Job
+from ml_target.tasks.service import Service
 from ml_target.tensors import UInt8
 
-CLIP, FACES, OCR = 2 * MIB, 8 * MIB, 48 * MIB
-"""Bytes that a task takes beside the picture: frames that wait, outputs that are read. Text has by far the most: 16
-tiles, and 5120 columns of probabilities (`linereader.CHUNK`)."""
+Answering = Sequence[tuple[Job, Service[Any]]]
+"""Each job of a request with the service that answers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +45,18 @@ class Pipeline:
             return await self._picture(jobs, upload, trace)
 
     async def _picture(self, jobs: list[Job], upload: BinaryIO, trace: Trace) -> dict[str, Any]:
-        for job in jobs:
-            if isinstance(job, ClipJob) and job.stage == "textual":
-                raise UnusableInput("clip.textual needs a text, but the request holds an image. Send a text part.")
-            self._check(job)
+        answering = self._answering(jobs, text=False)
         structure = await self.host.run(look, upload, self.max_pixels)
         trace.picture = (structure.width, structure.height)
         async with AsyncExitStack() as held:
-            with self._coming(jobs):
+            with _coming(answering):
                 pixels, share = await self._decoded(jobs, upload, structure, held, trace)
                 upload.close()
                 share.shrink(_with_tasks(jobs, structure))
                 trace.picture = (pixels.shape[1], pixels.shape[0])
                 # Started inside the block: they announce their own frames before it ends.
-                results = asyncio.gather(*(self._job(job, pixels, trace) for job in jobs), return_exceptions=True)
-            answer = _together(await results)
+                running = asyncio.gather(*_run(answering, pixels, trace), return_exceptions=True)
+            answer = _together(await running)
         return {**answer, "imageHeight": pixels.shape[0], "imageWidth": pixels.shape[1]}
 
     async def _decoded(
@@ -97,62 +94,46 @@ class Pipeline:
 
     async def text(self, jobs: list[Job], text: str, trace: Trace) -> dict[str, Any]:
         """The answer for a search query. Raises UnusableInput, Unavailable, EngineFault."""
+        answering = self._answering(jobs, text=True)
+        return _together(await asyncio.gather(*_run(answering, text, trace), return_exceptions=True))
+
+    def _answering(self, jobs: list[Job], *, text: bool) -> Answering:
+        """Refuses what cannot be served before anything is decoded, and notes the names asked for."""
+        answering = []
         for job in jobs:
-            if not (isinstance(job, ClipJob) and job.stage == "textual"):
-                raise UnusableInput(f"{job.label} needs a picture, but the request holds a text. Send an image part.")
-            self._check(job)
-        encoder = self.services.clip_for(jobs[0].model_name).textual.get()
-        return {"clip": vector_text(await encoder.embed(text, trace))}
+            if job.takes_text and not text:
+                raise UnusableInput(f"{job.service} needs a text, but the request holds an image. Send a text part.")
+            if text and not job.takes_text:
+                raise UnusableInput(f"{job.service} needs a picture, but the request holds a text. Send an image part.")
+            service = self.services.for_job(job)
+            service.get()
+            self.names.note(job.service, job.model_name, job.task.served_by(job, service))
+            answering.append((job, service))
+        return answering
 
-    def _check(self, job: Job) -> None:
-        """Refuses what cannot be served before anything is decoded, and notes the name asked for."""
-        service = self._service(job)
-        service.get()
-        if isinstance(job, ClipJob):
-            backend = self.services.clip_for(job.model_name).backend
-            served = backend.name if backend.hides_behind else backend.immich_name
-        elif isinstance(job, FaceJob):
-            served = " + ".join(model.network.name for model in service.models)
-        else:
-            served = text_model(job.model_name)
-        self.names.note(job.label, job.model_name, served)
 
-    @contextmanager
-    def _coming(self, jobs: list[Job]) -> Iterator[None]:
-        """Announces a frame to the first model of every job."""
-        with ExitStack() as announced:
-            for job in jobs:
-                for model in self._service(job).models[:1]:
-                    announced.enter_context(model.coming())
-            yield
+@contextmanager
+def _coming(answering: Answering) -> Iterator[None]:
+    """Announces a frame to the first model of every job."""
+    with ExitStack() as announced:
+        for _, service in answering:
+            for model in service.models[:1]:
+                announced.enter_context(model.coming())
+        yield
 
-    def _service(self, job: Job) -> Service[Any]:
-        if isinstance(job, ClipJob):
-            chosen = self.services.clip_for(job.model_name)
-            return chosen.visual if job.stage == "visual" else chosen.textual
-        return self.services.faces if isinstance(job, FaceJob) else self.services.ocr
 
-    async def _job(self, job: Job, pixels: UInt8, trace: Trace) -> dict[str, Any]:
-        if isinstance(job, ClipJob):
-            vector = await self.services.clip_for(job.model_name).visual.get().embed(pixels, trace)
-            return {"clip": vector_text(vector)}
-        if isinstance(job, FaceJob):
-            return {job.label: faces_result(await self.services.faces.get().find(pixels, job.min_score, trace))}
-        return {job.label: ocr_result(await self.services.ocr.get().read(pixels, job.options, trace))}
+def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[Awaitable[dict[str, Any]]]:
+    """The part of the answer that each job comes to."""
+
+    async def part(job: Job, service: Service[Any]) -> dict[str, Any]:
+        return {job.task.name: job.task.encode(await job.task.run(job, service.get(), content, trace))}
+
+    return (part(job, service) for job, service in answering)
 
 
 def _with_tasks(jobs: list[Job], structure: Structure) -> int:
-    """Bytes that the finished pixels take, and what the tasks make of them.
-
-    CLIP and text make a picture of Pillow's of the whole, or of the largest line; faces take theirs from the pixels.
-    """
-    total = PIXEL * structure.pixels
-    for job in jobs:
-        if isinstance(job, FaceJob):
-            total += FACES
-        else:
-            total += CORE * structure.pixels + (CLIP if isinstance(job, ClipJob) else OCR)
-    return total
+    """Bytes that the finished pixels take, and what the tasks make of them."""
+    return PIXEL * structure.pixels + sum(job.task.memory(structure.pixels) for job in jobs)
 
 
 def _together(results: list[dict[str, Any] | BaseException]) -> dict[str, Any]:

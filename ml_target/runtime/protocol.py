@@ -1,140 +1,19 @@
-"""Immich's wire format: `entries` to jobs, results to JSON. Nothing else knows it.
+"""Immich's wire format: `entries` to jobs, answers to JSON. What stands inside of an entry only its task knows."""
 
-Source: the Immich server's requests and the official worker's request types.
-"""
+from functools import cache
+from typing import Any
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-import numpy as np
 import orjson
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictFloat,
-    StrictInt,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import BaseModel, Field, ValidationError, create_model
 
-from ml_target.errors import MalformedRequest, UnusableInput
+from ml_target.errors import MalformedRequest
 from ml_target.log.words import short
-from ml_target.tasks.faces.finder import Face
-from ml_target.tasks.ocr.reader import Line, ReadOptions
-from ml_target.tensors import Float32
+from ml_target.tasks.contract import Job, Task
+from ml_target.tasks.register import TASKS
+from ml_target.tasks.wire import Strict
 
 MAX_ENTRIES = 64 * 1024
 """Bytes or characters; Immich's are below 300, and checking more would hold the event loop."""
-
-# ------------------------------------------------------------------ requests
-
-
-def _empty_if_null(value: Any) -> Any:
-    return {} if value is None else value
-
-
-Score = Annotated[StrictInt | StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
-Resolution = Annotated[StrictInt | StrictFloat, Field(ge=1, allow_inf_nan=False)]
-
-
-class _Options(BaseModel):
-    """Unknown options are ignored, so that this worker survives a newer server."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class _FaceOptions(_Options):
-    minScore: Score = 0.7  # noqa: N815 - the wire's spelling
-
-
-class _TextBoxOptions(_Options):
-    minScore: Score = 0.5  # noqa: N815
-    maxResolution: Resolution = 736  # noqa: N815
-
-
-class _TextLineOptions(_Options):
-    minScore: Score = 0.9  # noqa: N815
-
-
-class _Model(BaseModel):
-    """Unknown keys beside `modelName` and `options` are errors, as in the official worker."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    modelName: Annotated[str, StringConstraints(strip_whitespace=True)]  # noqa: N815
-    options: Annotated[_Options, BeforeValidator(_empty_if_null)] = _Options()
-
-
-class _FaceDetection(_Model):
-    options: Annotated[_FaceOptions, BeforeValidator(_empty_if_null)] = _FaceOptions()
-
-
-class _TextDetection(_Model):
-    options: Annotated[_TextBoxOptions, BeforeValidator(_empty_if_null)] = _TextBoxOptions()
-
-
-class _TextRecognition(_Model):
-    options: Annotated[_TextLineOptions, BeforeValidator(_empty_if_null)] = _TextLineOptions()
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Clip(_Strict):
-    visual: _Model | None = None
-    textual: _Model | None = None
-
-
-class _Faces(_Strict):
-    detection: _FaceDetection | None = None
-    recognition: _Model | None = None
-
-
-class _Ocr(_Strict):
-    detection: _TextDetection | None = None
-    recognition: _TextRecognition | None = None
-
-
-class _Entries(_Strict):
-    clip: _Clip | None = None
-    facial_recognition: _Faces | None = Field(default=None, alias="facial-recognition")
-    ocr: _Ocr | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClipJob:
-    """One vector: of the picture (`visual`) or of the text (`textual`)."""
-
-    stage: Literal["visual", "textual"]
-    model_name: str
-
-    @property
-    def label(self) -> str:
-        return f"clip.{self.stage}"
-
-
-@dataclass(frozen=True, slots=True)
-class FaceJob:
-    """Boxes, scores and vectors of the faces that score at least `min_score`."""
-
-    model_name: str
-    min_score: float
-    label: str = "facial-recognition"
-
-
-@dataclass(frozen=True, slots=True)
-class OcrJob:
-    """Lines of text."""
-
-    model_name: str
-    options: ReadOptions
-    label: str = "ocr"
-
-
-Job = ClipJob | FaceJob | OcrJob
 
 
 def parse_entries(entries: str | bytes) -> list[Job]:
@@ -154,14 +33,28 @@ def parse_entries(entries: str | bytes) -> list[Job]:
         # What is asked for must be answered or refused, so a task that is there has to ask for something.
         if stages is None or stages == {} or (isinstance(stages, dict) and None in stages.values()):
             raise MalformedRequest(f"Invalid request format: {short(task)} asks for nothing.")
+    tasks = tuple(TASKS)
     try:
-        asked = _Entries.model_validate(content)
+        asked = _form(tasks).model_validate(content)
     except ValidationError as error:
         raise MalformedRequest(f"Invalid request format: {_summary(error)}.") from error
-    jobs = [*_clip_jobs(asked.clip), *_face_jobs(asked.facial_recognition), *_ocr_jobs(asked.ocr)]
+    entries_of = [(task, getattr(asked, _field(task))) for task in tasks]
+    jobs = [job for task, entry in entries_of if entry is not None for job in task.jobs(entry)]
     if not jobs:
-        raise MalformedRequest("No model task requested. Ask for clip, facial-recognition or ocr in entries.")
+        *names, last = (task.name for task in tasks)
+        raise MalformedRequest(f"No model task requested. Ask for {', '.join(names)} or {last} in entries.")
     return jobs
+
+
+@cache
+def _form(tasks: tuple[Task[Any, Any], ...]) -> type[BaseModel]:
+    """What `entries` may hold: for each task what it says itself."""
+    fields: dict[str, Any] = {_field(task): (task.asked | None, Field(default=None, alias=task.name)) for task in tasks}
+    return create_model("Entries", __base__=Strict, **fields)
+
+
+def _field(task: Task[Any, Any]) -> str:
+    return task.name.replace("-", "_")
 
 
 def entries_too_long() -> MalformedRequest:
@@ -169,87 +62,11 @@ def entries_too_long() -> MalformedRequest:
     return MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters.")
 
 
-def _clip_jobs(asked: _Clip | None) -> list[Job]:
-    if asked is None:
-        return []
-    if asked.visual and asked.textual:
-        raise MalformedRequest("clip has one result a request: ask for visual or for textual, not for both.")
-    if asked.visual:
-        return [ClipJob("visual", asked.visual.modelName)]
-    return [ClipJob("textual", asked.textual.modelName)] if asked.textual else []
-
-
-def _face_jobs(asked: _Faces | None) -> list[Job]:
-    if asked is None or not _complete("facial-recognition", asked.detection, asked.recognition):
-        return []
-    assert asked.detection is not None
-    return [FaceJob(asked.detection.modelName, float(asked.detection.options.minScore))]
-
-
-def _ocr_jobs(asked: _Ocr | None) -> list[Job]:
-    if asked is None or not _complete("ocr", asked.detection, asked.recognition):
-        return []
-    assert asked.detection is not None
-    assert asked.recognition is not None
-    boxes, lines = asked.detection.options, asked.recognition.options
-    # Beyond any picture's size a resolution changes nothing; the bound keeps the arithmetic small.
-    options = ReadOptions(
-        min_box_score=float(boxes.minScore),
-        max_resolution=min(int(boxes.maxResolution), 1_000_000),
-        min_text_score=float(lines.minScore),
-    )
-    return [OcrJob(asked.recognition.modelName, options)]
-
-
-def _complete(task: str, detection: _Model | None, recognition: _Model | None) -> bool:
-    if detection is None and recognition is None:
-        return False
-    if detection is None or recognition is None:
-        present, missing = ("recognition", "detection") if detection is None else ("detection", "recognition")
-        raise UnusableInput(f"{task}: {present} needs {missing} in the same request. Ask for both, as Immich does.")
-    return True
-
-
 def _summary(error: ValidationError) -> str:
     errors = error.errors(include_input=False, include_url=False, include_context=False)
     place = ".".join(map(str, errors[0]["loc"]))
     more = len(errors) - 1
     return f"{short(place)}: {errors[0]['msg']}" + (f" (and {more} more)" if more else "")
-
-
-# ----------------------------------------------------------------- responses
-
-
-def vector_text(vector: Float32) -> str:
-    """A JSON array as text: Immich binds it straight into SQL. Shortest float32 digits."""
-    return orjson.dumps(np.ascontiguousarray(vector, np.float32), option=orjson.OPT_SERIALIZE_NUMPY).decode()
-
-
-def faces_result(faces: Sequence[Face]) -> list[dict[str, Any]]:
-    """Boxes in whole pixels of the sent picture: Immich's columns are integers."""
-    return [
-        {
-            "boundingBox": _whole_box(face.box),
-            "embedding": vector_text(face.embedding),
-            "score": min(1.0, float(face.score)),
-        }
-        for face in faces
-    ]
-
-
-def _whole_box(box: Sequence[float]) -> dict[str, int]:
-    x1, y1, x2, y2 = (round(n) for n in box)  # half to even, as the official worker's
-    return {"x1": x1, "y1": y1, "x2": max(x2, x1 + 1), "y2": max(y2, y1 + 1)}
-
-
-def ocr_result(lines: Sequence[Line]) -> dict[str, Any]:
-    """Four parallel lists; `box` is flat, eight numbers a line, 0..1, clockwise from the top left."""
-    return {
-        "text": [line.text for line in lines],
-        "box": [float(n) for line in lines for n in np.clip(line.corners, 0, 1).reshape(-1)],
-        "boxScore": [float(line.box_score) for line in lines],
-        "textScore": [float(line.text_score) for line in lines],
-    }
 
 
 def encode(answer: dict[str, Any]) -> bytes:

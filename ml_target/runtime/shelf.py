@@ -41,12 +41,12 @@ class Shelf:
         """
         any(self._passes(engine, path, network) for _, path in self._candidates(engine, network))
 
-    def complete(self, engine: Engine, networks: Sequence[Network], files: Sequence[ModelFile]) -> bool:
+    def complete(self, networks: Sequence[tuple[Engine, Network]], files: Sequence[ModelFile]) -> bool:
         """Whether all of these will be loaded, as far as it is known before the device is open."""
         try:
             for file in files:
                 self.file(file)
-            return all(self._promises(engine, network) for network in networks)
+            return all(self._promises(engine, network) for engine, network in networks)
         except (MissingFileError, DamagedFileError):
             return False
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_target.catalogue.networks import OCR_IMMICH_NAME
 from ml_target.remedies import in_image
-from ml_target.runtime.registry import Service, Services
+from ml_target.runtime.registry import Services
+from ml_target.tasks.register import TASKS
+from ml_target.tasks.service import Service
 
 WIDTH, MARGIN, COLUMN = 79, "  ", 19
-FACES_IMMICH_NAME = "buffalo_l"
 UNKNOWN_HOST = "THIS-MACHINE"
 LOCAL = ("127.0.0.1", "::1", "localhost")
 ANYWHERE = ("192.0.2.1", 9)
@@ -83,26 +83,21 @@ def own_address() -> str:
 
 
 def _tasks(services: Services) -> Iterator[tuple[str, Service[Any], str]]:
-    """Name, service and network of each task, as people call them."""
-    several = len(services.clip) > 1
-    for clip in services.clip.values():
-        suffix = f" {clip.backend.name}" if several else ""
-        yield f"search{suffix}", clip.visual, f"{clip.backend.name}, {clip.backend.width} numbers"
-        yield f"queries{suffix}", clip.textual, clip.backend.name
-    yield "faces", services.faces, " + ".join(model.network.name for model in services.faces.models)
-    yield "text", services.ocr, OCR_IMMICH_NAME
+    """Name, service and what serves it, as people call them; of several variants the name says which."""
+    for task in TASKS:
+        offered = services.of[task.name]
+        for service in offered:
+            name, served_by = task.words(service)
+            several = sum(each.name == service.name for each in offered) > 1
+            yield f"{name} {service.variant}" if several else name, service, served_by
 
 
 def _to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
     yield "URL", address
-    for clip in services.clip.values():
-        if clip.visual.on:
-            hidden = " (hides TinyCLIP: keep other workers off)" if clip.backend.hides_behind else ""
-            yield "CLIP model", f"{clip.backend.immich_name}{hidden}"
-    if services.faces.on:
-        yield "Facial recognition", FACES_IMMICH_NAME
-    if services.ocr.on:
-        yield "OCR model", OCR_IMMICH_NAME
+    for task in TASKS:
+        for service in services.of[task.name]:
+            if service.on and (field := task.to_type(service)):
+                yield field
 
 
 def _row(name: str, text: str) -> Sequence[str]:

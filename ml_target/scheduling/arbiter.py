@@ -5,13 +5,14 @@ work goes first, within bounds; the others take turns, so none starves. A burst 
 partly filled may wait a moment for work that is known to come, never longer than a fraction of
 what that saves. Where the device has a queue of its own, the next burst is sent just before the
 running one is expected to end: late enough to be as full as it can be, early enough for the device
-never to be idle. All of it happens on the event loop's thread, so there are no locks.
+never to be idle. All of it happens on the event loop's thread, so there are no locks, and all
+time is the event loop's: its clock, its timers, its sleep. A loop of another time, as the tests
+have, makes another time here.
 """
 
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,6 +42,10 @@ ANSWERED_S = 0.5
 """After telling everybody that the device hangs, before the process is asked to leave."""
 
 Recover = Callable[[LoadedNetwork], None]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 @dataclass(eq=False)
@@ -135,7 +140,7 @@ class Arbiter:
         while self._recovering is None and (queue := self._next()) is not None:
             burst = queue.take()
             own_lane = queue.interactive and self._own_lane
-            running = _Running(queue, burst, time.monotonic(), queue.cost.expected(len(burst)), own_lane)
+            running = _Running(queue, burst, _now(), queue.cost.expected(len(burst)), own_lane)
             self._running.append(running)
             task = asyncio.get_running_loop().create_task(self._run(running))
             self._tasks.add(task)
@@ -146,7 +151,7 @@ class Arbiter:
         waiting = [q for q in self._queues if q.waiting and self._has_lane(q)]
         interactive = [q for q in waiting if q.interactive]
         bulk = [q for q in waiting if not q.interactive]
-        now = time.monotonic()
+        now = _now()
         patience = {id(q): q.patience(now, self._arriving) if self._patient else 0.0 for q in bulk}
         ready = [q for q in bulk if patience[id(q)] <= 0]
         # Only work that would go now may be passed, and only it may hold interactive work up.
@@ -180,7 +185,7 @@ class Arbiter:
             return False
         first = min(shared, key=lambda r: self._begun(r) + r.expected)
         lead = max(LEAD_S, LEAD_SHARE * first.expected)
-        early = self._begun(first) + first.expected - lead - time.monotonic()
+        early = self._begun(first) + first.expected - lead - _now()
         if early > 0:
             self._wake_in(early)
         return early <= 0
@@ -219,11 +224,11 @@ class Arbiter:
             log.exception("%s failed for a reason nobody foresaw", queue.name)
             queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__}). The log has the details."))
         else:
-            queue.deliver(burst, outputs, time.monotonic() - self._begun(running))
+            queue.deliver(burst, outputs, _now() - self._begun(running))
         finally:
             self._running.remove(running)
             if not running.own_lane:
-                self._last_end = time.monotonic()
+                self._last_end = _now()
             self.wake()
 
     def _start_recovery(self, queue: ModelQueue, error: BurstLost) -> None:

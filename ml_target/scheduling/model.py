@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake, LoadedNetwork
-from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.queue import ModelQueue
 from ml_target.tensors import Array, Outputs
 
@@ -25,21 +24,19 @@ class Provenance:
 class Model:
     """One network on one engine: `await model.infer(frames)`, and a word when frames are coming.
 
-    `interactive`: somebody waits for the answer, so its bursts go before bulk work. `doubt`: why its
-    answers cannot be believed now, "" while they can.
+    `queue`: where its frames wait, from the arbiter of its device. `doubt`: why its answers cannot be believed now,
+    "" while they can.
     """
 
     network: Network
-    loaded: LoadedNetwork
-    arbiter: Arbiter
+    queue: ModelQueue
     provenance: Provenance
-    interactive: bool = False
     doubt: Callable[[], str] = lambda: ""
-    _queue: ModelQueue = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        queue = self.arbiter.queue(self.loaded, self.network.name, interactive=self.interactive)
-        object.__setattr__(self, "_queue", queue)
+    @property
+    def loaded(self) -> LoadedNetwork:
+        """The network as its engine has opened it."""
+        return self.queue.network
 
     @property
     def intake(self) -> Intake:
@@ -52,8 +49,8 @@ class Model:
         Frames are uint8 pictures in the catalogue's colour order, or text tensors, as `intake`
         says. Raises EngineFault when a frame fails, Unavailable when the device is lost.
         """
-        return await self._queue.infer(frames)
+        return await self.queue.infer(frames)
 
     def coming(self, frames: int = 1) -> AbstractContextManager[None]:
         """Announces frames while the block prepares them: a burst may wait a moment for them."""
-        return self._queue.coming(frames)
+        return self.queue.coming(frames)

@@ -1,4 +1,7 @@
-"""The model files: what is there, where to get what is not, and whether it is what it should be."""
+"""The model files: what is there, where to get what is not, and whether it is what it should be.
+
+By hand, as the choice of source, mirror and folder is this project's own.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,16 +12,12 @@ from ml_target import remedies
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import DamagedFileError, FetchError, MissingFileError, ModelError
 from ml_target.store import verify
-from ml_target.store.audit import Audit
-from ml_target.store.faults import SourceError, writing
-from ml_target.store.fetch import discard, resumable
-from ml_target.store.folder import alone
+from ml_target.store.download import Progress, discard, resumable, writing
 from ml_target.store.offers import Mirror, Offer, upstream
-from ml_target.store.progress import Progress
+from ml_target.store.record import Record, ReplacedFileError, alone
 from ml_target.store.sources import Sources
-from ml_target.store.web import Web
-from ml_target.store.weights.reader import load_text_weights
-from ml_target.store.wheels import Wheels
+from ml_target.store.web import SourceError
+from ml_target.store.weights import load_text_weights
 from ml_target.system.folders import writable
 
 __all__ = ["Progress", "Store", "load_text_weights"]
@@ -50,9 +49,8 @@ class Store:
         self._spare = spare if spare != folder else None
         self._mirror = Mirror.at(mirror) if mirror else None
         self._hub = hf_endpoint
-        progress = progress or Progress(None)
-        self._sources = Sources(Web(), progress, Wheels(progress))
-        self._audit = Audit(lambda: self.target)
+        self._sources = Sources(progress or Progress(None))
+        self._record = Record(lambda: self.target)
         self._told: set[str] = set()
 
     @property
@@ -125,7 +123,7 @@ class Store:
         """
         self._tell_spare(path)
         try:
-            return self._audit.check(file, path, fresh=fresh)
+            return self._record.check(file, path, fresh=fresh)
         except OSError as error:
             raise remedies.unreadable(path, error) from error
         except DamagedFileError as damage:
@@ -144,6 +142,16 @@ class Store:
         told = remedies.fetch_again(*_told(file))
         remedy = damage.remedy.replace(remedies.fetch_again(), told)
         return DamagedFileError(damage.reason, remedy, f"{file.name} is damaged")
+
+    def pin(self, file: ModelFile, path: Path) -> None:
+        """Puts on record what the file at `path` is, without a look into it, where no checksum of it is published.
+
+        Raises DamagedFileError for another file than the published or the recorded one, ModelError for another chip.
+        """
+        try:
+            self._record.pin(file, path)
+        except OSError as error:
+            raise remedies.unreadable(path, error) from error
 
     def fetch(self, file: ModelFile) -> Path:
         """The file's place; where it is absent or damaged a good one is brought there first, verified and all at once.
@@ -230,17 +238,19 @@ class Store:
             for array, path in mapped.items():
                 if parts[array].exists():
                     parts[array].replace(path)
-            sha256 = self._audit.examine(file, part, home)
+            sha256 = self._record.examine(file, part, home)
         except ModelError as error:
             discard(part)
             # The reader has no such file: it was thrown away again.
             words = error.reason if isinstance(error, DamagedFileError) else str(error)
+            if isinstance(error, ReplacedFileError):
+                words = f"{words}. {self._record.way_out(part)}"
             raise SourceError(f"what came from there is refused: {words.replace(str(part), file.name)}") from error
         with writing(target):
             if home.exists():
                 set_aside(home)
             part.replace(home)
-        self._audit.enter(home, sha256, file.chip or "")
+        self._record.enter(file, home, sha256)
         return home
 
     def _bring_companions(self, offer: Offer, mapped: Mapping[str, Path], parts: Mapping[str, Path]) -> None:

@@ -1,20 +1,23 @@
-"""`python3 -m ml_target models`: lists, fetches and verifies the model files, and tells which are missing."""
+"""`python3 -m ml_target models`: lists, fetches and verifies the model files, and tells which are missing.
+
+By hand is what is said; argparse reads the line.
+"""
 
 import argparse
+import signal
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
+from ml_target.catalogue.needs import Need, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS
-from ml_target.catalogue.types import Chip, ModelFile
-from ml_target.config import PROJECT, Settings
+from ml_target.catalogue.types import CHIPS, Chip, ModelFile
+from ml_target.config import PROJECT, Settings, choose_engine
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
 from ml_target.store import Progress, Store
 from ml_target.store.inventory import table, take_stock
-from ml_target.system.cards import nodes
 
-OK, INCOMPLETE, WRONG_USE = 0, 1, 2
+OK, INCOMPLETE, WRONG_USE, STOPPED = 0, 1, 2, 130
 MB = 1e6
 
 
@@ -28,10 +31,10 @@ class Outcome:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `run` reads."""
-    parser.add_argument("action", nargs="?", choices=("list", "fetch", "missing", "verify"), default="list")
+    parser.add_argument("action", nargs="?", choices=("list", "fetch", "missing", "verify", "pin"), default="list")
     parser.add_argument("names", nargs="*", metavar="FILE", help="fetch these files only (names as in the list)")
     parser.add_argument("--engine", choices=("auto", "cpu", "hailo"), help="fetch for this engine (default: ENGINE)")
-    parser.add_argument("--chip", choices=("hailo8", "hailo8l"), default="hailo8", help="which HEFs (default: hailo8)")
+    parser.add_argument("--chip", choices=CHIPS, default="hailo8", help="which HEFs (default: hailo8)")
     parser.add_argument(
         "--clip-backend",
         action="append",
@@ -58,8 +61,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     list: always 0. fetch: 1 when something wanted is missing or damaged, unless --best-effort.
     missing: always 0; what it prints is what fetch would have to see to, nothing when all is there.
-    verify: 1 when a file is damaged.
+    verify, pin: 1 when a file is damaged. 130: stopped by Ctrl-C or SIGTERM; what has come is gone on with.
     """
+    if args.action == "pin":
+        return _pin(Store(settings.models_dir))
     store = open_store(settings, Progress(sys.stderr))
     if words := store.fallback():
         print(words, file=sys.stderr)
@@ -69,11 +74,45 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         except LookupError as error:
             print(error.args[0], file=sys.stderr)
             return WRONG_USE
-        return _fetch(args, wanted, store) if args.action == "fetch" else _missing(wanted, store)
+        return _until_stopped(args, wanted, store) if args.action == "fetch" else _missing(wanted, store)
     rows = take_stock(store, args.chip, fresh=args.action == "verify")
     print(table(rows))
     damaged = any(row.state == "damaged" for row in rows)
     return INCOMPLETE if damaged and args.action == "verify" else OK
+
+
+def _until_stopped(args: argparse.Namespace, wanted: list[Need], store: Store) -> int:
+    """Fetches; SIGTERM ends it as Ctrl-C does, with nothing left behind but what can be gone on with."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _fetch(args, wanted, store)
+    except KeyboardInterrupt:
+        print("\nstopped. What has come is kept: run this again, and it goes on from there", file=sys.stderr)
+        return STOPPED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _pin(store: Store) -> int:
+    """Puts on record what lies there, for either chip. Networks are not run, so that any machine can do it."""
+    chips: tuple[Chip, ...] = ("hailo8", "hailo8l")
+    wanted = [file for chip in chips for need in whole_catalogue(chip) for file in need.files]
+    problems = dict.fromkeys(_pinned(store, file, path) for file in wanted for path in store.places(file))
+    problems.pop("", None)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return INCOMPLETE if problems else OK
+
+
+def _pinned(store: Store, file: ModelFile, path: Path) -> str:
+    """Puts one file on record; what is wrong with it, or "". A HEF of the other chip is recorded as that chip's."""
+    try:
+        store.pin(file, path)
+    except DamagedFileError as damage:
+        return str(damage)
+    except ModelError as error:
+        return "" if file.chip else str(error)
+    return ""
 
 
 def _fetch(args: argparse.Namespace, wanted: list[Need], store: Store) -> int:
@@ -102,7 +141,7 @@ def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[
             known = ", ".join(need.files[0].name for need in catalogue)
             raise LookupError(f"{', '.join(unknown)}: not in the catalogue, which has {known}")
         return [by_name[name] for name in args.names]
-    engine = _engine(args.engine or settings.engine)
+    engine = choose_engine(args.engine or settings.engine)
     backends = args.clip_backend or [settings.clip_backend]
     print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {folder}", file=sys.stderr)
     chip: Chip = args.chip
@@ -111,13 +150,6 @@ def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[
         chosen = needs(replace(settings, clip_backend=backend), engine, chip)
         found += [need for need in chosen if not need.optional and need not in found]
     return found
-
-
-def _engine(name: str) -> EngineName:
-    """What auto means on this machine."""
-    if name == "auto":
-        return "hailo" if nodes() else "cpu"
-    return "hailo" if name == "hailo" else "cpu"
 
 
 def _missing(wanted: list[Need], store: Store) -> int:

@@ -1,4 +1,4 @@
-"""The catalogue against what is there, as a table."""
+"""The catalogue against what is there, as a table. By hand: a dozen lines of padding need no library."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

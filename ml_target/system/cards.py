@@ -18,6 +18,14 @@ DRIVER = "hailo"
 """What the name of a driver of Hailo's begins with on the bus; another one keeps the card for somebody else."""
 
 NODE = re.compile(r"hailo\d+")
+"""The name of a card's device node."""
+
+NODES, FIRST_NODE = "/dev/hailo*", "/dev/hailo0"
+"""What such a node is called in words, and where there is only one."""
+
+NODE_CLASS = "sys/class/hailo_chardev"
+"""Where the driver lists the nodes that it made; the one place where HailoRT looks for cards."""
+
 SMALL_PAGE = 4096
 MOST_TRIES = 32
 
@@ -79,7 +87,7 @@ def locations(root: Path = Path("/")) -> dict[str, str]:
     A container sees those of all cards of the host, whether it was given the node or not.
     """
     found = {}
-    for entry in entries(root / "sys/class/hailo_chardev"):
+    for entry in entries(root / NODE_CLASS):
         device = entry / "device"
         found[entry.name] = fact(entry / "board_location") or (device.resolve().name if device.exists() else "")
     return found

@@ -17,6 +17,8 @@ from ml_target.diagnostics import networks as inspect_models
 from ml_target.diagnostics import selfcheck, workbench
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.runtime.assembly import Loader
+from ml_target.tasks.contract import Offer
+from ml_target.tasks.service import Service
 
 Capture = pytest.CaptureFixture[str]
 
@@ -187,26 +189,25 @@ def test_so_is_where_the_drawing_goes(tmp_path: Path, photo: Path, capsys: Captu
 @pytest.mark.parametrize(
     ("arguments", "asked"),
     [
-        (("PHOTO", "--task", "clip"), ["picture_encoder"]),
-        (("PHOTO", "--task", "faces"), ["face_finder"]),
-        (("PHOTO", "--task", "ocr"), ["text_reader"]),
-        (("PHOTO",), ["picture_encoder", "face_finder", "text_reader"]),
-        (("--text", "a dog"), ["text_encoder"]),
-        (("PHOTO", "--task", "ocr", "--text", "a dog"), ["text_encoder", "text_reader"]),
+        (("PHOTO", "--task", "clip"), ["clip.visual"]),
+        (("PHOTO", "--task", "faces"), ["facial-recognition"]),
+        (("PHOTO", "--task", "ocr"), ["ocr"]),
+        (("PHOTO",), ["clip.visual", "facial-recognition", "ocr"]),
+        (("--text", "a dog"), ["clip.textual"]),
+        (("PHOTO", "--task", "ocr", "--text", "a dog"), ["clip.textual", "ocr"]),
     ],
 )
 def test_only_what_is_asked_for_is_loaded(
     arguments: tuple[str, ...], asked: list[str], photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     loaded: list[str] = []
-    for name in ("picture_encoder", "text_encoder", "face_finder", "text_reader"):
-        really = getattr(Loader, name)
+    really = Loader.service
 
-        def noted(self: Loader, *rest: Any, name: str = name, really: Any = really) -> Any:
-            loaded.append(name)
-            return really(self, *rest)
+    def noted(self: Loader, offer: Offer[Any]) -> Service[Any]:
+        loaded.append(offer.name)
+        return really(self, offer)
 
-        monkeypatch.setattr(Loader, name, noted)
+    monkeypatch.setattr(Loader, "service", noted)
     assert main(["predict", *(str(photo) if word == "PHOTO" else word for word in arguments)]) == 1
     assert loaded == asked
     told = capsys.readouterr()

@@ -70,9 +70,11 @@ def test_library_and_driver_of_two_versions(host: Host, monkeypatch: pytest.Monk
     finding = find(checks(host.healthy().root, {}), "HailoRT")
     assert finding.ok is False
     assert (
-        finding.detail == f"version {version}, but the driver on the host is 4.23.0: the card will refuse (status 76)"
+        finding.detail == f"The driver on the host is version 4.23.0, HailoRT here is {version}; they must be the same"
     )
-    assert finding.remedy == f"Install HailoRT 4.23.0 here, or the driver {version} on the host"
+    assert (
+        finding.remedy == f"Install HailoRT 4.23.0 (library and Python wheel), or the driver of {version} on the host"
+    )
 
 
 def test_the_version_of_the_installed_package_counts(
@@ -125,7 +127,9 @@ def only_embedder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing is wanted but the recogniser, for which the stand-in is there."""
     path = tmp_path / "models" / STAND_IN_EMBEDDER.onnx[0].name
     path.write_bytes(b"\x08\x07")
-    monkeypatch.setattr(tasks, "needs", lambda *_: [Need("faces", "any", STAND_IN_EMBEDDER.onnx)])
+    monkeypatch.setattr(
+        tasks, "needs", lambda *_: [Need("faces", "any", STAND_IN_EMBEDDER.onnx, service="facial-recognition")]
+    )
     monkeypatch.setattr("ml_target.store.Store.check", lambda *_: "")
     return path
 

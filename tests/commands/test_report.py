@@ -155,6 +155,7 @@ def test_a_kernel_log_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> N
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr("shutil.which", lambda name: None)  # no dmesg, which might be allowed to
     told = kernel_log()
     assert told.text == "may not be read here. On the host: sudo dmesg | grep -iE 'hailo|oom-kill'"
     assert told.wrong == []
@@ -207,7 +208,7 @@ def test_model_files_with_hashes_and_what_is_missing(tmp_path: Path, monkeypatch
 
 def test_model_files_without_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.hef").write_bytes(b"abc")
-    monkeypatch.setitem(sys.modules, "ml_target.runtime.place", None)
+    monkeypatch.setitem(sys.modules, "ml_target.store.inventory", None)
     told = models_section(Environment.read({"ENGINE": "cpu", "MODELS_DIR": str(tmp_path)}))
     assert "ba7816bf8f01cfea  mine.hef" in told.text
     assert told.wrong[0].startswith("model files: ModuleNotFoundError")

@@ -21,12 +21,14 @@ from ml_target.diagnostics.checks.header import ALWAYS, TOLD
 from ml_target.diagnostics.checks.report import Report, as_text
 from ml_target.diagnostics.checks.result import NEAR, Check, Figure, Gap, figures
 from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, FINDS, LABELS, PARTS, SIZE, Samples, cell
+from ml_target.engines.select import processor
 from ml_target.log.trace import Trace
 from ml_target.runtime.assembly import Loader
-from ml_target.runtime.place import processor
+from ml_target.runtime.place import place_of
 from ml_target.scheduling.threads import HostPool
 from ml_target.store import Store
 from ml_target.tasks.ocr.reader import ReadOptions
+from ml_target.tasks.ocr.task import OCR
 
 NAN = float("nan")
 ALL_BOUNDS = [
@@ -258,8 +260,9 @@ def test_the_known_faces_are_those_that_insightface_finds(face_models: Path) -> 
 
 def test_the_known_words_are_those_that_are_read(wheel_models: Path) -> None:
     settings = Settings(engine="cpu", models_dir=wheel_models.resolve())
-    place, host = processor(settings), HostPool(1)
-    reader = Loader(settings, Store(settings.models_dir), host, place, place).text_reader().get()
+    place, host = place_of(processor(settings)), HostPool(1)
+    loader = Loader(settings, Store(settings.models_dir), host, place, place)
+    reader = loader.service(OCR.offer(loader)).get()
     loaded, options = Samples.load(), ReadOptions(min_text_score=0.8)
     lines = [asyncio.run(reader.read(picture, options, Trace())) for picture in (loaded.board, loaded.labels)]
     host.close()

@@ -2,11 +2,12 @@
 
 import argparse
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytest
 from hef_container import container, message
@@ -139,7 +140,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(command, "PROJECT", tmp_path / "project")
     monkeypatch.setenv("MODELS_DIR", str(folder))
-    monkeypatch.setattr("ml_target.store.wheels._pip_download", lambda requirement, room: "No matching distribution")
+    monkeypatch.setattr("ml_target.store.sources._pip_download", lambda requirement, room: "No matching distribution")
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "MODELS_MIRROR", "ENGINE", "CLIP_BACKEND"):
         monkeypatch.delenv(name, raising=False)
 
@@ -251,6 +252,30 @@ def test_verify_reads_again_and_fails_on_damage(models: Path, capsys: pytest.Cap
     assert "scrfd_2.5g.hef is damaged: its XXH3" in capsys.readouterr().out
 
 
+def test_pin_records_what_no_checksum_is_published_for(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a build of the image does; a HEF is recorded for the chips that can run it."""
+    (models / "scrfd_2.5g.hef").write_bytes(container(2, message(3)))
+    (models / "arcface_r50.hef").write_bytes(container(2))
+    (models / "tokenizer.json").write_bytes(b"{}")
+    assert run("pin") == 0
+    on_record = json.loads((models / "checksums.json").read_text())
+    assert set(on_record) == {
+        "scrfd_2.5g.hef (hailo8)",
+        "scrfd_2.5g.hef (hailo8l)",
+        "arcface_r50.hef (hailo8)",
+        "tokenizer.json",
+    }
+    assert on_record["tokenizer.json"]["sha256"] == hashlib.sha256(b"{}").hexdigest()
+    (models / "tokenizer.json").write_bytes(b'{"a": 1}')
+    (models / "scrfd_10g.hef").write_bytes(b"")
+    assert run("pin") == 1
+    err = capsys.readouterr().err
+    assert err.count("scrfd_10g.hef") == 1, "said once, though both chips have such a file"
+    assert "tokenizer.json is not the file that was first used" in err
+    assert "delete its entry in" in err
+    assert json.loads((models / "checksums.json").read_text()) == on_record
+
+
 def mirror_with(folder: Path, face_models: Path, wheel_models: Path) -> Path:
     folder.mkdir()
     for source in (*wheel_models.iterdir(), *face_models.glob("*.onnx")):
@@ -357,17 +382,6 @@ def test_fetch_everything(models: Path, capsys: pytest.CaptureFixture[str]) -> N
     out, err = capsys.readouterr()
     assert f"there (0 of {len(whole_catalogue())})" in out
     assert "face_embedder_112_512.onnx could not be fetched: nobody publishes it" in err
-
-
-@pytest.mark.parametrize(
-    ("wanted", "card", "engine"),
-    [("auto", False, "cpu"), ("auto", True, "hailo"), ("cpu", True, "cpu"), ("hailo", False, "hailo")],
-)
-def test_which_engine_is_meant(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, card: bool, engine: Literal["cpu", "hailo"]
-) -> None:
-    monkeypatch.setattr(command, "nodes", lambda: [Path("/dev/hailo1")] if card else [])
-    assert command._engine(wanted) == engine
 
 
 def test_settings_describe_the_store(tmp_path: Path) -> None:

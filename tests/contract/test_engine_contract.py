@@ -1,154 +1,166 @@
-"""What every engine must do, tried on small networks made here and on the real ones."""
+"""What every engine must do, tried on two small networks: over ONNX Runtime, and over HailoRT on the simulated card."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from engine_kits import KITS, MEANS, NEGATIVES, Kit, mean_of
 
-from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G, STAND_IN_EMBEDDER
-from ml_target.catalogue.types import Network, PictureInput, TextInput, TokenStates, Vector
-from ml_target.engines import Engine
-from ml_target.engines.onnx import OnnxEngine
-from ml_target.errors import EngineFault, ModelError
+from ml_target.catalogue.needs import EngineName
+from ml_target.catalogue.networks import NETWORKS, SCRFD_2_5G
+from ml_target.catalogue.types import Network, Vector
+from ml_target.engines import LoadedNetwork
+from ml_target.errors import BurstLost, DamagedFileError, EngineFault, ModelError
+from ml_target.tensors import Array
 
-PICTURE = Network(
-    "little_picture",
-    "clip",
-    "visual",
-    PictureInput(4, 6, "RGB", mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 8.0)),
-    ((Vector("embedding", 3),),),
-    onnx=(),
-)
-TEXT = Network(
-    "little_text",
-    "clip",
-    "textual",
-    TextInput(5, 3),
-    ((Vector("embedding", 3),), (TokenStates("tokens", 5, 3),)),
-    onnx=(),
-)
-Make = Callable[..., Path]
+
+@pytest.fixture(params=KITS)
+def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    with KITS[request.param]() as made:
+        yield made
+        made.engine.close()
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return OnnxEngine(threads=1)
+def means(kit: Kit, tmp_path: Path) -> LoadedNetwork:
+    """The network for pictures, on an engine that has started."""
+    kit.engine.start()
+    return kit.engine.open(kit.file(tmp_path, MEANS), MEANS)
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Writes a graph of one node (or more) between one input and one output."""
-
-    def write(
-        nodes: list[onnx.NodeProto],
-        given: tuple[int, list[int | str]],
-        result: tuple[int, list[int | str]],
-        constants: list[onnx.TensorProto] | None = None,
-    ) -> Path:
-        graph = helper.make_graph(
-            nodes,
-            "little",
-            [helper.make_tensor_value_info("anything", *given)],
-            [helper.make_tensor_value_info("whatever", *result)],
-            constants or [],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        path = tmp_path / "little.onnx"
-        onnx.save(model, path)
-        return path
-
-    return write
+def pictures(count: int, seed: int = 0) -> list[Array]:
+    return list(np.random.default_rng(seed).integers(0, 256, (count, 4, 6, 3), np.uint8))
 
 
-def channel_means(make: Make, batch: int | str) -> Path:
-    node = helper.make_node("ReduceMean", ["anything"], ["whatever"], axes=[2, 3], keepdims=0)
-    return make([node], (TensorProto.FLOAT, [batch, 3, 4, 6]), (TensorProto.FLOAT, [batch, 3]))
+def take(kit: Kit, file: Path, network: Network) -> LoadedNetwork:
+    """As the worker does."""
+    kit.engine.check(file, network)
+    return kit.engine.open(file, network)
 
 
-@pytest.mark.parametrize("batch", [1, "N"])
-def test_pictures_are_normalised_and_batched(engine: Engine, make: Make, batch: int | str) -> None:
-    network = engine.open(channel_means(make, batch), PICTURE)
-    assert network.intake.shape == (4, 6, 3)
-    assert network.intake.dtype == "uint8"
-    assert network.roles == {"embedding": (3,)}
-    assert network.max_batch == (1 if batch == 1 else 8)
-    frames = list(np.random.default_rng(0).integers(0, 256, (network.max_batch, 4, 6, 3), np.uint8))
-    outputs = network.run(frames)
-    assert len(outputs) == len(frames)
-    for frame, output in zip(frames, outputs, strict=True):
-        expected = (frame.reshape(-1, 3).mean(axis=0) - (10, 20, 30)) / (2, 4, 8)
-        np.testing.assert_allclose(output["embedding"].real(), expected, rtol=1e-5)
-        assert (output["embedding"].scale, output["embedding"].zero_point) == (1.0, 0.0)
+def test_every_engine_has_a_kit() -> None:
+    assert set(KITS) == set(get_args(EngineName))
 
 
-def test_a_free_batch_that_is_flattened_away_is_not_used(engine: Engine, make: Make) -> None:
-    nodes = [
-        helper.make_node("ReduceMean", ["anything"], ["means"], axes=[2, 3], keepdims=0),
-        helper.make_node("Reshape", ["means", "flat"], ["whatever"]),
-    ]
-    flat = helper.make_tensor("flat", TensorProto.INT64, [1], [-1])
-    path = make(nodes, (TensorProto.FLOAT, ["N", 3, 4, 6]), (TensorProto.FLOAT, ["M"]), [flat])
-    assert engine.open(path, PICTURE).max_batch == 1
+def test_an_engine_says_what_it_is_before_it_starts(kit: Kit) -> None:
+    assert kit.engine.name in KITS
+    assert kit.engine.device.startswith("the ")
+    assert kit.engine.capabilities.lanes >= 1
+    for network in NETWORKS:
+        files = kit.engine.files(network)
+        assert all(file in (*network.onnx, *network.hef.values()) for file in files)
+        assert files or not network.hef
 
 
-@pytest.mark.parametrize(("element", "name"), [(TensorProto.INT32, "int32"), (TensorProto.INT64, "int64")])
-def test_text_towers_that_take_ids(engine: Engine, make: Make, element: int, name: str) -> None:
-    nodes = [
-        helper.make_node("Cast", ["anything"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("Slice", ["floats", "from", "to", "axis"], ["whatever"]),
-    ]
-    constants = [helper.make_tensor(n, TensorProto.INT64, [1], [v]) for n, v in (("from", 0), ("to", 3), ("axis", 1))]
-    path = make(nodes, (element, ["N", 5]), (TensorProto.FLOAT, ["N", 3]), constants)
-    network = engine.open(path, TEXT)
-    assert network.intake.is_ids
-    assert network.intake.dtype == name
-    (output,) = network.run([np.array([7, 8, 9, 10, 11])])
-    assert output["embedding"].real().tolist() == [7, 8, 9]
+def test_pictures_come_as_bytes_and_answers_by_role(kit: Kit, means: LoadedNetwork) -> None:
+    assert (means.intake.shape, means.intake.dtype, means.intake.is_ids) == ((4, 6, 3), "uint8", False)
+    assert means.roles == {"embedding": (3,)}
+    for frame in pictures(3):
+        (output,) = means.run([frame])
+        assert set(output) == {"embedding"}
+        real = output["embedding"].real()
+        assert real.dtype == np.float32
+        np.testing.assert_allclose(real, mean_of(frame), atol=kit.rounding * 10)
 
 
-def test_text_towers_that_take_embeddings_and_keep_tokens_apart(engine: Engine, make: Make) -> None:
-    path = make(
-        [helper.make_node("Neg", ["anything"], ["whatever"])],
-        (TensorProto.FLOAT, [1, 5, 3]),
-        (TensorProto.FLOAT, [1, 5, 3]),
-    )
-    network = engine.open(path, TEXT)
-    assert not network.intake.is_ids
-    assert network.intake.shape == (5, 3)
-    frame = np.arange(15, dtype=np.float32).reshape(5, 3)
-    np.testing.assert_array_equal(network.run([frame])[0]["tokens"].real(), -frame)
+def test_texts_come_as_embeddings_and_leave_as_states_of_every_token(kit: Kit, tmp_path: Path) -> None:
+    kit.engine.start()
+    network = kit.engine.open(kit.file(tmp_path, NEGATIVES), NEGATIVES)
+    assert (network.intake.shape, network.intake.dtype, network.intake.is_ids) == ((5, 3), "float32", False)
+    assert network.roles == {"tokens": (5, 3)}
+    frame = np.linspace(-0.9, 0.9, 15, dtype=np.float32).reshape(5, 3)
+    np.testing.assert_allclose(network.run([frame])[0]["tokens"].real(), -frame, atol=kit.rounding)
 
 
-def test_files_that_do_not_fit_are_refused_in_words(engine: Engine, make: Make, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"little.onnx does not fit arcface_r50: its input is .*3, 4, 6.*is wanted"):
-        engine.open(channel_means(make, 1), ARCFACE_R50)
-    with pytest.raises(ModelError, match=r"ids .* is wanted"):
-        engine.open(channel_means(make, 1), TEXT)
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(b"<html>no such key</html>")
-    with pytest.raises(ModelError, match=r"broken.onnx cannot be opened.*Fetch it again"):
-        engine.open(broken, PICTURE)
+def test_a_burst_is_answered_in_order_and_as_each_frame_alone(means: LoadedNetwork) -> None:
+    assert means.max_batch > 1
+    frames = pictures(means.max_batch)
+    alone = [means.run([frame])[0]["embedding"].real() for frame in frames]
+    for output, expected in zip(means.run(frames), alone, strict=True):
+        np.testing.assert_allclose(output["embedding"].real(), expected, rtol=1e-6)
 
 
-def test_a_frame_that_fails_is_a_fault_and_the_network_lives_on(engine: Engine, make: Make) -> None:
-    network = engine.open(channel_means(make, 1), PICTURE)
-    with pytest.raises(EngineFault, match="little_picture failed on a frame of"):
-        network.run([np.zeros((5, 6, 3), np.uint8)])
-    assert len(network.run([np.zeros((4, 6, 3), np.uint8)])) == 1
+def test_an_answer_stays_as_it_is_for_as_long_as_somebody_has_it(means: LoadedNetwork) -> None:
+    kept = [output["embedding"].values for output in means.run(pictures(2))]
+    before = [values.copy() for values in kept]
+    for seed in range(1, 20):
+        means.run(pictures(means.max_batch, seed))
+    for values, expected in zip(kept, before, strict=True):
+        np.testing.assert_array_equal(values, expected)
 
 
-def test_the_real_face_networks(engine: Engine, face_models: Path) -> None:
-    detector = engine.open(face_models / "scrfd_2.5g_bnkps.onnx", SCRFD_2_5G)
-    assert detector.max_batch == 1
-    assert {role: shape[-1] for role, shape in detector.roles.items() if role.endswith("_8")} == {
-        "score_8": 2,
-        "box_8": 8,
-        "kps_8": 20,
-    }
-    embedder = engine.open(face_models / "face_embedder_112_512.onnx", STAND_IN_EMBEDDER)
-    assert embedder.roles == {"embedding": (512,)}
-    with pytest.raises(ModelError, match=r"does not fit scrfd_2.5g"):
-        engine.open(face_models / "face_embedder_112_512.onnx", SCRFD_2_5G)
+def test_frames_that_may_not_be_written_or_are_views_are_taken_and_left_alone(means: LoadedNetwork) -> None:
+    (frame,) = pictures(1)
+    expected = means.run([frame.copy()])[0]["embedding"].real()
+    frozen = frame.copy()
+    frozen.flags.writeable = False
+    wide = np.repeat(frame, 2, axis=1)[:, ::2]
+    for variant in (frozen, wide, np.asfortranarray(frame)):
+        np.testing.assert_array_equal(means.run([variant])[0]["embedding"].real(), expected)
+        np.testing.assert_array_equal(variant, frame)
+
+
+def test_several_threads_may_ask_at_once(means: LoadedNetwork) -> None:
+    expected = {seed: [o["embedding"].real() for o in means.run(pictures(3, seed))] for seed in range(4)}
+    wrong: list[int] = []
+
+    def ask(seed: int) -> None:
+        for _ in range(10):
+            outputs = [o["embedding"].real() for o in means.run(pictures(3, seed))]
+            if not np.allclose(outputs, expected[seed], rtol=1e-6):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert not wrong
+
+
+def test_a_frame_of_another_size_is_a_fault_of_its_own_and_the_network_lives_on(means: LoadedNetwork) -> None:
+    with pytest.raises(EngineFault, match=r"channel_means .*\(5, 6, 3\)") as caught:
+        means.run([np.zeros((5, 6, 3), np.uint8)])
+    assert not isinstance(caught.value, BurstLost), "a frame that fits would have been answered"
+    assert len(means.run(pictures(2))) == 2
+
+
+def test_a_file_of_another_network_stops_the_start(kit: Kit, tmp_path: Path) -> None:
+    kit.engine.start()
+    path = kit.file(tmp_path, MEANS)
+    for network in (SCRFD_2_5G, replace(MEANS, forms=((Vector("embedding", 4),),)), NEGATIVES):
+        with pytest.raises(ModelError, match=f"does not fit {network.name}") as caught:
+            take(kit, path, network)
+        assert not isinstance(caught.value, DamagedFileError)
+        assert path.name in str(caught.value)
+
+
+def test_a_file_that_is_no_good_is_told_from_one_of_another_network(kit: Kit, tmp_path: Path) -> None:
+    kit.engine.start()
+    path = kit.file(tmp_path, MEANS)
+    for content in (b"<html>no such key</html>", path.read_bytes()[:-10], b""):
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match=r"(?s)Fetch it again: ") as caught:
+            take(kit, path, MEANS)
+        assert caught.value.remedy
+        assert str(path) in caught.value.reason
+
+
+def test_where_nothing_is_wrong_nothing_is_doubted_and_nothing_done(kit: Kit, means: LoadedNetwork) -> None:
+    assert kit.engine.doubt(means) == ""
+    kit.engine.recover(means)
+    assert means.run(pictures(1))
+    assert all(isinstance(value, float) for value in kit.engine.health().values())
+
+
+def test_an_engine_may_be_closed_twice_and_answers_outlive_it(kit: Kit, means: LoadedNetwork) -> None:
+    (output,) = means.run(pictures(1))
+    before = output["embedding"].values.copy()
+    kit.engine.close()
+    kit.engine.close()
+    np.testing.assert_array_equal(output["embedding"].values, before)

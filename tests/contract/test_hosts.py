@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +26,6 @@ WORKER = PROJECT / "compose.yaml"
 BESIDE_IMMICH = EXAMPLES / "immich.compose.yaml"
 BALANCER = EXAMPLES / "balancer.compose.yaml"
 HAPROXY = (EXAMPLES / "haproxy.cfg").read_text(encoding="utf-8")
-
-# Of the Compose specification, what these files use: key -> the type that it asks for.
-SERVICE_KEYS: dict[str, type | tuple[type, ...]] = {
-    "build": dict,
-    "cap_drop": list,
-    "container_name": str,
-    "devices": list,
-    "environment": dict,
-    "mem_limit": str,
-    "pids_limit": int,
-    "group_add": list,
-    "image": str,
-    "ports": list,
-    "profiles": list,
-    "pull_policy": str,
-    "read_only": bool,
-    "restart": str,
-    "security_opt": list,
-    "stop_grace_period": str,
-    "volumes": list,
-}
-MEMBERS = (str, int, bool, type(None))
 
 
 def services(file: Path) -> dict[str, dict[str, Any]]:
@@ -89,14 +68,17 @@ def options_of(line: str) -> dict[str, list[str]]:
 # ------------------------------------------------------------------- Compose
 
 
+def test_compose_files_have_the_form_of_the_specification() -> None:
+    checker = str(Path(sys.executable).with_name("check-jsonschema"))
+    files = [str(file) for file in (WORKER, BESIDE_IMMICH, BALANCER)]
+    done = subprocess.run([checker, "--builtin-schema", "vendor.compose-spec", *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("file", [WORKER, BESIDE_IMMICH, BALANCER], ids=lambda file: file.name)
-def test_compose_files_have_the_form_of_the_specification(file: Path) -> None:
-    for service in services(file).values():
-        for key, value in service.items():
-            assert isinstance(value, SERVICE_KEYS[key]), key
-            members = list(value.values()) if isinstance(value, dict) and key != "build" else value
-            assert not isinstance(members, list) or all(isinstance(member, MEMBERS) for member in members), key
-        assert all(isinstance(port, str) for port in service.get("ports", ())), "YAML reads 3003:3003 as a number"
+def test_ports_are_words(file: Path) -> None:
+    ports = [port for service in services(file).values() for port in service.get("ports", ())]
+    assert all(isinstance(port, str) for port in ports), "YAML reads 3003:3003 as a number"
 
 
 @pytest.mark.parametrize(("file", "name"), [(WORKER, "hailo"), (BESIDE_IMMICH, "immich-ml-hailo")])
@@ -164,8 +146,7 @@ def test_the_hardened_line_is_compose_in_one_line() -> None:
 @pytest.mark.parametrize("name", ["hailo", "cpu"])
 def test_setup_starts_what_compose_starts(host: SetupHost, name: str) -> None:
     """Key by key: what the one bounds or takes away, the other does."""
-    (host.root / "dev" / "hailo0").chmod(0o660)
-    host.script("stat", f'#!/bin/sh\ncase "$*" in *"%a %g"*) echo 660 0;; *) exec {STAT} "$@";; esac')
+    open_to_group_0(host)
     done = host.run("--yes", "--no-start", *(["--cpu"] if name == "cpu" else []), IMMICH_PORT="3003")
     assert done.code == 0, done.err
     (line,) = (line for line in done.out.splitlines() if line.startswith("    $ docker run -d "))
@@ -174,6 +155,38 @@ def test_setup_starts_what_compose_starts(host: SetupHost, name: str) -> None:
     service = services(WORKER)[name]
     assert started == {**as_options(service), "--name": ["immich-ml-hailo"]}
     assert service["container_name"].startswith("immich-ml-")
+
+
+@pytest.mark.parametrize(("words", "engine"), [("--clip-backend siglip", "hailo"), ("--cpu", "cpu")])
+def test_by_hand_and_setup_start_the_same_with_the_same_models(host: SetupHost, words: str, engine: str) -> None:
+    """The README's lines under "By hand" and its command for ./setup.sh, which confines the container besides."""
+    assert f"./setup.sh {words}" in lines_of(README)
+    open_to_group_0(host)
+    done = host.run("--yes", "--dry-run", *words.split(), IMMICH_PORT="3003")
+    assert done.code == 0, done.err
+    shown = [line.strip().removeprefix("$ ") for line in done.out.splitlines() if line.startswith("    $ docker run ")]
+    typed = lines_of(README.partition("## By hand\n")[2])
+    first = "--device" if engine == "hailo" else "--publish"
+    by_hand = options_of(only(line for line in typed if line.startswith(f"docker run -d {first}")))
+    started = options_of(only(line for line in shown if line.startswith("docker run -d ")))
+    assert {name: started.get(name) for name in by_hand} == by_hand
+    fetched = only(line for line in shown if " models fetch " in line)
+    assert backends_in(fetched) == backends_in(only(line for line in typed if f" fetch --engine {engine}" in line))
+
+
+def open_to_group_0(host: SetupHost) -> None:
+    """The card's node, as the documented lines have it."""
+    (host.root / "dev" / "hailo0").chmod(0o660)
+    host.script("stat", f'#!/bin/sh\ncase "$*" in *"%a %g"*) echo 660 0;; *) exec {STAT} "$@";; esac')
+
+
+def only(lines: Iterable[str]) -> str:
+    (line,) = lines
+    return line
+
+
+def backends_in(line: str) -> set[str]:
+    return set(re.findall(r"--clip-backend (\w+)", line)) or {Settings().clip_backend}
 
 
 def test_compose_beside_immich_takes_away_what_compose_does() -> None:

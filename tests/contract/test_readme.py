@@ -1,4 +1,4 @@
-"""The README and the pages of docs/ hold what is true: settings, commands, links, and the messages they explain."""
+"""The README and the pages of docs/ are true: settings, commands, links, sections, and the messages they explain."""
 
 import ast
 import importlib.util
@@ -11,17 +11,20 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from readme import README, lines_of
 
 from ml_target.__main__ import main
+from ml_target.catalogue import networks
 from ml_target.config import PROJECT, Settings, setting_names
 from ml_target.engines.hailo.status import STATUSES, explain
 
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md")), *sorted((PROJECT / ".github").glob("*.md"))]
 TEXT = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
-SYSTEM = {"cat", "cd", "curl", "haproxy", "sudo"}
+MOST_WORDS = 1500
+SYSTEM = {"cat", "cd", "curl", "git", "haproxy", "sudo"}
 """Programs of the host. What they do there is not looked at."""
 
 DOCUMENTED = """\
@@ -36,6 +39,37 @@ docker exec immich-ml-hailo python3 -m ml_target.hef_inspect /app/models/scrfd_2
 docker exec immich-ml-hailo python3 -m ml_target.inspect_models
 docker logs -f immich-ml-hailo""".splitlines()
 """Lines that users were promised, to the letter."""
+
+# ------------------------------------------------------------------- README
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.split()) <= MOST_WORDS, "tables and details belong into docs/, with a link"
+
+
+def test_every_page_is_reached_by_one_link_from_the_readme() -> None:
+    linked = {target.partition("#")[0].rstrip("/") for target in re.findall(r"\]\(([^)]+)\)", README)}
+    pages = {str(page.relative_to(PROJECT)) for page in (PROJECT / "docs").glob("*.md")}
+    assert pages | {"docs/decisions", ".github/CONTRIBUTING.md"} <= linked
+
+
+def test_pages_that_scripts_name_have_the_section() -> None:
+    """`README, By hand` and its like, in what setup.sh prints."""
+    scripts = [PROJECT / "setup.sh", *(PROJECT / "scripts").glob("*.sh")]
+    said = "\n".join(script.read_text(encoding="utf-8") for script in scripts)
+    named = set(re.findall(r"(README|docs/[\w-]+\.md), ([A-Z][\w ]+)", said))
+    assert ("README", "What switching costs") in named
+    for page, title in named:
+        assert f"\n## {title}\n" in TEXT["README.md" if page == "README" else Path(page).name], f"{page}, {title}"
+
+
+def test_cited_sections_of_the_page_on_hailort_are_there() -> None:
+    titles = set(re.findall(r"^##+ ([\d.]+\d|\d)", TEXT["hailort.md"], re.M))
+    for folder in ("ml_target", "tests/sim", "tests/support"):
+        for file in (PROJECT / folder).rglob("*.py"):
+            for cited in re.findall(r"§(\d+(?:\.\d+)?)", file.read_text(encoding="utf-8")):
+                assert cited in titles, f"{file}: docs/hailort.md has no §{cited}"
+
 
 # ------------------------------------------------------------------ settings
 
@@ -81,8 +115,10 @@ def commands() -> Iterator[Any]:
 
 
 def test_commands_are_found_at_all() -> None:
-    assert {"./setup.sh", "./setup.sh serve", "./setup.sh test"} <= set(lines_of(README))
-    assert "./setup.sh --cpu" in mentioned(README)
+    assert {f"./setup.sh{rest}" for rest in ("", " --cpu", " serve", " test", " test --full")} <= {
+        command for line in lines_of(README) for command in line.split(" && ")
+    }
+    assert "./setup.sh --dry-run" in mentioned(README)
     assert sum(len(lines_of(text)) for text in TEXT.values()) > 30
 
 
@@ -98,6 +134,8 @@ def test_each_command_exists(command: str, capsys: pytest.CaptureFixture[str]) -
         usage = (PROJECT / "setup.sh").read_text(encoding="utf-8").partition("END'")[2].partition("END\n")[0]
         for word in words[1:]:
             assert word in usage, f"setup.sh's usage does not know {word}"
+    elif words[0] == ".venv/bin/python" and words[1] != "-m":
+        assert (PROJECT / words[1]).is_file(), f"{words[1]} is not there"
     elif words[0] == ".venv/bin/python":
         check_module(words[2:], capsys)
     elif words[0] == "docker":
@@ -138,6 +176,15 @@ def check_module(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
             assert not re.match("--|[a-z]+$", option) or option in options, f"{rest[0]} does not know {option}"
 
 
+def test_the_worked_example_of_a_clip_backend_is_one() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT["CONTRIBUTING.md"], re.S)
+    known = {**vars(networks), "files": MagicMock()}
+    exec(example, known)
+    added = known["CLIP_BACKENDS"].keys() - networks.CLIP_BACKENDS.keys()
+    assert added == {"halves"}
+    assert known["CLIP_BACKENDS"]["halves"].visual.input.height == 64
+
+
 # --------------------------------------------------------------------- links
 
 
@@ -147,7 +194,7 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [*(str(page.relative_to(PROJECT)) for page in PAGES), "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md"]
+    "page", [*(str(page.relative_to(PROJECT)) for page in PAGES), "tests/README.md", "models/README.md"]
 )
 def test_links_and_files_exist(page: str) -> None:
     path = PROJECT / page
@@ -169,8 +216,8 @@ def test_links_and_files_exist(page: str) -> None:
 
 def quoted_messages() -> list[str]:
     """What the first columns of the troubleshooting quote, but for Immich's own words."""
-    section = README.partition("## When something is wrong\n")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    tables = TEXT["troubleshooting.md"].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in tables.splitlines() if line.startswith("|")]
     return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
 
 

@@ -11,8 +11,8 @@ from wire import ask
 from ml_target.catalogue import files
 from ml_target.catalogue.scripts import LANGUAGES, MODELS, OFFERED
 from ml_target.errors import UnusableInput
-from ml_target.runtime.asked_names import text_model
 from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.names import text_model
 
 ANSWERED = {
     "PP-OCRv5_mobile",

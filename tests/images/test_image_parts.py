@@ -194,7 +194,8 @@ def test_a_wheel_of_something_else(unpack: Unpack) -> None:
 
 def bake(folder: Path, choice: str = "baked") -> subprocess.CompletedProcess[str]:
     command = ["bash", f"{SCRIPTS}/bake_models.sh", choice, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "PYTHON": sys.executable}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -212,6 +213,23 @@ def test_models_are_readable_for_every_user(models: Path) -> None:
     assert "2 networks go into the image: scrfd_2.5g.hef ppocrv5_mobile_det.onnx" in done.stdout
     assert {path.stat().st_mode & 0o777 for path in models.iterdir()} == {0o644}
     assert models.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_has_no_published_checksum_is_recorded_and_a_later_one_refused(models: Path) -> None:
+    vocabulary = models / "siglip2_tokenizer.json"
+    vocabulary.write_text("{}")
+    done = bake(models)
+    assert done.returncode == 0
+    assert "no checksum of siglip2_tokenizer.json is published: from now on it has to be SHA-256" in done.stderr
+    record = models / "checksums.json"
+    assert record.stat().st_mode & 0o777 == 0o644, "the worker's user reads it"
+    before = record.read_text()
+    vocabulary.write_text('{"other": 1}')
+    done = bake(models)
+    assert done.returncode == 0, "it costs its task, not the image"
+    assert "siglip2_tokenizer.json is not the file that was first used under this name" in done.stderr
+    assert "NOTE: the worker will refuse the files named above" in done.stderr
+    assert record.read_text() == before
 
 
 def test_no_models_when_told(models: Path) -> None:

@@ -18,6 +18,9 @@ from project import SHARED
 from standin_docker import Docker, make_node
 from standin_hailort import deb_name, wheel_name
 
+pytestmark = pytest.mark.xdist_group("containers")
+"""With the others that build images: they share podman's store, and port 3003 of this machine."""
+
 BASE = "docker build -t hailo-base:v4.23.0 -f Dockerfile.hailo-base ."
 WORKER = "docker build -t immich-ml-hailo:v4.23.0 -f Dockerfile.immich-ml-hailo ."
 SLIM = "docker build -t immich-ml-hailo:slim --build-arg MODELS=none -f Dockerfile.immich-ml-hailo ."
@@ -46,6 +49,10 @@ def images(docker: Docker, clone: Path, card_models: Path, tmp_path_factory: pyt
     shutil.copytree(card_models, folder / "models", dirs_exist_ok=True)
     (folder / "models" / "scrfd_10g.hef.part").write_bytes(bytes(100))
     (folder / ".env").write_text("SECRET=1\n")
+    # What the builds say is looked at below: they must not be taken from the cache of another test's build.
+    for script in ("check_image.py", "bake_models.sh"):
+        with (folder / "scripts" / script).open("a") as file:
+            file.write("# built for test_images.py\n")
     said = {}
     for line in (BASE, WORKER, SLIM, CPU):
         done = docker.shell(line, cwd=folder)
@@ -174,7 +181,8 @@ def test_models_are_baked_in_unless_told(images: Images) -> None:
         return set(images.docker.told("run", "--rm", image, "ls", "/app/models").split())
 
     assert "networks go into the image: " in images.said[WORKER]
-    assert {"paddle_ocr_v5_mobile_detection.hef", "siglip_b_16_image_encoder.hef", "ppocrv5_dict.txt"} <= models(HAILO)
+    baked = {"paddle_ocr_v5_mobile_detection.hef", "siglip_b_16_image_encoder.hef", "ppocrv5_dict.txt"}
+    assert {*baked, "checksums.json"} <= models(HAILO), "with the record of what no checksum is published for"
     assert models(NO_MODELS) == {"README.md"}
     assert "MODELS=none: the image holds no models" in images.said[SLIM]
 

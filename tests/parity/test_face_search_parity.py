@@ -31,7 +31,7 @@ Find = Callable[[FaceSearchMode, UInt8], Detections]
 def find(face_models: Path) -> Iterator[Find]:
     host, pool = HostPool(1), Arbiter(1)
     loaded = OnnxEngine(threads=2).open(face_models / "scrfd_2.5g_bnkps.onnx", SCRFD_2_5G)
-    model = Model(SCRFD_2_5G, loaded, pool, Provenance("scrfd", "", "cpu"))
+    model = Model(SCRFD_2_5G, pool.queue(loaded, SCRFD_2_5G.name), Provenance("scrfd", "", "cpu"))
     yield lambda mode, picture: asyncio.run(FaceSearch(model, host, 500, mode).find(picture, 0.7, Trace()))
     host.close()
     pool.close()

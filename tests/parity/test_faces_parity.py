@@ -67,7 +67,7 @@ def build(face_models: Path) -> Iterator[Callable[[LoadedNetwork], FaceFinder]]:
     recognizer = OnnxEngine(threads=2).open(face_models / RECOGNIZER, STAND_IN_EMBEDDER)
 
     def model(network: Network, loaded: LoadedNetwork) -> Model:
-        return Model(network, loaded, pool, Provenance(network.name, "", "cpu"))
+        return Model(network, pool.queue(loaded, network.name), Provenance(network.name, "", "cpu"))
 
     yield lambda detector: FaceFinder(model(SCRFD_2_5G, detector), model(STAND_IN_EMBEDDER, recognizer), host, 500)
     host.close()

@@ -32,7 +32,11 @@ FIXED = Intake((48, 320, 3), "uint8")
 def reading(network: Any, alphabet: Alphabet) -> Iterator[LineReader]:
     pool, host = Arbiter(1), HostPool(1)
     try:
-        yield LineReader(Model(OCR_RECOGNITION, network, pool, Provenance("fake", "", "fake")), alphabet, host)
+        yield LineReader(
+            Model(OCR_RECOGNITION, pool.queue(network, OCR_RECOGNITION.name), Provenance("fake", "", "fake")),
+            alphabet,
+            host,
+        )
     finally:
         host.close()
         pool.close()

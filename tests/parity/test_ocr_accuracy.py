@@ -1,6 +1,6 @@
 """Text at the fixed sizes of a card reads as well as the official worker reads it at free sizes: every kind of page.
 
-`scripts/bench accuracy` prints the same figures, more pages, device times and budgets; the README has its table.
+`scripts/bench accuracy` prints the same figures, more pages, device times and budgets; docs/accuracy.md has its table.
 """
 
 import json

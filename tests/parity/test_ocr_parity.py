@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rapidocr_reference import RapidOcrReader, ReferenceLine, edits
 from text_reading import OPTIONS, errors_against_truth, read
 
-from ml_target.catalogue.networks import CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
@@ -49,6 +49,10 @@ class Fixed:
         self.inner.close()
 
 
+def in_place_of(model: Model, loaded: LoadedNetwork, pool: Arbiter) -> Model:
+    return replace(model, queue=pool.queue(loaded, model.network.name))
+
+
 @dataclass(frozen=True)
 class Bench:
     """The real networks, opened once."""
@@ -64,9 +68,9 @@ class Bench:
     ) -> TextReader:
         detector, recognizer = self.detector, self.recognizer
         if fixed_detector:
-            detector = replace(detector, loaded=Fixed(detector.loaded, (544, 960, 3)))
+            detector = in_place_of(detector, Fixed(detector.loaded, (544, 960, 3)), self.pool)
         if fixed_recognizer:
-            recognizer = replace(recognizer, loaded=Fixed(recognizer.loaded, (48, 320, 3)))
+            recognizer = in_place_of(recognizer, Fixed(recognizer.loaded, (48, 320, 3)), self.pool)
         return TextReader(detector, recognizer, self.alphabet, self.host, lines, tiles)
 
 
@@ -84,7 +88,11 @@ def bench(wheel_models: Path, threads: tuple[HostPool, Arbiter]) -> Bench:
     host, pool = threads
 
     def model(file: str, network: Network) -> Model:
-        return Model(network, engine.open(wheel_models / file, network), pool, Provenance(file, "", engine.name))
+        return Model(
+            network,
+            pool.queue(engine.open(wheel_models / file, network), network.name),
+            Provenance(file, "", engine.name),
+        )
 
     return Bench(
         model("ppocrv5_mobile_det.onnx", OCR_DETECTION),
@@ -307,8 +315,8 @@ def test_integers_of_a_device_read_the_same(bench: Bench, photos: Path) -> None:
                 for output in super().run(frames)
             ]
 
-    detector = replace(bench.detector, loaded=InBytes(bench.detector.loaded, (544, 960, 3), PROBABILITY))
-    recognizer = replace(bench.recognizer, loaded=InBytes(bench.recognizer.loaded, (48, 320, 3), CLASSES))
+    detector = in_place_of(bench.detector, InBytes(bench.detector.loaded, (544, 960, 3), PROBABILITY), bench.pool)
+    recognizer = in_place_of(bench.recognizer, InBytes(bench.recognizer.loaded, (48, 320, 3), CLASS_SCORES), bench.pool)
     reader = TextReader(detector, recognizer, bench.alphabet, bench.host, 1000, 16)
     picture = read_rgb(photos / "invoice.jpg")
     expected = read(bench.reader(fixed_detector=True, fixed_recognizer=True), picture)

@@ -30,14 +30,14 @@ from towers import (
     substitute_table,
 )
 
-from ml_target.catalogue.types import Network, PictureInput
+from ml_target.catalogue.types import Network, PictureInput, Resize
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.imaging.picture import decode
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import HostPool
-from ml_target.tasks.clip.encoders import PictureEncoder, Resize, TextEncoder
+from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
 from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
 from ml_target.tensors import Float32
@@ -78,7 +78,9 @@ class Bench:
         return [self.towers.text_vector(self.tokenizer.encode(text)) for text in QUERIES]
 
     def model(self, file: Path, network: Network) -> Model:
-        return Model(network, self.engine.open(file, network), self.pool, Provenance(file.name, "", "cpu"))
+        return Model(
+            network, self.pool.queue(self.engine.open(file, network), network.name), Provenance(file.name, "", "cpu")
+        )
 
     def pictures(self, resize: Resize) -> PictureEncoder:
         return PictureEncoder(self.model(self.folder / "picture.onnx", self.towers.backend.visual), self.host, resize)
@@ -145,7 +147,7 @@ def _processor(towers: Towers) -> Any:
 
 def test_pictures(bench: Bench, photos: Path) -> None:
     files = [file.read_bytes() for file in sorted(photos.glob("*.jpg"))[::2]]
-    encoder = bench.pictures("shortest" if bench.towers.backend.family == "clip" else "squash")
+    encoder = bench.pictures(bench.towers.backend.resize)
     processor = _processor(bench.towers)
     ours, theirs = [], []
     for data in files:

@@ -164,7 +164,7 @@ def test_every_file_of_the_processor(for_processor: Path, tmp_path: Path, number
         off = _off(services)
         assert list(off) == [task, "facial-recognition"] if task.startswith("clip") else ["facial-recognition", task]
         assert services.all()[task].fault
-        assert not services.faces.fault, "a file that is missing is no fault"
+        assert not services.all()["facial-recognition"].fault, "a file that is missing is no fault"
 
 
 def test_weights_that_nobody_needs(wheel_models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -237,7 +237,7 @@ def test_a_file_that_only_hailort_refuses(sound: Path, tmp_path: Path, monkeypat
         off = _off(services)
         assert list(off) == ["facial-recognition"]
         assert "91 HAILO_HEF_FILE_CORRUPTED" in off["facial-recognition"]
-        assert services.faces.fault
+        assert services.all()["facial-recognition"].fault
 
 
 def test_a_network_that_opens_and_does_not_run(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_the_other_file_of_the_same_network_serves_and_that_is_said(
     shutil.copy(free, fixed)
     _cut(free)
     with _loaded("cpu", folder) as services:
-        assert services.ocr.on
+        assert services.all()["ocr"].on
     assert f"{fixed} serves in the place of a damaged file" in caplog.text
 
 

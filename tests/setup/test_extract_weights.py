@@ -21,7 +21,7 @@ from ml_target.catalogue.types import ClipBackend, TextInput, TokenStates, Vecto
 from ml_target.config import setting_names
 from ml_target.engines import Intake
 from ml_target.remedies import DECIDING
-from ml_target.store.weights.reader import load_text_weights
+from ml_target.store.weights import load_text_weights
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tensors import Array, Float32, Tensor
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from project import PROJECT
 
-TOOLS = ["awk", "bash", "cat", "cp", "cut", "df", "dirname", "env", "grep", "head", "id", "ls", "mkdir", "rm"]
+TOOLS = ["awk", "bash", "cat", "cp", "cut", "df", "dirname", "env", "grep", "head", "id", "ls", "mkdir", "mktemp", "rm"]
 TOOLS += ["sha256sum", "tail", "touch", "uname"]
+
+PARTS = [f"scripts/setup_{part}.sh" for part in ("python", "serve", "test")]
 
 # Answers as python3 does, as far as setup.sh asks; what it is asked to do it notes in $ASKED.
 STAND_IN = """#!/usr/bin/env bash
@@ -48,9 +50,9 @@ class Host:
         self.checkout = root / "a checkout"
         self.bin = root / "bin"
         self.asked = root / "asked"
-        (self.checkout / "tests").mkdir(parents=True)
-        self.bin.mkdir()
-        for name in ("setup.sh", "pyproject.toml", "tests/requirements-nodeps.txt"):
+        for folder in (self.checkout / "tests", self.checkout / "scripts", self.bin):
+            folder.mkdir(parents=True)
+        for name in ("setup.sh", "pyproject.toml", "tests/requirements-nodeps.txt", *PARTS):
             shutil.copy(PROJECT / name, self.checkout / name)
         for tool in TOOLS:
             if found := shutil.which(tool):

@@ -15,14 +15,20 @@ from file_server import FileServer
 from hef_container import container, message
 from setup_host import STAT, SetupHost
 
+from ml_target.catalogue.networks import CLIP_BACKENDS
+
 LARGE = message() + b"\x12\x80\x80\x20" + bytes(range(256)) * 2048
 """Half a megabyte of a HEF's description."""
 
 
 @pytest.fixture
-def real(host: SetupHost) -> SetupHost:
-    """With the real store."""
-    host.change(missing=None)
+def real(host: SetupHost, tmp_path: Path) -> SetupHost:
+    """With the real store, and a pip that reaches no index: the real one takes long to find that out."""
+    pip = tmp_path / "python/pip"
+    pip.mkdir(parents=True)
+    (pip / "__init__.py").touch()
+    (pip / "__main__.py").write_text('import sys\n\nsys.exit("ERROR: Temporary failure in name resolution")\n')
+    host.change(missing=None, python_path=str(pip.parent))
     return host
 
 
@@ -249,3 +255,11 @@ def test_on_the_processor(real: SetupHost, face_models: Path, wheel_models: Path
     assert done.code == 0, done.err
     assert {"scrfd_2.5g.onnx", "ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx", "ppocrv5_dict.txt"} <= models(real)
     assert "ocr: complete" in done.out
+
+
+def test_what_an_image_holds_beside_the_chosen_one_is_in_the_catalogue(host: SetupHost) -> None:
+    host.run("--yes", "--no-start")
+    fetch = next(words for words in host.calls() if "fetch" in words)
+    named = [fetch[at + 1] for at, word in enumerate(fetch) if word == "--clip-backend"]
+    assert len(named) == 2
+    assert set(named) <= set(CLIP_BACKENDS)

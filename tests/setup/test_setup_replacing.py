@@ -1,7 +1,8 @@
 """setup.sh puts a new container in the place of its old one: what is lost on the way is nothing, whatever fails."""
 
 import pytest
-from setup_host import SetupHost, Worker
+from setup_host import SetupHost
+from setup_runs import Worker
 
 OURS = {"immich-ml-hailo.setup": "1"}
 CHANGE = {"CLIP_BACKEND": "siglip", "FACE_RECOGNIZER": "arcface_mobilefacenet"}

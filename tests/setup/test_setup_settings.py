@@ -5,7 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from setup_host import PROJECT, SetupHost, Worker
+from project import PROJECT
+from setup_host import SetupHost
+from setup_runs import Worker
 
 from ml_target.catalogue.networks import ARCFACE_R50
 from ml_target.config import Settings, setting_names
@@ -59,6 +61,35 @@ def test_what_could_only_be_dropped_is_refused(host: SetupHost, name: str) -> No
 def test_the_log_level_by_its_second_name(host: SetupHost) -> None:
     assert "-e IMMICH_LOG_LEVEL=debug " in host.run("--dry-run", LOG_LEVEL="debug").out
     assert "-e IMMICH_LOG_LEVEL=error " in host.run("--dry-run", LOG_LEVEL="debug", IMMICH_LOG_LEVEL="error").out
+
+
+# ------------------------------------------------------------------ looked over
+
+
+def test_settings_are_looked_over_before_anything_is_fetched(host: SetupHost) -> None:
+    """Without a Python on the host in the image, as soon as there is one; the names of all variables go along."""
+    host.fault("run --rm --read-only", "HAILO_BATCH=64: it takes a whole number from 1 to 63.")
+    done = host.run("--yes", HAILO_BATCH="64", CLIP_BACKENDS="siglip")
+    assert done.refused
+    assert done.reason == "a setting is not right; the line above says which, and what it takes."
+    assert "    HAILO_BATCH=64: it takes a whole number from 1 to 63.\n" in done.out
+    assert host.changes() == ["build hailo-base:v4.23.0", "build immich-ml-hailo:v4.23.0-slim"]
+    asked = host.calls()[-1]
+    assert asked[asked.index("HAILO_BATCH=64") - 1] == "-e"
+    assert "CLIP_BACKENDS" in asked[asked.index("ml_target.diagnostics.settings") :]
+
+
+def test_a_python_of_the_host_looks_them_over_before_anything_is_built(host: SetupHost) -> None:
+    host.python()
+    done = host.run("--yes", "--no-start", HAILO_BATCH="64", CLIP_BACKENDS="siglip")
+    assert done.refused
+    assert "    NOTE: CLIP_BACKENDS has no effect: " in done.out
+    assert "    HAILO_BATCH=64: it takes a whole number from 1 to 63. Correct it" in done.out
+    assert host.changes() == []
+    done = host.run("--yes", "--no-start", CLIP_BACKENDS="siglip")
+    assert done.code == 0, done.err
+    assert "CLIP_BACKEND was meant, perhaps." in done.out
+    assert not any("ml_target.diagnostics.settings" in words for words in host.calls()), "once is enough"
 
 
 # --------------------------------------------------------------- several cards
@@ -249,13 +280,23 @@ def test_a_second_run_does_not_write_again_and_a_lost_note_is_written_again(host
     }
 
 
-@pytest.mark.parametrize("text", ["", "CLIP_BACKEND=siglip $(reboot)\n", "CLIP_BACKEND=clip\n", "IMMICH_PORT=3003\n"])
+@pytest.mark.parametrize("text", ["", "CLIP_BACKEND=siglip $(reboot)\n", "CLIP_BACKEND=\n", "IMMICH_PORT=3003\n"])
 def test_a_damaged_note(host: SetupHost, text: str) -> None:
     host.note.write_text(text)
     done = host.run("--yes")
     assert done.refused
     assert done.reason == f"{host.note}, the settings of the last container, is damaged."
     assert f"rm -f '{host.note}'" in done.remedy
+    assert host.changes() == []
+
+
+def test_a_note_of_a_backend_that_is_no_more(host: SetupHost) -> None:
+    host.python()
+    host.note.write_text("CLIP_BACKEND=clip\n")
+    done = host.run("--yes")
+    assert done.refused
+    assert f"(from {host.note}; delete that file to forget them)" in done.out
+    assert "CLIP_BACKEND=clip: it takes one of " in done.out
     assert host.changes() == []
 
 

@@ -13,8 +13,9 @@ from serving import FakeTasks, fake_services, live
 from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
 from ml_target.engines.hailo import engine as hailo
 from ml_target.errors import Unavailable
-from ml_target.runtime.registry import ClipService, Service, Services
+from ml_target.runtime.registry import Services
 from ml_target.scheduling.model import Model
+from ml_target.tasks.service import Service
 
 
 class Doubted:
@@ -25,7 +26,7 @@ class Doubted:
 
     def service(self, label: str) -> Service[Any]:
         model = SimpleNamespace(network=ARCFACE_R50, doubt=lambda: self.words)
-        return Service(label, cast(Any, FakeTasks()), (cast(Model, model),))
+        return Service(label, cast(Any, FakeTasks()), (cast(Model, model),), variant="tinyclip" if "." in label else "")
 
 
 def test_a_task_goes_off_and_on_while_it_is_served() -> None:
@@ -45,8 +46,7 @@ def test_a_task_goes_off_and_on_while_it_is_served() -> None:
 def test_a_worker_that_serves_nothing_now_is_not_ready() -> None:
     doubted = Doubted()
     made = fake_services(FakeTasks())
-    clip = {n: ClipService(c.backend, doubted.service("v"), doubted.service("t")) for n, c in made.clip.items()}
-    services = Services(clip, doubted.service("f"), doubted.service("o"))
+    services = Services({task: [doubted.service(each.name) for each in of] for task, of in made.of.items()})
     with live(lambda _: services) as (client, worker):
         while worker.state == "loading":
             time.sleep(0.01)

@@ -17,7 +17,8 @@ from simulated_card import DETECTOR
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.engines.hailo import engine as hailo
-from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+from ml_target.engines.hailo.card import CardSettings
+from ml_target.engines.hailo.engine import HailoEngine
 from ml_target.engines.hailo.fit import check_fit
 from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tasks.faces.scrfd import Detections, decode

@@ -38,7 +38,7 @@ from towers import (
 from wire import CLIP, ask, search, vector
 
 from ml_target.catalogue.networks import EMBEDDING
-from ml_target.catalogue.types import ClipBackend, Network, PictureInput
+from ml_target.catalogue.types import ClipBackend, Network, PictureInput, Resize
 from ml_target.config import Settings
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
@@ -46,7 +46,7 @@ from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import HostPool
-from ml_target.tasks.clip.encoders import PictureEncoder, Resize, TextEncoder
+from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tasks.clip.text_probe import settle
@@ -85,7 +85,7 @@ class Bench:
 
     @property
     def resize(self) -> Resize:
-        return "shortest" if self.backend.family == "clip" else "squash"
+        return self.backend.resize
 
     @cached_property
     def pictures(self) -> list[UInt8]:
@@ -112,7 +112,7 @@ class Bench:
         return [asyncio.run(encoder.embed(text, Trace())) for text in QUERIES]
 
     def on_cpu(self, network: Network, loaded: LoadedNetwork) -> Model:
-        return Model(network, loaded, self.pool, Provenance("", "", "cpu"))
+        return Model(network, self.pool.queue(loaded, network.name), Provenance("", "", "cpu"))
 
     def picture_file(self, bits: int) -> bytes:
         network = self.backend.visual

@@ -65,7 +65,9 @@ def bench(face_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFact
     pool, engine = Arbiter(1), OnnxEngine(threads=2)
 
     def cpu(network: Any, file: str) -> Model:
-        return Model(network, engine.open(face_models / file, network), pool, Provenance(file, "", "cpu"))
+        return Model(
+            network, pool.queue(engine.open(face_models / file, network), network.name), Provenance(file, "", "cpu")
+        )
 
     with open_card() as card:
         models = [card.model(folder, network) for network in (SCRFD_2_5G, ARCFACE_R50)]

@@ -8,6 +8,8 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from serving import live
 
 from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
 from ml_target.config import Settings
+from ml_target.engines.hailo import closing as hailo_closing
 from ml_target.engines.hailo import engine as hailo
 from ml_target.engines.hailo import slots as hailo_slots
 from ml_target.engines.hailo import turns as hailo_turns
@@ -34,12 +37,14 @@ FACES = ARCFACE_R50.name
 TWICE = "lost its device twice"
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
     """Nothing waits longer than a test should; the machine's own card has no say."""
-    monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
-    monkeypatch.setattr(arbiter, "BACK_OFF_S", BACK_OFF_S)
-    monkeypatch.setattr(hailo_turns, "FLOOR_S", 2.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hailo, "host_checks", lambda **_: [])
+        patch.setattr(arbiter, "BACK_OFF_S", BACK_OFF_S)
+        patch.setattr(hailo_turns, "FLOOR_S", 2.5)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +52,30 @@ def folder(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return models_folder(wheel_models, tmp_path_factory.getbasetemp())
 
 
-@pytest.fixture
-def served(folder: Path) -> Iterator[Running]:
-    with running(Rig(clock=SPEED), folder) as made:
+@dataclass
+class Served(Running):
+    """A worker in use, its pools full and its slots made; `expected`: what it answers when nothing else runs."""
+
+    expected: dict[str, Any] = field(default_factory=dict)
+    threads: int = 0
+    slots: int = 0
+
+
+@contextmanager
+def in_use(folder: Path, **settings: Any) -> Iterator[Served]:
+    _, slots = held()
+    with running(Rig(clock=SPEED), folder, **settings) as made:
+        expected = made.alone(mixed(2))
+        with Crowd(made, mixed(2), expected) as crowd:
+            crowd.wait_for(40)
+        assert crowd.tally.answered == {200: crowd.tally.total}
+        yield Served(made.rig, made.worker, made.client, expected, held()[0], slots)
+
+
+@pytest.fixture(scope="module")
+def served(quick: None, folder: Path) -> Iterator[Served]:
+    """One worker for all faults: it has to come back from each by itself."""
+    with in_use(folder) as made:
         yield made
 
 
@@ -61,17 +87,11 @@ def held() -> tuple[int, int]:
 
 
 def endure(
-    served: Running, fault: str, strike: Callable[[], None], heal: Callable[[], None] = lambda: None, lasting: float = 0
+    served: Served, fault: str, strike: Callable[[], None], heal: Callable[[], None] = lambda: None, lasting: float = 0
 ) -> tuple[Tally, Watch]:
     """Strikes while eight clients ask, heals after `lasting` seconds, and looks at everything afterwards."""
     asks = mixed(2)
-    _, slots = held()
-    expected = served.alone(asks)
-    with Crowd(served, asks, expected) as crowd:  # the pools are full now, and the slots made
-        crowd.wait_for(40)
-    assert crowd.tally.answered == {200: crowd.tally.total}
-    threads, _ = held()
-    with Watch(served) as watch, Crowd(served, asks, expected) as crowd:
+    with Watch(served) as watch, Crowd(served, asks, served.expected) as crowd:
         crowd.wait_for(10)
         strike()
         if lasting:
@@ -84,10 +104,10 @@ def endure(
     assert not tally.wrong, "an answer differs from the same request alone"
     assert set(tally.answered) <= {200, 503}, tally.words[:3]
     assert served.ping() == 200
-    assert served.alone(asks) == expected
+    assert served.alone(asks) == served.expected
     assert served.worker.state == "ready"
-    wait_until(lambda: held()[0] <= threads, 20)
-    assert held()[1] <= slots + MOST_SLOTS, "what was lost must have gone"
+    wait_until(lambda: threading.active_count() <= served.threads, 20)
+    assert held()[1] <= served.slots + MOST_SLOTS, "what was lost must have gone"
     return tally, watch
 
 
@@ -98,12 +118,12 @@ def all_answered(tally: Tally) -> None:
 # --------------------------------------------------------------- running cards
 
 
-def test_frames_that_fail(served: Running) -> None:
+def test_frames_that_fail(served: Served) -> None:
     tally, _ = endure(served, "frames fail", lambda: served.rig.faults.fail_frames(FACES, 3))
     all_answered(tally)
 
 
-def test_a_dead_pipeline(served: Running) -> None:
+def test_a_dead_pipeline(served: Served) -> None:
     opened = served.rig.record.opened
     tally, _ = endure(served, "one pipeline dies", lambda: served.rig.faults.kill(CLIP))
     all_answered(tally)
@@ -111,7 +131,7 @@ def test_a_dead_pipeline(served: Running) -> None:
 
 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["configured again", "opened anew"])
-def test_a_burst_that_never_ends(served: Running, stubborn: bool) -> None:
+def test_a_burst_that_never_ends(served: Served, stubborn: bool) -> None:
     name = "a burst never ends, " + ("opening anew helps" if stubborn else "configuring helps")
     opened = served.rig.record.opened
     tally, watch = endure(served, name, lambda: served.rig.faults.hang(CLIP, stubborn=stubborn))
@@ -121,8 +141,8 @@ def test_a_burst_that_never_ends(served: Running, stubborn: bool) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["one network", "two networks"])
-def test_a_loss_that_is_told_only_at_close(served: Running, times: int) -> None:
-    """Facts §11.2: nothing is said of a failed burst before its model is closed, which then writes to its arrays."""
+def test_a_loss_that_is_told_only_at_close(served: Served, times: int) -> None:
+    """Nothing is said of a failed burst before its model is closed, which writes to its arrays (hailort.md §9.2)."""
 
     def strike() -> None:
         for model in (CLIP, FACES)[:times]:
@@ -132,7 +152,7 @@ def test_a_loss_that_is_told_only_at_close(served: Running, times: int) -> None:
     all_answered(tally)
 
 
-def test_a_silent_firmware(served: Running) -> None:
+def test_a_silent_firmware(served: Served) -> None:
     """Recovery does not depend on its answers, and asks once: each question would stop every thread for a second."""
     faults = served.rig.faults
 
@@ -146,14 +166,14 @@ def test_a_silent_firmware(served: Running) -> None:
     assert served.rig.record.controls <= asked + 2
 
 
-def test_an_aborted_device(served: Running) -> None:
+def test_an_aborted_device(served: Served) -> None:
     opened = served.rig.record.opened
     tally, _ = endure(served, "the device aborts", served.rig.faults.abort_device)
     all_answered(tally)
     assert served.rig.record.opened == opened + 1
 
 
-def test_a_slow_configuration(served: Running) -> None:
+def test_a_slow_configuration(served: Served) -> None:
     def strike() -> None:
         served.rig.faults.slow("configure", 0.2 * SPEED)
         served.rig.faults.abort_device()
@@ -169,7 +189,7 @@ def test_a_slow_configuration(served: Running) -> None:
     ("fault", "status"),
     [("opening fails 3 times", 74), ("another driver's version, 3 times", 76)],
 )
-def test_opening_again_fails_for_a_while(served: Running, fault: str, status: int) -> None:
+def test_opening_again_fails_for_a_while(served: Served, fault: str, status: int) -> None:
     def strike() -> None:
         served.rig.faults.refuse_open(3, status)
         served.rig.faults.abort_device()
@@ -179,7 +199,7 @@ def test_opening_again_fails_for_a_while(served: Running, fault: str, status: in
     assert watch.away > 0.5
 
 
-def test_another_program_has_taken_the_card(served: Running) -> None:
+def test_another_program_has_taken_the_card(served: Served) -> None:
     def strike() -> None:
         served.rig.faults.occupy()
         served.rig.faults.abort_device()
@@ -188,7 +208,7 @@ def test_another_program_has_taken_the_card(served: Running) -> None:
     all_answered(tally)
 
 
-def test_too_hot(served: Running) -> None:
+def test_too_hot(served: Served) -> None:
     opened: list[int] = []
 
     def strike() -> None:
@@ -208,7 +228,7 @@ def test_too_hot(served: Running) -> None:
 # ------------------------------------------------------- what no retry can save
 
 
-def test_lost_again_and_again(served: Running) -> None:
+def test_lost_again_and_again(served: Served) -> None:
     """A card that breaks once a quarter second for a while: only requests that were lost twice are refused."""
     ended = threading.Event()
 
@@ -223,7 +243,7 @@ def test_lost_again_and_again(served: Running) -> None:
 
 
 def test_deadlines_pass_while_the_card_is_away(folder: Path) -> None:
-    with running(Rig(clock=SPEED), folder, request_timeout_s=3.0) as served:
+    with in_use(folder, request_timeout_s=3.0) as served:
 
         def strike() -> None:
             served.rig.faults.occupy()
@@ -234,10 +254,10 @@ def test_deadlines_pass_while_the_card_is_away(folder: Path) -> None:
     assert all("Not answered within 3 s" in words for words in tally.words)
 
 
-def test_requests_are_held_while_the_card_is_away(served: Running) -> None:
+def test_requests_are_held_while_the_card_is_away(served: Served) -> None:
     """Who asks in between gets an answer, later; /ping says at once how things stand."""
     asks = mixed(1)
-    expected = served.alone(asks)
+    expected = {ask.name: served.expected[ask.name] for ask in asks}
     served.rig.faults.occupy()
     served.rig.faults.abort_device()
     answers: dict[str, Any] = {}
@@ -261,9 +281,9 @@ def test_requests_are_held_while_the_card_is_away(served: Running) -> None:
     assert served.ping() == 200
 
 
-def test_answers_that_change_turn_their_task_off_until_the_card_is_opened_anew(served: Running) -> None:
+def test_answers_that_change_turn_their_task_off_until_the_card_is_opened_anew(served: Served) -> None:
     asks = mixed(1)
-    expected = served.alone(asks)
+    expected = {ask.name: served.expected[ask.name] for ask in asks}
     tasks = served.client.get("/status").json()["tasks"]
     assert all(task["on"] for task in tasks.values())
     served.rig.faults.change_answers(CLIP, flickers=True, until_reopened=False)
@@ -294,9 +314,9 @@ def test_everybody_has_a_503_before_the_worker_leaves(
     """The card is gone, and closing its models or releasing it hangs: nobody waits, and then the process ends."""
     left: list[int] = []
     monkeypatch.setattr(places, "leave", left.append)
-    monkeypatch.setattr(hailo.HailoEngine.__init__, "__defaults__", (left.append,))
-    monkeypatch.setattr(hailo, "CLOSE_S", 1.0)
-    monkeypatch.setattr(hailo, "INTERRUPTS", "none of this name")
+    monkeypatch.setattr(hailo.HailoEngine.__init__, "__defaults__", (left.append, time.monotonic))
+    monkeypatch.setattr(hailo_closing, "CLOSE_S", 1.0)
+    monkeypatch.setattr(hailo_closing, "INTERRUPTS", "none of this name")
     settings = Settings(engine="hailo", models_dir=folder, host_threads=2)
     asks, rig = mixed(2), Rig(clock=SPEED)
     with simulated(rig), live(settings=settings) as (client, worker):

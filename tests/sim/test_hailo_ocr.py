@@ -54,7 +54,9 @@ def bench(wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFac
     write_text_files(folder, wheel_models)
     alphabet = Alphabet.from_file(folder / "ppocrv5_dict.txt")
     pool, engine = Arbiter(1), OnnxEngine(threads=2)
-    floats = [Model(n, engine.open(wheel_models / f, n), pool, Provenance(f, "", "cpu")) for n, f in OCR_FILES]
+    floats = [
+        Model(n, pool.queue(engine.open(wheel_models / f, n), n.name), Provenance(f, "", "cpu")) for n, f in OCR_FILES
+    ]
     with open_card() as card:
         models = [card.model(folder, network) for network in (OCR_DETECTION, OCR_RECOGNITION)]
         ours, theirs = (TextReader(found, read, alphabet, card.host, 1000, 16) for found, read in (models, floats))

@@ -9,13 +9,16 @@ import pytest
 from hailo_sim import Rig, simulated
 from hailo_sim.sysfs import make_root
 
-from ml_target.config import Settings
+from ml_target.config import Settings, choose_engine
+from ml_target.engines import select
+from ml_target.engines.hailo import card
 from ml_target.engines.hailo import engine as hailo
+from ml_target.engines.hailo.card import CardSettings
 from ml_target.engines.hailo.checks import host_checks
-from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+from ml_target.engines.hailo.engine import HailoEngine
 from ml_target.engines.hailo.kernel_log import kernel_words
 from ml_target.errors import DeviceError
-from ml_target.runtime import place as places
+from ml_target.runtime.place import open_places
 from ml_target.system.cards import Finding, id_choices, nodes
 
 FIRST, SECOND, THIRD = (f"0000:0{bus}:00.0" for bus in (1, 2, 3))
@@ -35,7 +38,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (made / "dev/hailo0").unlink()
     monkeypatch.setenv("HAILORT_LOGGER_PATH", "NONE")
     monkeypatch.setattr(hailo, "host_checks", lambda **asked: host_checks(made, page_size=4096, **asked))
-    monkeypatch.setattr(hailo, "id_choices", lambda ids, count: id_choices(ids, count, made))
+    monkeypatch.setattr(card, "id_choices", lambda ids, count: id_choices(ids, count, made))
     monkeypatch.setattr(hailo, "kernel_words", lambda: kernel_words(made))
     return made
 
@@ -92,7 +95,7 @@ def test_all_are_here_and_the_first_is_another_programs(rig: Rig, root: Path, st
     engine = start()
     assert list(rig.held) == [FIRST, SECOND]
     engine.health()
-    assert engine._health._device.device_id == SECOND
+    assert engine._card.health._device.device_id == SECOND
 
 
 @pytest.mark.parametrize(("revision", "level"), [((4, 23, 0), logging.INFO), ((4, 23, 1), logging.WARNING)])
@@ -140,14 +143,14 @@ def test_the_kernels_words_go_with_a_card_that_does_not_open(start: Start, root:
 def test_auto_says_when_it_passes_a_card_over(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert places.choose_engine(Settings(), root) == "hailo", "any node means the card"
-    assert places.passed_over(Settings(), root) is None
+    assert choose_engine("auto", root) == "hailo", "any node means the card"
+    assert select.passed_over(Settings(), root) is None
     for node in nodes(root):
         node.unlink()
-    assert places.choose_engine(Settings(), root) == "cpu"
+    assert choose_engine("auto", root) == "cpu"
     for engine in ("cpu", "hailo"):
-        assert places.passed_over(Settings(engine=engine), root) is None
-    found = places.passed_over(Settings(), root)
+        assert select.passed_over(Settings(engine=engine), root) is None
+    found = select.passed_over(Settings(), root)
     assert found is not None
     assert "although this host has a Hailo card at 0000:01:00.0: no device node /dev/hailo* is here" in found.detail
     assert "pass --device=/dev/hailo0 to this container" in found.remedy
@@ -155,20 +158,20 @@ def test_auto_says_when_it_passes_a_card_over(
 
 
 def test_the_worker_warns_of_it(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(places, "nodes", lambda root: [])
-    monkeypatch.setattr(places, "passed_over", lambda settings: Finding(None, "card", "is passed over", "Do this"))
-    place, text = places.open_places(Settings())
+    monkeypatch.setattr("ml_target.config.nodes", lambda root: [])
+    monkeypatch.setattr(select, "passed_over", lambda settings: Finding(None, "card", "is passed over", "Do this"))
+    place, text = open_places(Settings())
     assert place is text
     place.arbiter.close()
     assert [each.getMessage() for each in caplog.records] == ["card: is passed over. Do this."]
     caplog.clear()
-    monkeypatch.setattr(places, "passed_over", lambda settings: None)
-    places.open_places(Settings())[0].arbiter.close()
+    monkeypatch.setattr(select, "passed_over", lambda settings: None)
+    open_places(Settings())[0].arbiter.close()
     assert not caplog.records
 
 
 def test_a_host_without_cards(tmp_path: Path) -> None:
     empty = make_root(tmp_path / "empty", cards=0, driver=None)
-    assert places.passed_over(Settings(), empty) is None
+    assert select.passed_over(Settings(), empty) is None
     other = make_root(tmp_path / "other", nodes=0, chip_id="0x45c4")
-    assert places.passed_over(Settings(), other) is None, "this worker would not drive it"
+    assert select.passed_over(Settings(), other) is None, "this worker would not drive it"

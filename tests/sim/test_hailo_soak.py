@@ -19,7 +19,8 @@ from ml_target.catalogue.types import Network, PictureInput, Vector
 from ml_target.engines.hailo import engine as hailo
 from ml_target.engines.hailo import slots as hailo_slots
 from ml_target.engines.hailo import turns as hailo_turns
-from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+from ml_target.engines.hailo.card import CardSettings
+from ml_target.engines.hailo.engine import HailoEngine
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.tensors import Array, UInt8
@@ -62,7 +63,9 @@ class Card:
         of, path = network(name), folder / f"{name}.hef"
         path.write_bytes(tiny(name, SIDE, contexts=contexts))
         loaded = self.engine.open(path, of)
-        return Model(of, loaded, self.arbiter, Provenance(path.name, "", "hailo"), interactive)
+        return Model(
+            of, self.arbiter.queue(loaded, of.name, interactive=interactive), Provenance(path.name, "", "hailo")
+        )
 
     def alone(self, photos: Sequence[UInt8]) -> list[list[Array]]:
         """The embedding of every photo by every model, one at a time."""
@@ -99,7 +102,7 @@ class Soak:
         self.left = requests
         clients = [asyncio.create_task(self._client()) for _ in range(CLIENTS)]
         await asyncio.wait_for(asyncio.gather(*clients), 120)
-        assert all(not model._queue.waiting for model in self.card.models)
+        assert all(not model.queue.waiting for model in self.card.models)
 
     async def _client(self) -> None:
         while self.left > 0:

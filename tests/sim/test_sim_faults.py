@@ -1,4 +1,4 @@
-"""Faults by switch: what each looks like to the one who drives the card, and how it is cured (facts §7)."""
+"""Faults by switch: what each looks like to the one who drives the card, and how it is cured (docs/hailort.md §7)."""
 
 import gc
 import importlib
@@ -235,10 +235,10 @@ def test_hanging_close(hailo: ModuleType) -> None:
         assert not rig.held
 
 
-# ------------------------------------------- 11.2 what the real library showed
+# -------------------------------------------- 9.2 what the real library showed
 
 
-@row("11.2 configure() at once after close() with frames in flight: deadlock; not after a moment, nor beside others")
+@row("9.2 configure() at once after close() with frames in flight: deadlock; not after a moment, nor beside others")
 def test_configure_right_after_close(rig: Rig, device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = Driven(device, tiny("one")), Driven(device, tiny("other"))
     for pause, wanted, deadlocks in ((0.0, 60.0, 1), (SETTLE, 0.05, 1)):
@@ -261,7 +261,7 @@ def test_configure_right_after_close(rig: Rig, device: Any, monkeypatch: pytest.
     other.close()
 
 
-@row("11.2 release() with a model still open: deadlock or crash; with all closed, none")
+@row("9.2 release() with a model still open: deadlock or crash; with all closed, none")
 def test_release_with_an_open_model(rig: Rig, hailo: ModuleType) -> None:
     device = open_device(hailo)
     driven = Driven(device, tiny())
@@ -277,7 +277,7 @@ def test_release_with_an_open_model(rig: Rig, hailo: ModuleType) -> None:
     assert len(rig.record.crashes) == 1
 
 
-@row("11.2 a lost burst: no callback before close(), the model ready; other models go on")
+@row("9.2 a lost burst: no callback before close(), the model ready; other models go on")
 def test_lost_without_a_word(rig: Rig, device: Any) -> None:
     one, other = Driven(device, tiny("one")), Driven(device, tiny("other"))
     rig.faults.lose("one")
@@ -295,7 +295,7 @@ def test_lost_without_a_word(rig: Rig, device: Any) -> None:
     other.close()
 
 
-@row("11.2 arrays of a lost burst that were let go are written to at close()")
+@row("9.2 arrays of a lost burst that were let go are written to at close()")
 def test_late_write(rig: Rig, device: Any) -> None:
     """The binding's guards go in the order of callbacks: a later burst's callback lets go those of the lost one."""
     driven = Driven(device, tiny(contexts=2), 4)
@@ -308,7 +308,7 @@ def test_late_write(rig: Rig, device: Any) -> None:
     assert rig.record.crashes == ["late write into an array of tiny that was let go"]
 
 
-@row("11.2 card gone: no callback, close() hangs, calls give 36")
+@row("9.2 card gone: no callback, close() hangs, calls give 36")
 def test_card_gone(hailo: ModuleType) -> None:
     with simulated(Rig()) as rig:
         device = open_device(hailo)
@@ -343,7 +343,7 @@ def threads(called: str) -> int:
     return sum(comm.read_text().strip() == called for comm in Path("/proc/self/task").glob("*/comm"))
 
 
-@row("11.2 a firmware that does not answer: every control call stops all threads for its second")
+@row("9.2 a firmware that does not answer: every control call stops all threads for its second")
 def test_silent_firmware(hailo: ModuleType) -> None:
     with simulated(Rig(clock=5)) as rig:
         device = hailo.Device()
@@ -366,7 +366,7 @@ def test_silent_firmware(hailo: ModuleType) -> None:
         assert max(b - a for a, b in itertools.pairwise(ticks)) >= 0.18, "five times faster here"
 
 
-@row("11.2 thermal stop: some get 63, some nothing; configure() gives 8 until reopened")
+@row("9.2 thermal stop: some get 63, some nothing; configure() gives 8 until reopened")
 def test_thermal_stop(rig: Rig, hailo: ModuleType) -> None:
     device = open_device(hailo)
     models = [Driven(device, tiny(n)) for n in "abc"]
@@ -412,7 +412,7 @@ def test_changed_answers(rig: Rig, hailo: ModuleType) -> None:
     device.release()
 
 
-@row("11.2 an undisturbed model closes at once")
+@row("9.2 an undisturbed model closes at once")
 def test_undisturbed_close(hailo: ModuleType) -> None:
     with simulated(Rig()), open_device(hailo) as device:
         driven = Driven(device, tiny())
@@ -436,7 +436,7 @@ def test_slow_calls(rig: Rig, hailo: ModuleType) -> None:
     device.release()
 
 
-@row("9 faults from one line of text")
+@row("faults from one line of text")
 def test_faults_as_text(rig: Rig, hailo: ModuleType) -> None:
     rig.faults.apply("refuse_open:1:36,fail_frames:tiny:1:4")
     with pytest.raises(hailo.HailoRTException) as caught:

@@ -178,7 +178,7 @@ def test_one_pair_a_channel(device: Any, face_models: Path, photos: Path) -> Non
 
 
 def test_a_list_calls_back_when_all_its_outputs_are_there(device: Any) -> None:
-    """Facts §2.5-3. The frames of a burst complete together; each must be in its array before the callback."""
+    """hailort.md §2.5-3. The frames of a burst complete together; each must be in its array before the callback."""
     driven = Driven(device, tiny(contexts=3), batch=8)
     expected = [driven.one(fill).copy() for fill in range(8)]
     frames, ended, seen = driven.frames(8), Event(), list[Array]()

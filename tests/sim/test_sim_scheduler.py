@@ -1,4 +1,4 @@
-"""The simulated scheduler and its costs against the facts sheet (§5, §6)."""
+"""The simulated scheduler and its costs against docs/hailort.md (§5, §6)."""
 
 import importlib
 import itertools
@@ -151,7 +151,7 @@ def test_default_batch(machine: Machine) -> None:
     assert rig.clock.now() - start == pytest.approx(5 * (0.00719 + 0.00166))
 
 
-@row("6.6 a switch loads a single context's weights; several contexts pay theirs each burst")
+@row("6.2 a switch loads a single context's weights; several contexts pay theirs each burst")
 def test_switch_costs(machine: Machine) -> None:
     rig, device = machine(link="slow")
     small, large = Driven(device, fingerprint(ARCFACE_MOBILEFACENET)), Driven(device, fingerprint(ARCFACE_R50), 8)
@@ -328,7 +328,7 @@ def test_order_over_cards(machine: Machine) -> None:
         ("arcface_r50", "hailo8l", "fast", 10.8, 26.8),
         ("siglip2_b_32_256_text_encoder", "hailo8l", "fast", 77.5, 225),
     ],
-    ids="6.5 {}".format,
+    ids="6.1 {}".format,
 )
 def test_burst_costs(network: str, chip: str, link: str, one: float, eight: float) -> None:
     cost = cost_of(network, 4, 0, chip=chip, link=link)
@@ -336,7 +336,7 @@ def test_burst_costs(network: str, chip: str, link: str, one: float, eight: floa
     assert 1e3 * (cost.overhead + 8 * cost.per_frame) == pytest.approx(eight, rel=0.01)
 
 
-@row("6.5 every network of the catalogue has its row")
+@row("6.1 every network of the catalogue has its row")
 def test_every_network_has_a_row() -> None:
     names = {n.name.replace(".", "_") for n in NETWORKS if n.hef}
     assert names == set(TABLE)

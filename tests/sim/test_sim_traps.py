@@ -1,4 +1,4 @@
-"""The traps of submitting frames, row by row of the facts sheet (§2.3 to §2.5)."""
+"""The traps of submitting frames, row by row of docs/hailort.md (§2.3 to §2.5)."""
 
 import gc
 import importlib
@@ -199,7 +199,7 @@ def test_callbacks(rig: Rig, driven: Driven) -> None:
     assert ended.wait(5)
     assert [number for number, _ in calls] == list(range(10))
     assert len({thread for _, thread in calls}) == 1
-    assert calls[0][1].startswith("Dummy-"), "a thread that Python did not start (facts §11.2)"
+    assert calls[0][1].startswith("Dummy-"), "a thread that Python did not start (docs/hailort.md §9.2)"
     rig.faults.fail_frames("tiny", 1, 4)
     failed = driven.submit().result()
     assert type(failed).__name__ == "HailoRTTimeout"
@@ -356,14 +356,14 @@ def test_ready(rig: Rig, driven: Driven) -> None:
         driven.model.wait_for_async_ready(10, 2 * size - 1)
 
 
-@row("11.1 ready: a dead model is, too")
+@row("9.1 ready: a dead model is, too")
 def test_dead_but_ready(rig: Rig, driven: Driven) -> None:
     rig.faults.kill("tiny")
     driven.model.wait_for_async_ready(10, 1)
     assert_dead(driven, 4)
 
 
-@row("11.1 bindings are copied at submission and may be reused")
+@row("9.1 bindings are copied at submission and may be reused")
 def test_bindings_reused_in_flight(rig: Rig, driven: Driven) -> None:
     expected = [driven.one(fill).copy() for fill in (3, 4)]
     bindings, taken = driven.frame(3), [np.zeros(8, np.uint8), np.zeros(8, np.uint8)]

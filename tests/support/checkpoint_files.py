@@ -1,15 +1,24 @@
-"""Checkpoints written by hand: safetensors, and the zip of torch.save."""
+"""Checkpoints written by hand: safetensors, and the zip of torch.save; and a plan to cut tensors out of them."""
 
 import io
 import json
 import pickle
 import zipfile
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ml_target.catalogue.types import CheckpointCut
+from ml_target.store.download import Progress
+from ml_target.store.weights import cut, load_text_weights
 from ml_target.tensors import Array
+
+RNG = np.random.default_rng(7)
+TOKENS = RNG.standard_normal((50, 8)).astype(np.float32)
+HEAD = RNG.standard_normal((8, 8)).astype(np.float32)
+PLAN = CheckpointCut((), {"tokens": ("other.name", "model.tokens"), "head": ("T:model.head",)}, dtype="float32")
 
 
 def bfloat16(values: Array) -> bytes:
@@ -99,3 +108,13 @@ def torch_archive(
 def tensor(key: str, values: Array, kind: str = "Float", *, offset: int = 0) -> Rebuilt:
     stride = tuple(int(np.prod(values.shape[i + 1 :], dtype=int)) for i in range(values.ndim))
     return Rebuilt(Stored(kind, key, values.size), offset, values.shape, stride)
+
+
+def cut_out(content: bytes, folder: Path, plan: CheckpointCut = PLAN, mapped: tuple[str, ...] = ()) -> dict[str, Array]:
+    """The planned arrays of a checkpoint, by way of `folder`."""
+    source = folder / "checkpoint"
+    source.write_bytes(content)
+    npz = folder / "weights.npz"
+    with source.open("rb") as file, Progress(None).transfer("x") as transfer:
+        cut(file, plan, npz, {name: folder / f"weights.{name}.npy" for name in mapped}, transfer)
+    return dict(load_text_weights(npz))

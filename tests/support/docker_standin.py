@@ -1,34 +1,42 @@
-"""A stand-in for the docker command, as far as setup.sh uses it: it keeps images and containers in a file.
+"""A stand-in for the docker command, as far as setup.sh uses it: it keeps images and containers in the tests' memory.
 
-`python3 docker_standin.py STATE ARGUMENT…`. STATE is a JSON file, written by the tests and by this:
-images (tag -> id, labels), containers (name -> what docker inspect would tell), faults (beginning of a call ->
-exit code, words, and the labels of a container that is left behind, or null), interrupted (beginning of a call ->
-signal that whoever calls gets once the call has done its work, and this too: 2 as Ctrl-C, 9 as a power cut), arch,
-chip, missing (lines of the
-store's answer; null: the real store is run), dies (the last words of a container that ends at once, or null).
-Each call is noted in the file beside it, `calls`.
-What it does not know fails, so that setup.sh cannot come to rely on it unnoticed.
+What the stand-in does not know fails, so that setup.sh cannot come to rely on it unnoticed.
 """
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[2]
+import standin_command
+from project import PROJECT
+from standin_command import says
+
+from ml_target.diagnostics import names
+
+CONTAINER = "immich-ml-hailo"
 WITH_VALUE = {"-t", "--label", "--build-arg", "--file", "-e", "-v", "--user", "--network", "--entrypoint", "--publish"}
 WITH_VALUE |= {"--name", "--restart", "--stop-timeout", "--format", "--type", "--tail", "--memory", "--pids-limit"}
 WITH_VALUE |= {"--cap-drop", "--security-opt"}
 
 
+class FailedError(Exception):
+    """A call that ends with words on standard error and an exit code."""
+
+    def __init__(self, words: str, code: int = 1) -> None:
+        super().__init__(words)
+        self.code = code
+
+
 class Call:
     """The words after the command: options by name, and the rest from the first that is none."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, folder: Path, words: list[str]) -> None:
+        self.folder = folder
+        """Where it was called."""
         self.options: dict[str, list[str]] = {}
         while words and words[0].startswith("-"):
             name, equals, value = words[0].partition("=")
@@ -45,93 +53,120 @@ class Call:
         return self.options[name][0]
 
 
-def main(path: Path, words: list[str]) -> int:
-    before = path.read_text()
-    state = json.loads(before)
-    with (path.parent / "calls").open("a") as calls:
-        calls.write("\t".join(words) + "\n")
-    for beginning, (code, complaint, labels) in state["faults"].items():
-        if " ".join(words).startswith(beginning):
-            print(complaint, file=sys.stderr)
-            if labels is not None:
-                left = {"labels": labels, "status": "created", "image": "x", "restarts": 0, "ports": "", "log": ""}
-                state["containers"]["immich-ml-hailo"] = left
-                path.write_text(json.dumps(state))
-            return int(code)
-    name = words[0] if words[0] != "image" else " ".join(words[:2])
-    if name == "build":  # elsewhere -f means force
-        words = ["--file" if word == "-f" else word for word in words]
-    code = COMMANDS[name](state, Call(words[len(name.split()) :]))
-    if (after := json.dumps(state)) != before:
-        path.write_text(after)
-    for beginning, number in state["interrupted"].items():
-        if " ".join(words).startswith(beginning):
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getppid(), number)
-            os.kill(os.getpid(), number)
-    return code
+class DockerStandIn:
+    """The docker of one host. `state` is what it has and does; `calls` are the words of each call.
+
+    images: tag -> id and labels; containers: name -> what docker inspect would tell; faults: beginning of a call ->
+    exit code, words, and the labels of a container that is left behind, or None; interrupted: beginning of a call ->
+    signal that whoever calls gets once the call has done its work, and the command too (2 as Ctrl-C, 9 as a power cut);
+    arch, chip, security; missing: lines of the store's answer, None: the real store is run, with its python_path; dies:
+    the last words of a container that ends at once, or None; warns: what is said when a container is started.
+    """
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {
+            "images": {},
+            "containers": {},
+            "faults": {},
+            "interrupted": {},
+            "arch": "amd64",
+            "chip": "hailo8",
+            "security": "[name=seccomp]",
+            "python_path": "",
+            "missing": ["x.hef (faces)", "1 to fetch: 4.0 MB"],
+            "dies": None,
+            "warns": None,
+        }
+        self.calls: list[list[str]] = []
+
+    def command(self) -> str:
+        """A script for the host's PATH."""
+        return standin_command.script(self.answer)
+
+    def answer(self, folder: Path, words: list[str]) -> str:
+        """What the command has to do, as lines for bash."""
+        self.calls.append(words)
+        line = " ".join(words)
+        for beginning, (code, complaint, labels) in self.state["faults"].items():
+            if line.startswith(beginning):
+                if labels is not None:
+                    self.state["containers"][CONTAINER] = {"labels": labels, "status": "created", **BARE}
+                return says(complaint, ">&2", code)
+        name = words[0] if words[0] != "image" else " ".join(words[:2])
+        if name == "build":  # elsewhere -f means force
+            words = ["--file" if word == "-f" else word for word in words]
+        try:
+            does = COMMANDS[name](self.state, Call(folder, words[len(name.split()) :]))
+        except FailedError as error:
+            return says(str(error), ">&2", error.code)
+        signals = [number for beginning, number in self.state["interrupted"].items() if line.startswith(beginning)]
+        return does + "".join(f"\nkill -{number} $PPID; kill -{number} $$" for number in signals)
 
 
-def version(state: dict[str, Any], call: Call) -> int:
-    print("Docker version 99.9, stand-in")
-    return 0
+BARE = {"image": "x", "restarts": 0, "ports": "", "log": ""}
 
 
-def server_version(state: dict[str, Any], call: Call) -> int:
+# -------------------------------------------------------------------- commands
+
+State = dict[str, Any]
+
+
+def version(state: State, call: Call) -> str:
+    return says("Docker version 99.9, stand-in")
+
+
+def server_version(state: State, call: Call) -> str:
     assert call.one("--format") == "{{.Server.Arch}}"
-    print(state["arch"])
-    return 0
+    return says(state["arch"])
 
 
-def ps(state: dict[str, Any], call: Call) -> int:
+def ps(state: State, call: Call) -> str:
     if "-a" not in call.options:
         assert call.one("--format") == "{{.ID}}"
-        return 0
+        return ""
     assert call.one("--format") == "{{.Names}} {{.Ports}}"
+    lines = []
     for name, container in state["containers"].items():
-        print(name, container["ports"] if container["status"] == "running" else "")
-    return 0
+        lines.append(f"{name} {container['ports'] if container['status'] == 'running' else ''}")
+    return says("\n".join(lines)) if lines else ""
 
 
-def image_inspect(state: dict[str, Any], call: Call) -> int:
+def image_inspect(state: State, call: Call) -> str:
     image = state["images"].get(call.rest[0])
     if image is None:
-        print("\nError: No such image", file=sys.stderr)
-        return 1
+        raise FailedError("\nError: No such image")
     wanted = call.one("--format")
-    print(image["id"] if wanted == "{{.Id}}" else image["labels"].get(wanted.split('"')[1], ""))
-    return 0
+    return says(image["id"] if wanted == "{{.Id}}" else image["labels"].get(wanted.split('"')[1], ""))
 
 
-def build(state: dict[str, Any], call: Call) -> int:
+def build(state: State, call: Call) -> str:
     assert call.rest == ["."], "the context is the project"
-    assert Path(call.one("--file")).is_file()
+    assert (call.folder / call.one("--file")).is_file()
     described = json.dumps(call.options, sort_keys=True)
     image = {"id": "sha256:" + hashlib.sha256(described.encode()).hexdigest(), "labels": call.pairs("--label")}
     state["images"][call.one("-t")] = image
-    print("Successfully built")
-    return 0
+    return says("Successfully built")
 
 
-def run(state: dict[str, Any], call: Call) -> int:
+def run(state: State, call: Call) -> str:
     tag, *arguments = call.rest
     if tag not in state["images"]:
-        print(f"Unable to find image '{tag}' locally", file=sys.stderr)
-        return 125
+        raise FailedError(f"Unable to find image '{tag}' locally", 125)
     if "-d" in call.options:
         return _start(state, call, tag)
     assert "--rm" in call.options, "nothing is left behind"
     assert call.one("--entrypoint") == "python3"
     if arguments[:2] == ["-m", "ml_target.diagnostics.settings"]:
-        return 0
+        return ""
+    if arguments == ["-m", "ml_target.diagnostics.names"]:
+        return says("\n".join(names.lines(call.pairs("-e")["CLIP_BACKEND"])))
     if arguments == ["-m", "ml_target.doctor", "--chip"]:
-        print(state["chip"])
-        return 0
+        return says(state["chip"])
     assert arguments[:3] == ["-m", "ml_target", "models"]
     return _store(state, call, arguments)
 
 
-def _start(state: dict[str, Any], call: Call, tag: str) -> int:
+def _start(state: State, call: Call, tag: str) -> str:
     name = call.one("--name")
     assert name not in state["containers"]
     host, _, inside = call.one("--publish").partition(":")
@@ -146,30 +181,38 @@ def _start(state: dict[str, Any], call: Call, tag: str) -> int:
         "read_only": "--read-only" in call.options,
         "volumes": [text.rpartition(":")[2] for text in call.options.get("-v", [])],
     }
-    if state.get("warns"):
-        print(state["warns"], file=sys.stderr)
-    print("0123456789ab")
-    return 0
+    warns = says(state["warns"], ">&2") + "\n" if state["warns"] else ""
+    return warns + says("0123456789ab")
 
 
-def _store(state: dict[str, Any], call: Call, arguments: list[str]) -> int:
+def _store(state: State, call: Call, arguments: list[str]) -> str:
     mounts = {inside: host for host, inside, *_ in (text.split(":") for text in call.options["-v"] if ":" in text)}
     if state["missing"] is None:
-        passed = {name: value or os.environ[name] for name, value in call.pairs("-e").items()}
-        mirror = passed.get("MODELS_MIRROR", "")
-        settings = {**passed, "MODELS_DIR": mounts["/app/models"], "PATH": os.environ["PATH"]}
-        settings["MODELS_MIRROR"] = mounts.get(mirror, mirror)
-        return subprocess.run([sys.executable, *arguments], env=settings, cwd=PROJECT, check=False).returncode
+        return _real_store(state, call, arguments, mounts)
     if arguments[3] == "missing":
-        print("\n".join(state["missing"]), end="")
-        return 0
+        return says("\n".join(state["missing"])) if state["missing"] else ""
     assert arguments[3] == "fetch"
     (Path(mounts["/app/models"]) / "fetched.hef").write_text("network")
     state["missing"] = []
-    return 0
+    return ""
 
 
-def copy(state: dict[str, Any], call: Call) -> int:
+def _real_store(state: State, call: Call, arguments: list[str], mounts: dict[str, str]) -> str:
+    """The real store with the Python of the tests; a variable that is handed on has its value from whoever calls."""
+    passed = call.pairs("-e")
+    settings = {name: shlex.quote(value) if value else f'"${name}"' for name, value in passed.items()}
+    settings |= {
+        "MODELS_DIR": shlex.quote(mounts["/app/models"]),
+        "PATH": '"$PATH"',
+        "PYTHONPATH": shlex.quote(state["python_path"]),
+    }
+    if mirror := mounts.get(passed.get("MODELS_MIRROR", "")):
+        settings["MODELS_MIRROR"] = shlex.quote(mirror)
+    words = " ".join(f"{name}={value}" for name, value in settings.items())
+    return f"cd {shlex.quote(str(PROJECT))}\nexec env -i {words} {shlex.join([sys.executable, *arguments])}"
+
+
+def copy_in(state: State, call: Call) -> str:
     """As Docker's daemon has it (containerExtractToDir): below a read-only root it takes what goes into a volume.
 
     A tmpfs is none to it.
@@ -177,54 +220,47 @@ def copy(state: dict[str, Any], call: Call) -> int:
     source, target = call.rest
     name, _, inside = target.partition(":")
     container = state["containers"][name]
-    assert Path(source).is_file()
+    assert (call.folder / source).is_file()
     if container["read_only"] and not any(Path(inside).is_relative_to(volume) for volume in container["volumes"]):
-        print("Error response from daemon: container rootfs is marked read-only", file=sys.stderr)
-        return 1
-    return 0
+        raise FailedError("Error response from daemon: container rootfs is marked read-only")
+    return ""
 
 
-def remove(state: dict[str, Any], call: Call) -> int:
+def remove(state: State, call: Call) -> str:
     assert "--volumes" in call.options, "its /tmp would stay behind"
-    if state["containers"].pop(call.rest[0], None) is None:
-        print("Error: No such container", file=sys.stderr)
-    print(call.rest[0])
-    return 0
+    gone = state["containers"].pop(call.rest[0], None)
+    return ("" if gone else says("Error: No such container", ">&2") + "\n") + says(call.rest[0])
 
 
-def start(state: dict[str, Any], call: Call) -> int:
+def start(state: State, call: Call) -> str:
     state["containers"][call.rest[0]]["status"] = "running"
-    print(call.rest[0])
-    return 0
+    return says(call.rest[0])
 
 
-def stop(state: dict[str, Any], call: Call) -> int:
+def stop(state: State, call: Call) -> str:
     assert state["containers"][call.rest[0]]["status"] in ("running", "restarting"), "podman stops no paused one"
     state["containers"][call.rest[0]]["status"] = "exited"
-    print(call.rest[0])
-    return 0
+    return says(call.rest[0])
 
 
-def unpause(state: dict[str, Any], call: Call) -> int:
+def unpause(state: State, call: Call) -> str:
     assert state["containers"][call.rest[0]]["status"] == "paused"
     return start(state, call)
 
 
-def rename(state: dict[str, Any], call: Call) -> int:
+def rename(state: State, call: Call) -> str:
     old, new = call.rest
     if new in state["containers"]:
-        print(f'Error: Conflict. The container name "/{new}" is already in use', file=sys.stderr)
-        return 1
+        raise FailedError(f'Error: Conflict. The container name "/{new}" is already in use')
     state["containers"][new] = state["containers"].pop(old)
-    return 0
+    return ""
 
 
-def inspect(state: dict[str, Any], call: Call) -> int:
+def inspect(state: State, call: Call) -> str:
     assert call.one("--type") == "container"
     container = state["containers"].get(call.rest[0])
     if container is None:
-        print("\nError: No such container", file=sys.stderr)
-        return 1
+        raise FailedError("\nError: No such container")
     text = call.one("--format")
     for wanted, value in (
         ("{{.State.Status}}", container["status"]),
@@ -236,28 +272,24 @@ def inspect(state: dict[str, Any], call: Call) -> int:
     ):
         text = text.replace(wanted, str(value))
     assert "{{" not in text
-    print(text)
-    return 0
+    return says(text)
 
 
-def logs(state: dict[str, Any], call: Call) -> int:
-    print(state["containers"][call.rest[0]]["log"], file=sys.stderr)
-    return 0
+def logs(state: State, call: Call) -> str:
+    return says(state["containers"][call.rest[0]]["log"], ">&2")
 
 
-def execute(state: dict[str, Any], call: Call) -> int:
+def execute(state: State, call: Call) -> str:
     assert state["containers"][call.rest[0]]["status"] == "running"
     assert call.rest[1:3] in (["bash", "/app/tests/test.sh"], ["bash", "/tmp/test.sh"])
-    print("80 passed, 0 failed")
-    return 0
+    return says("80 passed, 0 failed")
 
 
-def info(state: dict[str, Any], call: Call) -> int:
-    print({"{{.SecurityOptions}}": state["security"], "{{.DockerRootDir}}": "/docker"}[call.one("--format")])
-    return 0
+def info(state: State, call: Call) -> str:
+    return says({"{{.SecurityOptions}}": state["security"], "{{.DockerRootDir}}": "/docker"}[call.one("--format")])
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[State, Call], str]] = {
     "--version": version,
     "version": server_version,
     "ps": ps,
@@ -271,10 +303,7 @@ COMMANDS = {
     "unpause": unpause,
     "inspect": inspect,
     "logs": logs,
-    "cp": copy,
+    "cp": copy_in,
     "exec": execute,
     "info": info,
 }
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

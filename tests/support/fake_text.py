@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.engines import Intake
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
@@ -39,7 +39,7 @@ def fake_reader(
 ) -> TextReader:
     host, pool = threads
     made = [
-        Model(network, fake, pool, Provenance("fake", "", "fake"))
+        Model(network, pool.queue(fake, network.name), Provenance("fake", "", "fake"))
         for network, fake in ((OCR_DETECTION, detector), (OCR_RECOGNITION, recognizer))
     ]
     return TextReader(made[0], made[1], alphabet, host, 1000, 16)
@@ -54,7 +54,7 @@ def one_letter(frame: Array) -> Outputs:
     values = np.zeros((frame.shape[1] // 8, OCR_CLASSES), np.float32)
     values[:, 0] = 1
     values[len(values) // 2, [0, 7]] = 0, 1
-    return {CLASSES: Tensor(values)}
+    return {CLASS_SCORES: Tensor(values)}
 
 
 def bars(count: int, width: int) -> UInt8:

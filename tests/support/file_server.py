@@ -1,15 +1,20 @@
 """A web server on this machine for the store's tests, with the faults that servers have. It counts what it sends."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 
 
 @dataclass
 class Served:
-    """One path. `cuts`: bytes after which the next answers break off. `statuses`: codes of the next answers."""
+    """One path. `cuts`: bytes after which the next answers break off. `statuses`: codes of the next answers.
+
+    `holds`: bytes after which the next answers wait for `go_on`; `held` tells that one does.
+    `headers`: more of them, sent with a redirect too; an ETag among them takes the place of `etag`.
+    """
 
     content: bytes
     ranges: bool = True
@@ -19,6 +24,10 @@ class Served:
     length: int | None = None
     redirect: str = ""
     kind: str = "application/octet-stream"
+    headers: dict[str, str] = field(default_factory=dict)
+    holds: list[int] = field(default_factory=list)
+    held: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
@@ -53,12 +62,14 @@ class Handler(BaseHTTPRequestHandler):
         if served is None or served.statuses:
             self._empty(served.statuses.pop(0) if served else 404)
         elif served.redirect:
-            self._empty(302, served.redirect)
+            self._empty(302, served.redirect, served.headers)
         else:
             self._answer(served, wanted)
 
-    def _empty(self, status: int, location: str = "") -> None:
+    def _empty(self, status: int, location: str = "", headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
+        for name, text in headers.items():
+            self.send_header(name, text)
         self.send_header("Content-Length", "0")
         if location:
             self.send_header("Location", location)
@@ -76,8 +87,10 @@ class Handler(BaseHTTPRequestHandler):
                 return
         body = served.content[first : last + 1]
         self.send_response(206 if partial else 200)
-        if served.etag:
-            self.send_header("ETag", served.etag)
+        headers = {"ETag": served.etag, **served.headers}
+        for name, text in headers.items():
+            if text:
+                self.send_header(name, text)
         self.send_header("Content-Type", served.kind)
         if partial:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(served.content)}")
@@ -86,6 +99,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if served.cuts:
             body = body[: served.cuts.pop(0)]
+        if served.holds:
+            first_bytes = served.holds.pop(0)
+            self._send(body[:first_bytes])
+            body = body[first_bytes:]
+            served.held.set()
+            served.go_on.wait(60)
         self._send(body)
 
     def _send(self, body: bytes) -> None:

@@ -3,6 +3,9 @@
 import io
 import json
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import numpy as np
@@ -19,13 +22,14 @@ from hailo_sim import Rig, simulated
 from hailo_sim.build import constant, faces, fingerprint
 from hailo_sim.contracts import group_of
 from hailo_sim.networks import quantise
+from hailo_sim.remote import RemoteRig
 from PIL import Image
 from serving import live
 
 from ml_target.catalogue import files
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.catalogue.types import Chip, Network
-from ml_target.config import Settings
+from ml_target.config import PROJECT, Settings
 from ml_target.runtime.lifecycle import Worker
 from ml_target.tensors import Array
 
@@ -148,19 +152,13 @@ def picture(number: int) -> bytes:
 # -------------------------------------------------------------------- worker
 
 
-@dataclass
-class Running:
-    """A worker that serves, and what belongs to it."""
+class Served:
+    """A worker that answers."""
 
-    rig: Rig
-    worker: Worker
     client: httpx.Client
 
     def ping(self) -> int:
         return self.client.get("/ping").status_code
-
-    def wait_ready(self, seconds: float = 30) -> None:
-        wait_until(lambda: self.ping() == 200, seconds)
 
     def alone(self, asks: Sequence[Ask]) -> dict[str, Any]:
         """Every request's answer when nothing else runs."""
@@ -170,6 +168,66 @@ class Running:
             assert response.status_code == 200, response.text
             answers[ask.name] = response.json()
         return answers
+
+
+@dataclass
+class Running(Served):
+    """A worker in this process, and what belongs to it."""
+
+    rig: Rig
+    worker: Worker
+    client: httpx.Client
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        wait_until(lambda: self.ping() == 200, seconds)
+
+
+@dataclass
+class Apart(Served):
+    """A worker in a process of its own, which a fault may end."""
+
+    rig: RemoteRig
+    process: "subprocess.Popen[bytes]"
+    client: httpx.Client
+
+    def becomes_ready(self, seconds: float = 120) -> bool:
+        """False where the process ends before that."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                return False
+            try:
+                if self.ping() == 200:
+                    return True
+            except httpx.TransportError:
+                pass  # it does not listen yet
+            time.sleep(0.05)
+        raise TimeoutError(f"the worker was not ready within {seconds:g} s")
+
+
+@contextmanager
+def apart(folder: Path, models: Path, stderr: IO[bytes] | None = None, **variables: str) -> Iterator[Apart]:
+    """The command `python3 -m ml_target` on a simulated card. `variables`: settings, and those of the simulator."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    control = folder / f"control-{port}"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{PROJECT / 'tests/support/hailo_sim/site'}:{PROJECT}",
+        "HAILO_SIM_CONTROL": str(control),
+        "ENGINE": "hailo",
+        "MODELS_DIR": str(models),
+        "IMMICH_HOST": "127.0.0.1",
+        "IMMICH_PORT": str(port),
+        **variables,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "ml_target"], cwd=PROJECT, env=environment, stderr=stderr)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            yield Apart(RemoteRig(control), process, client)
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 @contextmanager
@@ -206,11 +264,17 @@ def resident() -> int:
 
 @dataclass
 class Tally:
-    """What a crowd of clients saw. `wrong`: answers that differ from the same request alone."""
+    """What a crowd of clients saw.
+
+    `wrong`: answers that differ from the same request alone. `words`: of refusals. `seconds`: how long each
+    answer took. `cut`: connections that ended without an answer.
+    """
 
     answered: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    cut: int = 0
 
     @property
     def total(self) -> int:
@@ -218,11 +282,18 @@ class Tally:
 
 
 class Crowd:
-    """Clients that ask in a closed loop, each beginning at another request."""
+    """Clients that ask in a closed loop, each beginning at another request.
 
-    def __init__(self, running: Running, asks: Sequence[Ask], expected: dict[str, Any], clients: int = 8) -> None:
+    `may_end`: the worker's process may; a client then stops, and every request has a connection of its own, as a kept
+    one may be closed in the moment it is used again.
+    """
+
+    def __init__(
+        self, served: Served, asks: Sequence[Ask], expected: dict[str, Any], clients: int = 8, *, may_end: bool = False
+    ) -> None:
         self.tally = Tally()
-        self._url = str(running.client.base_url)
+        self._url = str(served.client.base_url)
+        self._may_end = may_end
         self._asks = asks
         self._expected = expected
         self._stop = threading.Event()
@@ -250,18 +321,30 @@ class Crowd:
         wait_until(lambda: self.tally.total >= goal or bool(self._failed), seconds)
 
     def _client(self, number: int) -> None:
+        limits = httpx.Limits(max_keepalive_connections=0 if self._may_end else None)
         try:
-            with httpx.Client(base_url=self._url, timeout=80) as client:
+            with httpx.Client(base_url=self._url, timeout=80, limits=limits) as client:
                 turn = number * len(self._asks) // len(self._threads)
                 while not self._stop.is_set():
                     ask = self._asks[turn % len(self._asks)]
                     turn += 1
-                    self._note(ask, ask.send(client))
+                    began = time.monotonic()
+                    self._note(ask, ask.send(client), time.monotonic() - began)
+        except httpx.TransportError as error:
+            self._ended(error)
         except BaseException as error:
             self._failed.append(error)
 
-    def _note(self, ask: Ask, response: httpx.Response) -> None:
+    def _ended(self, error: httpx.TransportError) -> None:
         with self._lock:
+            if not self._may_end:
+                self._failed.append(error)
+            elif not isinstance(error, httpx.ConnectError):  # that one had not been taken: it has lost nothing
+                self.tally.cut += 1
+
+    def _note(self, ask: Ask, response: httpx.Response, seconds: float) -> None:
+        with self._lock:
+            self.tally.seconds.append(seconds)
             self.tally.answered[response.status_code] += 1
             if response.status_code != 200:
                 self.tally.words.append(response.text)
@@ -270,12 +353,13 @@ class Crowd:
 
 
 class Watch:
-    """Asks /ping again and again: what it answered, and for how long it was not ready."""
+    """Asks /ping again and again: what it answered, and for how many seconds in all it was not ready."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, served: Served, *, may_end: bool = False) -> None:
         self.statuses: list[int] = []
         self.away = 0.0
-        self._url = str(running.client.base_url)
+        self._url = str(served.client.base_url)
+        self._may_end = may_end
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -288,12 +372,16 @@ class Watch:
         self._thread.join(30)
 
     def _look(self) -> None:
-        first = last = 0.0
+        last = time.monotonic()
         with httpx.Client(base_url=self._url, timeout=60) as client:
             while not self._stop.wait(0.02):
-                status = client.get("/ping").status_code
+                try:
+                    status = client.get("/ping").status_code
+                except httpx.TransportError:
+                    if self._may_end:
+                        return
+                    raise
+                now = time.monotonic()
                 self.statuses.append(status)
-                if status == 503:
-                    last = time.monotonic()
-                    first = first or last
-        self.away = last - first
+                self.away += now - last if status == 503 else 0.0
+                last = now

@@ -2,7 +2,7 @@
 
 Official: RapidOCR's processing at free sizes, as Immich's own worker sets it up. Ours: the Hailo engine on a simulated
 card, the same networks at their fixed sizes with outputs in bytes. Device times are computed from the bursts that the
-card saw and the times that measured cards take (hailo_sim/costs.py).
+card saw and the times that measured cards take (`tests/support/hailo_sim/costs.py`).
 """
 
 import asyncio

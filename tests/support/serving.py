@@ -15,10 +15,10 @@ from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.config import Settings
 from ml_target.log.trace import Trace
 from ml_target.runtime.lifecycle import Worker
-from ml_target.runtime.registry import ClipService, Service, Services
-from ml_target.scheduling.model import Model
+from ml_target.runtime.registry import Services
 from ml_target.tasks.faces.finder import Face
 from ml_target.tasks.ocr.reader import Line, ReadOptions
+from ml_target.tasks.service import Service
 from ml_target.tensors import Float32, UInt8
 
 
@@ -88,19 +88,19 @@ class FakeTasks:
 
 def fake_services(tasks: FakeTasks, *, off: tuple[str, ...] = (), backend: str = "tinyclip") -> Services:
     """Services that all answer from `tasks`; those named in `off` are off."""
-    models: tuple[Model, ...] = ()
 
-    def service(label: str) -> Service[Any]:
-        if label in off:
-            return Service(label, never="no such file. Put it into the models folder.")
-        return Service(label, cast(Any, tasks), models)
+    def service(name: str, variant: str = "") -> Service[Any]:
+        if name in off:
+            return Service(name, never="no such file. Put it into the models folder.", variant=variant)
+        return Service(name, cast(Any, tasks), variant=variant)
 
-    names = list(CLIP_BACKENDS) if backend == "auto" else [backend]
+    backends = list(CLIP_BACKENDS) if backend == "auto" else [backend]
     return Services(
-        {n: ClipService(CLIP_BACKENDS[n], service("clip.visual"), service("clip.textual")) for n in names},
-        service("facial-recognition"),
-        service("ocr"),
-        by_name=backend == "auto",
+        {
+            "clip": [service(name, each) for each in backends for name in ("clip.visual", "clip.textual")],
+            "facial-recognition": [service("facial-recognition")],
+            "ocr": [service("ocr")],
+        }
     )
 
 

@@ -4,23 +4,23 @@ import hashlib
 import json
 import os
 import pty
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[2]
+from docker_standin import DockerStandIn
+from project import PROJECT
+from setup_runs import Done
+
 # What a host has that owns Docker and coreutils: no Python, no curl, no awk.
 TOOLS = ["bash", "cat", "cut", "dirname", "env", "head", "id", "mktemp", "mv", "od", "rm", "sha256sum", "sleep", "stat"]
 TOOLS += ["tail", "tee", "tr", "uname"]
 COPIED = ["setup.sh", *(f"scripts/{path.name}" for path in sorted((PROJECT / "scripts").glob("setup_*.sh")))]
-FOLDERS = ["hailo-rt-4", "models", "ml_target", "tests", "scripts"]
+FOLDERS = ["hailo-rt-4", "models", "ml_target/api", "tests", "scripts"]
 STAT = shutil.which("stat") or "stat"
 DOCKERFILES = {
     "Dockerfile.hailo-base": "FROM x\nCOPY scripts/unpack.sh /build/\nCOPY hailo-rt-4/ /build/hailo-rt-4/\n",
@@ -52,8 +52,7 @@ class SetupHost:
         self.root = folder / "root"
         self.bin = folder / "bin"
         self.temporary = folder / "tmp"
-        self.standin = folder / "standin"
-        for path in (self.checkout, self.root, self.bin, self.temporary, self.standin):
+        for path in (self.checkout, self.root, self.bin, self.temporary):
             path.mkdir()
         self._check_out()
         for tool in TOOLS:
@@ -62,12 +61,8 @@ class SetupHost:
             (self.bin / tool).symlink_to(found)
         self.script("uname", '#!/bin/sh\n[ "$1" = -r ] && echo 6.8.0 || echo x86_64')
         self.script("df", "#!/bin/sh\necho Filesystem\necho /dev/sda 999999999 1 99999999 1% /")
-        command = shlex.join([sys.executable, "-I", str(PROJECT / "tests/support/docker_standin.py"), str(self._state)])
-        self.script("docker", f'#!/bin/sh\nexec {command} "$@"')
-        self.write_state(
-            images={}, containers={}, faults={}, chip="hailo8", missing=["x.hef (faces)", "1 to fetch: 4.0 MB"]
-        )
-        self.change(dies=None, security="[name=seccomp]", arch="amd64", interrupted={})
+        self._docker = DockerStandIn()
+        self.script("docker", self._docker.command())
         self.system({"proc/net/route": ROUTES, "proc/net/fib_trie": ADDRESSES, "proc/sys/kernel/hostname": "nas"})
         self.card()
         self.system({"sys/module/hailo_pci/version": "4.23.0"})
@@ -77,7 +72,7 @@ class SetupHost:
 
     def _check_out(self) -> None:
         for name in FOLDERS:
-            (self.checkout / name).mkdir()
+            (self.checkout / name).mkdir(parents=True)
         for name in COPIED:
             shutil.copy(PROJECT / name, self.checkout / name)
         for name in ("ml_target/api/app.py", "requirements.txt", "scripts/unpack.sh", "tests/test.sh"):
@@ -92,6 +87,12 @@ class SetupHost:
         (self.bin / name).unlink(missing_ok=True)
         (self.bin / name).write_text(text + "\n")
         (self.bin / name).chmod(0o755)
+
+    def python(self) -> None:
+        """A Python of this host's own, without any packages, and the real code for it."""
+        shutil.rmtree(self.checkout / "ml_target")
+        (self.checkout / "ml_target").symlink_to(PROJECT / "ml_target")
+        self.script("python3", f'#!/bin/sh\nexec {sys.executable} -S "$@"')
 
     def system(self, files: dict[str, str]) -> None:
         """Files below the root folder."""
@@ -146,20 +147,12 @@ class SetupHost:
     # ---------------------------------------------------------------- docker
 
     @property
-    def _state(self) -> Path:
-        return self.standin / "state.json"
-
-    @property
     def state(self) -> dict[str, Any]:
-        """What the stand-in docker has and does; `change` changes it."""
-        content: dict[str, Any] = json.loads(self._state.read_text())
-        return content
-
-    def write_state(self, **content: Any) -> None:
-        self._state.write_text(json.dumps(content))
+        """What the stand-in docker has and does, as it is now; `change` changes it."""
+        return deepcopy(self._docker.state)
 
     def change(self, **content: Any) -> None:
-        self.write_state(**{**self.state, **content})
+        self._docker.state.update(content)
 
     def fault(self, call: str, words: str, code: int = 1, leaves: dict[str, str] | None = None) -> None:
         """A call of docker that begins so fails with these words, and `leaves` a container with these labels."""
@@ -182,8 +175,7 @@ class SetupHost:
 
     def calls(self) -> list[list[str]]:
         """Every call of docker in the last run."""
-        path = self.standin / "calls"
-        return [line.split("\t") for line in path.read_text().splitlines()] if path.exists() else []
+        return self._docker.calls
 
     def changes(self) -> list[str]:
         """The calls that change something, without their options: build TAG, fetch, run -d, rm, start, stop, rename."""
@@ -207,11 +199,11 @@ class SetupHost:
 
     # ------------------------------------------------------------------ runs
 
-    def run(self, *arguments: str, **environment: str) -> "Done":
+    def run(self, *arguments: str, **environment: str) -> Done:
         """With nobody at the terminal."""
         return self._run(subprocess.DEVNULL, arguments, environment)
 
-    def run_in_terminal(self, answers: str, *arguments: str, **environment: str) -> "Done":
+    def run_in_terminal(self, answers: str, *arguments: str, **environment: str) -> Done:
         """With somebody who types these answers."""
         master, slave = pty.openpty()
         try:
@@ -221,10 +213,11 @@ class SetupHost:
             os.close(slave)
             os.close(master)
 
-    def _run(self, stdin: int, arguments: Sequence[str], environment: Mapping[str, str]) -> "Done":
-        (self.standin / "calls").unlink(missing_ok=True)
+    def _run(self, stdin: int, arguments: Sequence[str], environment: Mapping[str, str]) -> Done:
+        self._docker.calls = []
         standard = {"PATH": str(self.bin), "SETUP_ROOT": str(self.root), "TMPDIR": str(self.temporary)}
-        standard |= {"HOME": str(self.temporary), "IMMICH_PORT": "65000", "SETUP_READY_S": "60"}
+        standard |= {"HOME": str(self.temporary), "IMMICH_PORT": "65000"}
+        standard |= {"SETUP_READY_S": "60", "SETUP_PAUSE_S": "0.02"}
         done = subprocess.run(
             [self.checkout / "setup.sh", *arguments],
             env={**standard, **environment},
@@ -237,66 +230,21 @@ class SetupHost:
         )
         return Done(done)
 
+    def refusal(self, *arguments: str, **environment: str) -> tuple[str, str]:
+        """What is wrong and the remedy, of a run that must refuse before it has changed anything."""
+        before = self.tree()
+        done = self.run("--yes", *arguments, **environment)
+        assert done.refused, done.out + done.err
+        assert done.remedy, "a refusal names its remedy"
+        assert self.changes() == []
+        assert self.tree() == before
+        return done.reason, done.remedy
+
     def tree(self) -> dict[str, str]:
-        """Every file of the host, as name -> hash and time, the stand-in's note of calls aside."""
-        found = {}
+        """Every file of the host, as name -> hash and time, and what its docker has."""
+        found = {"docker": json.dumps(self._docker.state)}
         for path in sorted(self.checkout.parent.rglob("*")):
-            if path.is_file() and path.name != "calls":
+            if path.is_file():
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 found[str(path)] = f"{digest} {path.lstat().st_mtime_ns}"
         return found
-
-
-class Done:
-    """How a run has ended. `refused`: it ended with words on standard error, not by accident."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
-
-    @property
-    def refused(self) -> bool:
-        return self.code == 1 and "\nsetup.sh: " in self.err
-
-    @property
-    def reason(self) -> str:
-        """The line that says what went wrong."""
-        return self.err.rpartition("\nsetup.sh: ")[2].splitlines()[0]
-
-    @property
-    def remedy(self) -> str:
-        """What stands below it, each line closed up."""
-        return "\n".join(line.strip() for line in self.err.rpartition("\nsetup.sh: ")[2].splitlines()[1:])
-
-
-class Worker:
-    """Answers /ping on a port of this machine, at first as often as told that it is not ready."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.not_ready = 0
-
-
-@contextmanager
-def answering() -> Iterator[Worker]:
-    """A worker on a free port, up until the block ends."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None: ...
-
-        def do_GET(self) -> None:
-            ready = self.path == "/ping" and worker.not_ready == 0
-            worker.not_ready = max(0, worker.not_ready - 1)
-            self.send_response(200 if ready else 503)
-            self.end_headers()
-            self.wfile.write(b"pong" if ready else b"loading")
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    worker = Worker(server.server_port)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield worker
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

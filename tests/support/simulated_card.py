@@ -11,7 +11,8 @@ from pictures import read_rgb
 
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G
 from ml_target.catalogue.types import Network, PictureInput
-from ml_target.engines.hailo.engine import CardSettings, HailoEngine
+from ml_target.engines.hailo.card import CardSettings
+from ml_target.engines.hailo.engine import HailoEngine
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
@@ -38,7 +39,11 @@ class Card:
         """The network's file in `folder`, checked and configured."""
         file = hef_path(folder, network)
         self.engine.check(file, network)
-        return Model(network, self.engine.open(file, network), self.arbiter, Provenance(file.name, "", "hailo"))
+        return Model(
+            network,
+            self.arbiter.queue(self.engine.open(file, network), network.name),
+            Provenance(file.name, "", "hailo"),
+        )
 
 
 @contextmanager

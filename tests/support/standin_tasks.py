@@ -10,6 +10,7 @@ import numpy as np
 from serving import FakeTasks, fake_services
 
 from ml_target.api import serve
+from ml_target.catalogue.networks import OCR_CLASSES
 from ml_target.config import Settings
 from ml_target.log.requests import set_up
 from ml_target.log.trace import Trace
@@ -25,9 +26,6 @@ from ml_target.tasks.ocr.read import CHUNK
 from ml_target.tasks.ocr.reader import Line, ReadOptions
 from ml_target.tasks.ocr.tiles import plan, tiles
 from ml_target.tensors import Float32, UInt8
-
-CLASSES = 18_385
-"""Of the text recogniser's, for each of eight columns."""
 
 NETWORK_S = 0.02
 """What a network takes, on a card."""
@@ -62,7 +60,7 @@ class HostTasks(FakeTasks):
         high, wide = picture.shape[:2]
         corners = np.array([(0, 5), (wide / 2, 0), (wide / 2, high / 9), (0, high / 9 + 5)], np.float32)
         cut_line(picture, corners, 48, 320, "BGR")
-        np.zeros((CHUNK // 8, CLASSES), np.float32).fill(0.5)
+        np.zeros((CHUNK // 8, OCR_CLASSES), np.float32).fill(0.5)
 
 
 def with_host_tasks(settings: Settings) -> Worker:

@@ -1,32 +1,36 @@
-"""Bursts and turns: what goes together, what goes first, what waits, and what is never sent."""
+"""Bursts and turns: what goes together, what goes first, what waits, and what is never sent. All on virtual time."""
 
 import asyncio
-import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from virtual_loop import now, run, spend
 
 from ml_target.api.memory import forget
 from ml_target.engines import Intake
 from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, CardHangs, EngineFault, Unavailable
-from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.arbiter import BACK_OFF_S, LEAD_SHARE, Arbiter
+from ml_target.scheduling.queue import KNOWN_SHARE
 from ml_target.tensors import Array, Outputs, Tensor
 
 
 class Device:
-    """Runs one burst at a time for `overhead + n * per_frame` seconds and remembers each."""
+    """Runs a burst for `overhead + n * per_frame` seconds and remembers each, with when it began and ended."""
 
     def __init__(self) -> None:
         self.bursts: list[tuple[str, int]] = []
-        self.running = 0
-        self.most_running = 0
-        self._lock = threading.Lock()
+        self.times: list[tuple[float, float]] = []
 
     def network(self, name: str, overhead: float = 0.0, per_frame: float = 0.0, batch: int = 8) -> "Network":
         return Network(self, name, overhead, per_frame, batch)
+
+    @property
+    def most_running(self) -> int:
+        """Bursts at a time."""
+        return max(sum(begun <= at < ended for begun, ended in self.times) for at, _ in self.times)
 
 
 class Network:
@@ -40,18 +44,12 @@ class Network:
         self._device, self._name, self._cost = device, name, (overhead, per_frame)
 
     def run(self, frames: Sequence[Array]) -> list[Outputs]:
-        device = self._device
-        with device._lock:
-            device.bursts.append((self._name, len(frames)))
-            device.running += 1
-            device.most_running = max(device.most_running, device.running)
-        try:
-            time.sleep(self._cost[0] + len(frames) * self._cost[1])
-            self.fail(frames)
-            return [{"out": Tensor(frame.copy())} for frame in frames]
-        finally:
-            with device._lock:
-                device.running -= 1
+        seconds = self._cost[0] + len(frames) * self._cost[1]
+        self._device.bursts.append((self._name, len(frames)))
+        self._device.times.append((now(), now() + seconds))
+        spend(seconds)
+        self.fail(frames)
+        return [{"out": Tensor(frame.copy())} for frame in frames]
 
     def close(self) -> None: ...
 
@@ -64,12 +62,10 @@ def numbers(outputs: Sequence[Outputs]) -> list[int]:
     return [int(output["out"].values[0]) for output in outputs]
 
 
-def scenario(arbiter: Arbiter, work: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        await asyncio.wait_for(work(), 20)
-
+def scenario(arbiter: Arbiter, work: Callable[[], Awaitable[None]]) -> float:
+    """The virtual seconds that it takes."""
     try:
-        asyncio.run(bounded())
+        return run(work, 60)[1]
     finally:
         arbiter.close()
 
@@ -148,9 +144,9 @@ def test_text_never_waits_for_work_that_itself_waits() -> None:
         with bulk.coming():
             patient = asyncio.ensure_future(bulk.infer(frames(1)))
             await asyncio.sleep(0.01)
-            started = time.monotonic()
+            started = now()
             await text.infer(frames(9))
-            assert time.monotonic() - started < 0.2
+            assert now() - started == pytest.approx(0.001)
         await patient
 
     scenario(arbiter, work)
@@ -164,9 +160,9 @@ def test_text_with_a_lane_of_its_own_waits_for_nobody() -> None:
     async def work() -> None:
         long = asyncio.ensure_future(bulk.infer(frames(1)))
         await asyncio.sleep(0.05)
-        started = time.monotonic()
+        started = now()
         await text.infer(frames(2))
-        assert time.monotonic() - started < 0.2
+        assert now() - started == pytest.approx(0.001)
         assert not long.done()
         await long
 
@@ -246,8 +242,7 @@ def test_an_accident_in_an_engine_is_told_and_survived(caplog: pytest.LogCapture
 # ------------------------------------------------------------------ recovery
 
 
-def test_a_lost_burst_goes_again_once_the_device_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_target.scheduling.arbiter.BACK_OFF_S", (0.0, 0.01))
+def test_a_lost_burst_goes_again_once_the_device_is_back() -> None:
     device = Device()
     network = device.network("a")
     state = {"broken": True, "attempts": 0}
@@ -274,8 +269,35 @@ def test_a_lost_burst_goes_again_once_the_device_is_back(monkeypatch: pytest.Mon
         assert [numbers(await a) for a in (*asked, later)] == [[n] for n in range(9)]
         assert arbiter.ready
 
-    scenario(arbiter, work)
+    seconds = scenario(arbiter, work)
     assert state["attempts"] == 3
+    assert seconds == pytest.approx(sum(BACK_OFF_S[:3]), abs=0.01)
+
+
+def test_attempts_go_on_every_few_seconds_for_ever() -> None:
+    device = Device()
+    network = device.network("a")
+    attempts: list[float] = []
+
+    def fail(_: Sequence[Array]) -> None:
+        if len(attempts) < 9:
+            raise BurstLost("the card is away")
+
+    def recover(_: object) -> None:
+        attempts.append(now())
+        if len(attempts) < 9:
+            raise EngineFault("not yet")
+
+    network.fail = fail
+    arbiter = Arbiter(1, recover=recover)
+    queue = arbiter.queue(network, "a")
+
+    async def work() -> None:
+        assert numbers(await queue.infer(frames(1))) == [1]
+
+    scenario(arbiter, work)
+    apart = [later - earlier for earlier, later in pairwise([0.0, *attempts])]
+    assert apart == pytest.approx([*BACK_OFF_S, *[BACK_OFF_S[-1]] * 4], abs=0.001)
 
 
 def test_a_burst_lost_twice_is_given_up_in_words() -> None:
@@ -351,13 +373,10 @@ def test_requests_of_one_burst_share_no_error() -> None:
     assert network._device.bursts == [("a", 3)]
 
 
-def test_before_a_process_leaves_everybody_has_an_answer(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_before_a_process_leaves_everybody_has_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     """Those that wait, those whose burst is on the hanging device, those that ask in between; then it leaves."""
-    monkeypatch.setattr("ml_target.scheduling.arbiter.ANSWERED_S", 0.1)
     device = Device()
-    stuck, other = device.network("stuck", 0.5), device.network("other")
+    stuck, other = device.network("stuck", 5.0), device.network("other")
     state = {"answered": 0, "left": 0, "answered when it left": 0}
 
     def fail(_: Sequence[Array]) -> None:
@@ -424,9 +443,8 @@ def rounds(clients: int, patient: bool, prepare: float = 0.002) -> tuple[list[in
                 await asyncio.sleep(prepare)
             await queue.infer(frames(index))
 
-    started = time.monotonic()
-    scenario(arbiter, lambda: _ignore(asyncio.gather(*(client(i) for i in range(clients)))))
-    return [n for _, n in device.bursts], time.monotonic() - started
+    seconds = scenario(arbiter, lambda: _ignore(asyncio.gather(*(client(i) for i in range(clients)))))
+    return [n for _, n in device.bursts], seconds
 
 
 def test_clients_in_step_are_not_split_into_two_half_bursts_for_ever() -> None:
@@ -441,7 +459,7 @@ def test_clients_in_step_are_not_split_into_two_half_bursts_for_ever() -> None:
 def test_a_lone_client_is_never_kept_waiting() -> None:
     _, patient = rounds(1, patient=True)
     _, hasty = rounds(1, patient=False)
-    assert patient < hasty + 10 * 0.02, "half the overhead each time would be 25 ms"
+    assert patient == pytest.approx(hasty)
 
 
 def test_patience_ends() -> None:
@@ -451,8 +469,27 @@ def test_patience_ends() -> None:
     async def work() -> None:
         await queue.infer(frames(0))
         with queue.coming():  # announced, and never sent
-            started = time.monotonic()
+            started = now()
             await queue.infer(frames(1))
-            assert 0.1 < time.monotonic() - started < 0.1 + 0.5 * 0.1 + 0.1
+            assert now() - started == pytest.approx(0.1 + KNOWN_SHARE * queue.cost.overhead, rel=0.1)
 
     scenario(arbiter, work)
+
+
+# ------------------------------------------------------------------ sent ahead
+
+
+def test_the_next_burst_is_sent_just_before_the_running_one_ends() -> None:
+    """Late enough to be as full as it can be, early enough for the device never to be idle."""
+    device, arbiter = Device(), Arbiter(1, patient=True, ahead=True)
+    queue = arbiter.queue(device.network("a", 1.0, 0.0, batch=4), "a")
+
+    async def work() -> None:
+        await queue.infer(frames(0, 1, 2, 3))  # so that it is known what one takes
+        await asyncio.gather(queue.infer(frames(*range(4))), queue.infer(frames(*range(4))))
+
+    scenario(arbiter, work)
+    assert device.bursts == [("a", 4)] * 3
+    (_, first_end), (second, _), (third, _) = device.times
+    assert second == first_end
+    assert third - second == pytest.approx(1.0 - LEAD_SHARE, abs=0.001)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_target.config import Settings, available_cores, setting_names
+from ml_target.config import Settings, available_cores, choose_engine, setting_names
+from ml_target.engines.select import thread_plan
 from ml_target.errors import SettingsError
-from ml_target.runtime.place import choose_engine, thread_plan
 
 
 def test_defaults() -> None:
@@ -123,13 +123,13 @@ def test_auto_takes_a_card_that_is_there_and_never_in_silence_the_processor(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     node = tmp_path / "hailo1"  # not hailo0: another container may have that one
-    monkeypatch.setattr("ml_target.runtime.place.nodes", lambda root: [*tmp_path.glob("hailo*")])
-    assert choose_engine(Settings()) == "cpu"
+    monkeypatch.setattr("ml_target.config.nodes", lambda root: [*tmp_path.glob("hailo*")])
+    assert choose_engine("auto") == "cpu"
     node.touch()
-    assert choose_engine(Settings()) == "hailo"
-    assert choose_engine(Settings(engine="cpu")) == "cpu"
+    assert choose_engine("auto") == "hailo"
+    assert choose_engine("cpu") == "cpu"
     node.unlink()
-    assert choose_engine(Settings(engine="hailo")) == "hailo"
+    assert choose_engine("hailo") == "hailo"
 
 
 def test_lists_are_read() -> None:

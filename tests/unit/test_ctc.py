@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from rapidocr_reference import RapidOcr
 
+from ml_target.catalogue.networks import OCR_CLASSES
 from ml_target.errors import DamagedFileError, EngineFault, ModelError
-from ml_target.tasks.ocr.ctc import CLASSES, Alphabet, decode, read_glyphs
+from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
 from ml_target.tensors import Array, Float32, Tensor
 
 RANDOM = np.random.default_rng(31)
 SMALL = Alphabet(("", "a", "b", "c", "\0", " "))
-BYTES = "\n".join(chr(0x4E00 + n) for n in range(CLASSES - 2)).encode() + b"\n"
+BYTES = "\n".join(chr(0x4E00 + n) for n in range(OCR_CLASSES - 2)).encode() + b"\n"
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def test_decodes_as_rapidocr(dictionary: Path) -> None:
     rapidocr, alphabet = RapidOcr(), Alphabet.from_file(dictionary)
     for steps in (1, 2, 5, 40, 80):
         # Few classes win, so that blanks and repeats are as frequent as in real lines.
-        rows = RANDOM.random((4, steps, CLASSES), np.float32) * np.float32(1e-5)
-        pool = np.array([0, 0, 1, 2, 500, CLASSES - 2, CLASSES - 1])
+        rows = RANDOM.random((4, steps, OCR_CLASSES), np.float32) * np.float32(1e-5)
+        pool = np.array([0, 0, 1, 2, 500, OCR_CLASSES - 2, OCR_CLASSES - 1])
         winners = pool[RANDOM.integers(0, len(pool), (4, steps))]
         np.put_along_axis(rows, winners[:, :, None], RANDOM.random((4, steps, 1), np.float32), axis=2)
         for line, (expected, score) in zip(rows, rapidocr.texts(rows, dictionary), strict=True):
@@ -103,7 +104,7 @@ def test_what_is_no_probability_is_a_fault(place: int, value: float) -> None:
 
 def test_the_dictionary(dictionary: Path) -> None:
     alphabet = Alphabet.from_file(dictionary)
-    assert len(alphabet) == CLASSES
+    assert len(alphabet) == OCR_CLASSES
     assert alphabet.symbols[0] == ""
     assert alphabet.symbols[1] == "\u3000"
     assert alphabet.symbols[-2] == "\U0001f567"
@@ -124,7 +125,7 @@ def test_lines_end_in_line_feeds_only() -> None:
         (BYTES[:-2], "not UTF-8"),
         (BYTES + "\u00e9\n".encode(), "18,384 characters where 18,383"),
         (BYTES.replace(b"\n", b"\r\n"), "Windows line ends"),
-        (b"x\n" * (CLASSES - 2), "repeated"),
+        (b"x\n" * (OCR_CLASSES - 2), "repeated"),
         (BYTES.replace("\u4e00".encode(), b"", 1), "empty"),
         (b"\x00\xff" * 20_000, "not UTF-8"),
     ],

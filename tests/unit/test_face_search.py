@@ -115,7 +115,7 @@ def search(mode: FaceSearchMode, picture: UInt8, *answers: Outputs) -> tuple[Det
 
     host, pool = HostPool(1), Arbiter(1)
     network = Scripted(Intake((640, 640, 3), "uint8"), answer)
-    model = Model(SCRFD_2_5G, network, pool, Provenance("made up", "", "scripted"))
+    model = Model(SCRFD_2_5G, pool.queue(network, SCRFD_2_5G.name), Provenance("made up", "", "scripted"))
     found = asyncio.run(FaceSearch(model, host, 500, mode).find(picture, 0.7, Trace()))
     host.close()
     pool.close()

@@ -38,7 +38,7 @@ def pool() -> Iterator[Arbiter]:
 
 
 def model(network: Network, loaded: Scripted, pool: Arbiter) -> Model:
-    return Model(network, loaded, pool, Provenance("made up", "", "scripted"))
+    return Model(network, pool.queue(loaded, network.name), Provenance("made up", "", "scripted"))
 
 
 def crowd(count: int, points: Float32 | None = None) -> Scripted:
@@ -140,4 +140,4 @@ def test_networks_that_cannot_serve_faces(host: HostPool, pool: Arbiter) -> None
         FaceFinder(replace(detector, network=OCR_DETECTION), recognizer, host, 500)
     oblong = replace(describer(), intake=Intake((112, 96, 3), "uint8"))
     with pytest.raises(ModelError, match="square"):
-        FaceFinder(detector, replace(recognizer, loaded=oblong), host, 500)
+        FaceFinder(detector, replace(recognizer, queue=pool.queue(oblong, "oblong")), host, 500)

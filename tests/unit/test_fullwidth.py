@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fake_text import Fake
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_RECOGNITION
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_RECOGNITION
 from ml_target.engines import Intake
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
@@ -69,14 +69,18 @@ class Scripted(Fake):
         values = np.zeros((40, OCR_CLASSES), np.float32)
         values[:, 0] = 1
         values[20, [0, said]] = 0, sure
-        return {CLASSES: Tensor(values)}
+        return {CLASS_SCORES: Tensor(values)}
 
 
 @contextmanager
 def reading(network: Any, alphabet: Alphabet) -> Iterator[LineReader]:
     pool, host = Arbiter(1), HostPool(1)
     try:
-        yield LineReader(Model(OCR_RECOGNITION, network, pool, Provenance("fake", "", "fake")), alphabet, host)
+        yield LineReader(
+            Model(OCR_RECOGNITION, pool.queue(network, OCR_RECOGNITION.name), Provenance("fake", "", "fake")),
+            alphabet,
+            host,
+        )
     finally:
         host.close()
         pool.close()

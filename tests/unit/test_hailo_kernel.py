@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from standin_host import Host
 
-from ml_target.engines.hailo import kernel_log as hailo_kernel_log
 from ml_target.engines.hailo.checks import host_checks
 from ml_target.engines.hailo.kernel_log import TABLE, kernel_words
-from ml_target.engines.hailo.versions import alike, firmware_check, library_check
+from ml_target.engines.hailo.versions import firmware_check, library_check
+from ml_target.system import kernel_log as system_kernel_log
 from ml_target.system.cards import Finding
+from ml_target.system.kernel_log import Message, kernel_messages
 
 OTHER_LINES = (
     "hailo 0000:01:00.0: Firmware loaded in 120 ms",
@@ -79,9 +80,9 @@ def test_firmware_beside_the_library(firmware: str, ok: bool | None) -> None:
 
 
 def test_library_beside_the_driver() -> None:
-    assert alike("4.23.0", "4.23.0+local")
-    assert alike("", "4.23.0")
-    assert not alike("4.23.0", "4.23.1")
+    assert library_check("4.23.0", "4.23.0+local").ok
+    assert library_check("4.23.0", "").ok
+    assert library_check("4.23.0", "4.23.1").ok is False
     assert library_check("", "4.23.0") == Finding(True, "HailoRT", "version unknown")
 
 
@@ -162,7 +163,7 @@ def test_what_was_before_the_driver_was_loaded_is_over(host: Host) -> None:
 
 def test_a_log_that_may_not_be_read(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert kernel_words(host.root) is None
-    monkeypatch.setattr(hailo_kernel_log, "_records", _denied)
+    monkeypatch.setattr(system_kernel_log, "_records", _denied)
     program = tmp_path / "dmesg"
     monkeypatch.setattr("shutil.which", lambda name: str(program))
     assert kernel_words() is None, "dmesg is not there either"
@@ -172,12 +173,18 @@ def test_a_log_that_may_not_be_read(host: Host, monkeypatch: pytest.MonkeyPatch,
     program.write_text("#!/bin/sh\necho '[    3.4] hailo 0000:01:00.0: Device disconnected while handling irq'\n")
     (found,) = kernel_words() or []
     assert found.detail.endswith("bus: hailo 0000:01:00.0: Device disconnected while handling irq")
+    assert kernel_messages() == [Message(3.4, "hailo 0000:01:00.0: Device disconnected while handling irq")]
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert kernel_words() is None
 
 
 def _denied(device: Path) -> str:
     raise PermissionError(1, "Operation not permitted")
+
+
+def test_messages_carry_their_seconds(host: Host) -> None:
+    log(host, "first", "second")
+    assert kernel_messages(host.root) == [Message(0.0, "first"), Message(0.001, "second")]
 
 
 def test_nothing_of_the_log_is_needed_where_all_is_well(host: Host) -> None:

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from serving import FakeTasks, fake_services
 
 from ml_target.catalogue.immich import WIDTHS, clean_name
+from ml_target.catalogue.networks import CLIP_BACKENDS, TINYCLIP
 from ml_target.errors import UnusableInput
 from ml_target.runtime.protocol import parse_entries
+from ml_target.tasks.clip.names import backend_for
 
 BLANKS = (" {}", "{} ", "\t{}\n", " immich-app/{} ", "immich-app/ {}", "\u00a0{}\u3000")
 
@@ -26,15 +27,13 @@ def test_what_is_inside_of_a_name_stays() -> None:
 @pytest.mark.parametrize("form", BLANKS)
 @pytest.mark.parametrize("name", ["ViT-B-32__openai", "ViT-B-16-SigLIP__webli", "ViT-B-32-SigLIP2-256__webli"])
 def test_auto_takes_the_backend_of_the_name_without_them(name: str, form: str) -> None:
-    services = fake_services(FakeTasks(), backend="auto")
-    assert services.clip_for(form.format(name)).backend.immich_name == name
+    assert backend_for(form.format(name), list(CLIP_BACKENDS.values())).immich_name == name
 
 
 @pytest.mark.parametrize("form", BLANKS)
 def test_a_name_of_another_width_is_refused_with_or_without_them(form: str) -> None:
-    services = fake_services(FakeTasks(), backend="tinyclip")
     with pytest.raises(UnusableInput, match="Immich asks for ViT-B-16-SigLIP__webli, whose vectors have 768 numbers"):
-        services.clip_for(form.format("ViT-B-16-SigLIP__webli"))
+        backend_for(form.format("ViT-B-16-SigLIP__webli"), [TINYCLIP])
 
 
 def test_every_task_gets_its_name_without_them() -> None:

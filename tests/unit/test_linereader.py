@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_text import LETTERS, Fake, bars, dark_is_text, one_letter
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, TINYCLIP
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, TINYCLIP
 from ml_target.engines import Intake
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
@@ -58,7 +58,7 @@ def slow(seconds: float = 0.0) -> Slow:
 
 
 def reader(network: Fake, threads: tuple[HostPool, Arbiter]) -> LineReader:
-    model = Model(OCR_RECOGNITION, network, threads[1], Provenance("fake", "", "fake"))
+    model = Model(OCR_RECOGNITION, threads[1].queue(network, OCR_RECOGNITION.name), Provenance("fake", "", "fake"))
     return LineReader(model, LETTERS, threads[0])
 
 
@@ -94,7 +94,7 @@ def what_it_is(frame: Array) -> Outputs:
     values[:, 0] = 1
     _, green, red = (int(n) for n in frame[24, 0])  # BGR
     values[len(values) // 2, [0, 1 + 256 * red + green]] = 0, 1
-    return {CLASSES: Tensor(values)}
+    return {CLASS_SCORES: Tensor(values)}
 
 
 def test_long_and_short_lines_mix_and_every_line_gets_its_own_text(threads: tuple[HostPool, Arbiter]) -> None:
@@ -299,7 +299,9 @@ def test_patches_that_were_not_looked_at_are_said(threads: tuple[HostPool, Arbit
     for n in range(count):
         y, x = 10 + 10 * (n // 40), 10 + 10 * (n % 40)
         page[y : y + 2, x : x + 2] = 0
-    detector = Model(OCR_DETECTION, Fake(dark_is_text), threads[1], Provenance("fake", "", "fake"))
+    detector = Model(
+        OCR_DETECTION, threads[1].queue(Fake(dark_is_text), OCR_DETECTION.name), Provenance("fake", "", "fake")
+    )
     trace = Trace()
     asyncio.run(LineFinder(detector, threads[0], limit, 16).find(page, 736, 0.5, trace))
     assert trace.counts["boxes"] == 0
@@ -316,7 +318,7 @@ def test_no_lines_ask_nobody(threads: tuple[HostPool, Arbiter]) -> None:
 
 
 def test_networks_that_take_no_pictures_are_refused(threads: tuple[HostPool, Arbiter]) -> None:
-    model = Model(OCR_DETECTION, slow(), threads[1], Provenance("fake", "", "fake"))
+    model = Model(OCR_DETECTION, threads[1].queue(slow(), OCR_DETECTION.name), Provenance("fake", "", "fake"))
     text = replace(model, network=TINYCLIP.textual)
     with pytest.raises(ModelError, match="cannot read text"):
         LineReader(text, LETTERS, threads[0])

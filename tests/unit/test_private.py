@@ -15,9 +15,8 @@ from ml_target.errors import SettingsError, WorkerError
 from ml_target.log.private import without_login, without_logins, without_places
 from ml_target.log.requests import set_up
 from ml_target.store import Store
-from ml_target.store.faults import SourceError
 from ml_target.store.offers import Mirror
-from ml_target.store.web import Web, host_of, shown
+from ml_target.store.web import SourceError, Web, host_of, shown
 
 FILE = ModelFile(name="words.txt", sources=(HubFile("org/repo", "words.txt"),), licence="MIT")
 

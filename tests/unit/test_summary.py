@@ -13,8 +13,9 @@ from ml_target.log.colour import PLAIN, RED, RedErrors, takes_colour
 from ml_target.log.requests import set_up
 from ml_target.log.ring import keep_last_lines, kept_logs
 from ml_target.runtime import summary
-from ml_target.runtime.registry import Service, Services
+from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
+from ml_target.tasks.service import Service
 
 BACKENDS = ("tinyclip", "siglip", "siglip2", "auto")
 
@@ -28,7 +29,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def services_with(**faces: Any) -> Services:
     made = fake_services(FakeTasks())
-    return Services(made.clip, Service("facial-recognition", **faces), made.ocr)
+    return Services({**made.of, "facial-recognition": [Service("facial-recognition", **faces)]})
 
 
 def test_all_that_a_person_wants_to_know() -> None:

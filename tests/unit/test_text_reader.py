@@ -10,7 +10,7 @@ import pytest
 from fake_text import LETTERS, Fake, bars, dark_is_text, fake_reader, one_letter
 from text_reading import OPTIONS, read
 
-from ml_target.catalogue.networks import CLASSES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.engines import Intake
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
@@ -98,7 +98,7 @@ def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbit
     """A picture that fills the only tile it may have, exactly."""
     host, pool = threads
     models = [
-        Model(network, fake, pool, Provenance("fake", "", "fake"))
+        Model(network, pool.queue(fake, network.name), Provenance("fake", "", "fake"))
         for network, fake in (
             (OCR_DETECTION, Fake(dark_is_text, Intake((544, 960, 3), "uint8"))),
             (OCR_RECOGNITION, Fake(one_letter)),
@@ -112,9 +112,9 @@ def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbit
 
 def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, Arbiter]) -> None:
     def only_spaces(frame: Array) -> Outputs:
-        values = one_letter(frame)[CLASSES].values
+        values = one_letter(frame)[CLASS_SCORES].values
         values[:, [7, -1]] = values[:, [-1, 7]]
-        return {CLASSES: Tensor(values)}
+        return {CLASS_SCORES: Tensor(values)}
 
     trace = Trace()
     reader = fake_reader(threads, Fake(dark_is_text), Fake(only_spaces))

@@ -14,9 +14,10 @@ from ml_target.diagnostics.checks.samples import FINDS, PARTS, QUERIES, Samples,
 from ml_target.diagnostics.checks.sides import Bench, on, timed
 from ml_target.log.trace import Trace
 from ml_target.runtime.assembly import Loader
-from ml_target.runtime.registry import Service
 from ml_target.scheduling.model import Model
 from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
+from ml_target.tasks.clip.task import CLIP
+from ml_target.tasks.service import Service
 from ml_target.tensors import Float32
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class ClipChecks:
         self._bench = bench
         self._loader = loader
         self._backend = backend
+        self._pictures, self._texts = CLIP.pictures(backend), CLIP.texts(backend)
         self._samples = samples
         self._parts: dict[str, Float32] = {}
         self._queries: dict[str, Float32] = {}
@@ -43,7 +45,7 @@ class ClipChecks:
         ]
 
     async def _visual(self, name: str) -> Check:
-        service = await self._bench.serves(lambda: self._loader.picture_encoder(self._backend))
+        service = await self._bench.serves(lambda: self._loader.service(self._pictures))
         encoder, times, gallery = service.get(), Times(), self._samples.gallery()
         ours = await vectors(encoder.embed, gallery, times.served)
         self._parts = dict(zip(PARTS, ours, strict=False))
@@ -66,7 +68,7 @@ class ClipChecks:
             }
 
         measured, gap = await self._bench.against(
-            service, [self._backend.visual], lambda loader: on(loader.picture_encoder(self._backend)), compare
+            service, [self._backend.visual], lambda loader: on(loader.service(self._pictures)), compare
         )
         return self._check(name, service, CLIP_VISUAL, values | measured, gap, times)
 
@@ -80,7 +82,7 @@ class ClipChecks:
         return farthest
 
     async def _textual(self, name: str) -> Check:
-        service = await self._bench.serves(lambda: self._loader.text_encoder(self._backend))
+        service = await self._bench.serves(lambda: self._loader.service(self._texts))
         times = Times()
         ours = await vectors(service.get().embed, QUERIES, times.served)
         self._queries = dict(zip(QUERIES, ours, strict=True))
@@ -93,7 +95,7 @@ class ClipChecks:
             return {"cosine_mean": float(alike.mean()), "cosine_least": float(alike.min())}
 
         measured, gap = await self._bench.against(
-            service, [self._backend.textual], lambda loader: on(loader.text_encoder(self._backend)), compare
+            service, [self._backend.textual], lambda loader: on(loader.service(self._texts)), compare
         )
         return self._check(name, service, CLIP_TEXTUAL, values | measured, gap, times)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_target import remedies
 from ml_target.config import Settings, setting_names, setting_text
 from ml_target.diagnostics.card import library_version
-from ml_target.system.cards import nodes
+from ml_target.system.cards import FIRST_NODE, nodes
 
 SELFCHECK = "python3 -m ml_target.selfcheck"
 REPORT = "python3 -m ml_target report"
@@ -59,7 +59,7 @@ def _instead(settings: Settings, others: bool) -> str:
 
 def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), command: str = SELFCHECK) -> str:
     """`docker run` for one command as the worker here is set. `others`: with the models of the host's folder."""
-    cards = nodes(root) or [root / "dev/hailo0"]
+    cards = nodes(root) or [root / FIRST_NODE.lstrip("/")]
     groups = {node.stat().st_gid for node in cards if node.exists()} or {0}
     words = ["docker run --rm"]
     words += [f"--device=/dev/{node.name}:/dev/{node.name}" for node in cards]

@@ -15,12 +15,13 @@ from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, Sam
 from ml_target.diagnostics.checks.sides import Bench, timed
 from ml_target.log.trace import Trace
 from ml_target.runtime.assembly import Loader
-from ml_target.runtime.registry import Service
 from ml_target.scheduling.model import Model
 from ml_target.tasks.clip.encoders import unit
 from ml_target.tasks.faces.align import ARCFACE_SIZE, align
 from ml_target.tasks.faces.finder import Face, FaceFinder
 from ml_target.tasks.faces.letterbox import letterbox
+from ml_target.tasks.faces.task import FACES as FACES_TASK
+from ml_target.tasks.service import Service
 from ml_target.tensors import Float32, UInt8
 
 ASKED, SURE = 0.7, 0.75
@@ -54,7 +55,7 @@ class FaceChecks:
 
     async def run(self) -> list[Check]:
         async def open_service() -> Service[FaceFinder]:
-            return await self._bench.serves(self._loader.face_finder)
+            return await self._bench.serves(lambda: self._loader.service(FACES_TASK.offer(self._loader)))
 
         service = await self._bench.guard("faces", open_service)
         if isinstance(service, Check):

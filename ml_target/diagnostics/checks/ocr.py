@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from ml_target.catalogue import files
-from ml_target.catalogue.networks import CLASSES, PROBABILITY
+from ml_target.catalogue.networks import CLASS_SCORES, PROBABILITY
 from ml_target.catalogue.types import PictureInput
 from ml_target.diagnostics.checks.bounds import OCR, OCR_DETECTION, OCR_RECOGNITION
 from ml_target.diagnostics.checks.measures import edits, error_rate, mask_iou, match
@@ -16,10 +16,11 @@ from ml_target.diagnostics.checks.samples import BOARD_LINES, LABELS, Samples, c
 from ml_target.diagnostics.checks.sides import Bench, on, timed
 from ml_target.log.trace import Trace
 from ml_target.runtime.assembly import Loader
-from ml_target.runtime.registry import Service
 from ml_target.scheduling.model import Model
 from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
 from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
+from ml_target.tasks.ocr.task import OCR as OCR_TASK
+from ml_target.tasks.service import Service
 from ml_target.tensors import Array, Outputs, UInt8
 
 OPTIONS = ReadOptions(min_text_score=0.8)
@@ -52,7 +53,7 @@ class OcrChecks:
 
     async def run(self) -> list[Check]:
         async def open_service() -> Service[TextReader]:
-            return await self._bench.serves(self._loader.text_reader)
+            return await self._bench.serves(lambda: self._loader.service(OCR_TASK.offer(self._loader)))
 
         service = await self._bench.guard("ocr", open_service)
         if isinstance(service, Check):
@@ -156,7 +157,9 @@ class OcrChecks:
             return compare_lines(ours, theirs, sizes)
 
         networks = [model.network for model in service.models]
-        measured, gap = await self._bench.against(service, networks, lambda loader: on(loader.text_reader()), compare)
+        measured, gap = await self._bench.against(
+            service, networks, lambda loader: on(loader.service(OCR_TASK.offer(loader))), compare
+        )
         known = (BOARD_LINES, tuple(label.text for label in LABELS))
         values = {
             "known_cer": error_rate([pair for page in zip(ours, known, strict=False) for pair in _nearest_texts(*page)])
@@ -186,7 +189,7 @@ async def _masks(model: Model, frames: Sequence[UInt8], times: list[float]) -> l
 async def _words(model: Model, frames: Sequence[UInt8], alphabet: Alphabet, times: list[float]) -> Words:
     """Text and score of each frame."""
     outputs: list[Outputs] = [(await timed(model.infer([frame]), times))[0] for frame in frames]
-    return [decode(read_glyphs(each[CLASSES], STEP), alphabet) for each in outputs]
+    return [decode(read_glyphs(each[CLASS_SCORES], STEP), alphabet) for each in outputs]
 
 
 def compare_lines(

@@ -10,19 +10,20 @@ from typing import Any, TypeVar
 from ml_target.catalogue.needs import needs
 from ml_target.catalogue.networks import ARCFACE_R50, FACE_RECOGNIZERS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
-from ml_target.config import Settings, available_cores
+from ml_target.config import Settings, available_cores, choose_engine
 from ml_target.diagnostics.card import card_findings
 from ml_target.diagnostics.checks.commands import in_its_place, with_networks
 from ml_target.diagnostics.checks.result import DOCTOR, Check, Gap, NotChecked
 from ml_target.engines.hailo.status import status_of
+from ml_target.engines.select import REFERENCE, processor, thread_plan
 from ml_target.errors import DeviceError, ModelError, SettingsError, WorkerError
 from ml_target.runtime.assembly import Loader, Place
-from ml_target.runtime.place import choose_engine, open_places, processor, thread_plan
-from ml_target.runtime.registry import Service
+from ml_target.runtime.place import open_places, place_of
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import HostPool
 from ml_target.store.command import open_store
 from ml_target.system.cards import holders
+from ml_target.tasks.service import Service
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class Bench:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = open_store(settings)
-        self.engine_name = choose_engine(settings)
+        self.engine_name = choose_engine(settings.engine)
         self.host = HostPool(thread_plan(settings, available_cores())[0])
         self.used: dict[str, Provenance] = {}
         self._places: list[Place] = []
@@ -50,7 +51,7 @@ class Bench:
     @property
     def compares(self) -> bool:
         """Whether there is another engine than the processor to compare with it."""
-        return self.engine_name != "cpu"
+        return self.engine_name != REFERENCE
 
     async def open(self) -> Loader:
         """Opens the device. Raises NotChecked where it cannot be had."""
@@ -80,12 +81,12 @@ class Bench:
 
         Nothing where the processor serves itself. `load` opens them; they are closed afterwards.
         """
-        if served.models[0].provenance.engine == "cpu":
+        if served.models[0].provenance.engine == REFERENCE:
             return {}, None
         if gap := self.lacks(*networks):
             return {}, gap
         try:
-            place = processor(self.settings, 1)
+            place = place_of(processor(self.settings, 1))
         except ModelError as error:
             return {}, Gap(str(error))
         try:
@@ -117,7 +118,7 @@ class Bench:
         """What a fetch of these files for the processor is told."""
         by_name = any(network.onnx[0].name in names for network in FACE_RECOGNIZERS.values())
         # With the stand-in there, a fetch for the engine would find faces complete.
-        return names if by_name and self.store.find(STAND_IN_EMBEDDER.onnx[0]) else ("--engine", "cpu")
+        return names if by_name and self.store.find(STAND_IN_EMBEDDER.onnx[0]) else ("--engine", REFERENCE)
 
     def note(self, models: Sequence[Model]) -> None:
         """Puts files on the list of those used."""
@@ -160,7 +161,7 @@ class Bench:
     def _wanted(self) -> Sequence[str]:
         """What a fetch has to be told before every network has its twin; nothing when all are there."""
         chosen = replace(self.settings, face_recognizer=self.settings.face_recognizer or ARCFACE_R50.name)
-        files = [need.files for need in needs(chosen, "cpu") if need.engine == "cpu"]
+        files = [need.files for need in needs(chosen, REFERENCE) if need.engine == REFERENCE]
         names = [each[0].name for each in files if not any(map(self.store.find, each))]
         return self._to_fetch(names) if names else ()
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml_target.diagnostics.report.section import Section
-from ml_target.system.cards import Card, cards, driver_version, holders, nodes
+from ml_target.system.cards import FIRST_NODE, NODE_CLASS, Card, cards, driver_version, holders, nodes
+from ml_target.system.kernel_log import Message, kernel_messages
 
 ATTRIBUTES = (
     "vendor", "device", "subsystem_vendor", "subsystem_device", "revision", "class", "enable", "power_state",
@@ -18,8 +19,6 @@ ATTRIBUTES = (
 )  # fmt: skip
 FIRMWARE = ("lib/firmware/hailo/hailo8_fw.bin", "lib/firmware/updates/hailo/hailo8_fw.bin")
 KERNEL_LINES = 60
-KERNEL_BYTES = 8 << 20
-"""More than any kernel keeps."""
 
 OF_THE_DRIVER = re.compile(r"\bhailo(_pci|\d+)?\b", re.IGNORECASE)
 """Not libhailort, which the kernel names when a program crashes in it."""
@@ -29,8 +28,8 @@ def card(root: Path = Path("/")) -> Section:
     """The cards on the bus, their nodes with permissions, the driver with its parameters, who has it open."""
     found, opened = cards(root), nodes(root)
     lines = [line for each in found for line in _card(each)] or ["no Hailo card on the PCI bus"]
-    lines += [_node(node) for node in opened] or ["no /dev/hailo0 or other node"]
-    listed = [path.name for path in _entries(root / "sys/class/hailo_chardev")]
+    lines += [_node(node) for node in opened] or [f"no {FIRST_NODE} or other node"]
+    listed = [path.name for path in _entries(root / NODE_CLASS)]
     lines.append(f"sysfs          hailo_chardev: {', '.join(listed) or 'no entry'}")
     lines.append(f"driver         {driver_version(root) or 'hailo_pci is not loaded'}")
     module = root / "sys/module/hailo_pci"
@@ -49,7 +48,7 @@ def kernel_log(root: Path = Path("/")) -> Section:
     """The driver's lines, those about the card's place on the bus, and those about memory that ran out for Python."""
     title = "Kernel log"
     try:
-        messages = list(_messages(root / "dev/kmsg"))
+        messages = [_line(message) for message in kernel_messages(root)]
     except OSError as error:
         why = "may not be read here" if error.errno in (errno.EPERM, errno.EACCES) else f"{error.strerror}"
         return Section(title, f"{why}. On the host: sudo dmesg | grep -iE 'hailo|oom-kill'")
@@ -85,36 +84,9 @@ def _node(node: Path) -> str:
     return f"node           /dev/{node.name}: {kind}, mode {mode}, owner {facts.st_uid}, group {facts.st_gid}; {may}"
 
 
-def _messages(log: Path) -> Iterator[str]:
-    """`seconds  words` of every message that the kernel still has; it blocks for none. Raises OSError.
-
-    The doctor's reader (engines/hailo_kernel_log.py) cannot be imported without numpy; this one can.
-    """
-    handle = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        total = 0
-        while total < KERNEL_BYTES:
-            try:
-                record = os.read(handle, 8192)
-            except BlockingIOError:
-                return
-            except BrokenPipeError:  # overwritten while it was read: the next one is there
-                continue
-            if not record:
-                return
-            total += len(record)
-            for line in record.decode("utf-8", "replace").splitlines():
-                head, found, words = line.partition(";")
-                if found and not line.startswith(" "):
-                    yield f"{_seconds(head)}  {words}"
-    finally:
-        os.close(handle)
-
-
-def _seconds(head: str) -> str:
-    """Of `priority,number,microseconds,flags`."""
-    parts = head.split(",")
-    return f"{int(parts[2]) / 1e6:12.3f}" if len(parts) > 2 and parts[2].isdecimal() else f"{'':12}"
+def _line(message: Message) -> str:
+    at = f"{'':12}" if message.seconds is None else f"{message.seconds:12.3f}"
+    return f"{at}  {message.text}"
 
 
 def _concerns(line: str, addresses: list[str]) -> bool:

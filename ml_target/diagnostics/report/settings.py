@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ml_target.config import Settings, setting_names, setting_text
+from ml_target.config import Settings, choose_engine, setting_names, setting_text
 from ml_target.diagnostics.report.section import Section
 from ml_target.diagnostics.settings import spelt_wrong
 from ml_target.errors import SettingsError
@@ -94,12 +94,11 @@ def _problem(alone: Mapping[str, str]) -> str:
 def _stock(settings: Settings) -> Section:
     from ml_target.catalogue.needs import needs
     from ml_target.remedies import fetch
-    from ml_target.runtime.place import choose_engine
     from ml_target.store.command import open_store
     from ml_target.store.inventory import take_stock
 
     store = open_store(settings)
-    engine = choose_engine(settings)
+    engine = choose_engine(settings.engine)
     rows = {row.file.name: row for row in take_stock(store)}
     lines, missing, damaged, listed = [f"folder {settings.models_dir}, engine {engine}"], [], [], set[str]()
     for need in needs(settings, engine):

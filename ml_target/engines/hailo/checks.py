@@ -1,6 +1,6 @@
 """Whether the host is ready for its Hailo cards, as far as that can be told before one is opened.
 
-Asked by the engine at its start and by the doctor. The same trouble has the same words in scripts/setup_host.sh.
+Asked by the engine at its start and by the doctor. The same trouble has the same words in scripts/setup_card.sh.
 """
 
 import os
@@ -13,6 +13,8 @@ from ml_target.engines.hailo.kernel import driver_fault
 from ml_target.engines.hailo.link import link
 from ml_target.engines.hailo.status import PAGE_OPTION
 from ml_target.system.cards import (
+    FIRST_NODE,
+    NODE_CLASS,
     VENDOR,
     Card,
     Finding,
@@ -104,15 +106,15 @@ def _not_taken(card: Card, version: str, ok: bool | None) -> Finding:
 def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]) -> Iterator[Finding]:
     listed = locations(root)
     if not opened:
-        name = next(iter(listed), "hailo0")
+        wanted = next((f"/dev/{name}" for name in listed), FIRST_NODE)
         remedy = (
-            f"In a container: pass --device=/dev/{name} (compose: devices). On the host: reload the driver"
+            f"In a container: pass --device={wanted} (compose: devices). On the host: reload the driver"
             if listed
-            else f"Load the driver on the host first; then pass --device=/dev/{name} to the container"
+            else f"Load the driver on the host first; then pass --device={wanted} to the container"
         )
-        detail = f"no /dev/hailo0, though there are {len(found)} cards on the bus"
+        detail = f"no {FIRST_NODE}, though there are {len(found)} cards on the bus"
         if len(found) == 1:
-            detail = "no /dev/hailo0, though there is a card on the bus"
+            detail = f"no {FIRST_NODE}, though there is a card on the bus"
         yield Finding(False, "device node", detail, remedy)
     asked = {full_address(each) for each in ids}
     for node in opened:
@@ -129,7 +131,7 @@ def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]
                 if (root / "sys").is_dir()
                 else "Mount /sys into the container"
             )
-            detail = f"/sys/class/hailo_chardev/{node.name} is not visible"
+            detail = f"/{NODE_CLASS}/{node.name} is not visible"
             yield Finding(False, "sysfs", detail, remedy)
 
 

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ml_target.catalogue.types import Chip
+from ml_target.catalogue.types import CHIPS, Chip
 from ml_target.engines.hailo.status import status_of
-
-CHIPS: dict[str, Chip] = {"HAILO8": "hailo8", "HAILO8L": "hailo8l"}
-"""The chips that this worker drives, by HailoRT's name."""
 
 IN_USE = 73
 """HailoRT's status for a card that was asked for by its id and is another program's."""
@@ -16,7 +13,7 @@ IN_USE = 73
 def take_cards(hailo: Any, choices: Sequence[list[str]], count: int = 1, group: str = "") -> Any:
     """A virtual device of the first set of cards that nobody holds. Raises HailoRT's own exceptions.
 
-    `hailo`: HailoRT's Python package. `choices`: what `hailo_host.id_choices` gives. `count`: how many
+    `hailo`: HailoRT's Python package. `choices`: what `system.cards.id_choices` gives. `count`: how many
     cards, where the choice is left to HailoRT. `group`: under which the service shares them, "" for not.
     """
     params = hailo.VDevice.create_params()
@@ -45,4 +42,4 @@ def chip_of(board: Any) -> tuple[str, Chip | None]:
     `board`: what `identify` gives.
     """
     architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
-    return architecture, CHIPS.get(architecture)
+    return architecture, next((chip for chip in CHIPS if chip == architecture.lower()), None)

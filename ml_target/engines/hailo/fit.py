@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
 
 from ml_target.catalogue.binding import Binding, Shape, bind
 from ml_target.catalogue.networks import NETWORKS
-from ml_target.catalogue.types import Chip, Network, PictureInput
+from ml_target.catalogue.types import CHIPS, Network, PictureInput
 from ml_target.errors import ModelError
 from ml_target.hef.header import ARCHITECTURES, CHIP_NAMES, RUNS_ON, HefHeader, require_chip, verify
 from ml_target.hef.streams import Group, Stream, channel_quantisation, read_streams, uniform_quantisation
@@ -107,10 +106,10 @@ def bind_group(group: Group, network: Network) -> tuple[Binding, ...]:
 
 
 def _require_architecture(path: Path, header: HefHeader, chip: str | None) -> tuple[str, ...]:
-    if chip is not None and chip not in get_args(Chip):
+    if chip is not None and chip not in CHIPS:
         raise ModelError(f"{path}: this worker has no files for the chip {chip}; it drives {DRIVEN}.")
     if chip is not None:
-        require_chip(header, cast(Chip, chip), path)
+        require_chip(header, chip, path)
     elif all(header.architecture not in numbers for numbers in RUNS_ON.values()):
         raise ModelError(
             f"{path} was compiled for {header.chip}; this worker drives {DRIVEN}. "

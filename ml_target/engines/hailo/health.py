@@ -32,9 +32,15 @@ class Health:
     and its control with it. `errors`: what HailoRT raises.
     """
 
-    def __init__(self, open_device: Callable[[], Any], errors: tuple[type[Exception], ...]) -> None:
+    def __init__(
+        self,
+        open_device: Callable[[], Any],
+        errors: tuple[type[Exception], ...],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._open_device = open_device
         self._errors: tuple[type[Exception], ...] = (*errors, AttributeError)
+        self._clock = clock
         self._device: Any = None
         self._lock = threading.Lock()
         self._readings: dict[str, float] = {}
@@ -53,7 +59,7 @@ class Health:
     def readings(self, *, fresh: bool = False) -> dict[str, float]:
         """`temperature_c` and `power_w`, where the card tells them. `fresh`: a temperature of now. Blocks."""
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             if now >= self._silent_until and (fresh or now >= self._next_temperature):
                 self._ask(now)
             return dict(self._readings)
@@ -100,7 +106,7 @@ class Health:
         """Old readings must not stand for new ones."""
         self._readings = {}
         self._silence = min(LONGEST_SILENT_S, self._silence * 2 or SILENT_S)
-        self._silent_until = time.monotonic() + self._silence
+        self._silent_until = self._clock() + self._silence
         log.warning(
             "the card does not tell its temperature (%s); it is asked again in %g s, for each such question stops "
             "every thread for a second. If it goes on, power the host off and on.",

@@ -4,22 +4,18 @@ The words are those of the open-source driver hailo_pci 4.20 to 4.23 (pcie.c, fo
 and of the kernel's own parts: firmware loader, module loader, AER, IOMMU.
 """
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_target.system.cards import Finding, cards
+from ml_target.system.kernel_log import kernel_messages
 
 DMESG = "sudo dmesg | grep -iE 'hailo|AER|DMAR|IO_PAGE_FAULT'"
 LOADED = re.compile(r"\bhailo\w*: Init module")
 """The driver's first line. What stands before the last one is of an earlier life."""
 
-PIECE, MOST = 1 << 16, 1 << 24
 POWER = "power the host off and on"
 RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
 
@@ -130,8 +126,9 @@ TABLE = (
 
 def kernel_words(root: Path = Path("/")) -> list[Finding] | None:
     """One note for each trouble that the kernel's log names since the driver was loaded; None: it may not be read."""
-    lines = _read(root)
-    if lines is None:
+    try:
+        lines = [message.text for message in kernel_messages(root)]
+    except OSError:
         return None
     start = max((at for at, line in enumerate(lines) if LOADED.search(line)), default=0)
     addresses = [part for card in cards(root) for part in (card.address, card.address.partition(":")[2])]
@@ -149,42 +146,3 @@ def _trouble(lines: list[str], addresses: list[str]) -> Iterator[Finding]:
         if met:
             times = f", {len(met)} times" if len(met) > 1 else ""
             yield Finding(None, "kernel log", f"{words.meaning}{times}: {met[-1].strip()[:200]}", words.remedy)
-
-
-def _read(root: Path) -> list[str] | None:
-    """The messages, oldest first; from dmesg where the device may not be read, for that may ask in another way."""
-    try:
-        records = _records(root / "dev/kmsg")
-    except OSError:
-        return _dmesg() if root == Path("/") else None
-    # "6,339,5140900,-;the message"; a line that begins with a blank belongs to the record above it.
-    return [line.partition(";")[2] for line in records.splitlines() if not line.startswith(" ")]
-
-
-def _records(device: Path) -> str:
-    """Everything that is in the kernel's buffer now; a read gives one record. Raises OSError."""
-    descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
-    parts: list[bytes] = []
-    size = 0
-    try:
-        with suppress(BlockingIOError):  # the end: the next message is not there yet
-            while size < MOST:
-                with suppress(BrokenPipeError):  # overwritten while it was read: the next one is the oldest now
-                    parts.append(os.read(descriptor, PIECE))
-                    size += len(parts[-1])
-                    if not parts[-1]:
-                        break
-    finally:
-        os.close(descriptor)
-    return b"".join(parts).decode("utf-8", "replace")
-
-
-def _dmesg() -> list[str] | None:
-    program = shutil.which("dmesg")
-    if program is None:
-        return None
-    try:
-        done = subprocess.run([program], capture_output=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return [re.sub(r"^\[[^]]*\] ", "", line) for line in done.stdout.decode("utf-8", "replace").splitlines()]

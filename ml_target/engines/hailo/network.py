@@ -6,29 +6,24 @@ The rules this module keeps, from how HailoRT 4.2x behaves:
 - the callback only notes and sets an event: it runs on HailoRT's thread and must neither block nor raise;
 - after one lost burst no other of the same configuration is believed: answers may have moved by one frame;
 - frames in flight stay within the queue, because an overflow kills the model too;
-- arrays are reused, and given out so that they come back only when nobody looks at them any more;
-- arrays of a lost burst are kept until the configured model has gone, for it writes to them until then.
+- arrays of a lost burst are kept until the configured model has gone, for it writes to them until then (`slots.py`).
 """
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from ml_target.catalogue.types import Network, PictureInput, TextInput
-from ml_target.engines import Intake
+from ml_target.catalogue.types import Network
 from ml_target.engines.cost import BurstCost
 from ml_target.engines.hailo.fit import Fit
-from ml_target.engines.hailo.slots import Configuration, Loan, Slot, lent
+from ml_target.engines.hailo.frames import Frames
+from ml_target.engines.hailo.slots import Configuration, Slot
 from ml_target.engines.hailo.status import describe, status_of
 from ml_target.engines.hailo.trust import Trust, digest, fixed_frame
 from ml_target.engines.hailo.turns import CEILING_S, Turns
-from ml_target.errors import BurstLost, EngineFault, Unavailable
-from ml_target.hef.streams import channel_quantisation, uniform_quantisation
-from ml_target.tensors import Array, Outputs, Tensor
+from ml_target.errors import BurstLost, Unavailable
+from ml_target.tensors import Array, Outputs
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +60,10 @@ class HailoNetwork:
         self.batch = batch
         self.max_batch = batch
         self._current: Configuration | None = None
-        self._frame = _frame_shape(network)
-        self.frame_bytes = int(np.prod(fit.input.shape)) * np.dtype(fit.input.dtype).itemsize
-        self._dtype = "uint8" if isinstance(network.input, PictureInput) else "float32"
-        self.intake = Intake(self._frame, self._dtype)
-        self._outputs = {b.output.role: (b, fit.output(b), channel_quantisation(fit.output(b))) for b in fit.bindings}
-        self.roles: Mapping[str, tuple[int, ...]] = {
-            role: b.canonical(np.empty(stream.shape, np.uint8), self._frame).shape
-            for role, (b, stream, _) in self._outputs.items()
-        }
+        self._frames = Frames(network, fit)
+        self.frame_bytes = self._frames.size
+        self.intake = self._frames.intake
+        self.roles = self._frames.roles
 
     # ------------------------------------------------------------------- life
 
@@ -103,17 +93,11 @@ class HailoNetwork:
         self.max_batch = max(1, min(self.batch, queue // 2))
         current = Configuration(configured, queue)
         self._current = current
-        frame = self._buffer(fixed_frame(self.network, self.fit.input.limits))
-        first, again = (self._fingerprint(current, frame) for _ in range(2))
+        frame = self._frames.given(fixed_frame(self.network, self.fit.input.limits))
+        first, again = (digest(self._burst(current, [frame])[0]) for _ in range(2))
         self._believe(self._trust.doubt(first, again))
-        current.blank = self._new_slot(current)
-        current.blank.take(self.fit.input.name, np.zeros(self.fit.input.shape, self.fit.input.dtype))
-
-    def _fingerprint(self, current: Configuration, frame: Array) -> str:
-        (slot,) = self._burst(current, [frame])
-        answer = digest(slot.arrays)
-        current.free.append(slot)
-        return answer
+        current.blank = current.slot()
+        current.blank.take(self.fit.input.name, self._frames.blank(), self._frames.answers())
 
     def _believe(self, doubt: str) -> None:
         if doubt:
@@ -148,14 +132,14 @@ class HailoNetwork:
         Raises EngineFault for a frame that does not fit, BurstLost when the card failed, Unavailable
         while the card's answers cannot be believed.
         """
-        buffers = [self._buffer(frame) for frame in frames]
+        buffers = [self._frames.given(frame) for frame in frames]
         current = self._current
         if current is None or not current.alive:
             raise BurstLost(f"{self.network.name} is not configured on the card")
         if self.distrust:
             raise Unavailable(f"{self.network.name}: {self.distrust}.")
         self._make_room(self, len(buffers))
-        return [self._named(slot, current) for slot in self._burst(current, buffers)]
+        return [self._frames.named(answers) for answers in self._burst(current, buffers)]
 
     def send_blank(self) -> None:
         """Sends an empty frame whose answer nobody wants; at most one is on its way."""
@@ -178,8 +162,8 @@ class HailoNetwork:
         except Exception:
             self._end(current)  # its next burst says why
 
-    def _burst(self, current: Configuration, buffers: Sequence[Array]) -> list[Slot]:
-        """Runs one burst from slots that are nobody else's until it has ended well."""
+    def _burst(self, current: Configuration, buffers: Sequence[Array]) -> list[Mapping[str, Array]]:
+        """Runs one burst from slots that are nobody else's until it has ended well; each frame's answers by stream."""
         turn = self._turns.enter()
         self._count(len(buffers))
         failed: list[Any] = []
@@ -199,15 +183,15 @@ class HailoNetwork:
         finally:
             self._turns.leave(turn)
             self._count(-len(buffers))
-        self._settle(current, slots, failed)
-        self._cost.add(len(buffers), time.monotonic() - turn.since)
-        return slots
+        answers = self._settle(current, slots, failed)
+        self._cost.add(len(buffers), self._turns.lasted(turn))
+        return answers
 
     def _submit(self, current: Configuration, buffers: Sequence[Array], on_end: Callable[[Any], None]) -> list[Slot]:
         try:
-            slots = [self._slot(current) for _ in buffers]
+            slots = [current.slot() for _ in buffers]
             for slot, buffer in zip(slots, buffers, strict=True):
-                slot.take(self.fit.input.name, buffer)
+                slot.take(self.fit.input.name, buffer, self._frames.answers())
             with self._submission:  # between check and act another burst could take the room
                 if not self._take_room(current, len(slots), ROOM_TIMEOUT_S):
                     raise BurstLost("no room in the card's queue")
@@ -220,15 +204,18 @@ class HailoNetwork:
             raise BurstLost(f"{self.network.name}: the card took no burst ({describe(error)})") from error
         return slots
 
-    def _settle(self, current: Configuration, slots: Sequence[Slot], failed: Sequence[Any]) -> None:
+    def _settle(
+        self, current: Configuration, slots: Sequence[Slot], failed: Sequence[Any]
+    ) -> list[Mapping[str, Array]]:
         """The burst's callback has come. Raises BurstLost where it says so, or where another's did before it."""
         if failed or not current.alive:
             current.aborted |= any(status_of(each) == ABORTED for each in failed)
             self._end(current)
             why = describe(failed[0]) if failed else "another burst of its network was lost before it"
             raise BurstLost(f"{self.network.name}: the card lost a burst ({why})")
-        current.take_back(slots)
+        answers = current.take_back(slots)
         self._give_room(current, len(slots))
+        return answers
 
     def _count(self, frames: int) -> None:
         with self._counts:
@@ -250,55 +237,3 @@ class HailoNetwork:
         with self._counts:
             current.flying -= frames
             self._counts.notify_all()
-
-    def _buffer(self, frame: Array) -> Array:
-        """The frame as HailoRT wants it: right type, size and order, contiguous, writable."""
-        if frame.shape != self._frame or frame.dtype != np.dtype(self.intake.dtype):
-            raise EngineFault(
-                f"{self.network.name} takes {self.intake.dtype} {self._frame}, not {frame.dtype} {frame.shape}. "
-                "Please report it with the log."
-            )
-        if isinstance(self.network.input, TextInput):
-            return self._quantised(frame)
-        if frame.flags.c_contiguous and frame.flags.writeable:
-            return frame
-        return np.array(frame, order="C")
-
-    def _quantised(self, frame: Array) -> Array:
-        """Half to even, as HailoRT rounds; values beyond the stream's limits are clipped as it clips them."""
-        stream = self.fit.input
-        scale, zero_point = uniform_quantisation(stream)
-        top = np.iinfo(stream.dtype).max
-        levels = np.clip(frame, *stream.limits) / np.float32(scale) + np.float32(zero_point)
-        quantised: Array = np.clip(np.rint(levels), 0, top).astype(stream.dtype)
-        return quantised
-
-    # ----------------------------------------------------------------- slots
-
-    def _slot(self, current: Configuration) -> Slot:
-        try:
-            return current.free.popleft()
-        except IndexError:
-            return self._new_slot(current)
-
-    def _new_slot(self, current: Configuration) -> Slot:
-        arrays = {s.name: np.empty(s.shape, s.dtype) for s in self.fit.group.outputs}
-        return Slot(current.model.create_bindings(output_buffers=arrays), arrays)
-
-    def _named(self, slot: Slot, home: Configuration) -> Outputs:
-        """The slot's arrays by role; when the last of them is dropped, the slot is free again."""
-        loan = Loan(slot, home.free)
-        named: dict[str, Tensor] = {}
-        for role, (binding, stream, (scales, zero_points)) in self._outputs.items():
-            raw = lent(slot.arrays[stream.name], loan)
-            if len(scales) == 1:
-                named[role] = Tensor(binding.canonical(raw, self._frame), scales[0], zero_points[0])
-            else:  # integers of two channels cannot be compared: what decodes them gets the real numbers
-                real = (raw - np.array(zero_points, np.float32)) * np.array(scales, np.float32)
-                named[role] = Tensor(binding.canonical(real, self._frame))
-        return named
-
-
-def _frame_shape(network: Network) -> tuple[int, ...]:
-    spec = network.input
-    return (spec.height, spec.width, 3) if isinstance(spec, PictureInput) else (spec.tokens, spec.width)

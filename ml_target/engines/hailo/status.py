@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ml_target.catalogue.files import ZOO_HAILORT
 from ml_target.remedies import fetch_again, replace
-from ml_target.system.cards import large_pages
+from ml_target.system.cards import FIRST_NODE, NODE_CLASS, large_pages
 
 DOCTOR = "python3 -m ml_target.doctor says more"
 RESTART = "Restart the worker; if it comes back, power the host off and on"
@@ -58,9 +58,9 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     26: ("INVALID_HEF", "a model file is inconsistent", fetch_again),
     36: (
         "DRIVER_OPERATION_FAILED",
-        "the driver cannot be used: no permission on /dev/hailo0, the node is missing in the container, or the card "
+        f"the driver cannot be used: no permission on {FIRST_NODE}, the node is missing in the container, or the card "
         "fell off the bus",
-        "Pass --device=/dev/hailo0 to the container, and --group-add with the node's group where its mode is "
+        f"Pass --device={FIRST_NODE} to the container, and --group-add with the node's group where its mode is "
         "restrictive; otherwise look at dmesg | grep hailo",
     ),
     47: ("OUT_OF_DESCRIPTORS", "the host gives the driver too few memory descriptors", "Lower HAILO_BATCH"),
@@ -84,8 +84,8 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     73: ("DEVICE_IN_USE", "another program holds this card", "Stop it, or share the card through HailoRT's service"),
     74: (
         "OUT_OF_PHYSICAL_DEVICES",
-        "no free card was found: another program holds it, or there is none, or /sys/class/hailo_chardev is hidden",
-        "Stop the other program (sudo fuser -v /dev/hailo0); pass --device=/dev/hailo0 to the container; " + DOCTOR,
+        f"no free card was found: another program holds it, or there is none, or /{NODE_CLASS} is hidden",
+        f"Stop the other program (sudo fuser -v {FIRST_NODE}); pass --device={FIRST_NODE} to the container; {DOCTOR}",
     ),
     75: ("INVALID_DEVICE_ARCHITECTURE", "the card is of a kind that cannot do this", "Use a Hailo-8 or Hailo-8L"),
     76: ("INVALID_DRIVER_VERSION", "the driver on the host is of another version than the library", MATCH),

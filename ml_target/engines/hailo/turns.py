@@ -7,13 +7,14 @@ which is when fewer bursts sent earlier are on their way than there are cards.
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ml_target.engines.cost import BurstCost
 
 FACTOR = 6.0
-"""A burst may take so many times what it is expected to. A hot card runs at half its clock (facts: 400 to 200 MHz),
-and frames of other networks may go between its own."""
+"""A burst may take so many times what it is expected to. A hot card runs at half its clock, 200 MHz
+(docs/hailort.md §7.4), and frames of other networks may go between its own."""
 
 FLOOR_S = 3.0
 """Never less: the host may be busy too."""
@@ -38,28 +39,33 @@ class Turn:
 class Turns:
     """All bursts on their way to `cards` cards that take one each. `shared`: other programs use the cards as well."""
 
-    def __init__(self, cards: int = 1, *, shared: bool = False) -> None:
+    def __init__(self, cards: int = 1, *, shared: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._cards = cards
         self._shared = shared
+        self._clock = clock
         self._lock = threading.Lock()
         self._all: set[Turn] = set()
 
     def enter(self) -> Turn:
         """A burst is about to be sent."""
         with self._lock:
-            turn = Turn(time.monotonic(), set(self._all))
+            turn = Turn(self._clock(), set(self._all))
             self._all.add(turn)
             return turn
 
     def leave(self, turn: Turn) -> None:
         """It has ended or was given up: the card can begin with the next."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             self._all.discard(turn)
             for other in self._all:
                 if turn in other.earlier:
                     other.earlier.discard(turn)
                     other.since = now
+
+    def lasted(self, turn: Turn) -> float:
+        """Seconds since the card can have begun."""
+        return self._clock() - turn.since
 
     def limit(self, cost: BurstCost, frames: int) -> float:
         """Seconds that a burst of so many frames may take once the card can have begun."""

@@ -7,16 +7,12 @@ from ml_target.system.cards import Finding
 
 def library_check(library: str, driver: str) -> Finding:
     """HailoRT refuses a driver of another version (status 76), to the last number, and names neither."""
-    if not alike(library, driver):
-        detail = f"version {library}, but the driver on the host is {driver}: the card will refuse (status 76)"
-        return Finding(False, "HailoRT", detail, f"Install HailoRT {driver} here, or the driver {library} on the host")
-    return Finding(True, "HailoRT", f"version {library or 'unknown'}")
-
-
-def alike(library: str, driver: str) -> bool:
-    """Whether both are of one version; where either is not known, HailoRT decides."""
     ours, its = numbers(library), numbers(driver)
-    return not ours or not its or ours == its
+    if ours and its and ours != its:  # where either is not known, HailoRT decides
+        detail = f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same"
+        remedy = f"Install HailoRT {driver} (library and Python wheel), or the driver of {library} on the host"
+        return Finding(False, "HailoRT", detail, remedy)
+    return Finding(True, "HailoRT", f"version {library or 'unknown'}")
 
 
 def firmware_check(firmware: str, library: str) -> Finding:

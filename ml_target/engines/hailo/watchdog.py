@@ -8,7 +8,7 @@ but it would have to be started, watched and ended, and could not print the stac
 
 Nobody can be answered while the GIL is held, so requests that wait then lose their connection.
 The engine therefore enters such a call only after everything that can hang without the GIL has
-come back, and leaves in good order, with a 503 to everybody, where it has not (see `hailo.py`).
+come back, and leaves in good order, with a 503 to everybody, where it has not (see `engine.py`).
 """
 
 import faulthandler

@@ -1,11 +1,9 @@
 """Smart search: a picture or a text becomes one vector of length 1."""
 
-from typing import Literal
-
 import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING
-from ml_target.catalogue.types import PictureInput, TextInput
+from ml_target.catalogue.types import PictureInput, Resize, TextInput
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.remedies import replace
@@ -15,8 +13,6 @@ from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Ids, Tokenizer
 from ml_target.tensors import Array, Float32, UInt8
-
-Resize = Literal["squash", "shortest"]
 
 QUERY = 2048
 """Characters of a text that is prepared on the spot: well under a millisecond."""

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -162,18 +162,6 @@ class _PieceTokenizer:
 # -------------------------------------------------------------------- loading
 
 
-def open_tokenizer(family: Literal["clip", "siglip", "siglip2"], files: Sequence[Path]) -> Tokenizer:
-    """The tokenizer of a CLIP family from its vocabulary `files`, in the catalogue's order.
-
-    Raises DamagedFileError for one that cannot be read, ModelError for that of another network.
-    """
-    if family == "clip":
-        return clip_tokenizer(*files)
-    if family == "siglip":
-        return siglip_tokenizer(*files)
-    return siglip2_tokenizer(*files)
-
-
 def clip_tokenizer(vocabulary: Path) -> Tokenizer:
     """CLIP's byte-pair encoding from OpenAI's `bpe_simple_vocab_16e6.txt.gz`; 77 ids padded with 49407."""
     merges = _read_merges(vocabulary)
@@ -249,6 +237,22 @@ def _check_end(table: tokenizers.Tokenizer, vocabulary: Path) -> None:
     last = table.encode("a").ids[-1:]
     if last != [SIGLIP_END]:
         raise _another(vocabulary, f"a text ends in id {last}, SigLIP2's end of text is {SIGLIP_END}")
+
+
+TOKENIZERS: dict[str, Callable[..., Tokenizer]] = {
+    "clip": clip_tokenizer,
+    "siglip": siglip_tokenizer,
+    "siglip2": siglip2_tokenizer,
+}
+"""What opens a family's tokenizer, from its vocabulary files in the catalogue's order."""
+
+
+def open_tokenizer(family: str, files: Sequence[Path]) -> Tokenizer:
+    """The tokenizer of a CLIP family from its vocabulary `files`, in the catalogue's order.
+
+    Raises DamagedFileError for one that cannot be read, ModelError for that of another network.
+    """
+    return TOKENIZERS[family](*files)
 
 
 # -------------------------------------------------------------- reading files

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml_target.catalogue.networks import OCR_CLASSES
 from ml_target.errors import DamagedFileError, EngineFault, ModelError
 from ml_target.remedies import fetch_again
 from ml_target.tensors import Float32, Tensor
@@ -19,8 +20,6 @@ from ml_target.tensors import Float32, Tensor
 BLANK = 0
 SLACK = 0.01
 """Quantised probabilities may stand a little outside 0..1."""
-CLASSES = 18_385
-"""PP-OCRv5 mobile: the blank, 18,383 characters, the space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Alphabet:
     symbols: tuple[str, ...]
 
     @classmethod
-    def from_file(cls, file: Path, classes: int = CLASSES) -> "Alphabet":
+    def from_file(cls, file: Path, classes: int = OCR_CLASSES) -> "Alphabet":
         """Reads a dictionary: one character (or flag of two code points) a line, UTF-8.
 
         Raises DamagedFileError when it cannot be read or is no such list, ModelError when it is the dictionary of a
@@ -43,7 +42,7 @@ class Alphabet:
         return cls.from_bytes(content, classes, file.name)
 
     @classmethod
-    def from_bytes(cls, content: bytes, classes: int = CLASSES, name: str = "The dictionary") -> "Alphabet":
+    def from_bytes(cls, content: bytes, classes: int = OCR_CLASSES, name: str = "The dictionary") -> "Alphabet":
         """As `from_file`, of the file's content; `name` is what errors call it."""
         try:
             text = content.decode("utf-8")

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ml_target.catalogue.networks import CLASSES
+from ml_target.catalogue.networks import CLASS_SCORES
 from ml_target.catalogue.types import PictureInput, StepSequence
 from ml_target.errors import ModelError
 from ml_target.log.trace import Trace
@@ -132,7 +132,7 @@ class LineReader:
         """Reads each output and lets it go, so that nothing waits with this memory for its last reference."""
         outputs.reverse()
         for piece in chunk:
-            glyphs = read_glyphs(outputs.pop()[CLASSES], self._step, piece.window.start)
+            glyphs = read_glyphs(outputs.pop()[CLASS_SCORES], self._step, piece.window.start)
             parts[piece.line].append(Part(glyphs, *piece.window))
 
     async def _texts(self, parts: Sequence[Sequence[Part]], trace: Trace) -> list[tuple[str, float]]:
@@ -165,11 +165,11 @@ def _columns(pieces: Sequence[Piece]) -> int:
 def _step(recognizer: Model, classes: int) -> int:
     """The columns of one step. Raises ModelError when the network does not have the alphabet's classes."""
     for output in recognizer.network.forms[0]:
-        if isinstance(output, StepSequence) and output.role == CLASSES:
+        if isinstance(output, StepSequence) and output.role == CLASS_SCORES:
             if output.classes == classes:
                 return output.step
             raise ModelError(
                 f"{recognizer.network.name} has {output.classes:,} classes and the dictionary stands for {classes:,}. "
                 "Replace the dictionary with the catalogue's file."
             )
-    raise ModelError(f"{recognizer.network.name} has no output '{CLASSES}', so it cannot read text.")
+    raise ModelError(f"{recognizer.network.name} has no output '{CLASS_SCORES}', so it cannot read text.")

@@ -9,7 +9,7 @@
 Networks come from files that `build.py` writes. A separate process gets the same by
 `PYTHONPATH=tests/support/hailo_sim/site` and the variables that `site/hailo_platform` names.
 
-Where the facts are silent or cannot be had, it is like this:
+Where docs/hailort.md is silent, it is like this:
 - Calls that hold the GIL on a card really hold it, for as long as `faults.slow` says; else they are quick.
 - A deadlock is noted in `record.crashes`; where crashes abort, it is one: the GIL is held for ever.
 - configure() within 50 ms of closing a model with frames in flight always deadlocks (the library: 8 of 27 times).

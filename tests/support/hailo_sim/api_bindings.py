@@ -1,4 +1,4 @@
-"""`Bindings`: the buffers of one frame (facts §2.4)."""
+"""`Bindings`: the buffers of one frame (docs/hailort.md §2.4)."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""`Device`: scan, and the control calls that may go beside a VDevice (facts §7.4)."""
+"""`Device`: scan, and the control calls that may go beside a VDevice (docs/hailort.md §7.4)."""
 
 import gc
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class Opened:
 
 
 class Control:
-    """Round trips to the firmware: rare, GIL held, and only while the Device lives (facts §7.4)."""
+    """Round trips to the firmware: rare, GIL held, and only while the Device lives (docs/hailort.md §7.4)."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -134,7 +134,7 @@ class Control:
         self._rig.throttling = should_activate
 
     def chip_reset(self) -> None:
-        """Refused on PCIe (facts §7.3)."""
+        """Refused on PCIe (docs/hailort.md §7.3)."""
         self._rig.record.say("Chip reset is not supported for PCIe device.")
         with translated():
             fail(codes.INVALID_OPERATION)
@@ -155,7 +155,7 @@ class Control:
 
 
 class Device:
-    """Opens beside a VDevice in use. Construction and scan raise the raw status exception (facts §1.4)."""
+    """Opens beside a VDevice in use. Construction and scan raise the raw status exception (docs/hailort.md §1.4)."""
 
     @classmethod
     def scan(cls) -> list[str]:

@@ -1,4 +1,4 @@
-"""`HEF`, readable without a device (facts §3.1)."""
+"""`HEF`, readable without a device (docs/hailort.md §3.1)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from hailo_sim.status import fail
 
 @dataclass
 class QuantInfo:
-    """The one pair the runtime shows (facts §4.1)."""
+    """The one pair the runtime shows (docs/hailort.md §4.1)."""
 
     qp_zp: float
     qp_scale: float
@@ -69,7 +69,7 @@ def format_of(stream: Stream) -> Format:
 
 
 def quant_of(stream: Stream) -> QuantInfo:
-    """The one pair; zeros, which mean nothing, where the features have pairs of their own (facts §4.1)."""
+    """The one pair; zeros, which mean nothing, where the features have pairs of their own (docs/hailort.md §4.1)."""
     quant = stream.quant
     if quant.uneven:
         return QuantInfo(0.0, 0.0, 0.0, 0.0)
@@ -85,7 +85,7 @@ def load(source: str | bytes) -> HefFile:
 
 
 class HEF:
-    """A file and its streams. The infos raise the raw status exception (facts §1.4)."""
+    """A file and its streams. The infos raise the raw status exception (docs/hailort.md §1.4)."""
 
     def __init__(self, hef_source: str | bytes) -> None:
         current().hold_gil("hef")

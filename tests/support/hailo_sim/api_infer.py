@@ -1,4 +1,4 @@
-"""`ConfiguredInferModel` and what belongs to it (facts §2.3, §2.5)."""
+"""`ConfiguredInferModel` and what belongs to it (docs/hailort.md §2.3, §2.5)."""
 
 import sys
 from collections import deque
@@ -67,7 +67,7 @@ class Configured:
         return self.pipeline.submit(requests, callback)
 
     def wait_for_async_ready(self, timeout: float, frames: int) -> None:
-        """Room alone counts: a dead model is ready (facts §11.1)."""
+        """Room alone counts: a dead model is ready (docs/hailort.md §9.1)."""
         with self.rig.lock:
             pipeline = self.pipeline
             ready = self.rig.clock.wait(lambda: pipeline.ready_for(frames), self.rig.clock.now() + timeout)

@@ -1,4 +1,4 @@
-"""`InferModel` and its streams, before anything is configured (facts §2.2)."""
+"""`InferModel` and its streams, before anything is configured (docs/hailort.md §2.2)."""
 
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ class ModelStream:
 
     @property
     def format(self) -> Format:
-        """The file's flags are taken over as the caller's wish, so a transposed stream stays so (facts §11.1)."""
+        """The file's flags are taken over as the caller's wish, so a transposed stream stays so (hailort.md §4.2)."""
         return Format(FormatType(self._type), self._order, format_of(self._stream).flags)
 
     def set_format_type(self, type: FormatType) -> None:
@@ -63,7 +63,7 @@ class ModelStream:
         return False
 
     def set_nms_score_threshold(self, threshold: float) -> None:
-        """No stream here has NMS: this one and its like are taken, and configure() fails (facts §11.1)."""
+        """No stream here has NMS: this one and its like are taken, and configure() fails (docs/hailort.md §9.1)."""
         self._nms = True
 
     def set_nms_iou_threshold(self, threshold: float) -> None:
@@ -191,7 +191,7 @@ class InferModel:
 
 
 def queue_size(frame_bytes: int, batch: int, scale: int) -> int:
-    """Facts §2.3: `clamp(32 MiB / frame_bytes, 2 B, max(2 B, S))`."""
+    """docs/hailort.md §2.3: `clamp(32 MiB / frame_bytes, 2 B, max(2 B, S))`."""
     least = 2 * (batch or 1)
     return min(max(QUEUE_BYTES // frame_bytes, least), max(least, scale))
 

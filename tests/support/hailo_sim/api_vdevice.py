@@ -1,4 +1,4 @@
-"""`VDevice`: opening, sharing and releasing (facts §2.1, §7.1)."""
+"""`VDevice`: opening, sharing and releasing (docs/hailort.md §2.1, §7.1)."""
 
 import gc
 import os
@@ -203,7 +203,7 @@ def _claim(rig: "Rig", params: VDeviceParams, device: OpenDevice) -> None:
         wanted = params.device_ids
     else:
         wanted = [i for i in present if i not in rig.held][: params.device_count]
-    if any(i not in rig.openable for i in wanted):  # it gives up at the first card that cannot be opened (§11.1)
+    if any(i not in rig.openable for i in wanted):  # it gives up at the first card that cannot be opened (§9.1)
         fail(codes.DRIVER_OPERATION_FAILED)
     if len(wanted) > 1 and rig.chip == "hailo8l":
         rig.record.say("VDevice with multiple devices is not supported on HAILO_ARCH_HAILO8L.")

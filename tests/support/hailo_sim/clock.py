@@ -40,7 +40,7 @@ class Clock(Protocol):
         """A thread of the simulator ends."""
 
     def spend(self, seconds: float) -> None:
-        """Lets simulated time pass inside a call that holds the GIL (facts §2.5)."""
+        """Lets simulated time pass inside a call that holds the GIL (docs/hailort.md §2.5)."""
 
 
 class RealClock:

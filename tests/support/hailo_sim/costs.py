@@ -1,4 +1,4 @@
-"""What a burst costs, `overhead + n * per_frame`, by chip and link (facts §6.5); what a switch costs (§5.5, §6.6)."""
+"""What a burst costs, `overhead + n * per_frame`, by chip and link (hailort.md §6.1); what a switch costs (§5.5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""An open device: its cards, its core-ops, the thread that runs them (facts §5)."""
+"""An open device: its cards, its core-ops, the thread that runs them (docs/hailort.md §5)."""
 
 import ctypes
 import heapq
@@ -25,7 +25,7 @@ MAX_BATCH = 63
 PR_SET_NAME = 15
 GIL_FREE = 0.05
 """Real seconds: after so long outside the GIL no library thread wants it any more. With the library a pause of 10 ms
-was enough and one of 100 ms was too (facts §11.2); a test of no pause at all makes this longer than it can take."""
+was enough and one of 100 ms was too (docs/hailort.md §9.2); a test of no pause makes this longer than it can take."""
 
 Key = tuple[str, str, int, int]
 
@@ -58,7 +58,7 @@ class OpenDevice:
         self._thread: threading.Thread | None = None
 
     def open(self, cards: list[Card]) -> None:
-        """Opening resets the cards (facts §7.1)."""
+        """Opening resets the cards (docs/hailort.md §7.1)."""
         self.cards = cards
         self._thread = threading.Thread(target=self._run, name="sim-scheduler", daemon=True)
         self.rig.clock.enter()
@@ -71,7 +71,7 @@ class OpenDevice:
         self._interrupts_ended.wait()
 
     def vanish(self) -> None:
-        """The card is gone, if only for a moment: no completion is heard of any more (facts §11.2)."""
+        """The card is gone, if only for a moment: no completion is heard of any more (docs/hailort.md §9.2)."""
         self.deaf = True
         self._interrupts_ended.set()
         for _, _, card, frame in self._events:
@@ -102,7 +102,7 @@ class OpenDevice:
             self._left_busy = time.monotonic()
 
     def may_configure(self) -> None:
-        """Notes the deadlock of a call that takes the scheduler's lock, the GIL held (facts §7.3)."""
+        """Notes the deadlock of a call that takes the scheduler's lock, the GIL held (docs/hailort.md §7.3)."""
         if time.monotonic() - self._left_busy < GIL_FREE:
             self.rig.freeze("configure() at once after close() of a model with frames in flight")
         if self.deaf:
@@ -137,7 +137,7 @@ class OpenDevice:
     # --------------------------------------------------------------- lifetime
 
     def release(self, *, join: bool = True) -> None:
-        """One reference less. Configured models left behind keep the device open (facts §7.3)."""
+        """One reference less. Configured models left behind keep the device open (docs/hailort.md §7.3)."""
         with self.rig.lock:
             self.references -= 1
         self._end_if_unused(join=join)
@@ -162,7 +162,7 @@ class OpenDevice:
     # ------------------------------------------------------------------- runs
 
     def kick(self) -> None:
-        """One pass of the scheduler, at an enqueue, a completion or a changed setting; never more (facts §11.1)."""
+        """One pass of the scheduler, at an enqueue, a completion or a changed setting; never more (hailort.md §5.2)."""
         now = self.rig.clock.now()
         for card in self.cards:
             if run := self._decide(card, now):

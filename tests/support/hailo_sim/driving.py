@@ -12,7 +12,7 @@ from hailo_sim.networks import Array
 
 
 def row(name: str) -> pytest.MarkDecorator:
-    """Names the row of the facts sheet in the test's id."""
+    """Names the section of docs/hailort.md in the test's id."""
     return pytest.mark.parametrize((), [pytest.param(id=name)])
 
 
@@ -86,7 +86,7 @@ def _dtype(stream: Any) -> str:
 
 
 def status_of(error: BaseException) -> int:
-    """The number behind a raised exception (facts §1.4)."""
+    """The number behind a raised exception (docs/hailort.md §1.4)."""
     cause = error.__cause__
     assert cause is not None
     return int(cause.args[0])

@@ -1,4 +1,4 @@
-"""Enumerations in the manner of pybind11: `int(x)`, equal to plain integers, no iteration (facts §1.1)."""
+"""Enumerations in the manner of pybind11: `int(x)`, equal to plain integers, no iteration (docs/hailort.md §1.1)."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""The exceptions of `hailo_platform.pyhailort.pyhailort` and how a status becomes one (facts §1.4)."""
+"""The exceptions of `hailo_platform.pyhailort.pyhailort` and how a status becomes one (docs/hailort.md §1.4)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -77,7 +77,7 @@ class Faults:
         self._add(self._frames, model, count, status)
 
     def kill(self, model: str | None = None, status: int = codes.TIMEOUT) -> None:
-        """The pipelines of a model (all: None) die with `status` (facts §7.2); configure() again cures it."""
+        """The pipelines of a model (all: None) die with `status` (docs/hailort.md §7.2); configure() again cures it."""
         with self._rig.lock:
             for pipeline in self._rig.pipelines():
                 if stem(model) in (None, pipeline.name):
@@ -89,7 +89,7 @@ class Faults:
             self._hangs.append(_Hang(_Countdown(stem(model), 0, bursts), stubborn))
 
     def lose(self, model: str | None = None, bursts: int = 1) -> None:
-        """The next bursts fail and nobody is told before the model is closed; the card goes on (facts §11.2)."""
+        """The next bursts fail and nobody is told before the model is closed; the card goes on (hailort.md §9.2)."""
         self._add(self._unsaid, model, bursts, 0)
 
     def change_answers(self, model: str, flickers: bool = True, until_reopened: bool = True) -> None:
@@ -134,7 +134,7 @@ class Faults:
         self._add(self._controls, None, times, status)
 
     def slow(self, call: str, seconds: float) -> None:
-        """Every call of a kind takes this long, the GIL held (facts §2.5). 0: off.
+        """Every call of a kind takes this long, the GIL held (docs/hailort.md §2.5). 0: off.
 
         Kinds: "open" (VDevice), "hef", "create" (infer model), "configure", "bindings", "control".
         """
@@ -142,7 +142,7 @@ class Faults:
             self._slow[call] = seconds
 
     def hang_teardown(self, of: str = "vdevice") -> None:
-        """Closing a "model" blocks until `free_teardown`; releasing the "vdevice" for ever, GIL held (facts §7.3)."""
+        """Closing a "model" blocks until `free_teardown`; releasing the "vdevice" for ever, GIL held (§7.3)."""
         with self._rig.lock:
             self._stuck_teardown.add(of)
 
@@ -153,11 +153,11 @@ class Faults:
             self._rig.lock.notify_all()
 
     def occupy(self, occupied: bool = True) -> None:
-        """Another program holds the cards: 74, or 73 with explicit ids (facts §7.1)."""
+        """Another program holds the cards: 74, or 73 with explicit ids (docs/hailort.md §7.1)."""
         self.occupied = occupied
 
     def unplug(self, unplugged: bool = True) -> None:
-        """The device falls off the bus: calls fail with 36, a scan finds nothing (facts §7.2).
+        """The device falls off the bus: calls fail with 36, a scan finds nothing (docs/hailort.md §7.2).
 
         Models can still be closed. Releasing the device freezes for ever, also when it is back: seen with
         4.23.0 where the driver does not wake the thread that waits for interrupts.
@@ -173,7 +173,7 @@ class Faults:
         """The chip is at its red limit and its streams are closed; cool after simulated `seconds` (§7.4).
 
         Every third model gets 63, the frames of the others are lost without a word, and
-        configuring again gives 8 until the device was opened anew (§11.2).
+        configuring again gives 8 until the device was opened anew (§9.2).
         """
         with self._rig.lock:
             self._closed_until = self._rig.clock.now() + seconds

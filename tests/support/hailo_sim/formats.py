@@ -1,4 +1,4 @@
-"""What the caller sees of a stream: its type, and the conversion the library does on the host (facts §4)."""
+"""What the caller sees of a stream: its type, and the conversion the library does on the host (docs/hailort.md §4)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class UserStream:
         return self.stream.elements * _SIZES[self.type]
 
     def check(self) -> None:
-        """Narrowing is refused, and widening an input (facts §2.2, §4.1)."""
+        """Narrowing is refused, and widening an input (docs/hailort.md §2.2, §4.1)."""
         wire, asked = int(native_type(self.stream)), self.type
         if asked == wire or asked == int(FormatType.FLOAT32):
             return
@@ -55,7 +55,7 @@ class UserStream:
         return rounded
 
     def to_user(self, raw: Array) -> Array:
-        """Native integers as the type that was asked for; floats by each feature's own pair (facts §4.1)."""
+        """Native integers as the type that was asked for; floats by each feature's own pair (docs/hailort.md §4.1)."""
         if self.type != int(FormatType.FLOAT32):
             return np.ascontiguousarray(raw.astype(_DTYPES[self.type], copy=False))
         quant = self.stream.quant

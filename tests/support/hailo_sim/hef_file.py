@@ -1,4 +1,4 @@
-"""A HEF as libhailort opens it: container, checksum, protobuf; the statuses of facts §3.2 and §11.
+"""A HEF as libhailort opens it: container, checksum, protobuf; the statuses of docs/hailort.md §3.2 and §9.1.
 
 Field numbers are those of the published `hef.proto`. What stands behind a simulated network
 (a graph, a table) rides in the weights section and is left to `networks.py`.
@@ -28,7 +28,7 @@ CHIP_ORDERS = {0: "NHWC", 1: "NHWC", 2: "NC", 3: "FCR", 7: "NHWC"}
 
 
 class NativeCrash(BaseException):
-    """Where the real library takes the process down (facts §2.5-4, §11): raised, or the process ends."""
+    """Where the real library takes the process down (docs/hailort.md §2.5-4, §9.1): raised, or the process ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Stream:
 
     @property
     def host_shape(self) -> tuple[int, ...]:
-        """Facts §4.3: `NC` shows its features alone."""
+        """docs/hailort.md §4.2: `NC` shows its features alone."""
         return self.shape[2:] if self.order == "NC" else self.shape
 
     @property
@@ -114,7 +114,7 @@ def read_path(path: str) -> HefFile:
 
 
 def read_buffer(content: bytes) -> HefFile:
-    """By bytes: shorter than any header is corrupt; an empty buffer takes the process down (facts §11)."""
+    """By bytes: shorter than any header is corrupt; an empty buffer takes the process down (docs/hailort.md §9.1)."""
     if not content:
         raise NativeCrash("HEF(b''): segmentation fault")
     if len(content) < SMALLEST_BUFFER:
@@ -155,7 +155,7 @@ def _parse(content: bytes) -> HefFile:
 
 
 def _is_whole(content: bytes, version: int, size: int) -> bool:
-    """The length rule and the checksum (facts §3.3)."""
+    """The length rule and the checksum (docs/hailort.md §3.3)."""
     body = memoryview(content)[_HEADERS[version] :]
     if version == 0:
         return len(body) == size and hashlib.md5(body, usedforsecurity=False).digest() == content[16:32]
@@ -209,7 +209,7 @@ def _boundary_layers(context: bytes) -> Iterator[Stream]:
 def _stream(info: bytes, is_output: bool) -> Stream:
     name, layer = _message(info, 1)[0].decode(), _message(info, 2)[0]
     if not _message(layer, 13):
-        raise NativeCrash(f"HEF: {name} has no buffer_indices: segmentation fault")  # facts §11.1
+        raise NativeCrash(f"HEF: {name} has no buffer_indices: segmentation fault")  # docs/hailort.md §9.1
     base = _integers(layer)
     return Stream(
         name,

@@ -29,7 +29,7 @@ def write_hef(groups: Sequence[Group], payload: bytes, *, chip: str = "hailo8", 
 
 
 def _varies(quant: Quant) -> bool:
-    """Whether each feature has a pair of its own (facts §4.1)."""
+    """Whether each feature has a pair of its own (docs/hailort.md §4.1)."""
     return len(set(zip(quant.scales, quant.zero_points, strict=True))) > 1
 
 

@@ -58,7 +58,7 @@ def open_network(group: Group, payload: bytes) -> Network:
 
 
 def quantise(real: Array, stream: Stream) -> Array:
-    """Round half to even, clipped to the limits and to the integers (facts §4.1); one pair a feature if there."""
+    """Round half to even, clipped to the limits and to the integers (hailort.md §4.1); one pair a feature if there."""
     quant = stream.quant
     values = real.reshape(stream.shape).astype(np.float64)
     scale, zero = _pairs(quant)

@@ -1,4 +1,4 @@
-"""One configured model: its frames in flight, its status, its callback thread (facts §2.3 to §2.5, §11.2).
+"""One configured model: its frames in flight, its status, its callback thread (docs/hailort.md §2.3 to §2.5, §9.2).
 
 Arrays are not kept here: the binding keeps them in guards that it drops in the order of callbacks,
 and the card writes by address. A write into an array that was let go meanwhile is noted as a crash.
@@ -209,7 +209,7 @@ class Pipeline:
     def close(self, *, join: bool = True) -> None:
         """The C++ destructor: aborts, lets the callbacks run, joins their thread (§2.3). Without the GIL.
 
-        Frames that were lost without a word are called back now, and their arrays written to (§11.2).
+        Frames that were lost without a word are called back now, and their arrays written to (§9.2).
         With a card that is gone it does not come back while frames are owed. `join` is off where the
         garbage collector calls: it may come anywhere, even under the lock.
         """
@@ -240,7 +240,7 @@ class Pipeline:
     # ---------------------------------------------------------------- callbacks
 
     def _start_thread(self) -> None:
-        """One thread a configured model, made by the first submission (§2.5-9); Python did not start it (§11.2)."""
+        """One thread a configured model, made by the first submission (§2.5-9); Python did not start it (§9.2)."""
         if not self._thread:
             self._rig.clock.enter()
             self._thread = _thread.start_new_thread(self._call_back, ())

@@ -21,7 +21,7 @@ class ModelRecord:
     """Counts of one network group. `bursts`: how many of each size.
 
     `max_in_flight`: most frames submitted and not completed. `bindings`: objects created.
-    `dma_allocations`: one an output of each completed frame, as the binding does (facts §2.4).
+    `dma_allocations`: one an output of each completed frame, as the binding does (docs/hailort.md §2.4).
     """
 
     bursts: Counter[int] = field(default_factory=Counter)

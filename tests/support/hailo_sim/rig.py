@@ -28,7 +28,7 @@ class Rig:
     """One computer.
 
     `clock`: "real", "virtual", or a speed: 10.0 runs ten simulated seconds in one.
-    `list_split`: the scheduler wakes at the first frame of a list (facts §5.3): true to the
+    `list_split`: the scheduler wakes at the first frame of a list (docs/hailort.md §5.3): true to the
     worst case. `service`: "off", "on" or "old" hailort_service. `held_by`: a file that stands
     for the driver's mark, so that processes exclude each other. `on_crash`: what a native crash
     does, "raise" NativeCrash or "abort" the process; a deadlock is noted as one, and with "abort"
@@ -146,7 +146,7 @@ class Rig:
             device.release_all()
 
     def _take_mark(self) -> bool:
-        """The driver's mark: it ends with the process, however that ends (facts §7.1)."""
+        """The driver's mark: it ends with the process, however that ends (docs/hailort.md §7.1)."""
         if self.held_by is None or self._mark is not None:
             return True
         mark = self.held_by.open("w")

@@ -1,4 +1,4 @@
-"""The model scheduler's decisions, without threads and without a clock (facts §5.2, §5.5)."""
+"""The model scheduler's decisions, without threads and without a clock (docs/hailort.md §5.2, §5.5)."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -165,7 +165,7 @@ def _dues(card: Card, cost: Cost, core_op: CoreOp, count: int, start: float) -> 
 
 
 def decide_manually(card: Card, active: CoreOp | None, now: float) -> Run | None:
-    """Facts §5.4, §4.4: only the activated core-op runs; several contexts wait for a whole batch."""
+    """docs/hailort.md §5.4: only the activated core-op runs; several contexts wait for a whole batch."""
     if active is None:
         return None
     count = active.batch if active.contexts > 1 and active.batch > 1 else 1

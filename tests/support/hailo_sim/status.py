@@ -1,4 +1,4 @@
-"""Status codes of libhailort 4.23 by number (facts §1.5), and the raw exception that carries one."""
+"""Status codes of libhailort 4.23 by number (docs/hailort.md §1.5), and the raw exception that carries one."""
 
 from typing import NoReturn
 
@@ -73,7 +73,7 @@ HEF_NOT_COMPATIBLE = 93
 
 
 class HailoRTStatusException(Exception):
-    """What the extension module raises: the status as decimal text is its only argument (facts §1.4)."""
+    """What the extension module raises: the status as decimal text is its only argument (docs/hailort.md §1.4)."""
 
 
 def name(status: int) -> str:

@@ -1,4 +1,4 @@
-"""A root folder that looks like a computer with Hailo cards, as far as checks before opening look (facts §8.1)."""
+"""A root folder that looks like a computer with Hailo cards, as far as checks before opening look (hailort.md §8.1)."""
 
 import os
 from pathlib import Path

@@ -1,0 +1,42 @@
+"""How selfcheck looks at each task: a line a task, by its name on the wire."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
+
+from ml_target.diagnostics.checks.clip import ClipChecks
+from ml_target.diagnostics.checks.faces import FaceChecks
+from ml_target.diagnostics.checks.ocr import OcrChecks
+from ml_target.diagnostics.checks.result import Check
+from ml_target.diagnostics.checks.samples import Samples
+from ml_target.diagnostics.checks.sides import Bench
+from ml_target.runtime.assembly import Loader
+from ml_target.tasks.clip.task import CLIP, chosen_backends
+from ml_target.tasks.faces.task import FACES
+from ml_target.tasks.ocr.task import OCR
+
+
+class Checks(Protocol):
+    """The checks of one task, or of one of its variants."""
+
+    def run(self) -> Awaitable[list[Check]]: ...
+
+
+def _clip(bench: Bench, loader: Loader, samples: Samples) -> Iterator[tuple[str, Checks]]:
+    for backend in chosen_backends(bench.settings):
+        yield f"smart search ({backend.name})", ClipChecks(bench, loader, backend, samples)
+
+
+def _faces(bench: Bench, loader: Loader, samples: Samples) -> Iterator[tuple[str, Checks]]:
+    yield "faces", FaceChecks(bench, loader, samples)
+
+
+def _ocr(bench: Bench, loader: Loader, samples: Samples) -> Iterator[tuple[str, Checks]]:
+    yield "text", OcrChecks(bench, loader, samples)
+
+
+CHECKS: dict[str, Callable[[Bench, Loader, Samples], Iterator[tuple[str, Checks]]]] = {
+    CLIP.name: _clip,
+    FACES.name: _faces,
+    OCR.name: _ocr,
+}
+"""Each gives what is looked at, in words, and its checks."""

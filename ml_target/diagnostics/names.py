@@ -1,0 +1,40 @@
+"""`python3 -m ml_target.diagnostics.names`: what to choose in Immich for the CLIP_BACKEND of the environment.
+
+It needs no package beside Python itself: setup.sh asks it, on the host or inside the image, as its last words.
+"""
+
+import sys
+
+from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.config import Settings
+from ml_target.errors import SettingsError
+from ml_target.log.terminal import replace_unprintable
+
+
+def lines(backend: str) -> list[str]:
+    """`backend`: a name in the catalogue, or `auto`."""
+    if backend == "auto":
+        *others, last = (known.immich_name for known in CLIP_BACKENDS.values())
+        return [f"CLIP model  {', '.join(others)} or {last}: the name decides"]
+    chosen = CLIP_BACKENDS[backend]
+    found = [f"CLIP model  {chosen.immich_name}  ({chosen.width} numbers)"]
+    if chosen.hides_behind:
+        who = f"{chosen.name} hides behind this name"
+        found.append(f"            {who}: let no other worker, Immich's own neither, serve this library.")
+    return found
+
+
+def main() -> int:
+    """Prints the lines. Exit code 1 when a setting is wrong."""
+    replace_unprintable()
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(lines(settings.clip_backend)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What one frame of a network looks like to those who ask, and to the card."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ml_target.catalogue.types import Network, PictureInput, TextInput
+from ml_target.engines import Intake
+from ml_target.engines.hailo.fit import Fit
+from ml_target.errors import EngineFault
+from ml_target.hef.streams import channel_quantisation, uniform_quantisation
+from ml_target.tensors import Array, Outputs, Tensor
+
+
+class Frames:
+    """Turns frames into what the card reads, and what it wrote into outputs by role.
+
+    `intake`: what a frame has to be. `roles`: role -> shape. `size`: bytes of one frame on its way to the card.
+    """
+
+    def __init__(self, network: Network, fit: Fit) -> None:
+        spec = network.input
+        self._network = network
+        self._fit = fit
+        self._shape = (spec.height, spec.width, 3) if isinstance(spec, PictureInput) else (spec.tokens, spec.width)
+        self.intake = Intake(self._shape, "uint8" if isinstance(spec, PictureInput) else "float32")
+        self.size = int(np.prod(fit.input.shape)) * np.dtype(fit.input.dtype).itemsize
+        self._outputs = {b.output.role: (b, fit.output(b), channel_quantisation(fit.output(b))) for b in fit.bindings}
+        self.roles: Mapping[str, tuple[int, ...]] = {
+            role: b.canonical(np.empty(stream.shape, np.uint8), self._shape).shape
+            for role, (b, stream, _) in self._outputs.items()
+        }
+
+    def given(self, frame: Array) -> Array:
+        """The frame as HailoRT wants it: right type, size and order, contiguous, writable. Raises EngineFault."""
+        if frame.shape != self._shape or frame.dtype != np.dtype(self.intake.dtype):
+            raise EngineFault(
+                f"{self._network.name} takes {self.intake.dtype} {self._shape}, not {frame.dtype} {frame.shape}. "
+                "Please report it with the log."
+            )
+        if isinstance(self._network.input, TextInput):
+            return self._quantised(frame)
+        if frame.flags.c_contiguous and frame.flags.writeable:
+            return frame
+        return np.array(frame, order="C")
+
+    def blank(self) -> Array:
+        """An empty frame, as the card reads it."""
+        return np.zeros(self._fit.input.shape, self._fit.input.dtype)
+
+    def answers(self) -> dict[str, Array]:
+        """New arrays for what the card writes of one frame, by stream."""
+        return {stream.name: np.empty(stream.shape, stream.dtype) for stream in self._fit.group.outputs}
+
+    def named(self, answers: Mapping[str, Array]) -> Outputs:
+        """The arrays by role, in the catalogue's arrangement."""
+        named: dict[str, Tensor] = {}
+        for role, (binding, stream, (scales, zero_points)) in self._outputs.items():
+            raw = answers[stream.name]
+            if len(scales) == 1:
+                named[role] = Tensor(binding.canonical(raw, self._shape), scales[0], zero_points[0])
+            else:  # integers of two channels cannot be compared: what decodes them gets the real numbers
+                real = (raw - np.array(zero_points, np.float32)) * np.array(scales, np.float32)
+                named[role] = Tensor(binding.canonical(real, self._shape))
+        return named
+
+    def _quantised(self, frame: Array) -> Array:
+        """Half to even, as HailoRT rounds; values beyond the stream's limits are clipped as it clips them."""
+        stream = self._fit.input
+        scale, zero_point = uniform_quantisation(stream)
+        top = np.iinfo(stream.dtype).max
+        levels = np.clip(frame, *stream.limits) / np.float32(scale) + np.float32(zero_point)
+        quantised: Array = np.clip(np.rint(levels), 0, top).astype(stream.dtype)
+        return quantised

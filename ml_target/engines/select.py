@@ -1,0 +1,86 @@
+"""Which engine runs the networks, and with how many threads: the one place that knows engines by their names.
+
+An engine is one line here. Everybody above asks what an engine can (`Engine.capabilities`).
+"""
+
+import logging
+from pathlib import Path
+from typing import get_args
+
+from ml_target.catalogue.needs import EngineName
+from ml_target.config import Settings, available_cores, choose_engine
+from ml_target.engines import Engine
+from ml_target.system.cards import FIRST_NODE, NODES, Finding, cards, locations, nodes
+
+log = logging.getLogger(__name__)
+
+REFERENCE: EngineName = "cpu"
+"""The engine that others are compared with."""
+
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+def passed_over(settings: Settings, root: Path = Path("/")) -> Finding | None:
+    """What to say where `auto` takes the processor although the host has a Hailo-8; None where there is nothing to say.
+
+    A container sees the cards of its host and no node that it was not given: the card may well be another's.
+    """
+    there = [card.address for card in cards(root) if card.is_hailo_8]
+    if settings.engine != "auto" or nodes(root) or not there:
+        return None
+    names = {address: f"/dev/{name}" for name, address in locations(root).items()}
+    return Finding(
+        None,
+        "card",
+        f"the processor is used, although this host has a Hailo card at {there[0]}: no device node {NODES} is "
+        "here, so it may be another container's",
+        f"To use it, pass --device={names.get(there[0], FIRST_NODE)} to this container, or load the driver "
+        "hailo_pci where this is the host itself; ENGINE=cpu says that the processor is meant, and ends this warning",
+    )
+
+
+def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
+    """(host threads, threads of one inference, inferences at a time) for so many cores.
+
+    One network gains little beyond four threads; further cores run further inferences instead.
+    """
+    threads = settings.cpu_threads or min(cores, 4)
+    workers = settings.cpu_workers or max(1, cores // threads)
+    return settings.host_threads or max(2, min(cores, 8)), threads, workers
+
+
+def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
+    """What runs pictures and what runs search queries, often the same. No device is touched yet.
+
+    Raises SettingsError without HailoRT's package, ModelError without ONNX Runtime.
+    """
+    if choose_engine(settings.engine) == "cpu":
+        if found := passed_over(settings):
+            log.warning("%s: %s. %s.", found.what, found.detail, found.remedy)
+        engine = processor(settings)
+        return engine, engine
+    engine = card(settings)
+    if settings.clip_text_engine == "cpu":
+        log.info("search queries run on the processor (CLIP_TEXT_ENGINE=cpu), pictures on the card")
+        return engine, processor(settings, 1)
+    return engine, engine
+
+
+def processor(settings: Settings, workers: int | None = None) -> Engine:
+    """ONNX Runtime, with so many inferences at a time (by cores when left out). Raises ModelError without it."""
+    from ml_target.engines.onnx import OnnxEngine
+
+    _, threads, by_cores = thread_plan(settings, available_cores())
+    return OnnxEngine(threads, workers or by_cores)
+
+
+def card(settings: Settings) -> Engine:
+    """HailoRT, with the cards that the settings name. Raises SettingsError without its package."""
+    from ml_target.engines.hailo.card import CardSettings
+    from ml_target.engines.hailo.engine import HailoEngine
+
+    return HailoEngine(
+        CardSettings(
+            settings.hailo_batch, settings.hailo_device_count, settings.hailo_device_ids, settings.hailo_group_id
+        )
+    )

@@ -1,0 +1,254 @@
+"""Brings a whole file from a web server to the disk, and goes on where an earlier attempt was cut.
+
+By hand, as the hub's client goes on behind another edition's beginning, and keeps a cache of its own. tqdm tells how it
+goes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, replace
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from tqdm import tqdm
+
+from ml_target.errors import FetchError
+from ml_target.store.verify import impostor, sha256_of
+from ml_target.store.web import CutError, PastEndError, SourceError, Version, Web, blocks_of, first_byte, host_of, shown
+
+MB = 1_000_000
+ROOM_TO_SPARE = 16 * MB
+REDRAW_S, LINE_S = 0.2, 5.0
+SOME, OF_ALL, RATE, LEFT = "{desc}: {n_fmt}B", " of {total_fmt}B", ", {rate_noinv_fmt}", ", {remaining} left"
+"""What tqdm fills in: `net.hef: 10.0MB of 100MB, 2.00MB/s, 00:45 left`."""
+
+
+class _Lines:
+    """A log as tqdm's file: what it draws over and over is a line each time."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            self._out.write(text.strip() + "\n")
+
+    def flush(self) -> None:
+        self._out.flush()
+
+
+class Transfer:
+    """One file on its way: a line that changes on a terminal, a line now and then elsewhere. A context manager."""
+
+    def __init__(self, label: str, out: TextIO | None) -> None:
+        self._label, self._out = label, out
+        self._live = out is not None and out.isatty()
+        self._bar: Any = None
+
+    def __enter__(self) -> "Transfer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        bar = self._bar
+        if bar is not None and bar.n > bar.initial:  # nothing moved, nothing said
+            bar.bar_format = bar.bar_format.removesuffix(LEFT)
+            bar.refresh()
+            bar.leave, bar.delay = self._live, 0  # in a log the last line stands already
+            bar.close()
+
+    def expect(self, total: int | None, done: int) -> None:
+        """Sets bytes in all and bytes already there (from an earlier, cut transfer)."""
+        if self._bar is None and self._out is not None:
+            self._bar = tqdm(
+                desc=self._label,
+                total=total,
+                initial=done,
+                file=self._out if self._live else _Lines(self._out),
+                unit="B",
+                unit_scale=True,
+                mininterval=REDRAW_S if self._live else LINE_S,
+                miniters=1,
+                delay=1e-9,
+                bar_format=f"{SOME}{OF_ALL}{RATE}{LEFT}" if total else f"{SOME}{RATE}",
+            )
+        elif self._bar is not None and done < self._bar.n:
+            self._bar.reset(total)
+
+    def advance(self, count: int) -> None:
+        """`count` more bytes have come."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+
+class Progress:
+    """Where the progress of transfers is shown. `out` None: nowhere."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        self._out = out
+        tqdm.monitor_interval = 0  # no thread that looks after bars
+
+    def transfer(self, label: str) -> Transfer:
+        """A transfer, to be told what to expect and advanced as bytes come."""
+        return Transfer(label, self._out)
+
+    def say(self, text: str) -> None:
+        """One line for a step whose progress is not seen."""
+        if self._out is not None:
+            self._out.write(text + "\n")
+            self._out.flush()
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns what goes wrong on the local disk into FetchError: no other source would fare better."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT):
+            reason = f"no space left in {folder}. Free some, or point MODELS_DIR at a folder on a larger disk."
+        elif error.errno in (EACCES, EPERM, EROFS):
+            reason = (
+                f"{folder} cannot be written ({error.strerror}). Give the worker's user write permission "
+                "(chown or chmod, or mount it writable), or point MODELS_DIR at a folder that it may write."
+            )
+        else:
+            reason = f"{folder}: {error.strerror or error}. Check the disk, or point MODELS_DIR at another folder."
+        raise FetchError(reason) from error
+
+
+def make_room(folder: Path, size: int) -> None:
+    """Raises FetchError when `size` more bytes do not fit on the disk of `folder`."""
+    with suppress(OSError):
+        free = shutil.disk_usage(folder).free
+        if free < size + ROOM_TO_SPARE:
+            raise FetchError(
+                f"no space left in {folder}: {size / MB:.0f} MB are needed, {free / MB:.0f} MB are free. "
+                "Free some, or point MODELS_DIR at a folder on a larger disk."
+            )
+
+
+def write(blocks: Iterator[bytes], file: BinaryIO, folder: Path, transfer: Transfer) -> int:
+    """Writes what comes to a file in `folder`; returns how many bytes that were. Raises FetchError."""
+    count = 0
+    for block in blocks:
+        with writing(folder):
+            file.write(block)
+        transfer.advance(len(block))
+        count += len(block)
+    return count
+
+
+def download(web: Web, url: str, part: Path, progress: Progress, label: str) -> None:
+    """Brings the file at `url` to `part`; what an earlier, cut attempt left there is used.
+
+    Beside `part` lies a note of the address and the edition it is from, until the file is
+    complete. What a Hugging Face hub tells of the file's hash has to hold. Raises SourceError, and FetchError for
+    faults of the disk.
+    """
+    patience = web.patience()
+    version: Version | None = None
+    with progress.transfer(label) as transfer:
+        while version is None:
+            before = _length(part)
+            with patience.attempt():
+                try:
+                    version = _attempt(web, url, part, transfer)
+                finally:
+                    if _length(part) > before:
+                        patience.gained()
+    try:
+        _require_promised(part, version.promised, host_of(url))
+    except SourceError:
+        discard(part)
+        raise
+    _note(part).unlink(missing_ok=True)
+
+
+def resumable(part: Path) -> bool:
+    """True when a later attempt may go on with what lies in `part`."""
+    return _note(part).exists()
+
+
+def discard(part: Path) -> None:
+    """Forgets an unfinished transfer."""
+    for path in (part, _note(part)):
+        path.unlink(missing_ok=True)
+
+
+def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
+    """One request that begins where `part` ends. Raises CutError when it did not bring the rest."""
+    known = _read_note(part, url)
+    done = _length(part) if known else 0
+    if known and known.size and done == known.size:
+        return known
+    try:
+        answer = web.open(url, done, tag=known.tag if known else None)
+    except PastEndError:
+        discard(part)
+        raise
+    host = host_of(url)
+    with closing(answer):
+        version, start = Version.of(answer), first_byte(answer)
+        if start and (start != done or known is None or version.size != known.size):
+            discard(part)
+            raise CutError(f"the file on {host} has changed; try again")
+        if start and known and not version.promised:
+            version = replace(version, promised=known.promised)
+        blocks = blocks_of(answer, host)
+        beginning = next(blocks, b"")
+        if start == 0 and (problem := impostor(beginning)):
+            raise SourceError(f"{host} gives {problem}")
+        make_room(part.parent, (version.size or start) - start)
+        transfer.expect(version.size, start)
+        with writing(part.parent):
+            _note(part).write_text(json.dumps({"url": shown(url), **asdict(version)}))
+            file = part.open("r+b" if start else "wb")
+        with file:
+            file.seek(start)
+            write(chain((beginning,), blocks), file, part.parent, transfer)
+            with writing(part.parent):
+                file.flush()
+                os.fsync(file.fileno())
+        if version.size is not None and (length := _length(part)) < version.size:
+            raise CutError(f"{host} cut the connection after {length:,} of {version.size:,} bytes; try again")
+        return version
+
+
+def _require_promised(part: Path, promised: str, host: str) -> None:
+    """Raises SourceError when the content is not what the hub says it is."""
+    if not promised:
+        return
+    if len(promised) == 64:
+        kind, found = "SHA-256", sha256_of(part)
+    else:
+        content = part.read_bytes()  # small: the hub keeps large files by their SHA-256
+        kind, found = "Git blob id", hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    if found != promised:
+        raise SourceError(
+            f"what came is not the file that {host} tells of: its {kind} is {found}, not {promised}; "
+            "try again later, or use a mirror"
+        )
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_note(part: Path, url: str) -> Version | None:
+    """The edition that lies in `part`, if it came from `url` and can be told from another one."""
+    try:
+        note = json.loads(_note(part).read_text())
+        edition = Version(str(note["tag"]), note["size"], str(note["promised"]))
+        return edition if note["url"] == shown(url) and (edition.tag or edition.size) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,220 @@
+"""Compares files with the catalogue, with themselves and with what they were at first use, which is on record.
+
+By hand, as the record is ours (a JSON file a person can mend); filelock keeps a second process out.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ml_target.catalogue.types import ModelFile
+from ml_target.errors import DamagedFileError, ModelError
+from ml_target.remedies import fetch_again
+from ml_target.store import verify
+from ml_target.system.folders import writable
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "checksums.json"
+LOCK = ".fetching"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`size` (bytes) and `mtime_ns` tell whether the file has been touched since its hash was taken."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path, sha256: str) -> "Entry":
+        """The entry for the file as it lies there."""
+        stat = path.stat()
+        return cls(sha256, stat.st_size, stat.st_mtime_ns)
+
+    def untouched(self, path: Path) -> bool:
+        """True when the file still has the recorded size and time."""
+        return self == Entry.of(path, self.sha256)
+
+
+class Ledger:
+    """`checksums.json` in one folder. Files elsewhere are entered with their full path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+
+    def get(self, path: Path, kind: str = "") -> Entry | None:
+        """What is on record. Raises ModelError when the record itself cannot be read."""
+        return self._read().get(self._key(path, kind))
+
+    def put(self, path: Path, entry: Entry, kind: str = "") -> None:
+        """Enters a file, at once and atomically. `kind` tells files apart that share one name. Raises OSError."""
+        entries = {**self._read(), self._key(path, kind): entry}
+        part = self.path.with_name(f"{FILE_NAME}.{os.getpid()}.part")
+        text = json.dumps({key: asdict(entries[key]) for key in sorted(entries)}, indent=1)
+        try:
+            part.write_text(text + "\n", encoding="utf-8")
+            with part.open("rb+") as written:  # a power cut must not leave an empty record under the right name
+                os.fsync(written.fileno())
+            part.replace(self.path)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def _key(self, path: Path, kind: str) -> str:
+        name = path.name if path.parent == self.path.parent else path.as_posix()
+        return f"{name} ({kind})" if kind else name
+
+    def _read(self) -> dict[str, Entry]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            return {str(k): Entry(str(v["sha256"]), int(v["size"]), int(v["mtime_ns"])) for k, v in content.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"{self.path} cannot be read ({error}). It holds the checksums of the model files; "
+                "restore it, or delete it to have them recorded anew."
+            ) from error
+
+
+class ReplacedFileError(DamagedFileError):
+    """Another file than the one on record."""
+
+
+class Record:
+    """Verifies files and keeps the record of their checksums.
+
+    The record lies beside the files; where that folder is read-only, in the folder `spare` names.
+    """
+
+    def __init__(self, spare: Callable[[], Path]) -> None:
+        self._spare = spare
+        self._told = False
+
+    def check(self, file: ModelFile, path: Path, *, fresh: bool = False) -> str:
+        """Verifies a file and returns its SHA-256 (hex), which goes on record.
+
+        A file on record that has not been touched since is not read again, unless `fresh`.
+        Raises DamagedFileError, and ModelError for a HEF of another chip.
+        """
+        for name in verify.mapped_files(file).values():
+            beside = path.with_name(name)  # only the record speaks for it
+            if beside.exists():
+                self._pin(None, beside, "", fresh=fresh)
+        entry = self._recall(path, file.chip or "")
+        if entry is not None and not fresh and entry.untouched(path):
+            sha256 = entry.sha256
+            verify.require_published(file, path, sha256)
+        else:
+            sha256 = self.examine(file, path, path)
+            self.enter(file, path, sha256)
+        if file.chip and file.size not in (None, path.stat().st_size):
+            log.warning("%s is whole, but of another release than the catalogue's: its size differs", path)
+        return sha256
+
+    def pin(self, file: ModelFile, path: Path) -> None:
+        """Puts on record what the file is, without a look into it; where it is on record, it has to be that.
+
+        Raises DamagedFileError for another file than the published or the recorded one, ModelError for another chip.
+        """
+        verify.require_chip(file, path)
+        self._pin(file, path, file.chip or "", fresh=False)
+        for name in verify.mapped_files(file).values():
+            if path.with_name(name).exists():
+                self._pin(None, path.with_name(name), "", fresh=False)
+
+    def examine(self, file: ModelFile, path: Path, home: Path) -> str:
+        """Looks at every byte of the file at `path`, whose place is or will be `home`; returns its SHA-256.
+
+        Raises DamagedFileError: damaged, not the published file, not the one on record. ModelError: for another chip.
+        """
+        sha256 = verify.sha256_of(path)
+        if sha256 != file.sha256:
+            verify.require_sound(file, path)
+            verify.require_published(file, path, sha256)
+            self._require_recorded(path, sha256, self._recall(home, file.chip or ""))
+        verify.require_chip(file, path)
+        return sha256
+
+    def enter(self, file: ModelFile | None, path: Path, sha256: str) -> None:
+        """Puts the file on record where a record can be written. `file` None: it is in no catalogue."""
+        kind = (file and file.chip) or ""
+        known = self._recall(path, kind)
+        for ledger in self._ledgers(path):
+            if writable(ledger.path.parent):
+                try:
+                    ledger.put(path, Entry.of(path, sha256), kind)
+                except OSError as error:
+                    log.warning(
+                        "%s cannot be written (%s): checksums are taken anew at every start", ledger.path, error
+                    )
+                else:
+                    if known is None and (file is None or file.sha256 is None):
+                        log.info(
+                            "no checksum of %s is published: from now on it has to be SHA-256 %s, as recorded in %s",
+                            path.name,
+                            sha256,
+                            ledger.path,
+                        )
+                return
+        if not self._told:  # once: an image with models in it has no such folder, and many files
+            log.info("no folder to record checksums in: they are taken anew at every start")
+            self._told = True
+
+    def way_out(self, path: Path) -> str:
+        """What to do where the file at `path` is another one than that on record, and is meant to be."""
+        where = " or ".join(str(ledger.path) for ledger in self._ledgers(path) if ledger.path.exists())
+        return f"If it was replaced on purpose, delete its entry in {where}"
+
+    def _pin(self, file: ModelFile | None, path: Path, kind: str, *, fresh: bool) -> None:
+        """The checksums alone."""
+        entry = self._recall(path, kind)
+        if entry is not None and not fresh and entry.untouched(path):
+            return
+        sha256 = verify.sha256_of(path)
+        if file is not None:
+            verify.require_published(file, path, sha256)
+        self._require_recorded(path, sha256, entry)
+        self.enter(file, path, sha256)
+
+    def _require_recorded(self, path: Path, sha256: str, entry: Entry | None) -> None:
+        if entry is not None and entry.sha256 != sha256:
+            raise ReplacedFileError(
+                f"{path} is not the file that was first used under this name: its SHA-256 is {sha256}, on record is "
+                f"{entry.sha256}",
+                f"{self.way_out(path)}. {fetch_again()}",
+            )
+
+    def _recall(self, path: Path, kind: str) -> Entry | None:
+        return next((entry for ledger in self._ledgers(path) if (entry := ledger.get(path, kind))), None)
+
+    def _ledgers(self, path: Path) -> Iterator[Ledger]:
+        folders = dict.fromkeys((path.parent, self._spare()))
+        return (Ledger(folder) for folder in folders)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process fetches into `folder`. Where locks do not work, it does not wait."""
+    # Not the library's replacement for flock, which outlives a process that is killed.
+    lock = FileLock(folder / LOCK, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("another process is fetching into %s, waiting for it", folder)
+            lock.acquire()
+    except (NotImplementedError, OSError) as error:
+        log.debug("no file locks in %s (%s)", folder, error)
+    try:
+        yield
+    finally:
+        lock.release()

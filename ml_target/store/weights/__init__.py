@@ -1,1 +1,0 @@
-"""Weights, read out of the files that publishers give."""

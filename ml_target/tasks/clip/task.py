@@ -1,0 +1,120 @@
+"""The plug of smart search: two services, one for pictures and one for texts, of every backend."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_target.catalogue.immich import WIDTHS
+from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.types import ClipBackend
+from ml_target.config import Settings
+from ml_target.errors import MalformedRequest
+from ml_target.imaging.structure import CORE
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
+from ml_target.tasks.clip.names import backend_for
+from ml_target.tasks.clip.text_tower import open_text_encoder
+from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
+from ml_target.tasks.service import Service
+from ml_target.tasks.wire import ModelEntry, Strict, vector_text
+from ml_target.tensors import Float32
+
+VISUAL, TEXTUAL = "clip.visual", "clip.textual"
+
+BESIDE = 2 * MIB
+"""Frames that wait."""
+
+
+class _Asked(Strict):
+    visual: ModelEntry | None = None
+    textual: ModelEntry | None = None
+
+
+def chosen_backends(settings: Settings) -> list[ClipBackend]:
+    """Those that the settings ask for, the default first."""
+    return list(CLIP_BACKENDS.values()) if settings.clip_backend == "auto" else [CLIP_BACKENDS[settings.clip_backend]]
+
+
+class ClipTask(Task[_Asked, Float32]):
+    """One vector: of the picture (`visual`) or of the text (`textual`)."""
+
+    name = "clip"
+    asked = _Asked
+
+    def offers(self, loading: Loading) -> list[Offer[Any]]:
+        return [
+            offer
+            for backend in chosen_backends(loading.settings)
+            for offer in (self.pictures(backend), self.texts(backend))
+        ]
+
+    def pictures(self, backend: ClipBackend) -> Offer[PictureEncoder]:
+        """The picture tower of a backend."""
+
+        def load(loading: Loading) -> tuple[PictureEncoder, tuple[Model, ...]]:
+            model = loading.model(backend.visual)
+            resize = loading.settings.siglip_resize if backend.resize_by_setting else backend.resize
+            return PictureEncoder(model, loading.host, resize), (model,)
+
+        return Offer((backend.visual,), load)
+
+    def texts(self, backend: ClipBackend) -> Offer[TextEncoder]:
+        """The text tower of a backend, with tokenizer and weights."""
+        return Offer((backend.textual,), lambda loading: open_text_encoder(backend, loading))
+
+    def jobs(self, asked: _Asked) -> list[Job]:
+        if asked.visual and asked.textual:
+            raise MalformedRequest("clip has one result a request: ask for visual or for textual, not for both.")
+        if asked.visual:
+            return [Job(self, VISUAL, asked.visual.modelName)]
+        return [Job(self, TEXTUAL, asked.textual.modelName, takes_text=True)] if asked.textual else []
+
+    def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
+        stage = {service.variant: service for service in services if service.name == job.service}
+        return stage[backend_for(job.model_name, [CLIP_BACKENDS[name] for name in stage]).name]
+
+    def served_by(self, job: Job, service: Service[Any]) -> str:
+        backend = CLIP_BACKENDS[service.variant]
+        return backend.name if backend.hides_behind else backend.immich_name
+
+    def memory(self, pixels: int) -> int:
+        """It makes a picture of Pillow's of the whole."""
+        return CORE * pixels + BESIDE
+
+    async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Float32:
+        vector: Float32 = await serves.embed(content, trace)
+        return vector
+
+    def encode(self, result: Float32) -> str:
+        return vector_text(result)
+
+    def words(self, service: Service[Any]) -> tuple[str, str]:
+        backend = CLIP_BACKENDS[service.variant]
+        if service.name == VISUAL:
+            return "search", f"{backend.name}, {backend.width} numbers"
+        return "queries", backend.name
+
+    def to_type(self, service: Service[Any]) -> tuple[str, str] | None:
+        if service.name != VISUAL:
+            return None
+        backend = CLIP_BACKENDS[service.variant]
+        hidden = " (hides TinyCLIP: keep other workers off)" if backend.hides_behind else ""
+        return "CLIP model", f"{backend.immich_name}{hidden}"
+
+    def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:
+        """Each vector space, and the names of Immich's models that have its width."""
+        return {"clip": [_space(service) for service in services if service.name == VISUAL]}
+
+
+def _space(service: Service[Any]) -> dict[str, Any]:
+    backend = CLIP_BACKENDS[service.variant]
+    return {
+        "space": backend.name,
+        "width": backend.width,
+        "on": service.on,
+        "immich_name": backend.immich_name,
+        "names_of_this_width": [name for name, width in WIDTHS.items() if width == backend.width],
+    }
+
+
+CLIP = ClipTask()

@@ -1,0 +1,88 @@
+"""A text tower with all that belongs to it: tokenizer, weights, and what its file leaves to the host."""
+
+import logging
+from collections.abc import Mapping
+
+from ml_target.catalogue.types import ClipBackend
+from ml_target.engines.select import processor
+from ml_target.errors import DamagedFileError, MissingFileError, ModelError
+from ml_target.scheduling.model import Model
+from ml_target.store import load_text_weights
+from ml_target.tasks.clip.encoders import TextEncoder
+from ml_target.tasks.clip.text_head import TextHead, TextLayout
+from ml_target.tasks.clip.text_layouts import LayoutBook
+from ml_target.tasks.clip.text_probe import agree, settle
+from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
+from ml_target.tasks.contract import Loading
+from ml_target.tensors import Array
+
+log = logging.getLogger(__name__)
+
+Weights = Mapping[str, Array]
+
+
+def open_text_encoder(backend: ClipBackend, loading: Loading) -> tuple[TextEncoder, tuple[Model, ...]]:
+    """The encoder, and its model. Raises MissingFileError, DamagedFileError, ModelError."""
+    tokenizer = open_tokenizer(backend.family, [loading.file(file) for file in backend.vocabulary])
+    weights, without = _weights(backend, loading)
+    model = loading.model(backend.textual, interactive=True)
+    try:
+        head = TextHead(backend, weights, _layout(model, backend, weights, tokenizer, loading))
+        encoder = TextEncoder(model, tokenizer, head, loading.host)
+    except ModelError as error:
+        if isinstance(without, DamagedFileError):
+            raise without from error
+        if without is not None:  # whether they are needed shows only when the tower is open
+            raise MissingFileError(str(error), without.cause) from error
+        raise
+    if isinstance(without, DamagedFileError):
+        log.error("not needed by this text tower, so search queries are served all the same: %s", without)
+    return encoder, (model,)
+
+
+def _weights(
+    backend: ClipBackend, loading: Loading
+) -> tuple[Weights | None, MissingFileError | DamagedFileError | None]:
+    """The weights, or why there are none. Raises DamagedFileError for a tower on a card: none does without."""
+    try:
+        return load_text_weights(loading.file(backend.text_weights)), None
+    except MissingFileError as error:
+        return None, error
+    except DamagedFileError as error:
+        if loading.engine(backend.textual).capabilities.text_layout:
+            raise
+        return None, error
+
+
+def _layout(
+    model: Model, backend: ClipBackend, weights: Weights | None, tokenizer: Tokenizer, loading: Loading
+) -> TextLayout:
+    """What a tower on the card leaves to the host: found out once, kept with the file's hash."""
+    if weights is None or not loading.engine(backend.textual).capabilities.text_layout:
+        return TextLayout()
+    book, sha256 = LayoutBook(loading.folder), model.provenance.sha256
+    layout = book.get(sha256)
+    if layout is None:
+        TextHead(backend, weights).check(model.intake, model.loaded.roles, tokenizer.size)
+        layout = settle(lambda frame: model.loaded.run([frame])[0], model.intake, backend, weights, tokenizer)
+        _confirm(model, TextHead(backend, weights, layout), TextHead(backend, weights), tokenizer, loading)
+        book.keep(sha256, layout)
+    log.info("%s on the card: %s", backend.textual.name, layout)
+    return layout
+
+
+def _confirm(model: Model, head: TextHead, plain: TextHead, tokenizer: Tokenizer, loading: Loading) -> None:
+    """Compares the card's text vectors with the processor's, where that tower's file happens to be there.
+
+    `plain`: the head of a tower that leaves nothing to the host.
+    """
+    reference = processor(loading.settings, 1)
+    try:
+        tower = reference.open(loading.network_file(model.network, reference), model.network)
+    except MissingFileError:
+        return
+    except DamagedFileError as damage:
+        log.error("the card's text vectors are not compared with the processor's: %s", damage)
+        return
+    plain.check(tower.intake, tower.roles, tokenizer.size)
+    agree((model.loaded, head), (tower, plain), tokenizer)

@@ -1,0 +1,152 @@
+"""What a task is: the contract that the worker asks instead of a task's name.
+
+To add one: its networks in `catalogue/networks.py`, a room beside this module with a class that fulfils `Task`, a line
+in `register.py`, and a line with its checks in `diagnostics/checks/register.py`. Tasks know nothing of each other.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from ml_target.catalogue.networks import short_name
+from ml_target.catalogue.types import ModelFile, Network
+from ml_target.config import Settings
+from ml_target.engines import Engine
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.scheduling.threads import HostPool
+from ml_target.tasks.service import Service
+
+T = TypeVar("T")
+Asked = TypeVar("Asked", bound=BaseModel)
+Result = TypeVar("Result")
+
+MIB = 2**20
+
+
+class Loading(Protocol):
+    """What a task is loaded with. Texts may run on another engine than pictures."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def host(self) -> HostPool: ...
+
+    @property
+    def folder(self) -> Path:
+        """Where what was found out about a file may be kept."""
+
+    def engine(self, network: Network) -> Engine:
+        """The engine that runs this network."""
+
+    def has(self, network: Network) -> bool:
+        """Whether its engine has a file for it, sound or not."""
+
+    def file(self, file: ModelFile) -> Path:
+        """A vocabulary, dictionary or weights. Raises MissingFileError, DamagedFileError."""
+
+    def network_file(self, network: Network, engine: Engine) -> Path:
+        """The file of a network for any engine. Raises as `file` does."""
+
+    def model(self, network: Network, *, interactive: bool = False) -> Model:
+        """The network, opened. Raises as `file` does, and ModelError for another network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Generic[T]):
+    """A service that can be loaded: its networks, which say what it is called and which files it needs."""
+
+    networks: tuple[Network, ...]
+    load: Callable[[Loading], tuple[T, tuple[Model, ...]]]
+    """What serves, and its models, the first to run first. Raises as `Loading` does."""
+
+    @property
+    def name(self) -> str:
+        return self.networks[0].service or self.networks[0].task
+
+    @property
+    def variant(self) -> str:
+        return self.networks[0].variant
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """Those that it cannot do without, beside the networks' own."""
+        return tuple(file for network in self.networks for file in network.beside)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one request wants of one task.
+
+    `service`: the name of what is to answer. `options`: what the task made of the options in the request.
+    `takes_text`: whether it is about a text; otherwise about a picture.
+    """
+
+    task: "Task[Any, Any]"
+    service: str
+    model_name: str
+    options: Any = None
+    takes_text: bool = False
+
+
+class Task(ABC, Generic[Asked, Result]):
+    """One task. `name`: its key in a request's `entries` and in the answer; `asked`: what stands there."""
+
+    name: str
+    asked: type[Asked]
+
+    @property
+    def short(self) -> str:
+        """What commands call it."""
+        return short_name(self.name)
+
+    # ------------------------------------------------------------------ start
+
+    @abstractmethod
+    def offers(self, loading: Loading) -> Sequence[Offer[Any]]:
+        """What there is to be served with these settings; of several variants the default first."""
+
+    # ---------------------------------------------------------------- request
+
+    @abstractmethod
+    def jobs(self, asked: Asked) -> Sequence[Job]:
+        """The jobs of one request. Raises MalformedRequest, UnusableInput."""
+
+    def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
+        """The service that answers, of those of this task. Raises UnusableInput where none of them may."""
+        return next(service for service in services if service.name == job.service)
+
+    def served_by(self, job: Job, service: Service[Any]) -> str:
+        """The name of the model that answers. Raises UnusableInput for one whose place it must not take."""
+        return " + ".join(model.network.name for model in service.models)
+
+    @abstractmethod
+    def memory(self, pixels: int) -> int:
+        """Bytes that it takes beside a picture of so many pixels."""
+
+    @abstractmethod
+    async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Result:
+        """`content`: H x W x 3 uint8 RGB, or the text. Raises EngineFault, Unavailable."""
+
+    @abstractmethod
+    def encode(self, result: Result) -> Any:
+        """The result as it stands in the answer, ready for JSON."""
+
+    # ------------------------------------------------------------------ people
+
+    @abstractmethod
+    def words(self, service: Service[Any]) -> tuple[str, str]:
+        """For the summary at start: what people call the service, and what serves it."""
+
+    def to_type(self, service: Service[Any]) -> tuple[str, str] | None:
+        """A field of Immich's settings and what to type there, where this service is on."""
+        return None
+
+    def status(self, services: Sequence[Service[Any]]) -> Mapping[str, Any]:
+        """What the status page says beside the services themselves."""
+        return {}

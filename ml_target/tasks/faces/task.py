@@ -1,0 +1,108 @@
+"""The plug of facial recognition."""
+
+import logging
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from ml_target.catalogue.needs import chosen
+from ml_target.catalogue.networks import FACES_IMMICH_NAME
+from ml_target.catalogue.types import Network
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
+from ml_target.tasks.faces.finder import Face, FaceFinder
+from ml_target.tasks.service import Service
+from ml_target.tasks.wire import ModelEntry, Options, Score, Strict, both, empty_if_null, vector_text
+from ml_target.tensors import UInt8
+
+log = logging.getLogger(__name__)
+
+BESIDE = 8 * MIB
+"""Frames that wait and crops; they are taken from the pixels without a copy of the whole."""
+
+
+class _DetectionOptions(Options):
+    minScore: Score = 0.7  # noqa: N815 - the wire's spelling
+
+
+class _Detection(ModelEntry):
+    options: Annotated[_DetectionOptions, BeforeValidator(empty_if_null)] = _DetectionOptions()
+
+
+class _Asked(Strict):
+    detection: _Detection | None = None
+    recognition: ModelEntry | None = None
+
+
+class FaceTask(Task[_Asked, Sequence[Face]]):
+    """Boxes, scores and vectors of the faces that score at least the score asked for."""
+
+    name = "facial-recognition"
+    asked = _Asked
+
+    def offers(self, loading: Loading) -> list[Offer[FaceFinder]]:
+        return [self.offer(loading)]
+
+    def offer(self, loading: Loading) -> Offer[FaceFinder]:
+        """Detector and recogniser."""
+        detector, recognizer = (each for each in chosen(loading.settings) if each.task == self.name)
+        networks = (detector, _or_stand_in(recognizer, loading))
+
+        def load(loading: Loading) -> tuple[FaceFinder, tuple[Model, ...]]:
+            settings, models = loading.settings, (loading.model(networks[0]), loading.model(networks[1]))
+            return FaceFinder(*models, loading.host, settings.max_faces, settings.face_search), models
+
+        return Offer(networks, load)
+
+    def jobs(self, asked: _Asked) -> list[Job]:
+        if not both(self.name, asked.detection, asked.recognition):
+            return []
+        assert asked.detection is not None
+        return [Job(self, self.name, asked.detection.modelName, float(asked.detection.options.minScore))]
+
+    def memory(self, pixels: int) -> int:
+        return BESIDE
+
+    async def run(self, job: Job, serves: FaceFinder, content: UInt8, trace: Trace) -> Sequence[Face]:
+        return await serves.find(content, job.options, trace)
+
+    def encode(self, result: Sequence[Face]) -> list[dict[str, Any]]:
+        """Boxes in whole pixels of the sent picture: Immich's columns are integers."""
+        return [
+            {
+                "boundingBox": _whole_box(face.box),
+                "embedding": vector_text(face.embedding),
+                "score": min(1.0, float(face.score)),
+            }
+            for face in result
+        ]
+
+    def words(self, service: Service[Any]) -> tuple[str, str]:
+        return "faces", " + ".join(model.network.name for model in service.models)
+
+    def to_type(self, service: Service[Any]) -> tuple[str, str]:
+        return "Facial recognition", FACES_IMMICH_NAME
+
+
+def _or_stand_in(network: Network, loading: Loading) -> Network:
+    """The network; where nobody asked for it by name and only its stand-in is there, that one, announced."""
+    stand_in = network.stand_in
+    if loading.settings.face_recognizer or stand_in is None or loading.has(network) or not loading.has(stand_in):
+        return network
+    log.warning(
+        "%s is not there; faces are described by %s: %s. Keep these vectors out of a real library.",
+        network.name,
+        stand_in.name,
+        stand_in.note,
+    )
+    return stand_in
+
+
+def _whole_box(box: Sequence[float]) -> dict[str, int]:
+    x1, y1, x2, y2 = (round(n) for n in box)  # half to even, as the official worker's
+    return {"x1": x1, "y1": y1, "x2": max(x2, x1 + 1), "y2": max(y2, y1 + 1)}
+
+
+FACES = FaceTask()

@@ -1,0 +1,112 @@
+"""The plug of text recognition."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt
+
+from ml_target.catalogue.needs import chosen
+from ml_target.catalogue.networks import OCR_IMMICH_NAME
+from ml_target.imaging.structure import CORE
+from ml_target.log.trace import Trace
+from ml_target.scheduling.model import Model
+from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
+from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.names import text_model
+from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
+from ml_target.tasks.service import Service
+from ml_target.tasks.wire import ModelEntry, Options, Score, Strict, both, empty_if_null
+from ml_target.tensors import UInt8
+
+BESIDE = 48 * MIB
+"""16 tiles, and 5120 columns of probabilities (`tasks.ocr.read.CHUNK`): by far the most of any task."""
+
+MOST_RESOLUTION = 1_000_000
+"""Beyond any picture's size a resolution changes nothing; the bound keeps the arithmetic small."""
+
+
+class _DetectionOptions(Options):
+    minScore: Score = 0.5  # noqa: N815 - the wire's spelling
+    maxResolution: Annotated[StrictInt | StrictFloat, Field(ge=1, allow_inf_nan=False)] = 736  # noqa: N815
+
+
+class _RecognitionOptions(Options):
+    minScore: Score = 0.9  # noqa: N815
+
+
+class _Detection(ModelEntry):
+    options: Annotated[_DetectionOptions, BeforeValidator(empty_if_null)] = _DetectionOptions()
+
+
+class _Recognition(ModelEntry):
+    options: Annotated[_RecognitionOptions, BeforeValidator(empty_if_null)] = _RecognitionOptions()
+
+
+class _Asked(Strict):
+    detection: _Detection | None = None
+    recognition: _Recognition | None = None
+
+
+class OcrTask(Task[_Asked, Sequence[Line]]):
+    """Lines of text."""
+
+    name = "ocr"
+    asked = _Asked
+
+    def offers(self, loading: Loading) -> list[Offer[TextReader]]:
+        return [self.offer(loading)]
+
+    def offer(self, loading: Loading) -> Offer[TextReader]:
+        """Detector and recogniser, with the dictionary."""
+        detector, recognizer = (each for each in chosen(loading.settings) if each.task == self.name)
+
+        def load(loading: Loading) -> tuple[TextReader, tuple[Model, ...]]:
+            (dictionary,) = recognizer.beside
+            alphabet = Alphabet.from_file(loading.file(dictionary))
+            settings, models = loading.settings, (loading.model(detector), loading.model(recognizer))
+            reader = TextReader(*models, alphabet, loading.host, settings.max_text_lines, settings.max_text_tiles)
+            return reader, models
+
+        return Offer((detector, recognizer), load)
+
+    def jobs(self, asked: _Asked) -> list[Job]:
+        if not both(self.name, asked.detection, asked.recognition):
+            return []
+        assert asked.detection is not None
+        assert asked.recognition is not None
+        boxes, lines = asked.detection.options, asked.recognition.options
+        options = ReadOptions(
+            min_box_score=float(boxes.minScore),
+            max_resolution=min(int(boxes.maxResolution), MOST_RESOLUTION),
+            min_text_score=float(lines.minScore),
+        )
+        return [Job(self, self.name, asked.recognition.modelName, options)]
+
+    def served_by(self, job: Job, service: Service[Any]) -> str:
+        return text_model(job.model_name)
+
+    def memory(self, pixels: int) -> int:
+        """The largest line becomes a picture of Pillow's, which may be all of it."""
+        return CORE * pixels + BESIDE
+
+    async def run(self, job: Job, serves: TextReader, content: UInt8, trace: Trace) -> Sequence[Line]:
+        return await serves.read(content, job.options, trace)
+
+    def encode(self, result: Sequence[Line]) -> dict[str, Any]:
+        """Four parallel lists; `box` is flat, eight numbers a line, 0..1, clockwise from the top left."""
+        return {
+            "text": [line.text for line in result],
+            "box": [float(n) for line in result for n in np.clip(line.corners, 0, 1).reshape(-1)],
+            "boxScore": [float(line.box_score) for line in result],
+            "textScore": [float(line.text_score) for line in result],
+        }
+
+    def words(self, service: Service[Any]) -> tuple[str, str]:
+        return "text", OCR_IMMICH_NAME
+
+    def to_type(self, service: Service[Any]) -> tuple[str, str]:
+        return "OCR model", OCR_IMMICH_NAME
+
+
+OCR = OcrTask()

@@ -1,0 +1,163 @@
+"""setup.sh when a build, a container or the worker in it fails: what it says, and what it leaves behind."""
+
+import re
+import socket
+import struct
+import subprocess
+from contextlib import suppress
+from threading import Event, Thread
+
+import pytest
+from setup_host import SetupHost
+from setup_runs import ALL, Worker
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "remedy"),
+    [
+        ("E: 100 errors", "building from Dockerfile.hailo-base failed.", "stand above"),
+        ("write /x: no space left on device", "Docker has no space left.", "docker builder prune"),
+        ("HailoRT cannot be put into the image: x.deb is damaged", "HailoRT's files are not what", "download it again"),
+        ("HailoRT cannot be put into the image: No space left", "Docker has no space left.", "docker builder prune"),
+        ("the --mount option requires BuildKit", "this Docker's BuildKit is not complete.", "docker-buildx"),
+        ("BuildKit is enabled but the buildx component is missing", "BuildKit is not complete", "DOCKER_BUILDKIT=1"),
+        ("toomanyrequests: You have reached your pull rate limit", "Docker Hub lets", "BASE_IMAGE=mirror.lan"),
+        ("pull access denied, repository does not exist", "the image that it begins with cannot be had.", "BASE_IMAGE"),
+        ("dial tcp: lookup docker.io: no such host", "something could not be downloaded.", "HTTPS_PROXY"),
+        ("Temporary failure resolving 'archive.ubuntu.com'", "something could not be downloaded.", "HTTPS_PROXY"),
+    ],
+)  # fmt: skip
+def test_a_build_that_fails(host: SetupHost, words: str, reason: str, remedy: str) -> None:
+    host.fault("build -t hailo-base", words)
+    done = host.run("--yes")
+    assert done.refused
+    assert reason in done.reason
+    assert remedy in done.remedy
+    assert words in done.out, "its own words are shown too"
+    assert host.state["images"] == {}
+
+
+def test_a_builder_with_images_of_its_own(host: SetupHost) -> None:
+    words = "hailo-base:v4.23.0: failed to resolve source metadata: pull access denied, repository does not exist"
+    host.fault("build -t immich-ml-hailo:v4.23.0-slim", words)
+    done = host.run("--yes")
+    assert "the builder does not see the image hailo-base:v4.23.0 that was built before." in done.reason
+    assert "docker buildx use default" in done.remedy
+    host.fault("build -t immich-ml-hailo:cpu-slim", words)
+    assert "the image that it begins with cannot be had" in host.run("--yes", "--cpu").reason
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(host: SetupHost, worker: Worker) -> None:
+    host.fault("build -t immich-ml-hailo:v4.23.0 ", "E: whatever")
+    assert host.run("--yes").refused
+    host.change(faults={})
+    assert host.run("--yes", IMMICH_PORT=str(worker.port)).code == 0
+    assert host.changes() == ALL[3:]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "remedy"),
+    [
+        ("Bind for 0.0.0.0:65000 failed: port is already allocated", "port 65000 is taken.", "IMMICH_PORT=3004"),
+        (
+            'error gathering device information while adding custom device "/dev/hailo0": no such file or directory',
+            "Docker could not hand /dev/hailo0 to the container: no such file or directory",
+            "ls -l /dev/hailo*",
+        ),
+        ("no such runtime", "the container could not be started: no such runtime", "run this again"),
+    ],
+)
+def test_a_container_that_cannot_be_started(host: SetupHost, words: str, reason: str, remedy: str) -> None:
+    host.fault("run -d", words, 125, leaves={"immich-ml-hailo.setup": "1"})
+    done = host.run("--yes")
+    assert done.refused
+    assert done.reason == reason
+    assert remedy in done.remedy
+    assert host.state["containers"] == {}
+
+
+def test_a_container_that_somebody_else_made_meanwhile_is_left_alone(host: SetupHost) -> None:
+    host.fault("run -d", 'Conflict. The container name "/immich-ml-hailo" is already in use', 125, leaves={})
+    done = host.run("--yes")
+    assert done.refused
+    assert done.reason == "there is a container immich-ml-hailo that this script did not make; it is left alone."
+    assert "immich-ml-hailo" in host.state["containers"]
+
+
+def test_a_worker_that_dies_at_the_start(host: SetupHost) -> None:
+    host.change(dies="error: models/scrfd_2.5g.hef is damaged")
+    done = host.run("--yes")
+    assert done.refused
+    assert "error: models/scrfd_2.5g.hef is damaged" in done.err
+    assert done.reason == "the worker ended by itself; its last lines stand above."
+    assert "docker logs immich-ml-hailo" in done.remedy
+    assert "ml_target.doctor --open" in done.remedy
+    assert host.ours["status"] == "exited", "it does not start over and over"
+    host.run("--yes", "--cpu")
+    assert "ml_target.inspect_models" in host.run("--yes", "--cpu", SETUP_READY_S="0").remedy
+
+
+def test_a_worker_that_never_gets_ready(host: SetupHost) -> None:
+    done = host.run("--yes", SETUP_READY_S="1")
+    assert done.refused
+    assert done.reason.startswith("the worker runs, but does not answer on port 65000 within 1 s")
+    assert "SETUP_READY_S=900 ./setup.sh" in done.remedy
+    assert host.ours["status"] == "running"
+
+
+def test_waiting_is_shown(host: SetupHost, worker: Worker) -> None:
+    worker.not_ready = 2
+    done = host.run("--yes", IMMICH_PORT=str(worker.port), SETUP_SAY_S="0")
+    assert done.code == 0
+    assert len(re.findall(r"not ready yet, \d+ s\n", done.out)) == 2
+
+
+def test_a_connection_that_is_dropped_at_once_does_no_harm(host: SetupHost) -> None:
+    """Docker's proxy does that until the worker listens: the next write is SIGPIPE."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stopped = Event()
+
+        def drop() -> None:
+            server.settimeout(0.1)
+            while not stopped.is_set():
+                with suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+
+        thread = Thread(target=drop)
+        thread.start()
+        try:
+            port = server.getsockname()[1]
+            asking = f"source scripts/setup_proof.sh; port={port}; for ((n = 0; n < 60; n++)); do answers || true; done"
+            done = subprocess.run(
+                ["bash", "-c", f"set -eu; {asking}; echo alive"],
+                cwd=host.checkout,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            stopped.set()
+            thread.join()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "alive\n", "")
+
+
+def test_a_worker_that_answers_wrong(host: SetupHost, worker: Worker) -> None:
+    host.fault("exec", "FAIL clip.visual is of unit length")
+    done = host.run("--yes", IMMICH_PORT=str(worker.port))
+    assert done.refused
+    assert done.reason == "the worker runs, but tests/test.sh found something wrong."
+    assert "do not let Immich use it" in done.remedy
+    assert "FAIL clip.visual" in done.err
+    assert "URL" not in done.out
+
+
+@pytest.mark.parametrize("call", ["stop", "rename", "start"])
+def test_docker_that_does_not_obey(host: SetupHost, served: dict[str, str], call: str) -> None:
+    host.container(**{**host.ours, "status": "exited" if call == "start" else "paused"})
+    host.fault(call, "device or resource busy")
+    done = host.run("--yes", **served)
+    assert done.refused
+    assert "device or resource busy" in done.err
+    assert "run this again" in done.remedy

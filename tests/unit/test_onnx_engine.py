@@ -1,0 +1,154 @@
+"""What ONNX Runtime's engine makes of graphs of many kinds; what holds for every engine is in tests/contract."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G, STAND_IN_EMBEDDER
+from ml_target.catalogue.types import Network, PictureInput, TextInput, TokenStates, Vector
+from ml_target.engines import Engine
+from ml_target.engines.onnx import OnnxEngine
+from ml_target.errors import EngineFault, ModelError
+
+PICTURE = Network(
+    "little_picture",
+    "clip",
+    "visual",
+    PictureInput(4, 6, "RGB", mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 8.0)),
+    ((Vector("embedding", 3),),),
+    onnx=(),
+)
+TEXT = Network(
+    "little_text",
+    "clip",
+    "textual",
+    TextInput(5, 3),
+    ((Vector("embedding", 3),), (TokenStates("tokens", 5, 3),)),
+    onnx=(),
+)
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return OnnxEngine(threads=1)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Writes a graph of one node (or more) between one input and one output."""
+
+    def write(
+        nodes: list[onnx.NodeProto],
+        given: tuple[int, list[int | str]],
+        result: tuple[int, list[int | str]],
+        constants: list[onnx.TensorProto] | None = None,
+    ) -> Path:
+        graph = helper.make_graph(
+            nodes,
+            "little",
+            [helper.make_tensor_value_info("anything", *given)],
+            [helper.make_tensor_value_info("whatever", *result)],
+            constants or [],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        path = tmp_path / "little.onnx"
+        onnx.save(model, path)
+        return path
+
+    return write
+
+
+def channel_means(make: Make, batch: int | str) -> Path:
+    node = helper.make_node("ReduceMean", ["anything"], ["whatever"], axes=[2, 3], keepdims=0)
+    return make([node], (TensorProto.FLOAT, [batch, 3, 4, 6]), (TensorProto.FLOAT, [batch, 3]))
+
+
+@pytest.mark.parametrize("batch", [1, "N"])
+def test_pictures_are_normalised_and_batched(engine: Engine, make: Make, batch: int | str) -> None:
+    network = engine.open(channel_means(make, batch), PICTURE)
+    assert network.intake.shape == (4, 6, 3)
+    assert network.intake.dtype == "uint8"
+    assert network.roles == {"embedding": (3,)}
+    assert network.max_batch == (1 if batch == 1 else 8)
+    frames = list(np.random.default_rng(0).integers(0, 256, (network.max_batch, 4, 6, 3), np.uint8))
+    outputs = network.run(frames)
+    assert len(outputs) == len(frames)
+    for frame, output in zip(frames, outputs, strict=True):
+        expected = (frame.reshape(-1, 3).mean(axis=0) - (10, 20, 30)) / (2, 4, 8)
+        np.testing.assert_allclose(output["embedding"].real(), expected, rtol=1e-5)
+        assert (output["embedding"].scale, output["embedding"].zero_point) == (1.0, 0.0)
+
+
+def test_a_free_batch_that_is_flattened_away_is_not_used(engine: Engine, make: Make) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["anything"], ["means"], axes=[2, 3], keepdims=0),
+        helper.make_node("Reshape", ["means", "flat"], ["whatever"]),
+    ]
+    flat = helper.make_tensor("flat", TensorProto.INT64, [1], [-1])
+    path = make(nodes, (TensorProto.FLOAT, ["N", 3, 4, 6]), (TensorProto.FLOAT, ["M"]), [flat])
+    assert engine.open(path, PICTURE).max_batch == 1
+
+
+@pytest.mark.parametrize(("element", "name"), [(TensorProto.INT32, "int32"), (TensorProto.INT64, "int64")])
+def test_text_towers_that_take_ids(engine: Engine, make: Make, element: int, name: str) -> None:
+    nodes = [
+        helper.make_node("Cast", ["anything"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["floats", "from", "to", "axis"], ["whatever"]),
+    ]
+    constants = [helper.make_tensor(n, TensorProto.INT64, [1], [v]) for n, v in (("from", 0), ("to", 3), ("axis", 1))]
+    path = make(nodes, (element, ["N", 5]), (TensorProto.FLOAT, ["N", 3]), constants)
+    network = engine.open(path, TEXT)
+    assert network.intake.is_ids
+    assert network.intake.dtype == name
+    (output,) = network.run([np.array([7, 8, 9, 10, 11])])
+    assert output["embedding"].real().tolist() == [7, 8, 9]
+
+
+def test_text_towers_that_take_embeddings_and_keep_tokens_apart(engine: Engine, make: Make) -> None:
+    path = make(
+        [helper.make_node("Neg", ["anything"], ["whatever"])],
+        (TensorProto.FLOAT, [1, 5, 3]),
+        (TensorProto.FLOAT, [1, 5, 3]),
+    )
+    network = engine.open(path, TEXT)
+    assert not network.intake.is_ids
+    assert network.intake.shape == (5, 3)
+    frame = np.arange(15, dtype=np.float32).reshape(5, 3)
+    np.testing.assert_array_equal(network.run([frame])[0]["tokens"].real(), -frame)
+
+
+def test_files_that_do_not_fit_are_refused_in_words(engine: Engine, make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"little.onnx does not fit arcface_r50: its input is .*3, 4, 6.*is wanted"):
+        engine.open(channel_means(make, 1), ARCFACE_R50)
+    with pytest.raises(ModelError, match=r"ids .* is wanted"):
+        engine.open(channel_means(make, 1), TEXT)
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"<html>no such key</html>")
+    with pytest.raises(ModelError, match=r"broken.onnx cannot be opened.*Fetch it again"):
+        engine.open(broken, PICTURE)
+
+
+def test_a_frame_that_fails_is_a_fault_and_the_network_lives_on(engine: Engine, make: Make) -> None:
+    network = engine.open(channel_means(make, 1), PICTURE)
+    with pytest.raises(EngineFault, match="little_picture failed on a frame of"):
+        network.run([np.zeros((5, 6, 3), np.uint8)])
+    assert len(network.run([np.zeros((4, 6, 3), np.uint8)])) == 1
+
+
+def test_the_real_face_networks(engine: Engine, face_models: Path) -> None:
+    detector = engine.open(face_models / "scrfd_2.5g_bnkps.onnx", SCRFD_2_5G)
+    assert detector.max_batch == 1
+    assert {role: shape[-1] for role, shape in detector.roles.items() if role.endswith("_8")} == {
+        "score_8": 2,
+        "box_8": 8,
+        "kps_8": 20,
+    }
+    embedder = engine.open(face_models / "face_embedder_112_512.onnx", STAND_IN_EMBEDDER)
+    assert embedder.roles == {"embedding": (512,)}
+    with pytest.raises(ModelError, match=r"does not fit scrfd_2.5g"):
+        engine.open(face_models / "face_embedder_112_512.onnx", SCRFD_2_5G)

@@ -1,0 +1,60 @@
+"""The registers agree with each other: what stands in one of them is known to the others."""
+
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ml_target.catalogue.needs import Choice, chosen
+from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS, SIGLIP, TINYCLIP
+from ml_target.catalogue.types import ClipBackend
+from ml_target.config import Settings
+from ml_target.diagnostics.checks.register import CHECKS
+from ml_target.tasks.clip.resize import shortest_side_crop, squash
+from ml_target.tasks.clip.task import CLIP
+from ml_target.tasks.register import TASKS
+
+
+def test_every_task_has_networks_and_checks() -> None:
+    names = [task.name for task in TASKS]
+    assert list(CHECKS) == names
+    assert list(dict.fromkeys(network.task for network in NETWORKS)) == names
+
+
+def test_every_network_stands_there_once_and_is_chosen_by_a_setting_that_decides_about_files() -> None:
+    assert len({network.name for network in NETWORKS}) == len(NETWORKS)
+    deciding = {name for name, value in vars(Choice).items() if isinstance(value, property)}
+    assert {network.setting for network in NETWORKS} - {""} <= deciding <= {item.name for item in fields(Settings)}
+    for network in NETWORKS:
+        named: dict[str, Any] = {network.setting: network.choice} if network.setting else {}
+        assert network in chosen(Settings(**named))
+
+
+@pytest.mark.parametrize("backend", CLIP_BACKENDS.values(), ids=lambda b: b.name)
+def test_both_towers_of_a_backend_belong_to_it(backend: ClipBackend) -> None:
+    for tower in (backend.visual, backend.textual):
+        assert tower in NETWORKS
+        assert (tower.variant, tower.space) == (backend.name, backend.name)
+    assert backend.vocabulary
+    assert backend.text_weights.name == f"{backend.name}_text_weights.npz"
+
+
+@pytest.mark.parametrize(
+    ("backend", "setting", "prepares"),
+    [
+        (SIGLIP, "squash", squash),
+        (SIGLIP, "shortest", shortest_side_crop),
+        (TINYCLIP, "squash", shortest_side_crop),
+        (TINYCLIP, "shortest", shortest_side_crop),
+    ],
+)
+def test_siglip_resize_is_about_the_siglip_family(backend: ClipBackend, setting: Any, prepares: Any) -> None:
+    shape = (backend.visual.input.height, backend.visual.input.width, 3)  # type: ignore[union-attr]
+    model = SimpleNamespace(network=backend.visual, intake=SimpleNamespace(shape=shape))
+    loading = SimpleNamespace(
+        settings=Settings(siglip_resize=setting), host=None, folder=Path(), model=lambda network: model
+    )
+    encoder, _ = CLIP.pictures(backend).load(cast(Any, loading))
+    assert encoder._resize is prepares
