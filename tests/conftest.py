@@ -130,8 +130,6 @@ def docker() -> Iterator[Docker]:
 @pytest.fixture(scope="session")
 def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as its user has it before anything is built, HailoRT's files in place. To be copied, not changed."""
-    from standin_checkout import checkout  # which imports this file
-
     folder = checkout(tmp_path_factory.mktemp("clone") / "a clone")
     write_packages(folder / "hailo-rt-4", python=docker.base.python)
     return folder
@@ -140,8 +138,6 @@ def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with networks for simulated card and processor; for faces only where they are beside this checkout."""
-    from standin_checkout import write_models  # which imports this file
-
     folder = tmp_path_factory.mktemp("card models")
     faces, photos = SHARED / "models", SHARED / "photos"
     real = faces.is_dir() and photos.is_dir()

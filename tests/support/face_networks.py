@@ -84,16 +84,16 @@ def _detector(path: Path) -> None:
         **{str(n): np.array([n]) for n in (0, 4, 14)},
     }
     outputs = []
-    for stride in (8, 16, 32):
-        for name, channels in (("score", 1), ("box", 4), ("points", 10)):
-            outputs.append((f"{name} {stride}", channels))
-            nodes += _level(name, channels, stride, constants)
+    for level, stride in enumerate((8, 16, 32)):
+        for name, channels, number in (("score", 1, 446), ("box", 4, 449), ("points", 10, 452)):
+            outputs.append((str(number + 20 * level), channels))  # the published file's names
+            nodes += _level(outputs[-1][0], name, channels, stride, constants)
     _save(path, nodes, ("input.1", [1, 3, FRAME, FRAME]), outputs, constants)
 
 
-def _level(name: str, channels: int, stride: int, constants: dict[str, Array]) -> list[onnx.NodeProto]:
+def _level(output: str, name: str, channels: int, stride: int, constants: dict[str, Array]) -> list[onnx.NodeProto]:
     """An output of a level: for each cell what was found, and a second anchor that is empty. Other levels are zeros."""
-    side, output = FRAME // stride, f"{name} {stride}"
+    side = FRAME // stride
     if stride != STRIDE:
         constants[f"{output} empty"] = np.zeros((2 * side * side, channels), np.float32)
         # Beside the input, because a graph's output has to come of it.
