@@ -13,6 +13,7 @@ import pytest
 from face_networks import write_face_networks
 from project import SHARED, TESTS
 from shared_once import shared_once
+from standin_checkout import checkout, write_models
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
 
