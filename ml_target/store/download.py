@@ -128,8 +128,8 @@ def make_room(folder: Path, size: int) -> None:
         free = shutil.disk_usage(folder).free
         if free < size + ROOM_TO_SPARE:
             raise FetchError(
-                f"no space left in {folder}: {size / MB:.0f} MB are needed, {free / MB:.0f} MB are free. "
-                "Free some, or point MODELS_DIR at a folder on a larger disk."
+                f"no space left in {folder}: {size / MB:.0f} MB are needed, {free / MB:.0f} MB are free",
+                "Free some, or point MODELS_DIR at a folder on a larger disk.",
             )
 
 

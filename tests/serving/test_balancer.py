@@ -37,6 +37,8 @@ from light_towers import light_models
 from PIL import Image
 from project import PROJECT
 
+pytestmark = pytest.mark.slow
+
 Pair = dict[str, WorkerProcess]
 SENT_ON = "sent to another worker: answered"
 

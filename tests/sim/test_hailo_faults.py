@@ -122,6 +122,7 @@ def all_answered(tally: Tally) -> None:
 # --------------------------------------------------------------- running cards
 
 
+@pytest.mark.slow
 def test_frames_that_fail(served: Served) -> None:
     tally, _ = endure(served, "frames fail", lambda: served.rig.faults.fail_frames(FACES, 3))
     all_answered(tally)
@@ -134,6 +135,7 @@ def test_a_dead_pipeline(served: Served) -> None:
     assert served.rig.record.opened == opened, "configuring the one network again is enough"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stubborn", [False, True], ids=["configured again", "opened anew"])
 def test_a_burst_that_never_ends(served: Served, stubborn: bool) -> None:
     name = "a burst never ends, " + ("opening anew helps" if stubborn else "configuring helps")
@@ -144,6 +146,7 @@ def test_a_burst_that_never_ends(served: Served, stubborn: bool) -> None:
     assert watch.away > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2], ids=["one network", "two networks"])
 def test_a_loss_that_is_told_only_at_close(served: Served, times: int) -> None:
     """Nothing is said of a failed burst before its model is closed, which writes to its arrays (hailort.md §9.2)."""
@@ -156,6 +159,7 @@ def test_a_loss_that_is_told_only_at_close(served: Served, times: int) -> None:
     all_answered(tally)
 
 
+@pytest.mark.slow
 def test_a_silent_firmware(folder: Path) -> None:
     """Recovery does not depend on its answers, and asks once: each question would stop every thread for a second.
 
@@ -186,6 +190,7 @@ def test_an_aborted_device(served: Served) -> None:
     assert served.rig.record.opened == opened + 1
 
 
+@pytest.mark.slow
 def test_a_slow_configuration(served: Served) -> None:
     def strike() -> None:
         served.rig.faults.slow("configure", 0.2 * SPEED)
@@ -198,6 +203,7 @@ def test_a_slow_configuration(served: Served) -> None:
 # ------------------------------------------------------------------- reopening
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "status"),
     [("opening fails 3 times", 74), ("another driver's version, 3 times", 76)],
@@ -212,6 +218,7 @@ def test_opening_again_fails_for_a_while(served: Served, fault: str, status: int
     assert watch.away > 0.5
 
 
+@pytest.mark.slow
 def test_another_program_has_taken_the_card(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     def strike() -> None:
         served.rig.faults.occupy()
@@ -224,6 +231,7 @@ def test_another_program_has_taken_the_card(served: Served, caplog: pytest.LogCa
     all_answered(tally)
 
 
+@pytest.mark.slow
 def test_too_hot(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     opened: list[int] = []
 
@@ -244,6 +252,7 @@ def test_too_hot(served: Served, caplog: pytest.LogCaptureFixture) -> None:
 # ------------------------------------------------------- what no retry can save
 
 
+@pytest.mark.slow
 def test_lost_again_and_again(served: Served) -> None:
     """A card that breaks once a quarter second for a while: only requests that were lost twice are refused."""
     ended = threading.Event()
@@ -258,6 +267,7 @@ def test_lost_again_and_again(served: Served) -> None:
     assert tally.answered[503] < tally.answered[200]
 
 
+@pytest.mark.slow
 def test_deadlines_pass_while_the_card_is_away(folder: Path) -> None:
     with in_use(folder, request_timeout_s=3.0) as served:
 
