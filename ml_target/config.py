@@ -1,6 +1,6 @@
 """Settings: read once from the environment, checked, then frozen.
 
-Unknown variables are ignored; `diagnostics/settings.py` has hints for those that look like settings. A bad value
+Unknown variables are ignored; `diagnostics/hints.py` tells of those that look like settings. A bad value
 stops the worker with the valid ones named; only an unknown log level falls back to `info` with a warning, as Immich's
 official worker does.
 """
@@ -168,13 +168,13 @@ class Settings:
                     wrong.append(f"{name}={without_login(text)}: it takes {error}")
                 break
         if wrong:
-            raise SettingsError(f"{'; '.join(wrong)}. Correct it, or leave it out for the default.")
+            raise SettingsError("; ".join(wrong), "Correct it, or leave it out for the default.")
         settings = cls(**values)
         needed = settings.max_upload_mb * UPLOAD_PART
         if needed > settings.memory_mb:
             raise SettingsError(
-                f"MAX_UPLOAD_MB={settings.max_upload_mb} is more than a quarter of MEMORY_MB={settings.memory_mb}. "
-                f"Lower it, or set MEMORY_MB to at least {needed} if the machine has that."
+                f"MAX_UPLOAD_MB={settings.max_upload_mb} is more than a quarter of MEMORY_MB={settings.memory_mb}",
+                f"Lower it, or set MEMORY_MB to at least {needed} if the machine has that.",
             )
         return settings
 

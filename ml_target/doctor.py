@@ -1,8 +1,8 @@
-"""`python3 -m ml_target.doctor`: whether card, driver, HailoRT, settings and model files are as they should be."""
+"""`python3 -m ml_target.doctor`: the older form of `python3 -m ml_target doctor`."""
 
 import sys
 
-from ml_target.diagnostics.doctor import main
+from ml_target.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["doctor", *sys.argv[1:]]))

@@ -1,12 +1,27 @@
 """Everything that can go wrong, as a closed set.
 
-Each message is written for the person who meets it and ends in the remedy.
-The table from these classes to HTTP status codes stands in `api/app.py` alone.
+Each error says what is wrong (`reason`) and what to do about it (`remedy`); `str()` is both, for whoever meets it.
+The table from these classes to HTTP status codes is in `api/app.py` alone.
 """
+
+from typing import ClassVar
 
 
 class WorkerError(Exception):
-    """Base of every error this project raises on purpose."""
+    """Base of every error this project raises on purpose.
+
+    `reason`: what is wrong, without a full stop. `remedy`: what to do about it, as it is to be read: with a full stop,
+    or without one where it ends in a command. Where it is "" the reason is all there is. `cause`: the reason in a few
+    words, for where there is no room for more; "" where nobody needs it.
+    """
+
+    joint: ClassVar[str] = ". "
+    cause: str = ""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason}{self.joint}{remedy}" if remedy else reason)
+        self.reason = reason
+        self.remedy = remedy
 
 
 class MalformedRequest(WorkerError):
@@ -38,7 +53,7 @@ class BurstLost(EngineFault):
 
 
 class DeviceError(EngineFault):
-    """The accelerator cannot be opened or configured now; the message says what to look at."""
+    """The accelerator cannot be opened or configured now; the remedy says what to look at."""
 
 
 EXIT_HUNG = 70
@@ -58,25 +73,28 @@ class ModelError(WorkerError):
 
 
 class MissingFileError(ModelError):
-    """A file that a task needs is not there; that task is off. `cause`: why, in a few words."""
+    """A file that a task needs is not there; that task is off."""
 
-    def __init__(self, words: str, cause: str) -> None:
-        super().__init__(words)
+    joint = ": "
+
+    def __init__(self, reason: str, remedy: str, cause: str) -> None:
+        super().__init__(reason, remedy)
         self.cause = cause
 
 
 class DamagedFileError(ModelError):
     """A file that is no good to anybody: cut, changed, unreadable, something else in its place. Its task is off.
 
-    `reason`: what is wrong, naming the file, without a full stop; `remedy`: what to do, in a sentence; `cause`: why, in
-    a few words.
+    `reason` names the file. `first`: what to do before the file is fetched again; None
+    where the remedy is another one. `remedies.damaged` makes those that are to be fetched again.
     """
 
-    def __init__(self, reason: str, remedy: str, cause: str = "a model file is damaged") -> None:
-        super().__init__(f"{reason}. {remedy}")
-        self.reason = reason
-        self.remedy = remedy
+    def __init__(
+        self, reason: str, remedy: str, cause: str = "a model file is damaged", first: str | None = None
+    ) -> None:
+        super().__init__(reason, remedy)
         self.cause = cause
+        self.first = first
 
 
 class FetchError(ModelError):

@@ -1,8 +1,8 @@
-"""`python3 -m ml_target.hef_inspect`: see diagnostics/hef.py."""
+"""`python3 -m ml_target.hef_inspect`: the older form of `python3 -m ml_target inspect`."""
 
 import sys
 
-from ml_target.diagnostics.hef import main
+from ml_target.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["inspect", *sys.argv[1:]]))

@@ -1,12 +1,19 @@
-"""How model files are fetched or replaced, in words that hold where this program runs.
+"""What to do about it: commands that work where they are read.
 
-In the project's image the models are baked in and belong to root: there it is done on the host, and the image built
-anew. Where the worker may write, on a plain host or in a container with a folder mounted, the plain command does.
+What a container prints is read outside it, in `docker logs` or in the terminal of `docker exec` and `docker run`, and
+what is answered over HTTP in Immich's log. So a command for a container is told with the `docker exec` before it. On
+a plain host the packages are in an environment, such as the .venv of `./setup.sh serve`, and another python3 ends in a
+traceback: a command is told with that environment's Python, by its full path, as a journal is read in any folder.
+
+In the project's image the models are baked in and belong to root: there they are fetched on the host, and the image
+is built anew. Where the worker may write, on a plain host or in a container with a folder mounted, `models fetch` does.
 """
 
 import importlib.metadata
 import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from ml_target.catalogue.needs import Choice
@@ -17,8 +24,11 @@ from ml_target.system.folders import writable
 IN_IMAGE = "IMMICH_ML_IMAGE"
 """Dockerfile.immich-ml-hailo sets it, and nothing else does."""
 
-HOST = "on the host, in this project's folder"
-FETCH = "python3 -m ml_target models fetch"
+CONTAINER = "immich-ml-hailo"
+"""What setup.sh, the README and the examples call the container; from inside, its name cannot be known."""
+
+PACKAGE = "-m ml_target"
+IN_PROJECT = "on the host, in this project's folder"
 DECIDING = tuple(name for name, value in vars(Choice).items() if isinstance(value, property))
 """The settings that decide which files are wanted."""
 
@@ -30,7 +40,28 @@ def in_image() -> bool:
     return bool(os.environ.get(IN_IMAGE))
 
 
-def on_host() -> bool:
+def command(*words: str, **settings: str) -> str:
+    """One of this program's own commands, as `command("doctor")`, to be typed where this program's output is read.
+
+    `settings`: environment variables for it.
+    """
+    told = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
+    if in_image():
+        front = ["docker exec", *(f"-e {each}" for each in told), CONTAINER, "python3"]
+    else:
+        front = [*told, _python()]
+    return " ".join([*front, PACKAGE, *words])
+
+
+def _python() -> str:
+    """This Python: by its full path, unless it is the system's."""
+    found = shutil.which("python3")
+    if sys.prefix == sys.base_prefix and found and Path(found).resolve() == Path(sys.executable).resolve():
+        return "python3"
+    return shlex.quote(sys.executable)
+
+
+def fetched_outside() -> bool:
     """Whether model files have to be seen to outside: in the image, where no folder for them can be written."""
     return in_image() and not any(map(writable, _folders()))
 
@@ -46,13 +77,13 @@ def mounted() -> bool:
 
 def fetch(*arguments: str) -> str:
     """The command that fetches, to stand after a colon or `run`. Without arguments: what the settings need here."""
-    if not on_host():
-        return " ".join((FETCH, *arguments))
+    if not fetched_outside():
+        return command("models fetch", *arguments)
     if mounted():
         after = " (MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
     else:
         after = f", then ./setup.sh{'' if _for_card() else ' --cpu'} there (or build the image again)"
-    return f"{host_fetch(*arguments)} {HOST}{after}"
+    return f"{host_fetch(*arguments)} {IN_PROJECT}{after}"
 
 
 def replace(*arguments: str, what: str = "it") -> str:
@@ -65,16 +96,28 @@ def fetch_again(*arguments: str) -> str:
     return f"Fetch it again: {fetch(*arguments)}"
 
 
+def check_file() -> str:
+    """For answers that no sound file gives."""
+    return f"Check its file: `{command('models verify')}`."
+
+
+def damaged(reason: str, *arguments: str, first: str = "", cause: str = "a model file is damaged") -> DamagedFileError:
+    """For a file that is to be fetched again. `arguments`: of the fetch; `first`: what to do before it."""
+    remedy = f"{first}. {fetch_again(*arguments)}" if first else fetch_again(*arguments)
+    return DamagedFileError(reason, remedy, cause, first)
+
+
 def unreadable(path: Path, error: OSError) -> DamagedFileError:
     """For a file that is there and does not open, or breaks off while it is read."""
-    gone = isinstance(error, FileNotFoundError)
-    remedy = "Check that it is there" if gone else f"Check its permissions and the disk. {fetch_again()}"
-    return DamagedFileError(f"{path} cannot be read: {error.strerror or error}", remedy)
+    reason = f"{path} cannot be read: {error.strerror or error}"
+    if isinstance(error, FileNotFoundError):
+        return DamagedFileError(reason, "Check that it is there")
+    return damaged(reason, first="Check its permissions and the disk")
 
 
 def folder_words(folder: Path | str) -> str:
     """The folder to put files into or take them from, where its path here means nothing to a person."""
-    if not on_host():
+    if not fetched_outside():
         return str(folder)
     return "the folder that is mounted here" if mounted() else "models/ on the host"
 
@@ -112,4 +155,4 @@ def _folders() -> tuple[Path, ...]:
 
 
 def _from_where() -> str:
-    return f" from {folder_words('')}" if on_host() else ""
+    return f" from {folder_words('')}" if fetched_outside() else ""

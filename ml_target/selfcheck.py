@@ -1,8 +1,8 @@
-"""`python3 -m ml_target.selfcheck`: see diagnostics/selfcheck.py."""
+"""`python3 -m ml_target.selfcheck`: the older form of `python3 -m ml_target selfcheck`."""
 
 import sys
 
-from ml_target.diagnostics.selfcheck import main
+from ml_target.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["selfcheck", *sys.argv[1:]]))

@@ -28,7 +28,7 @@ def floors() -> Floors:
     """The rooms of each floor, from the top down. Raises SystemExit where they are not those of the tree."""
     contracts = api.read_configuration(str(PROJECT / "pyproject.toml"))["contracts_options"]
     (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
-    found = [[room.strip() for room in layer.split("|")] for layer in layers]
+    found = [[room.strip() for room in re.split("[|:]", layer)] for layer in layers]
     missing = {room for floor in found for room in floor if not files_of(room)}
     if missing:
         raise SystemExit(f"pyproject.toml has floors for rooms that are not there: {', '.join(sorted(missing))}")

@@ -129,6 +129,7 @@ immich_names() { # the name to choose in Immich, and what to know about it: the 
   if ((${#call[@]} == 0)); then
     image_python
     if ((dry)); then
+      say "CLIP model  what the image says:"
       show "${call[@]}" -m ml_target.diagnostics.names
       return
     fi

@@ -12,8 +12,6 @@ import parity_table
 import pytest
 from face_networks import write_face_networks
 from project import SHARED, TESTS
-from setup_host import SetupHost
-from setup_runs import Worker, answering
 from shared_once import shared_once
 from standin_checkout import checkout, write_models
 from standin_docker import Docker, NoDockerError, docker_command
@@ -147,16 +145,3 @@ def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) ->
     made = tmp_path_factory.mktemp("made models")
     write_models(folder, wheel_models, made, faces if real else None, photos if real else None)
     return folder
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> SetupHost:
-    """A healthy host for setup.sh, with a stand-in docker."""
-    return SetupHost(tmp_path)
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    """What answers on the port of the container that setup.sh starts."""
-    with answering() as worker:
-        yield worker

@@ -112,7 +112,7 @@ class Predict:
 def _asked(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]:
     """The jobs, and the picture or the text they are for."""
     if form.entries is None:
-        raise _NoEntriesError
+        raise _NoEntriesError("The form has no field entries.")
     jobs = parse_entries(form.entries)
     if form.image is not None:
         return jobs, form.image, None

@@ -32,7 +32,7 @@ def announced_size(headers: list[tuple[bytes, bytes]], limit: int) -> int:
     names = [name for name, _ in headers]
     if b"transfer-encoding" in names:
         if b"content-length" in names:
-            raise UnusableInput("The request has a Content-Length and a Transfer-Encoding. Send one of them.")
+            raise UnusableInput("The request has a Content-Length and a Transfer-Encoding", "Send one of them.")
         return limit
     size = next((int(value) for name, value in headers if name == b"content-length" and value.isdigit()), 0)
     if size > limit:
@@ -90,8 +90,8 @@ class _Pace:
                     return message
             elif self._came < (wanted := PACE_BYTES * allowed // PACE_S):
                 raise TooSlow(
-                    f"Less than {wanted // 1024} KiB of the upload came in {allowed} s. "
-                    "Check the network, and send it again."
+                    f"Less than {wanted // 1024} KiB of the upload came in {allowed} s",
+                    "Check the network, and send it again.",
                 )
             else:
                 self._since, self._came = time.monotonic(), 0
@@ -117,5 +117,5 @@ async def _within(seconds: float, receive: Receive) -> Message | None:
 def too_large(limit: int) -> TooLarge:
     """The refusal of a body over `limit` bytes."""
     return TooLarge(
-        f"The upload exceeds {limit // 2**20} MiB. Send a preview instead of the original, or raise MAX_UPLOAD_MB."
+        f"The upload exceeds {limit // 2**20} MiB", "Send a preview instead of the original, or raise MAX_UPLOAD_MB."
     )

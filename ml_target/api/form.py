@@ -51,7 +51,9 @@ async def read_form(pieces: AsyncIterator[bytes], content_type: str) -> Form:
     Raises MalformedRequest, TooLarge and UnusableInput as soon as what has come shows that it is wrong.
     """
     if len(content_type) > MAX_HEAD:
-        raise MalformedRequest(f"The Content-Type has more than {MAX_HEAD // 1024} KiB. Send the form as Immich does.")
+        raise MalformedRequest(
+            f"The Content-Type has more than {MAX_HEAD // 1024} KiB", "Send the form as Immich does."
+        )
     kind, options = parse_options_header(content_type)
     if kind not in (MULTIPART, URLENCODED):
         return Form()
@@ -60,7 +62,7 @@ async def read_form(pieces: AsyncIterator[bytes], content_type: str) -> Form:
         return await _read_urlencoded(pieces, charset)
     boundary = options.get(b"boundary")
     if not boundary:
-        raise UnusableInput("The form's Content-Type names no boundary. Send it as Immich does.")
+        raise UnusableInput("The form's Content-Type names no boundary", "Send it as Immich does.")
     return await _MultipartReader(boundary, charset).read(pieces)
 
 
@@ -91,7 +93,7 @@ class _MultipartReader:
                 },
             )
         except FormParserError as error:
-            raise UnusableInput(f"The form's boundary cannot be used ({error}). Send it as Immich does.") from error
+            raise UnusableInput(f"The form's boundary cannot be used ({error})", "Send it as Immich does.") from error
 
     async def read(self, pieces: AsyncIterator[bytes]) -> Form:
         try:
@@ -103,7 +105,7 @@ class _MultipartReader:
                         turn = time.perf_counter()
                     self._parse(piece[start : start + AT_A_TIME])
             if not self._closed:
-                raise UnusableInput("The form ends before its closing boundary. Send the whole of it.")
+                raise UnusableInput("The form ends before its closing boundary", "Send the whole of it.")
             return _form(self._fields)
         finally:
             # Parser and reader know each other: a picture would stay until the collector comes by.
@@ -117,25 +119,25 @@ class _MultipartReader:
             self._parser.write(piece)
         except FormParserError as error:
             raise UnusableInput(
-                f"The form is no valid multipart/form-data ({error}). Send it as Immich does."
+                f"The form is no valid multipart/form-data ({error})", "Send it as Immich does."
             ) from error
 
     def _begin(self) -> None:
         self._parts += 1
         if self._parts > MAX_PARTS:
-            raise MalformedRequest(f"The form has more than {MAX_PARTS} fields. Send entries, and image or text.")
+            raise MalformedRequest(f"The form has more than {MAX_PARTS} fields", "Send entries, and image or text.")
         self._head = _Head()
         self._field = None
 
     def _headers_finished(self) -> None:
         _, options = parse_options_header(self._head.get(b"content-disposition"))
         if b"name" not in options:
-            raise UnusableInput("A part of the form has no name in its Content-Disposition. Send it as Immich does.")
+            raise UnusableInput("A part of the form has no name in its Content-Disposition", "Send it as Immich does.")
         name = options[b"name"].decode("utf-8", "replace")
         if name not in FIELDS:
             return
         if name in self._fields:
-            raise MalformedRequest(f"The form has more than one field '{name}'. Send one.")
+            raise MalformedRequest(f"The form has more than one field '{name}'", "Send one.")
         _, content = parse_options_header(self._head.get(b"content-type"))
         self._field = _Field(name, b"filename" in options, _charset(content, self._charset))
         self._fields[name] = self._field
@@ -182,7 +184,7 @@ class _Head:
 
 
 def _text_too_long() -> TooLarge:
-    return TooLarge(f"text has more than {MAX_TEXT // 1024} KiB. Send a search query; only its beginning counts.")
+    return TooLarge(f"text has more than {MAX_TEXT // 1024} KiB", "Send a search query; only its beginning counts.")
 
 
 FIELDS = ("entries", "image", "text")
@@ -206,7 +208,7 @@ class _Field:
 
     def add(self, data: memoryview | bytes) -> None:
         if self.name == "image" and not self.is_file and len(data):
-            raise MalformedRequest("image is a text field. Send it as a file part with a filename.")
+            raise MalformedRequest("image is a text field", "Send it as a file part with a filename.")
         if self.name in LIMITS:
             limit, refusal = LIMITS[self.name]
             if self.content.tell() + len(data) > limit:
@@ -218,7 +220,7 @@ class _Field:
         try:
             return self.content.getvalue().decode(self._charset)
         except UnicodeDecodeError as error:
-            raise MalformedRequest(f"{self.name} is not {self._charset.upper()} text. Send it as UTF-8.") from error
+            raise MalformedRequest(f"{self.name} is not {self._charset.upper()} text", "Send it as UTF-8.") from error
 
 
 def _form(fields: dict[str, _Field]) -> Form:
@@ -239,7 +241,7 @@ def _charset(options: dict[bytes, bytes], default: str) -> str:
         return default
     name = options[b"charset"].decode("latin-1").strip().lower()
     if name not in CHARSETS:
-        raise MalformedRequest(f"The charset {name[:40]!a} is not read here. Send UTF-8.")
+        raise MalformedRequest(f"The charset {name[:40]!a} is not read here", "Send UTF-8.")
     return CHARSETS[name]
 
 
@@ -252,17 +254,17 @@ async def _read_urlencoded(pieces: AsyncIterator[bytes], charset: str) -> Form:
     async for piece in pieces:
         body += piece
         if len(body) > most:
-            raise TooLarge(f"The form has more than {most // 1024} KiB. Send pictures as multipart/form-data.")
+            raise TooLarge(f"The form has more than {most // 1024} KiB", "Send pictures as multipart/form-data.")
     try:
         found = parse_qsl(body.decode("ascii"), keep_blank_values=True, encoding="latin-1", max_num_fields=MAX_PARTS)
     except ValueError as error:
-        raise UnusableInput(f"The form is not urlencoded ({error}). Send it as Immich does.") from error
+        raise UnusableInput(f"The form is not urlencoded ({error})", "Send it as Immich does.") from error
     fields: dict[str, _Field] = {}
     for name, value in found:
         if name not in FIELDS:
             continue
         if name in fields:
-            raise MalformedRequest(f"The form has more than one field '{name}'. Send one.")
+            raise MalformedRequest(f"The form has more than one field '{name}'", "Send one.")
         fields[name] = _Field(name, False, charset)
         fields[name].add(value.encode("latin-1"))
     return _form(fields)

@@ -86,7 +86,7 @@ class Guard:
             await self._app(scope, body.receive, watched)
             return
         except asyncio.CancelledError:
-            status, words = 503, STOPPED
+            status, words = 503, ". ".join(STOPPED)
         except Exception as error:
             if scope.get(SAID) is error:  # and answered, by the application's own handler
                 return

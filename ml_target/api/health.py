@@ -1,27 +1,23 @@
-"""`python3 -m ml_target.healthcheck`: asks the worker of this machine or container whether it is ready."""
+"""`python3 -m ml_target healthcheck`: asks the worker of this machine or container whether it is ready."""
 
 import argparse
 import http.client
-import sys
-from collections.abc import Sequence
 
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
-from ml_target.log.terminal import replace_unprintable
 
 TIMEOUT_S = 5
 ANYWHERE = ("", "::", "0.0.0.0")
 
 
-def main(arguments: Sequence[str] = ()) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """There are none."""
+    parser.description = run.__doc__
+    parser.epilog = "It asks on IMMICH_HOST and IMMICH_PORT, as the worker here is set; there are no other options."
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Prints what /ping says. Exit code 0 when the worker is ready, 1 when it is not, or cannot be reached."""
-    replace_unprintable()
-    parser = argparse.ArgumentParser(
-        prog="python3 -m ml_target.healthcheck",
-        description=main.__doc__,
-        epilog="It asks on IMMICH_HOST and IMMICH_PORT, as the worker here is set; there are no other options.",
-    )
-    parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
@@ -40,7 +36,3 @@ def main(arguments: Sequence[str] = ()) -> int:
     finally:
         connection.close()
     return 0 if answer.status == http.client.OK else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

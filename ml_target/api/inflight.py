@@ -17,7 +17,7 @@ LINGER_S = 1.0
 
 LOOK_S = 0.05
 
-STOPPED = "The worker stops before this request is done. Send it again when it is back."
+STOPPED = ("The worker stops before this request is done", "Send it again when it is back.")
 
 
 class InFlight:
@@ -36,7 +36,7 @@ class InFlight:
         """
         if self._ended or len(self._running) >= self._most:
             work.close()
-            raise Unavailable(STOPPED if self._ended else self._full())
+            raise Unavailable(*(STOPPED if self._ended else self._full()))
         running = asyncio.ensure_future(work)
         call_off = asyncio.get_running_loop().create_future()
         self._running[running] = call_off
@@ -51,7 +51,7 @@ class InFlight:
         call_off.cancel()  # nobody waits for it any more
         if in_time or (running.done() and not running.cancelled()):
             return running.result()
-        raise Unavailable(STOPPED if self._ended else self._late())
+        raise Unavailable(*(STOPPED if self._ended else self._late()))
 
     async def stop(self, patience_s: float, hurry: Callable[[], bool]) -> None:
         """Waits for the requests inside, as long as `patience_s` and until `hurry()`, then calls off those left."""
@@ -74,11 +74,14 @@ class InFlight:
         self._running.pop(running, None)
         dismiss(running)
 
-    def _full(self) -> str:
-        return f"{self._most} requests are waiting already. Lower the job concurrency in Immich, or raise MAX_WAITING."
-
-    def _late(self) -> str:
+    def _full(self) -> tuple[str, str]:
         return (
-            f"Not answered within {self._timeout_s:g} s. Lower the job concurrency in Immich; "
-            "REQUEST_TIMEOUT_S is the limit."
+            f"{self._most} requests are waiting already",
+            "Lower the job concurrency in Immich, or raise MAX_WAITING.",
+        )
+
+    def _late(self) -> tuple[str, str]:
+        return (
+            f"Not answered within {self._timeout_s:g} s",
+            "Lower the job concurrency in Immich; REQUEST_TIMEOUT_S is the limit.",
         )

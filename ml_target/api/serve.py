@@ -1,5 +1,6 @@
 """`python3 -m ml_target serve`: the socket, uvicorn, the exit status."""
 
+import argparse
 import ctypes
 import errno
 import logging
@@ -12,9 +13,23 @@ from ml_target.api.app import create_app
 from ml_target.api.server import Server
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
+from ml_target.log.ring import keep_last_lines
 from ml_target.runtime.lifecycle import Worker
 
 log = logging.getLogger(__name__)
+
+DESCRIPTION = """Serves Immich over HTTP until it is told to stop (Ctrl-C, SIGTERM): the command when none is named.
+
+In Immich, under Administration > Settings > Machine Learning Settings, the URL is then http://HOST:3003. The worker
+tells at its start which tasks are on and which are off, and why; GET /status tells it at any time.
+It takes no options. Settings come from environment variables, and a bad value stops it with words.
+
+examples:
+  %(prog)s
+  CLIP_BACKEND=siglip IMMICH_PORT=3004 %(prog)s
+  docker run ... -e CLIP_BACKEND=siglip immich-ml-hailo:v4.23.0
+
+Exit code: 0 it was told to stop, 1 it could not start, which the last line of its log explains."""
 
 M_MMAP_THRESHOLD = -3
 """glibc's number of the option (malloc.h)."""
@@ -26,6 +41,17 @@ KEPT_IDLE = 1024
 """Connections beyond those of MAX_WAITING: clients keep them for their next request."""
 
 FEWEST_CONNECTIONS = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """There are none."""
+    parser.description = DESCRIPTION
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Serves, with the log's last lines kept for the report. Returns the exit code that `DESCRIPTION` tells."""
+    keep_last_lines(settings.port)
+    return serve(settings)
 
 
 def serve(settings: Settings) -> int:
@@ -97,8 +123,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise SettingsError(
-                f"Port {port} is taken by another program. Stop it, or set IMMICH_PORT to a free port."
+                f"Port {port} is taken by another program", "Stop it, or set IMMICH_PORT to a free port."
             ) from error
         raise SettingsError(
-            f"Cannot listen on {host} port {port} ({error}). Correct IMMICH_HOST or IMMICH_PORT."
+            f"Cannot listen on {host} port {port} ({error})", "Correct IMMICH_HOST or IMMICH_PORT."
         ) from error

@@ -67,8 +67,8 @@ def bind(forms: Sequence[Sequence[Output]], shapes: Sequence[Shape], frame: Shap
         "{" + ", ".join(f"{o.role} {_text(canonical_shape(o, frame))}" for o in form) + "}" for form in forms
     )
     raise ModelError(
-        f"it has outputs {', '.join(map(_text, shapes)) or 'none'} where {wanted} is wanted ({'; '.join(problems)}). "
-        "It is another network, or an export of another kind: replace it with the catalogue's file."
+        f"it has outputs {', '.join(map(_text, shapes)) or 'none'} where {wanted} is wanted ({'; '.join(problems)})",
+        "It is another network, or an export of another kind: replace it with the catalogue's file.",
     )
 
 

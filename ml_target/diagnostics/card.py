@@ -9,7 +9,7 @@ import numpy as np
 
 from ml_target.catalogue.types import Chip
 from ml_target.config import Settings
-from ml_target.diagnostics.findings import is_wrong
+from ml_target.diagnostics.findings import is_barred
 from ml_target.engines.hailo.device import chip_of, take_cards
 from ml_target.engines.hailo.package import explain_import
 from ml_target.engines.hailo.status import explain, status_of
@@ -25,7 +25,7 @@ def card_findings(settings: Settings, root: Path = Path("/")) -> list[Finding]:
     found = list(library(root))
     if version := driver_version(root):
         found.append(Finding(True, "driver", f"hailo_pci {version}"))
-    if not is_wrong(found, "HailoRT"):
+    if not is_barred(found):
         found += CardReport(settings, root).read()
     return found
 
@@ -44,7 +44,7 @@ def library(root: Path = Path("/")) -> Iterator[Finding]:
         import hailo_platform
     except Exception as error:  # a version mismatch shows as almost any of them
         detail, remedy = explain_import(error)
-        yield Finding(False, "HailoRT", detail, remedy)
+        yield Finding(False, "HailoRT", detail, remedy, bars=True)
         return
     version = _version(hailo_platform)
     yield library_check(version, driver_version(root))
@@ -75,6 +75,11 @@ class CardReport:
             yield from self._read(device, _version(hailo_platform))
         finally:
             device.release()
+
+    def answers(self) -> bool:
+        """Whether the card tells what it is, and is one that is driven here."""
+        list(self.read())
+        return self.chip is not None
 
     def open(self) -> Finding:
         """Takes the card as the worker does, and gives it back."""

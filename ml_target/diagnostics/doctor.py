@@ -5,58 +5,84 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from ml_target.catalogue.types import Chip
-from ml_target.config import Settings, choose_engine
+from ml_target.config import Settings, choose_engine, setting_names, setting_text
 from ml_target.diagnostics.card import CardReport, library
-from ml_target.diagnostics.findings import as_text, is_wrong, verdict
-from ml_target.diagnostics.setting_findings import read_settings
+from ml_target.diagnostics.findings import as_json, as_text, is_barred, is_wrong, verdict
+from ml_target.diagnostics.hints import spelt_wrong
+from ml_target.diagnostics.settings import Environment
 from ml_target.diagnostics.tasks import task_findings
 from ml_target.engines.hailo.checks import host_checks
 from ml_target.engines.hailo.kernel_log import DMESG, kernel_words
 from ml_target.engines.hailo.package import PYTHON
-from ml_target.engines.select import passed_over
-from ml_target.log.terminal import replace_unprintable
+from ml_target.engines.select import REFERENCE, passed_over
+from ml_target.log.terminal import printable_json
 from ml_target.system.cards import Finding, cards, nodes
 
 NOTHING_WRONG, WRONG, BAD_SETTING = 0, 1, 2
 SEAT = "Seat the card and look at lspci -d 1e60:; or ENGINE=cpu"
 STATUS = """exit status: 0 nothing wrong was found, 1 something is wrong or a task is off, 2 a setting is bad
 (or an argument). Nothing is changed, and no file is fetched."""
+SECRET = ("models_mirror", "hf_endpoint")
+"""An address may hold a password."""
 
 
-def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:
-    """Looks at the system, the settings, the card and its driver, and the model files of each task."""
-    replace_unprintable()
-    parser = argparse.ArgumentParser(prog="python3 -m ml_target.doctor", description=main.__doc__, epilog=STATUS)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `run` reads."""
+    parser.description, parser.epilog = run.__doc__, STATUS
     parser.add_argument("--open", action="store_true", help="also open the card, which fails while a worker holds it")
     parser.add_argument("--chip", action="store_true", help="only ask the card what it is: hailo8 or hailo8l")
-    args = parser.parse_args(arguments)
+    parser.add_argument("--json", action="store_true", help="the findings for programs")
+
+
+def run(arguments: argparse.Namespace, root: Path = Path("/")) -> int:
+    """Looks at the system, the settings, the card and its driver, and the model files of each task."""
     settings, about_settings = read_settings(os.environ)
-    if args.chip:
+    if arguments.chip:
         if is_wrong(about_settings):
             print(as_text(finding for finding in about_settings if finding.ok is False), file=sys.stderr)
             return BAD_SETTING
         return _tell_chip(settings, root)
     found = [Finding(True, "system", f"{platform.system()} {platform.release()}, {platform.machine()}, {PYTHON}")]
     found += about_settings
-    found += examine(settings, root, args.open)
-    print(f"{as_text(found)}\n\n{verdict(found)}")
+    found += examine(settings, root, arguments.open)
+    print(printable_json(as_json(found)) if arguments.json else f"{as_text(found)}\n\n{verdict(found)}")
     if is_wrong(about_settings):
         return BAD_SETTING
     return WRONG if is_wrong(found) else NOTHING_WRONG
+
+
+def read_settings(environment: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
+    """The settings, a bad one at its default, and what was found: so one bad value hides nothing else."""
+    read = Environment.read(environment)
+    found = [
+        Finding(False, "setting", bad.reason, f"{bad.remedy} Until then the worker does not start")
+        for bad in read.problems
+    ]
+    found += (Finding(None, "setting", hint) for hint in spelt_wrong(environment))
+    found.append(Finding(True, "settings", " ".join(_told(read.settings)) or "all at their defaults"))
+    return read.settings, found
+
+
+def _told(settings: Settings) -> Iterator[str]:
+    """NAME=VALUE of what is not the default."""
+    for item in fields(settings):
+        text = setting_text(settings, item.name)
+        if text != setting_text(Settings(), item.name):
+            yield f"{setting_names(item.name)[0]}={'(set)' if item.name in SECRET else text}"
 
 
 def examine(settings: Settings, root: Path = Path("/"), open_device: bool = False) -> Iterator[Finding]:
     """Everything but system and settings, in the order in which it is told. Never raises."""
     engine = choose_engine(settings.engine, root)
     report = CardReport(settings, root)
-    if engine == "hailo":
-        yield from _card(settings, root, open_device, report)
-    else:
+    if engine == REFERENCE:
         yield from _left_alone(settings, root)
+    else:
+        yield from _card(settings, root, open_device, report)
     yield from task_findings(settings, engine, report.chip, root)
 
 
@@ -76,7 +102,7 @@ def _card(settings: Settings, root: Path, open_device: bool, report: CardReport)
         yield Finding(False, "card", "this machine has no Hailo card; ENGINE=hailo cannot be", SEAT)
         return
     yield from before
-    if is_wrong(before, "HailoRT", "device node", "cards"):
+    if is_barred(before):
         yield Finding(None, "identity", "the card is not asked while that is wrong", looked=False)
     else:
         yield from report.read()
@@ -105,7 +131,7 @@ def _tell_chip(settings: Settings, root: Path) -> int:
     """Prints the chip alone, for scripts; where the card does not say it, what is wrong goes to standard error."""
     found = checks(root, settings=settings)
     chip: Chip | None = None
-    if any(finding.what == "HailoRT" and finding.ok for finding in found):
+    if found and not is_barred(found):
         report = CardReport(settings, root)
         found += report.read()
         chip = report.chip

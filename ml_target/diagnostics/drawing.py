@@ -46,11 +46,11 @@ def check_target(out: Path, photo: Path) -> None:
     """Raises UnusableInput where a drawing could not be written to `out`, or would take the photo's place."""
     remedy = "Name a .jpg or .png in a folder that can be written"
     if out.suffix.lower() not in Image.registered_extensions():
-        raise UnusableInput(f"{out} does not say which kind of picture to write. {remedy}.")
+        raise UnusableInput(f"{out} does not say which kind of picture to write", f"{remedy}.")
     if out.exists() and out.samefile(photo):
-        raise UnusableInput(f"{out} is the photo itself, which a drawing must not replace. Name another file.")
+        raise UnusableInput(f"{out} is the photo itself, which a drawing must not replace", "Name another file.")
     if out.is_dir() or not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
-        raise UnusableInput(f"{out} cannot be written. {remedy}.")
+        raise UnusableInput(f"{out} cannot be written", f"{remedy}.")
 
 
 def draw(picture: UInt8, faces: Sequence[Face], lines: Sequence[Line], out: Path) -> None:
@@ -79,7 +79,9 @@ def draw(picture: UInt8, faces: Sequence[Face], lines: Sequence[Line], out: Path
     try:
         image.save(out)
     except (OSError, ValueError) as error:
-        raise UnusableInput(f"{out} cannot be written ({error}). Name a .jpg or .png in a writable folder.") from error
+        raise UnusableInput(
+            f"{out} cannot be written ({error})", "Name a .jpg or .png in a writable folder."
+        ) from error
 
 
 def _pixels(line: Line, size: tuple[int, int]) -> Float32:

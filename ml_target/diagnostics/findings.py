@@ -1,6 +1,8 @@
-"""Findings as a person reads them."""
+"""Findings as a person reads them, and as a program does."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from ml_target.system.cards import Finding
 
@@ -19,9 +21,18 @@ def as_text(found: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
-def verdict(found: Iterable[Finding]) -> str:
+def as_json(found: Iterable[Finding]) -> str:
+    """A list of objects with the fields of a Finding, in one line: others may print before it."""
+    return json.dumps([asdict(finding) for finding in found], ensure_ascii=False)
+
+
+def from_json(text: str) -> list[Finding]:
+    """What `as_json` wrote. Raises ValueError, TypeError for anything else."""
+    return [Finding(**fields) for fields in json.loads(text)]
+
+
+def verdict(found: Sequence[Finding]) -> str:
     """The last line: only where all was looked at and is right is nothing wrong."""
-    found = list(found)
     wrong = sum(finding.ok is False for finding in found)
     left = ", ".join(dict.fromkeys(finding.what for finding in found if not finding.looked))
     if wrong:
@@ -29,6 +40,11 @@ def verdict(found: Iterable[Finding]) -> str:
     return f"nothing wrong was found; not looked at: {left}" if left else "nothing is wrong"
 
 
-def is_wrong(found: Iterable[Finding], *what: str) -> bool:
-    """Whether anything is wrong; `what`: of these headings only."""
-    return any(finding.ok is False and (not what or finding.what in what) for finding in found)
+def is_wrong(found: Iterable[Finding]) -> bool:
+    """Whether anything is wrong."""
+    return any(finding.ok is False for finding in found)
+
+
+def is_barred(found: Iterable[Finding]) -> bool:
+    """Whether anything is wrong without which the card cannot be asked."""
+    return any(finding.ok is False and finding.bars for finding in found)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -32,18 +32,18 @@ DESCRIPTION = """Answers for one photo or one search query, without Immich and w
 The picture is checked before anything is loaded, and only what is asked for is loaded. A Hailo card serves one
 program at a time: stop the worker before this looks at a photo on the card, or set ENGINE=cpu."""
 EXAMPLES = """examples:
-  python3 -m ml_target predict photo.jpg
-  python3 -m ml_target predict photo.jpg --task faces --task ocr --draw marked.jpg
-  python3 -m ml_target predict --text "a dog on a beach"
+  %(prog)s photo.jpg
+  %(prog)s photo.jpg --task faces --task ocr --draw marked.jpg
+  %(prog)s --text "a dog on a beach"
 
-Settings come from environment variables, as the worker's do: python3 -m ml_target serve --help lists them.
+Settings come from environment variables, as the worker's do; the help of `serve` lists them.
 Exit code: 0 everything asked for was answered, 1 something was not, 2 an argument is wrong."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds what `run` reads."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
-    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.set_defaults(refuse=parser.error)
     parser.add_argument("photo", nargs="?", type=Path, help="a picture file")
     parser.add_argument("--text", help="a search query; answers with its vector")
     parser.add_argument(
@@ -69,20 +69,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the answer as Immich would get it, one line a request")
 
 
-def check_arguments(parser: ArgumentParser, arguments: Namespace) -> None:
+def _check(arguments: Namespace) -> None:
     """Ends with the parser's error and exit code 2 where arguments contradict each other."""
     if arguments.photo is None and arguments.text is None:
-        parser.error("name a photo, or a query with --text")
+        arguments.refuse("name a photo, or a query with --text")
     if arguments.photo is None:
         for name in ("task", "draw"):
             if getattr(arguments, name):
-                parser.error(f"--{name} is about a photo: name one")
+                arguments.refuse(f"--{name} is about a photo: name one")
     if arguments.text is not None and not arguments.text.strip():
-        parser.error("--text is empty: name something to search for")
+        arguments.refuse("--text is empty: name something to search for")
 
 
 def run(arguments: Namespace, settings: Settings) -> int:
     """Returns 0 when everything asked for was answered, else 1. Raises UnusableInput for a photo that is none."""
+    _check(arguments)
     picture = _check_photo(arguments, settings)
     with Workbench(settings) as bench:
         return asyncio.run(_Command(arguments, bench).answer(picture))
@@ -101,10 +102,10 @@ def _check_photo(arguments: Namespace, settings: Settings) -> UInt8 | None:
 def _read(photo: Path) -> bytes:
     try:
         if photo.exists() and not photo.is_file():  # a folder, or a device that never ends
-            raise UnusableInput(f"{photo} is not a file. Name a picture file.")
+            raise UnusableInput(f"{photo} is not a file", "Name a picture file.")
         return photo.read_bytes()
     except OSError as error:
-        raise UnusableInput(f"{photo} cannot be read ({error.strerror}). Name a picture file.") from error
+        raise UnusableInput(f"{photo} cannot be read ({error.strerror})", "Name a picture file.") from error
 
 
 class _Command:

@@ -1,4 +1,4 @@
-"""`python3 -m ml_target.selfcheck`: are the card's answers those of the processor with the same networks?
+"""`python3 -m ml_target selfcheck`: are the card's answers those of the processor with the same networks?
 
 Bundled pictures and queries go through the engine that serves and through ONNX Runtime; what differs is held
 against the bounds in `checks/bounds.py`. Where the processor serves, its answers are looked at alone.
@@ -21,7 +21,7 @@ from ml_target.diagnostics.checks.sides import Bench
 from ml_target.errors import SettingsError, WorkerError
 from ml_target.imaging.picture import decode
 from ml_target.log.requests import set_up
-from ml_target.log.terminal import printable_json, replace_unprintable
+from ml_target.log.terminal import printable_json
 from ml_target.tasks.register import TASKS
 from ml_target.tensors import UInt8
 
@@ -30,33 +30,31 @@ Verdicts: right; near (it works, less well than it should); WRONG; not checked, 
 Exit code: 0 right or near, 1 something is WRONG, 2 a setting or an argument, 3 nothing could be checked."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prints the report; returns the exit code that `DESCRIPTION` tells."""
-    replace_unprintable()
-    parser = argparse.ArgumentParser(
-        prog="python3 -m ml_target.selfcheck",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `run` reads."""
+    parser.description = DESCRIPTION
     parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="pictures of your own to compare as well")
     parser.add_argument("--task", action="append", choices=_names(), help="only this one (may be repeated)")
     parser.add_argument("--json", action="store_true", help="the report for programs")
-    args = parser.parse_args(arguments)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the report; returns the exit code that `DESCRIPTION` tells."""
     try:
         settings = Settings.from_environment()
         set_up(max(settings.log_level, logging.WARNING))  # the report is what the terminal is for
-        samples = Samples.load({f"{n} {file.name}": _read(file, settings) for n, file in enumerate(args.photos)})
+        samples = Samples.load({f"{n} {file.name}": _read(file, settings) for n, file in enumerate(arguments.photos)})
     except WorkerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return asyncio.run(_run(settings, samples, args.task or (), args.json))
+    return asyncio.run(_run(settings, samples, arguments.task or (), arguments.json))
 
 
 def _read(photo: Path, settings: Settings) -> UInt8:
     try:
         return decode(photo.read_bytes(), settings.max_pixels)
     except OSError as error:
-        raise SettingsError(f"{photo} cannot be read ({error.strerror}). Name a picture file.") from error
+        raise SettingsError(f"{photo} cannot be read ({error.strerror})", "Name a picture file.") from error
 
 
 async def _run(settings: Settings, samples: Samples, tasks: Collection[str], machine_readable: bool) -> int:
@@ -94,7 +92,3 @@ def _names() -> list[str]:
 
 def _tell(what: str) -> None:
     print(f"checking: {what}", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,102 +1,91 @@
 """`python3 -m ml_target.diagnostics.settings [--chip CHIP] [NAME…]`: are the settings right, is one spelt wrong?
 
-A variable that this worker does not know is ignored, as others live in the same environment. One that looks like a
-setting and is none gets a hint, or somebody wonders for days why it has no effect. It needs no package beside Python
-itself, so that setup.sh can ask before it fetches any.
+It needs no package beside Python itself, so that setup.sh can ask before it fetches any.
 """
 
 import argparse
-import difflib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
-from typing import get_args
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, get_args
 
 from ml_target.catalogue.types import Chip
-from ml_target.config import Settings, setting_names
+from ml_target.config import PROJECT, Settings, setting_names, setting_text
+from ml_target.diagnostics.hints import hints, spelt_wrong
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
 
-OURS = tuple(name for item in fields(Settings) for name in setting_names(item.name))
-
-OF_THE_SCRIPTS = frozenset(("BASE_IMAGE", "HAILORT_VERSION", "IMAGE", "IMMICH_ML_IMAGE", "PYTHON", "CONTAINER_MEMORY"))
-"""What setup.sh, the scripts beside it and the image take or set."""
-
-OF_THE_VENDOR = frozenset(
-    (
-        "HAILO_DISABLE_IDLE_OPT",
-        "HAILO_DISABLE_MULTIPLEXER_INTERNAL",
-        "HAILO_LEGACY_BOUNDARY_CHANNEL_PAGE_SIZE",
-        "HAILO_MONITOR",
-        "HAILO_MONITOR_TIME_INTERVAL",
-        "HAILO_SERVICE_SHARED_MEMORY_OFF",
-        "HAILO_TRACE",
-        "HAILO_TRACE_PATH",
-        "HAILO_TRACE_SIZE_IN_KB_BOUNDED_DUMP",
-        "HAILO_TRACE_TIME_IN_SECONDS_BOUNDED_DUMP",
-    )
-)
-"""Variables that libhailort 4.23 itself reads and that begin as ours do."""
-
-FAMILIES = ("CLIP_", "FACE_", "SIGLIP_")
-"""Beginnings that nobody else uses: a name that has one was meant for this worker, however far from any of ours."""
-
-SIMILAR = 0.8
-"""difflib's ratio from which a name counts as a slip of another: about two letters in ten."""
-
-OFFICIAL = "MACHINE_LEARNING_"
-INSTEAD = {
-    "CACHE_FOLDER": "here the folder with the models is MODELS_DIR",
-    "MODEL_TTL": "models stay loaded here",
-    "REQUEST_THREADS": "here it is HOST_THREADS, and they are chosen by the cores where it is left out",
-    "MODEL_INTRA_OP_THREADS": "here it is CPU_THREADS",
-    "MODEL_INTER_OP_THREADS": "here CPU_WORKERS says how many inferences run at a time",
-    "MODEL_ARENA": "this worker has no such choice",
-    "MODEL_": "here MODELS_MIRROR and HF_ENDPOINT say where models come from",
-    "WORKERS": "one process serves here; CPU_WORKERS says how many inferences run at a time",
-    "WORKER_TIMEOUT": "here it is REQUEST_TIMEOUT_S",
-    "HTTP_KEEPALIVE_TIMEOUT_S": "here it is KEEP_ALIVE_S",
-    "PRELOAD__CLIP": "every model is loaded at start here, and CLIP_BACKEND chooses the one for search",
-    "PRELOAD__FACIAL_RECOGNITION": "every model is loaded at start here; FACE_DETECTOR and FACE_RECOGNIZER choose",
-    "PRELOAD__OCR": "every model is loaded at start here",
-    "MAX_BATCH_SIZE": "here HAILO_BATCH bounds a burst on the card",
-    "DEVICE_IDS": "here it is HAILO_DEVICE_IDS",
-}
-"""Settings of Immich's own worker, as they begin, the longest first where two fit; and what does their work here."""
+WIDTH, INDENT = 100, 6
+NO_VALUE = "?"
+"""What no setting with a list or a range takes: its refusal names what is taken."""
 
 
-def hints(names: Iterable[str]) -> Iterator[str]:
-    """A sentence or two for each name that was meant to be a setting and is none."""
-    for name in sorted(names):
-        if name in OURS or name in OF_THE_SCRIPTS or name in OF_THE_VENDOR:
-            continue
-        if name.upper() in OURS:
-            yield f"{name} has no effect: write it in capitals, {name.upper()}."
-        elif name.startswith(OFFICIAL):
-            yield f"{name} has no effect: it is a setting of Immich's own worker{_instead(name)}."
-        elif near := difflib.get_close_matches(name.upper(), OURS, 1, SIMILAR):
-            yield f"{name} has no effect: there is no such setting. {near[0]} was meant, perhaps."
-        elif name.startswith(FAMILIES):
-            alike = ", ".join(own for own in OURS if own.startswith(name[: name.index("_") + 1]))
-            yield f"{name} has no effect: there is no such setting. Those that begin like it: {alike}."
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Settings that can be used. `problems`: those that cannot; `usable`: the environment without them."""
+
+    settings: Settings
+    problems: tuple[SettingsError, ...]
+    usable: Mapping[str, str]
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "Environment":
+        """Never raises: every setting is read by itself, and a wrong one is left out, so that it hides no other."""
+        usable, problems = dict(environment), []
+        for item in fields(Settings):
+            for name in setting_names(item.name):
+                if name in usable and (problem := _problem({name: usable[name]})):
+                    problems.append(problem)
+                    del usable[name]
+        try:
+            return cls(Settings.from_environment(usable), tuple(problems), usable)
+        except SettingsError as error:  # settings that contradict each other
+            return cls(Settings(), (*problems, error), usable)
 
 
-def spelt_wrong(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The hints for an environment. A variable that is empty is as good as left out."""
-    return list(hints(name for name, value in environment.items() if value.strip()))
+def _problem(alone: Mapping[str, str]) -> SettingsError | None:
+    try:
+        Settings.from_environment(alone)
+    except SettingsError as error:
+        return error
+    return None
 
 
-def _instead(name: str) -> str:
-    rest = name.removeprefix(OFFICIAL)
-    found = [words for beginning, words in INSTEAD.items() if rest.startswith(beginning)]
-    return f", and {found[0]}" if found else ", which has no counterpart here"
+def reference() -> str:
+    """For the help of `serve`. Of each setting its variable with the default, then what it is for and what it takes."""
+    lines = []
+    for item in fields(Settings):
+        names = " or ".join(setting_names(item.name))
+        lines.append(f"  {names} (default: {_default(item.name)})")
+        lines += (f"{'':{INDENT}}{line}" for line in wrap(_meaning(item), WIDTH - INDENT, break_on_hyphens=False))
+    return "\n".join(lines)
+
+
+def _default(attribute: str) -> str:
+    value = getattr(Settings(), attribute)
+    if isinstance(value, Path) and value.is_relative_to(PROJECT):
+        return f"{value.relative_to(PROJECT)}/ in this project's folder"
+    return setting_text(Settings(), attribute) or "none"
+
+
+def _meaning(item: "Field[Any]") -> str:
+    words = f"{item.metadata['help']}"
+    if item.name == "log_level":  # its help is the list, and it takes anything with a warning
+        return f"how much is logged: {words}"
+    try:
+        item.metadata["parse"](NO_VALUE)
+    except ValueError as error:
+        return f"{words}; {error}"
+    return words
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints hints and what is wrong with the settings in the environment. Exit code 1 when something is wrong."""
     replace_unprintable()
-    parser = argparse.ArgumentParser(prog="python3 -m ml_target.diagnostics.settings", description=main.__doc__)
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="variables to look at, instead of the environment's")
     parser.add_argument("--chip", metavar="CHIP", default="", help="look whether there is such a chip, too")
     asked = parser.parse_args(arguments)

@@ -1,7 +1,8 @@
 """Which tasks the worker could serve with the model files that are there, and what is wrong with those files."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,14 +10,17 @@ from ml_target.catalogue.needs import EngineName, Need, needs
 from ml_target.catalogue.networks import NETWORKS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
-from ml_target.diagnostics.memory import memory_check
 from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.select import REFERENCE
 from ml_target.errors import DamagedFileError, ModelError, SettingsError
 from ml_target.remedies import fetch, folder_words
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
-from ml_target.system.cards import Finding
+from ml_target.system.cards import Finding, fact
+from ml_target.system.cgroups import memory_left
+
+GIB = 1 << 30
 
 
 @dataclass(slots=True)
@@ -26,7 +30,7 @@ class _Task:
     there: list[str] = field(default_factory=list)
     missing: list[ModelFile] = field(default_factory=list)
     damaged: list[DamagedFileError] = field(default_factory=list)
-    strange: list[str] = field(default_factory=list)
+    strange: list[ModelError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -38,7 +42,7 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
     try:
         store = open_store(settings)
     except SettingsError as error:
-        yield Finding(False, "setting", str(error).rstrip("."))
+        yield Finding(False, "setting", error.reason, error.remedy)
         return
     wanted = needs(settings, engine, chip or "hailo8")
     yield _folder(settings)
@@ -49,7 +53,7 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
     for label, task in tasks.items():
         yield _told(label, task, engine, chip, store)
         yield from (Finding(None, label, warning) for warning in task.warnings)
-    if any(need.engine == "cpu" for need in wanted):
+    if any(need.engine == REFERENCE for need in wanted):
         yield _processor()
     if weights:
         yield memory_check(weights, root)
@@ -87,7 +91,7 @@ def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
             task.warnings += [f"{path.name} serves in its place, for {d.reason}. {d.remedy}" for d in damages]
             return path.stat().st_size if need.engine in CHIPS else 0
     except ModelError as error:
-        task.strange.append(str(error).rstrip("."))
+        task.strange.append(error)
         return 0
     if need.optional:
         task.warnings += [f"{damage.reason}. {damage.remedy}" for damage in damages]
@@ -108,26 +112,51 @@ def _inspect(store: Store, need: Need, file: ModelFile, path: Path, chip: Chip |
 
 def _told(label: str, task: _Task, engine: EngineName, chip: Chip | None, store: Store) -> Finding:
     if task.strange:
-        return Finding(False, label, f"the worker does not start: {'; '.join(task.strange)}")
+        return Finding(False, label, f"the worker does not start: {_reasons(task.strange)}", _remedies(task.strange))
     if task.damaged:
-        reasons = "; ".join(damage.reason for damage in task.damaged)
-        remedies = dict.fromkeys(damage.remedy.rstrip(".") for damage in task.damaged)
-        return Finding(False, label, f"off: {reasons}", ". ".join(remedies))
+        return Finding(False, label, f"off: {_reasons(task.damaged)}", _remedies(task.damaged))
     if task.missing:
         names = ", ".join(file.name for file in task.missing)
         detail = f"off: {names} {'is' if len(task.missing) == 1 else 'are'} not there"
         unpublished = next((file for file in task.missing if not file.sources), None)
         if unpublished is not None:
-            return Finding(False, label, detail, store.remedy(unpublished).rstrip("."))
-        arguments = ("--engine", engine, *(("--chip", chip or "hailo8") if engine == "hailo" else ()))
+            nobody = store.missing(unpublished)
+            return Finding(False, label, detail, f"{nobody.reason}: {nobody.remedy}")
+        arguments = ("--engine", engine, *(("--chip", chip or "hailo8") if engine != REFERENCE else ()))
         remedy = f"{fetch(*arguments)}, or put them into {folder_words(store.folder)}"
         return Finding(False, label, detail, remedy)
     return Finding(True, label, f"on: {', '.join(task.there)}")
+
+
+def _reasons(errors: Sequence[ModelError]) -> str:
+    return "; ".join(error.reason for error in errors)
+
+
+def _remedies(errors: Sequence[ModelError]) -> str:
+    return "; ".join(dict.fromkeys(filter(None, (error.remedy for error in errors))))
 
 
 def _processor() -> Finding:
     try:
         OnnxEngine(threads=1)
     except ModelError as error:
-        return Finding(False, "ONNX Runtime", str(error).rstrip("."))
+        return Finding(False, "ONNX Runtime", error.reason, error.remedy)
     return Finding(True, "ONNX Runtime", "it can be loaded")
+
+
+def memory_check(needed: int, root: Path = Path("/")) -> Finding:
+    """Whether the weights, `needed` bytes, find room: HailoRT pins at least a HEF's size in host memory for each."""
+    free = re.search(r"MemAvailable:\s+(\d+) kB", fact(root / "proc/meminfo"))
+    left = memory_left(root)
+    if free is None:
+        detail = f"{needed / GIB:.2f} GiB are needed for weights; what is free cannot be told"
+        return Finding(None, "memory", detail, looked=False)
+    available = int(free.group(1)) * 1024
+    bound = ""
+    if left is not None and left < available:
+        available, bound = int(left), " within the container's limit"
+    detail = f"{needed / GIB:.2f} GiB for weights, {available / GIB:.1f} GiB free{bound}"
+    if needed <= available:
+        return Finding(True, "memory", detail)
+    remedy = "Free memory or raise the container's limit; or load fewer models: CLIP_BACKEND with one name"
+    return Finding(False, "memory", detail, remedy)

@@ -10,8 +10,8 @@ import numpy as np
 from ml_target.catalogue.binding import Binding, bind
 from ml_target.catalogue.types import ModelFile, Network, PictureInput, TextInput
 from ml_target.engines import Capabilities, Intake, LoadedNetwork
-from ml_target.errors import DamagedFileError, EngineFault, ModelError
-from ml_target.remedies import fetch_again
+from ml_target.errors import EngineFault, ModelError
+from ml_target.remedies import command, damaged
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class OnnxEngine:
             import onnxruntime
         except ImportError as error:
             raise ModelError(
-                f"the CPU engine needs onnxruntime ({error}). Install it: pip install onnxruntime"
+                f"the CPU engine needs onnxruntime ({error})", "Install it: pip install onnxruntime"
             ) from error
         onnxruntime.set_default_logger_severity(3)
         self._runtime: Any = onnxruntime
@@ -72,15 +72,15 @@ class OnnxEngine:
         try:
             session = self._runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise DamagedFileError(f"{file} cannot be opened by ONNX Runtime ({error})", fetch_again()) from error
+            raise damaged(f"{file} cannot be opened by ONNX Runtime ({error})") from error
         shrink = self._runtime.RunOptions()
         shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             return OnnxNetwork(session, network, shrink)
         except ModelError as error:
-            raise ModelError(f"{file.name} does not fit {network.name}: {error}") from error
+            raise ModelError(f"{file.name} does not fit {network.name}: {error.reason}", error.remedy) from error
         except EngineFault as error:  # its form is right, and it does not run
-            raise DamagedFileError(f"{file} opens, but does not run: {error.__cause__}", fetch_again()) from error
+            raise damaged(f"{file} opens, but does not run: {error.__cause__}") from error
 
     def health(self) -> dict[str, float]:
         """A processor says nothing here."""
@@ -130,8 +130,8 @@ class OnnxNetwork:
             result: list[Array] = self._session.run(None, {self._input: batch}, self._options)
         except Exception as error:
             raise EngineFault(
-                f"{self._network.name} failed on a frame of {frames[0].shape} ({error}). "
-                "If it happens again, run `python3 -m ml_target models verify` and report it."
+                f"{self._network.name} failed on a frame of {frames[0].shape} ({error})",
+                f"If it happens again, run `{command('models verify')}` and report it.",
             ) from error
         return result
 

@@ -5,7 +5,6 @@ An engine is one line here. Everybody above asks what an engine can (`Engine.cap
 
 import logging
 from pathlib import Path
-from typing import get_args
 
 from ml_target.catalogue.needs import EngineName
 from ml_target.config import Settings, available_cores, choose_engine
@@ -16,8 +15,6 @@ log = logging.getLogger(__name__)
 
 REFERENCE: EngineName = "cpu"
 """The engine that others are compared with."""
-
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 def passed_over(settings: Settings, root: Path = Path("/")) -> Finding | None:

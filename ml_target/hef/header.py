@@ -13,7 +13,7 @@ import xxhash
 from ml_target.catalogue.types import Chip
 from ml_target.errors import DamagedFileError, ModelError
 from ml_target.hef.protobuf import walk
-from ml_target.remedies import fetch, fetch_again, replace, unreadable
+from ml_target.remedies import damaged, fetch, replace, unreadable
 
 MAGIC = 0x01484546
 PREFIX = struct.Struct(">III")  # magic, container version, bytes of protobuf
@@ -119,10 +119,9 @@ def verify(path: Path) -> HefHeader:
     except OSError as error:
         raise unreadable(path, error) from error
     if computed.digest() != header.checksum:
-        raise DamagedFileError(
+        raise damaged(
             f"{path} is damaged: its {layout.checksum_name} is {computed.digest().hex()}, "
-            f"its header says {header.checksum.hex()}",
-            fetch_again(),
+            f"its header says {header.checksum.hex()}"
         )
     return header
 
@@ -131,15 +130,15 @@ def require_chip(header: HefHeader, chip: Chip, path: Path) -> None:
     """Raises ModelError when the file at `path` was compiled for a chip whose programs `chip` cannot run."""
     if header.architecture not in RUNS_ON[chip]:
         raise ModelError(
-            f"{path} was compiled for {header.chip}, a {CHIP_NAMES[chip]} cannot run it. "
-            f"Replace it by the build for {CHIP_NAMES[chip]}: {replace('--engine', 'hailo', '--chip', chip)}"
+            f"{path} was compiled for {header.chip}, a {CHIP_NAMES[chip]} cannot run it",
+            f"Replace it by the build for {CHIP_NAMES[chip]}: {replace('--engine', 'hailo', '--chip', chip)}",
         )
 
 
 def _read_header(file: BinaryIO, path: Path) -> HefHeader:
     prefix = file.read(PREFIX.size)
     if len(prefix) < PREFIX.size or PREFIX.unpack(prefix)[0] != MAGIC:
-        raise DamagedFileError(f"{path} is not a HEF: it does not begin with 01 48 45 46", fetch_again())
+        raise damaged(f"{path} is not a HEF: it does not begin with 01 48 45 46")
     _, container, message_size = PREFIX.unpack(prefix)
     layout = LAYOUTS.get(container)
     if layout is None:
@@ -151,12 +150,12 @@ def _read_header(file: BinaryIO, path: Path) -> HefHeader:
     start = PREFIX.size + layout.fields.size
     actual = file.seek(0, 2)
     if len(raw) < layout.fields.size:
-        raise DamagedFileError(f"{path} is cut off: its header is not complete after {actual:,} bytes", fetch_again())
+        raise damaged(f"{path} is cut off: its header is not complete after {actual:,} bytes")
     values = layout.fields.unpack(raw)
     expected = start + message_size + sum(values[i] for i in layout.rest)
     if actual != expected:
         what = "cut off" if actual < expected else "too long"
-        raise DamagedFileError(f"{path} is {what}: {actual:,} bytes instead of {expected:,}", fetch_again())
+        raise damaged(f"{path} is {what}: {actual:,} bytes instead of {expected:,}")
     file.seek(start)
     architecture, compiler = _identity(file.read(min(message_size, BLOCK)), path)
     checksum: bytes = values[0] if container else values[1]
@@ -171,7 +170,7 @@ def _identity(message: bytes, path: Path) -> tuple[int, str]:
             raise ValueError("the first field is not the header")
         fields = dict(walk(header))
     except (ValueError, StopIteration) as error:
-        raise DamagedFileError(f"{path} is a HEF without a readable header ({error})", fetch_again()) from error
+        raise damaged(f"{path} is a HEF without a readable header ({error})") from error
     architecture, version = fields.get(1, 0), fields.get(3, b"")
     text = version.decode("utf-8", "replace") if isinstance(version, bytes) else ""
     found = re.search(r"\d+(\.\d+)+", text)

@@ -14,7 +14,7 @@ from ml_target.catalogue.binding import Shape
 from ml_target.errors import DamagedFileError, ModelError
 from ml_target.hef.header import HefHeader, read_header
 from ml_target.hef.message import HostOperation, Layer, RawGroup, read_message
-from ml_target.remedies import fetch_again, replace, unreadable
+from ml_target.remedies import damaged, replace, unreadable
 
 MAX_MESSAGE = 256 << 20  # bytes; the messages of real files are a thousandth to a hundredth of it
 MAX_VALUES = 1 << 28  # elements of one frame
@@ -108,9 +108,7 @@ def read_streams(path: Path) -> HefContent:
     """
     header = read_header(path)
     if header.message_size > MAX_MESSAGE:
-        raise DamagedFileError(
-            f"{path} describes itself in {header.message_size:,} bytes, too many to be true", fetch_again()
-        )
+        raise damaged(f"{path} describes itself in {header.message_size:,} bytes, too many to be true")
     try:
         with path.open("rb") as file:
             file.seek(header.message_start)
@@ -139,7 +137,8 @@ def uniform_quantisation(stream: Stream) -> tuple[float, float]:
     if len(pairs) > 1:
         raise ModelError(
             f"{stream.name} has {len(pairs)} different pairs of scale and zero point for its channels; "
-            f"HailoRT 4 applies one to all, so the answers would be wrong. Take the catalogue's build: {replace()}"
+            f"HailoRT 4 applies one to all, so the answers would be wrong",
+            f"Take the catalogue's build: {replace()}",
         )
     scale, zero_point = pairs.pop()
     _require_sense(stream, scale, zero_point)
@@ -158,7 +157,8 @@ def channel_quantisation(stream: Stream) -> tuple[tuple[float, ...], tuple[float
     if own and len(stream.per_channel) != channels:
         raise ModelError(
             f"{stream.name} is scaled by a pair for each of its {channels} channels, and the file lists "
-            f"{len(stream.per_channel)}. Take the catalogue's build: {replace()}"
+            f"{len(stream.per_channel)}",
+            f"Take the catalogue's build: {replace()}",
         )
     if not own or len(set(stream.per_channel)) < 2:
         scale, zero_point = uniform_quantisation(stream)
@@ -174,7 +174,8 @@ def _require_sense(stream: Stream, scale: float, zero_point: float) -> None:
     if not (0 < scale < math.inf and math.isfinite(zero_point) and low < high):
         raise ModelError(
             f"{stream.name} has an impossible quantisation: scale {scale:g}, zero point {zero_point:g}, "
-            f"limits {low:g} to {high:g}. Take the catalogue's build: {replace()}"
+            f"limits {low:g} to {high:g}",
+            f"Take the catalogue's build: {replace()}",
         )
 
 

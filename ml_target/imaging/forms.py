@@ -61,10 +61,10 @@ def look(data: bytes | BinaryIO, max_pixels: int) -> Structure:
     structure = reader(source)
     source.stream.seek(0)
     if structure.width < 1 or structure.height < 1:
-        raise UnusableInput("Image has zero width or height. Send a picture with at least one pixel.")
+        raise UnusableInput("Image has zero width or height", "Send a picture with at least one pixel.")
     if structure.pixels > max_pixels:
         raise TooLarge(
-            f"The picture has {structure.width} x {structure.height} pixels, more than {max_pixels:,}. "
-            "Send a smaller one, or raise MAX_PIXELS if the machine has the memory."
+            f"The picture has {structure.width} x {structure.height} pixels, more than {max_pixels:,}",
+            "Send a smaller one, or raise MAX_PIXELS if the machine has the memory.",
         )
     return structure

@@ -60,8 +60,8 @@ class Helper:
         """Waits until the helper is free; `size`: bytes of the upload. Raises Unavailable where too many wait."""
         if self._waiting and self._waiting + size > self._room:
             raise Unavailable(
-                "Too many pictures wait that are decoded one at a time, for their size or their format. "
-                "Send this one again later, or send previews: JPEG or WebP of ordinary size."
+                "Too many pictures wait that are decoded one at a time, for their size or their format",
+                "Send this one again later, or send previews: JPEG or WebP of ordinary size.",
             )
         self._waiting += size
         try:
@@ -137,7 +137,7 @@ class Helper:
         except OSError as error:
             ours.close()
             raise Unavailable(
-                f"The process that decodes such pictures cannot be started ({error}). Free memory or processes."
+                f"The process that decodes such pictures cannot be started ({error})", "Free memory or processes."
             ) from None
         finally:
             theirs.close()
@@ -183,13 +183,13 @@ def _died(status: int) -> UnusableInput | Unavailable:
         name = signal.Signals(-status).name
         log.error("a picture crashed its decoder (%s); the worker was not touched", name)
         return UnusableInput(
-            f"The picture crashes its decoder ({name}), so it is damaged or made to do harm. "
-            "Regenerate its preview in Immich."
+            f"The picture crashes its decoder ({name}), so it is damaged or made to do harm",
+            "Regenerate its preview in Immich.",
         )
     log.error("the decoding process was ended (status %d), most likely for want of memory", status)
     return Unavailable(
-        f"The process that decoded this picture was ended (status {status}), most likely for want of memory. "
-        "Give the worker more memory, or lower MEMORY_MB so that less is done at a time."
+        f"The process that decoded this picture was ended (status {status}), most likely for want of memory",
+        "Give the worker more memory, or lower MEMORY_MB so that less is done at a time.",
     )
 
 

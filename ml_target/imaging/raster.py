@@ -83,7 +83,7 @@ def _decoded(image: Image.Image, room: memoryview, cost: int) -> WorkerError | N
     try:
         image.load()
         if image.mode in ("I", "F"):
-            return UnusableInput("The picture has 32-bit pixels of unknown range. Convert it to 8 bits a channel.")
+            return UnusableInput("The picture has 32-bit pixels of unknown range", "Convert it to 8 bits a channel.")
         _let_go(image)
         _to_rgb(image, room)
         return None
@@ -96,8 +96,9 @@ def _decoded(image: Image.Image, room: memoryview, cost: int) -> WorkerError | N
 
 def _no_memory(words: str) -> Unavailable:
     return Unavailable(
-        f"The machine has no memory left to decode this picture ({words}). Send it again later; if that stays, "
-        "give the worker more memory, or lower MEMORY_MB so that less is done at a time."
+        f"The machine has no memory left to decode this picture ({words})",
+        "Send it again later; if that stays, "
+        "give the worker more memory, or lower MEMORY_MB so that less is done at a time.",
     )
 
 

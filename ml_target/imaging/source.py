@@ -56,21 +56,21 @@ class Source:
 def no_picture(why: str) -> UnusableInput:
     """The refusal of what cannot be read at all."""
     return UnusableInput(
-        f"The upload is not a picture this worker can read ({why}). "
-        "Send JPEG, WebP, PNG or another format that Pillow decodes."
+        f"The upload is not a picture this worker can read ({why})",
+        "Send JPEG, WebP, PNG or another format that Pillow decodes.",
     )
 
 
 def damaged(why: str) -> UnusableInput:
     """The refusal of a picture whose data are wrong."""
-    return UnusableInput(f"The picture is damaged or cut short ({why}). Regenerate its preview in Immich.")
+    return UnusableInput(f"The picture is damaged or cut short ({why})", "Regenerate its preview in Immich.")
 
 
 def unordinary(why: str) -> UnusableInput:
     """The refusal of what only a file made to do harm has."""
-    return UnusableInput(f"No ordinary picture is made like this: {why}. Save it anew, and send that.")
+    return UnusableInput(f"No ordinary picture is made like this: {why}", "Save it anew, and send that.")
 
 
 def too_much(why: str) -> TooLarge:
     """The refusal of a small picture whose decoding takes the memory of a huge one."""
-    return TooLarge(f"The picture takes far more memory than its size: {why}. Save it anew, and send that.")
+    return TooLarge(f"The picture takes far more memory than its size: {why}", "Save it anew, and send that.")

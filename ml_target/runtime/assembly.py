@@ -76,11 +76,11 @@ class Loader:
                 self._shelf.network(self.engine(network), network)
             serves, models = offer.load(self)
         except MissingFileError as error:
-            return Service(offer.name, never=str(error), cause=error.cause, variant=offer.variant)
+            return Service(offer.name, never=error, variant=offer.variant)
         except DamagedFileError as error:
-            return Service(offer.name, never=str(error), cause=error.cause, broken=True, variant=offer.variant)
+            return Service(offer.name, never=error, broken=True, variant=offer.variant)
         except Unavailable as error:
-            return Service(offer.name, never=str(error), broken=True, variant=offer.variant)
+            return Service(offer.name, never=error, broken=True, variant=offer.variant)
         return Service(offer.name, serves, models, variant=offer.variant)
 
     # --------------------------------------------------- what tasks load with

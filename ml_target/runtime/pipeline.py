@@ -73,8 +73,9 @@ class Pipeline:
         if alone > budget.largest:
             raise TooLarge(
                 f"The picture ({structure.form}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
-                f"decode, and {budget.largest // MIB} MiB are there for one. Send a smaller one, or set MEMORY_MB to "
-                f"{self.memory.setting_for(alone)} or more if the machine has the memory."
+                f"decode, and {budget.largest // MIB} MiB are there for one",
+                f"Send a smaller one, or set MEMORY_MB to "
+                f"{self.memory.setting_for(alone)} or more if the machine has the memory.",
             )
         # Tasks of a picture this large do not all copy it: text detection first averages it down.
         amount = min(max(alone, _with_tasks(jobs, structure)), budget.largest)
@@ -102,9 +103,11 @@ class Pipeline:
         answering = []
         for job in jobs:
             if job.takes_text and not text:
-                raise UnusableInput(f"{job.service} needs a text, but the request holds an image. Send a text part.")
+                raise UnusableInput(f"{job.service} needs a text, but the request holds an image", "Send a text part.")
             if text and not job.takes_text:
-                raise UnusableInput(f"{job.service} needs a picture, but the request holds a text. Send an image part.")
+                raise UnusableInput(
+                    f"{job.service} needs a picture, but the request holds a text", "Send an image part."
+                )
             service = self.services.for_job(job)
             service.get()
             self.names.note(job.service, job.model_name, job.task.served_by(job, service))

@@ -42,7 +42,7 @@ def parse_entries(entries: str | bytes) -> list[Job]:
     jobs = [job for task, entry in entries_of if entry is not None for job in task.jobs(entry)]
     if not jobs:
         *names, last = (task.name for task in tasks)
-        raise MalformedRequest(f"No model task requested. Ask for {', '.join(names)} or {last} in entries.")
+        raise MalformedRequest("No model task requested", f"Ask for {', '.join(names)} or {last} in entries.")
     return jobs
 
 

@@ -63,7 +63,7 @@ class Shelf:
             choices = engine.files(network)
             if not choices:
                 words = f"{network.name} has no file for engine {engine.name}"
-                raise MissingFileError(f"{words}. Choose another network or engine.", words)
+                raise MissingFileError(words, "choose another network or engine.", words)
             self._taken[key] = self._first_sound(choices[0], self._candidates(engine, network))
         return self._taken[key]
 

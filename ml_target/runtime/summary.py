@@ -41,12 +41,13 @@ def summarise(services: Services, engine: str, address: str) -> Summary:
     lines = [f"{on} of {len(tasks)} tasks are on, running on {engine}.", ""]
     red: set[int] = set()
     for name, service, network in tasks:
-        shown = _row(name, f"on   {network}" if service.on else f"OFF  {service.cause or service.why_off}")
+        why_off = (service.never and service.never.cause) or service.why_off
+        shown = _row(name, f"on   {network}" if service.on else f"OFF  {why_off}", hang=5)
         if service.fault:
             red |= set(range(len(lines), len(lines) + len(shown)))
         lines += shown
     if on < len(tasks):
-        lines += _row("", "     The lines above and /status say what to do.")
+        lines += _row("", "     The lines above and /status say what to do.", hang=5)
     if on:
         lines += ["", f"{MARGIN}In Immich, Administration > Settings > Machine Learning Settings:"]
         lines += [line for name, value in _to_type(services, address) for line in _row(name, value)]
@@ -100,10 +101,9 @@ def _to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
                 yield field
 
 
-def _row(name: str, text: str) -> Sequence[str]:
-    """A name and what is to be said of it, in lines that fit."""
+def _row(name: str, text: str, hang: int = 0) -> Sequence[str]:
+    """A name and what is to be said of it, in lines that fit; `hang`: how far the second and later are indented."""
     start = f"{MARGIN}{name:<{COLUMN}}"
-    hang = 5 if text.startswith(("on ", "OFF ", "   ")) else 0
     return textwrap.wrap(
         text,
         WIDTH,

@@ -222,7 +222,7 @@ class Arbiter:
             queue.fail(burst, error)
         except Exception as error:
             log.exception("%s failed for a reason nobody foresaw", queue.name)
-            queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__}). The log has the details."))
+            queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__})", "The log has the details."))
         else:
             queue.deliver(burst, outputs, _now() - self._begun(running))
         finally:

@@ -143,7 +143,7 @@ class ModelQueue:
         again = [entry for entry in burst if not entry.lost and not entry.done.done()]
         self.fail(
             [entry for entry in burst if entry.lost],
-            Unavailable(f"{self.name} lost its device twice ({error}). Try again in a minute."),
+            Unavailable(f"{self.name} lost its device twice ({error})", "Try again in a minute."),
         )
         for entry in again:
             entry.lost = True

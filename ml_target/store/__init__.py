@@ -98,8 +98,13 @@ class Store:
         raise all_damaged(damages)
 
     def missing(self, file: ModelFile) -> MissingFileError:
-        """For a file that is nowhere."""
-        return MissingFileError(self.remedy(file), f"{file.name} is missing")
+        """For a file that is nowhere: what to do about it."""
+        reason, remedy = f"{file.name} is not there", self._put(file)
+        if not file.sources:
+            reason += " and nobody publishes it"
+        else:
+            remedy = f"run {remedies.fetch(*_told(file))}, {remedy}"
+        return MissingFileError(reason, remedy, f"{file.name} is missing")
 
     def _tell_spare(self, path: Path) -> None:
         """Once for each file that is taken from the spare folder, where fallback() has not said it for all."""
@@ -108,12 +113,6 @@ class Store:
         if not _is_file(self.folder / path.name):
             self._told.add(path.name)
             log.warning("%s is not in MODELS_DIR=%s: the one in %s is taken.", path.name, self.folder, self._spare)
-
-    def remedy(self, file: ModelFile) -> str:
-        """One sentence: what is missing and what to do about it."""
-        if not file.sources:
-            return f"{file.name} is not there and nobody publishes it: {self._put(file)}."
-        return f"{file.name} is not there: run {remedies.fetch(*_told(file))}, {self._put(file)}."
 
     def check(self, file: ModelFile, path: Path, *, fresh: bool = False) -> str:
         """Verifies a file that is there and returns its SHA-256 (hex), which goes on record.
@@ -139,9 +138,10 @@ class Store:
     @staticmethod
     def told(file: ModelFile, damage: DamagedFileError) -> DamagedFileError:
         """The same with the remedy for this very file: it may be for a chip that fetch does not think of by itself."""
-        told = remedies.fetch_again(*_told(file))
-        remedy = damage.remedy.replace(remedies.fetch_again(), told)
-        return DamagedFileError(damage.reason, remedy, f"{file.name} is damaged")
+        cause = f"{file.name} is damaged"
+        if damage.first is None:
+            return DamagedFileError(damage.reason, damage.remedy, cause)
+        return remedies.damaged(damage.reason, *_told(file), first=damage.first, cause=cause)
 
     def pin(self, file: ModelFile, path: Path) -> None:
         """Puts on record what the file at `path` is, without a look into it, where no checksum of it is published.
@@ -166,9 +166,9 @@ class Store:
         what = "is damaged and cannot be replaced" if damage else "cannot be fetched"
         if not writable(target):
             way = "Give the worker's user write permission (chown, chmod, or mount it writable)"
-            if remedies.on_host():
+            if remedies.fetched_outside():
                 way = f"Run {remedies.fetch()}"
-            raise FetchError(f"{file.name} {what}: {target} cannot be written. {way}, or {self._put(file)}.")
+            raise FetchError(f"{file.name} {what}: {target} cannot be written", f"{way}, or {self._put(file)}")
         try:
             with writing(target):
                 target.mkdir(parents=True, exist_ok=True)
@@ -196,9 +196,9 @@ class Store:
             if path := self._try(file, offer, target, attempts):
                 return path
         if not attempts:
-            raise FetchError(f"nobody publishes it; {self._put(file)}.")
+            raise FetchError(f"nobody publishes it; {self._put(file)}")
         lines = "".join(f"\n - {attempt}" for attempt in attempts)
-        raise FetchError(f"{lines}\nOtherwise, {self._put(file)}.")
+        raise FetchError(f"{lines}\nOtherwise, {self._put(file)}")
 
     def _try(self, file: ModelFile, offer: Offer, target: Path, attempts: list[str]) -> Path | None:
         try:
@@ -262,13 +262,13 @@ class Store:
     def _put(self, file: ModelFile) -> str:
         names = " or ".join((file.name, *file.aliases))
         folder = remedies.folder_words(self.folder)
-        return f"put {names} into {folder}, or point MODELS_MIRROR at a folder or address that has it"
+        return f"put {names} into {folder}, or point MODELS_MIRROR at a folder or address that has it."
 
 
 def all_damaged(damages: Sequence[DamagedFileError]) -> DamagedFileError:
     """One for all the places where a file is damaged; at least one."""
     first, reasons = damages[0], dict.fromkeys(damage.reason for damage in damages)
-    return DamagedFileError("; ".join(reasons), first.remedy, first.cause)
+    return DamagedFileError("; ".join(reasons), first.remedy, first.cause, first.first)
 
 
 def set_aside(path: Path) -> None:
@@ -294,6 +294,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError as error:  # a folder this user may not look into is no empty folder
         raise ModelError(
-            f"{path.parent} cannot be looked into ({error.strerror or error}). Give this user the right to "
-            f"(chmod or chown on the host), or set MODELS_DIR to another folder."
+            f"{path.parent} cannot be looked into ({error.strerror or error})",
+            "Give this user the right to (chmod or chown on the host), or set MODELS_DIR to another folder.",
         ) from error

@@ -20,6 +20,16 @@ from ml_target.store.inventory import table, take_stock
 OK, INCOMPLETE, WRONG_USE, STOPPED = 0, 1, 2, 130
 MB = 1e6
 
+DESCRIPTION = """The model files that the settings ask for. What to do:
+  list      every file of the catalogue: is it there, and is it whole (when nothing is named)
+  fetch     get what is missing, or the files named
+  missing   what fetch would get; nothing where all is there
+  verify    read every file again and hold it against its checksum
+  pin       record the checksum of every file that has none published; a build of the image does it
+
+Exit code: 0 all is well, 1 something is missing or damaged (fetch, verify, pin), 2 an argument is wrong,
+130 stopped by Ctrl-C or SIGTERM (fetch)."""
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -31,6 +41,7 @@ class Outcome:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `run` reads."""
+    parser.description = DESCRIPTION
     parser.add_argument("action", nargs="?", choices=("list", "fetch", "missing", "verify", "pin"), default="list")
     parser.add_argument("names", nargs="*", metavar="FILE", help="fetch these files only (names as in the list)")
     parser.add_argument("--engine", choices=("auto", "cpu", "hailo"), help="fetch for this engine (default: ENGINE)")
@@ -41,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(*CLIP_BACKENDS, "auto"),
         help="fetch for this backend (default: CLIP_BACKEND); may be given several times",
     )
+    parser.add_argument("--fresh", action="store_true", help="list: read every file again, also those on record")
     parser.add_argument("--all", action="store_true", help="fetch the whole catalogue, whatever the settings need")
     parser.add_argument("--best-effort", action="store_true", help="exit with 0 even if something could not be had")
 
@@ -75,7 +87,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             print(error.args[0], file=sys.stderr)
             return WRONG_USE
         return _until_stopped(args, wanted, store) if args.action == "fetch" else _missing(wanted, store)
-    rows = take_stock(store, args.chip, fresh=args.action == "verify")
+    rows = take_stock(store, args.chip, fresh=args.fresh or args.action == "verify")
     print(table(rows))
     damaged = any(row.state == "damaged" for row in rows)
     return INCOMPLETE if damaged and args.action == "verify" else OK
@@ -95,8 +107,7 @@ def _until_stopped(args: argparse.Namespace, wanted: list[Need], store: Store) -
 
 def _pin(store: Store) -> int:
     """Puts on record what lies there, for either chip. Networks are not run, so that any machine can do it."""
-    chips: tuple[Chip, ...] = ("hailo8", "hailo8l")
-    wanted = [file for chip in chips for need in whole_catalogue(chip) for file in need.files]
+    wanted = [file for chip in CHIPS for need in whole_catalogue(chip) for file in need.files]
     problems = dict.fromkeys(_pinned(store, file, path) for file in wanted for path in store.places(file))
     problems.pop("", None)
     for problem in problems:

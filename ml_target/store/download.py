@@ -128,8 +128,8 @@ def make_room(folder: Path, size: int) -> None:
         free = shutil.disk_usage(folder).free
         if free < size + ROOM_TO_SPARE:
             raise FetchError(
-                f"no space left in {folder}: {size / MB:.0f} MB are needed, {free / MB:.0f} MB are free. "
-                "Free some, or point MODELS_DIR at a folder on a larger disk."
+                f"no space left in {folder}: {size / MB:.0f} MB are needed, {free / MB:.0f} MB are free",
+                "Free some, or point MODELS_DIR at a folder on a larger disk.",
             )
 
 
@@ -228,7 +228,10 @@ def _require_promised(part: Path, promised: str, host: str) -> None:
         kind, found = "SHA-256", sha256_of(part)
     else:
         content = part.read_bytes()  # small: the hub keeps large files by their SHA-256
-        kind, found = "Git blob id", hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        kind, found = (
+            "Git blob id",
+            hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest(),
+        )
     if found != promised:
         raise SourceError(
             f"what came is not the file that {host} tells of: its {kind} is {found}, not {promised}; "

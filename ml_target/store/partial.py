@@ -6,7 +6,7 @@ By hand, as no library in the image reads a file on a server without fetching it
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import IO, Protocol
@@ -49,7 +49,7 @@ class WebFile(io.RawIOBase):
         self._web, self._url, self._host = web, url, host_of(url)
         self._at, self._tag = 0, ""
         self._blocks: dict[int, bytes] = {}
-        self._flow: Iterator[bytes] = iter(())
+        self._flow = self._pieces(0, 0)
         self._flow_at = self._flow_end = 0
         self._here = bytearray()
         with closing(self._first_answer()) as answer:
@@ -63,6 +63,7 @@ class WebFile(io.RawIOBase):
     def expect(self, start: int, size: int) -> None:
         """Bytes `start` to `start + size` are read next, in this order."""
         end = min(self.size, start + size)
+        self._flow.close()
         self._flow, self._here = self._pieces(start, end), bytearray()
         self._flow_at, self._flow_end = start, end
 
@@ -94,7 +95,10 @@ class WebFile(io.RawIOBase):
     def _flowed(self, start: int, end: int) -> bytes:
         """Out of the request that is under way; what lies before `start` is passed over."""
         while self._flow_at + len(self._here) < end:
-            self._here += next(self._flow)
+            block = next(self._flow, b"")
+            if not block:  # given up before
+                raise CutError(f"{self._host} cut the connection; try again later")
+            self._here += block
         data = bytes(self._here[start - self._flow_at : end - self._flow_at])
         del self._here[: end - self._flow_at]
         self._flow_at = end
@@ -113,7 +117,7 @@ class WebFile(io.RawIOBase):
             del self._blocks[old]
         return joined[start - first * BLOCK : end - first * BLOCK]
 
-    def _pieces(self, start: int, end: int) -> Iterator[bytes]:
+    def _pieces(self, start: int, end: int) -> Generator[bytes, None, None]:
         patience = self._web.patience()
         while start < end:
             with patience.attempt(), closing(self._web.open(self._url, start, end - 1, self._tag)) as answer:
@@ -123,6 +127,11 @@ class WebFile(io.RawIOBase):
                     start += len(block)
                     patience.gained()
                     yield block
+
+    def close(self) -> None:
+        if hasattr(self, "_flow"):  # the finaliser comes here too when the server could not be asked
+            self._flow.close()
+        super().close()
 
     def _first_answer(self) -> Answer:
         patience = self._web.patience()

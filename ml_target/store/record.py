@@ -80,8 +80,8 @@ class Ledger:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
-                f"{self.path} cannot be read ({error}). It holds the checksums of the model files; "
-                "restore it, or delete it to have them recorded anew."
+                f"{self.path} cannot be read ({error})",
+                "It holds the checksums of the model files; restore it, or delete it to have them recorded anew.",
             ) from error
 
 
@@ -187,10 +187,12 @@ class Record:
 
     def _require_recorded(self, path: Path, sha256: str, entry: Entry | None) -> None:
         if entry is not None and entry.sha256 != sha256:
+            way_out = self.way_out(path)
             raise ReplacedFileError(
                 f"{path} is not the file that was first used under this name: its SHA-256 is {sha256}, on record is "
                 f"{entry.sha256}",
-                f"{self.way_out(path)}. {fetch_again()}",
+                f"{way_out}. {fetch_again()}",
+                first=way_out,
             )
 
     def _recall(self, path: Path, kind: str) -> Entry | None:

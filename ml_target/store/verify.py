@@ -18,7 +18,7 @@ from ml_target.catalogue.types import CheckpointCut, ModelFile
 from ml_target.errors import DamagedFileError
 from ml_target.hef import header as hef
 from ml_target.hef.protobuf import walk
-from ml_target.remedies import fetch_again, unreadable
+from ml_target.remedies import damaged, unreadable
 
 BLOCK = 1 << 20
 LFS_BEGINNING = b"version https://git-lfs.github.com/spec/"
@@ -64,10 +64,7 @@ def require_published(file: ModelFile, path: Path, sha256: str) -> None:
     if file.sha256 is not None and sha256 != file.sha256:
         size = path.stat().st_size
         lengths = f" ({size:,} bytes instead of {file.size:,})" if file.size not in (None, size) else ""
-        raise DamagedFileError(
-            f"{path} is not the published {file.name}: its SHA-256 is {sha256}, not {file.sha256}{lengths}",
-            fetch_again(),
-        )
+        raise damaged(f"{path} is not the published {file.name}: its SHA-256 is {sha256}, not {file.sha256}{lengths}")
 
 
 def require_sound(file: ModelFile, path: Path) -> None:
@@ -75,9 +72,9 @@ def require_sound(file: ModelFile, path: Path) -> None:
     with path.open("rb") as opened:
         head = opened.read(512)
     if not head:
-        raise DamagedFileError(f"{path} is empty", fetch_again())
+        raise damaged(f"{path} is empty")
     if problem := impostor(head):
-        raise DamagedFileError(f"{path} holds {problem}", fetch_again())
+        raise damaged(f"{path} holds {problem}")
     if look := _LOOKS.get(Path(file.name).suffix):
         try:
             look(file, path)
@@ -85,9 +82,7 @@ def require_sound(file: ModelFile, path: Path) -> None:
             raise
         except Exception as error:  # parsers of other projects raise what they like
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise DamagedFileError(
-                f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}", fetch_again()
-            ) from error
+            raise damaged(f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}") from error
 
 
 def require_chip(file: ModelFile, path: Path) -> None:

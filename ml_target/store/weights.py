@@ -11,8 +11,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from ml_target.catalogue.types import CheckpointCut
-from ml_target.errors import DamagedFileError
-from ml_target.remedies import fetch_again
+from ml_target.remedies import damaged
 from ml_target.store.checkpoints import FLOATS, Checkpoint, StoredTensor, open_checkpoint
 from ml_target.store.download import Transfer, make_room, writing
 from ml_target.store.partial import Readable
@@ -118,5 +117,5 @@ def load_text_weights(path: Path) -> Mapping[str, Array]:
             if name not in arrays:
                 arrays[name] = np.load(npy, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # what a damaged file makes numpy raise is not limited to a few kinds
-        raise DamagedFileError(f"the text weights {path} cannot be loaded ({error})", fetch_again(path.name)) from error
+        raise damaged(f"the text weights {path} cannot be loaded ({error})", path.name) from error
     return arrays

@@ -34,7 +34,7 @@ MOST_TRIES = 32
 class Finding:
     """One thing that was looked at. `ok` None: neither right nor wrong, but worth knowing. `remedy`: "" for none.
 
-    `looked`: False for what could not be looked at, or was not to be.
+    `looked`: False for what could not be looked at, or was not to be. `bars`: the card is not asked while it is wrong.
     """
 
     ok: bool | None
@@ -42,6 +42,7 @@ class Finding:
     detail: str
     remedy: str = ""
     looked: bool = True
+    bars: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ml_target.catalogue.networks import service_label
-from ml_target.errors import Unavailable
+from ml_target.errors import Unavailable, WorkerError
 from ml_target.scheduling.model import Model
 
 T = TypeVar("T")
@@ -15,16 +15,14 @@ class Service(Generic[T]):
     """A task, or one of its parts: `get()` it, or learn in words why it is off.
 
     `name`: what requests, the log and the status page call it; `variant`: which one of several of that name.
-    `never`: why it could not be loaded, with the remedy; `cause` is the same in a few words; `broken`:
-    something is wrong with it, not just missing. A task that was loaded goes off, and on again, while
-    the answers of one of its models cannot be believed.
+    `never`: why it could not be loaded; `broken`: something is wrong with it, not just missing. A task
+    that was loaded goes off, and on again, while the answers of one of its models cannot be believed.
     """
 
     name: str
     serves: T | None = None
     models: tuple[Model, ...] = ()
-    never: str = ""
-    cause: str = ""
+    never: WorkerError | None = None
     broken: bool = False
     variant: str = ""
 
@@ -40,7 +38,7 @@ class Service(Generic[T]):
     def why_off(self) -> str:
         """In words, with the remedy; "" while it is on. May change at any time."""
         doubted = (f"{model.network.name}: {doubt}" for model in self.models if (doubt := model.doubt()))
-        return self.never or next(doubted, "")
+        return str(self.never) if self.never else next(doubted, "")
 
     @property
     def fault(self) -> bool:

@@ -46,7 +46,7 @@ def both(task: str, detection: ModelEntry | None, recognition: ModelEntry | None
         return False
     if detection is None or recognition is None:
         present, missing = ("recognition", "detection") if detection is None else ("detection", "recognition")
-        raise UnusableInput(f"{task}: {present} needs {missing} in the same request. Ask for both, as Immich does.")
+        raise UnusableInput(f"{task}: {present} needs {missing} in the same request", "Ask for both, as Immich does.")
     return True
 
 

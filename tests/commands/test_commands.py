@@ -1,4 +1,4 @@
-"""The command line, as a process of its own: what it prints, and how it ends."""
+"""The command line: what it prints, and how it ends; serving as a process of its own."""
 
 import resource
 import signal
@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import httpx
@@ -15,18 +17,39 @@ from PIL import Image
 from project import PROJECT
 from worker_process import environment, free_port, serving, wait_for_ping
 
+from ml_target.__main__ import main
 from ml_target.api.serve import listen, prepare_process
+from ml_target.config import Settings, setting_names
 from ml_target.diagnostics.drawing import draw
 from ml_target.errors import SettingsError
 from ml_target.tasks.faces.finder import Face
 from ml_target.tasks.ocr.reader import Line
 
 
-def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ml_target", *arguments]
-    return subprocess.run(
-        command, env=environment(**settings), cwd=PROJECT, capture_output=True, text=True, timeout=120
-    )
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A command in this process, with these settings and no others."""
+
+    def ran(*arguments: str, **settings: str) -> Ran:
+        for name in (name for item in fields(Settings) for name in setting_names(item.name)):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"ENGINE": "cpu", **settings}.items():
+            monkeypatch.setenv(name, value)
+        return Ran(main(list(arguments)), *capsys.readouterr())
+
+    return ran
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +164,7 @@ def test_without_ipv6_all_addresses_means_ipv4(monkeypatch: pytest.MonkeyPatch) 
 # ------------------------------------------------------------------- predict
 
 
-def test_predict_answers_and_draws(models: str, photos: Path, tmp_path: Path) -> None:
+def test_predict_answers_and_draws(run: Run, models: str, photos: Path, tmp_path: Path) -> None:
     drawing = tmp_path / "drawn.png"
     photo = photos / "faces_four.jpg"
     result = run("predict", str(photo), "--task", "faces", "--task", "ocr", "--draw", str(drawing), MODELS_DIR=models)
@@ -154,7 +177,7 @@ def test_predict_answers_and_draws(models: str, photos: Path, tmp_path: Path) ->
     assert 0.001 < changed.mean() < 0.2
 
 
-def test_predict_reads_text_and_prints_json(models: str, photos: Path) -> None:
+def test_predict_reads_text_and_prints_json(run: Run, models: str, photos: Path) -> None:
     result = run("predict", str(photos / "invoice.jpg"), "--task", "ocr", MODELS_DIR=models)
     assert "Total 1,284.50 EUR" in result.stdout
     result = run("predict", str(photos / "invoice.jpg"), "--task", "ocr", "--json", MODELS_DIR=models)
@@ -168,14 +191,14 @@ def test_predict_reads_text_and_prints_json(models: str, photos: Path) -> None:
         ((str(PROJECT / "pyproject.toml"),), "not a picture this worker can read"),
     ],
 )
-def test_predict_refuses_in_words(arguments: tuple[str, ...], words: str, models: str) -> None:
+def test_predict_refuses_in_words(run: Run, arguments: tuple[str, ...], words: str, models: str) -> None:
     result = run("predict", *arguments, MODELS_DIR=models)
     assert result.returncode == 1
     assert words in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_predict_says_which_task_is_off(models: str, photos: Path) -> None:
+def test_predict_says_which_task_is_off(run: Run, models: str, photos: Path) -> None:
     result = run("predict", str(photos / "coffee.jpg"), "--task", "clip", MODELS_DIR=models)
     assert result.returncode == 1
     assert "not answered: clip.visual (tinyclip) is off" in result.stderr
@@ -200,13 +223,13 @@ def test_a_drawing_marks_what_was_found_where_it_was_found(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("command", [("models", "list"), ("predict", "--text", "a dog")])
-def test_a_slip_in_a_settings_name_gets_a_hint(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_slip_in_a_settings_name_gets_a_hint(run: Run, command: tuple[str, ...], tmp_path: Path) -> None:
     result = run(*command, MODELS_DIR=str(tmp_path), CLIP_BACKENDS="siglip", MACHINE_LEARNING_WORKERS="2")
     assert "CLIP_BACKENDS has no effect: there is no such setting. CLIP_BACKEND was meant, perhaps." in result.stderr
     assert "MACHINE_LEARNING_WORKERS has no effect: it is a setting of Immich's own worker, and one" in result.stderr
 
 
-def test_a_bad_setting_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
+def test_a_bad_setting_is_told_before_anything_is_fetched(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     result = run("models", "fetch", MODELS_DIR=str(folder), HAILO_BATCH="64", MODELS_MIRROR=str(tmp_path))
     assert (result.returncode, result.stdout) == (1, "")
@@ -214,7 +237,7 @@ def test_a_bad_setting_is_told_before_anything_is_fetched(tmp_path: Path) -> Non
     assert not folder.exists()
 
 
-def test_the_fallback_from_a_folder_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+def test_the_fallback_from_a_folder_that_is_not_there_is_told_at_once(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "modles"
     words = f"MODELS_DIR={folder} is not there: model files are taken from {PROJECT / 'models'}, and what is fetched"
     assert words in run("models", "missing", MODELS_DIR=str(folder)).stderr

@@ -11,8 +11,9 @@ import hef_builder as build
 import pytest
 from hef_builder import L
 
+from ml_target.__main__ import main
 from ml_target.diagnostics.file_kind import LOOKED_AT, why_no_hef
-from ml_target.diagnostics.hef import main
+from ml_target.remedies import command
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_real_file(face_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(face_models / "arcface_mobilefacenet.hailo8.hef")]) == 0
+    assert main(["inspect", str(face_models / "arcface_mobilefacenet.hailo8.hef")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:7] == [
         "  container  version 2, 3,552,250 bytes",
@@ -46,7 +47,7 @@ def test_a_real_file(face_models: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_file_for_another_chip(face_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(face_models / "scrfd_2.5g.hailo15h.hef")]) == 1
+    assert main(["inspect", str(face_models / "scrfd_2.5g.hailo15h.hef")]) == 1
     out = capsys.readouterr().out
     assert "chip       Hailo-10H/15H (architecture 103)" in out
     assert "serves     scrfd_2.5g (facial-recognition, detection)" in out
@@ -84,7 +85,7 @@ def test_what_it_is_instead(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    assert main([str(path)]) == 1
+    assert main(["inspect", str(path)]) == 1
     out = capsys.readouterr().out
     assert re.search(
         f"WRONG      .*{re.escape(name)} is {'' if words.startswith('no ') else 'no HEF but '}{words}", out
@@ -95,8 +96,8 @@ def test_what_it_is_instead(
 def test_one_of_ours_is_to_be_fetched_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "scrfd_2.5g.hef"
     path.write_bytes(b"<html>")
-    assert main([str(path)]) == 1
-    assert "no HEF but a web page. Fetch it again: python3 -m ml_target models fetch." in (capsys.readouterr().out)
+    assert main(["inspect", str(path)]) == 1
+    assert f"no HEF but a web page. Fetch it again: {command('models fetch')}." in (capsys.readouterr().out)
 
 
 def test_a_damaged_file_is_its_owners_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,12 +105,12 @@ def test_a_damaged_file_is_its_owners_too(tmp_path: Path, capsys: pytest.Capture
     whole = build.mobilefacenet()
     for name, mended in (
         ("mine.hef", "Get it anew from where it came."),
-        ("scrfd_2.5g.hef", "Fetch it again: python3"),
+        ("scrfd_2.5g.hef", f"Fetch it again: {command()} models fetch"),
     ):
         path = tmp_path / name
         for damaged in (whole[:-1], whole[:20], whole[:-1] + b"\x01"):
             path.write_bytes(damaged)
-            assert main([str(path)]) == 1
+            assert main(["inspect", str(path)]) == 1
             assert mended in capsys.readouterr().out
 
 
@@ -127,7 +128,7 @@ def test_what_cannot_be_looked_at(
 
     monkeypatch.setattr(Path, "open", shut)
     names = [tmp_path, tmp_path / "none.hef", tmp_path / "pipe", tmp_path / "shut.hef", "x" * 300]
-    assert main([str(name) for name in names]) == 1
+    assert main(["inspect", *map(str, names)]) == 1
     out = capsys.readouterr().out
     assert f"{tmp_path} is a folder. Name the files in it: {tmp_path}/*.hef." in out
     assert f"none.hef is not there. Look at the name: ls {tmp_path}." in out
@@ -151,7 +152,7 @@ def test_a_text_whose_last_letter_is_cut(tmp_path: Path) -> None:
 
 def test_it_says_what_needs_the_library(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written.write_bytes(build.mobilefacenet())
-    assert main([str(written)]) == 0
+    assert main(["inspect", str(written)]) == 0
     out = capsys.readouterr().out
     assert "library    not shown, it needs HailoRT's Python package: how the library reads the file" in out
 
@@ -161,7 +162,7 @@ def test_several_files_and_the_worst_decides(written: Path, capsys: pytest.Captu
     bad = written.with_name("page.hef")
     bad.write_bytes(b"<!doctype html>" + bytes(60))
     missing = written.with_name("missing.hef")
-    assert main([str(written), str(bad), str(missing)]) == 1
+    assert main(["inspect", str(written), str(bad), str(missing)]) == 1
     out = capsys.readouterr().out
     assert f"{bad}\n  WRONG      {bad} is no HEF but a web page" in out
     assert f"{missing}\n  WRONG      {missing} is not there. Look at the name" in out
@@ -171,7 +172,7 @@ def test_a_damaged_file_still_shows_what_it_holds(written: Path, capsys: pytest.
     content = bytearray(build.mobilefacenet())
     content[-1] ^= 1
     written.write_bytes(content)
-    assert main([str(written)]) == 1
+    assert main(["inspect", str(written)]) == 1
     out = capsys.readouterr().out
     assert "checksum   XXH3 does NOT match" in out
     assert "out  arcface_mobilefacenet/fc1" in out
@@ -180,7 +181,7 @@ def test_a_damaged_file_still_shows_what_it_holds(written: Path, capsys: pytest.
 
 def test_a_description_that_is_not_understood(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written.write_bytes(build.file(build.message(b"\xff")))
-    assert main([str(written)]) == 1
+    assert main(["inspect", str(written)]) == 1
     assert "description is not understood" in capsys.readouterr().out
 
 
@@ -190,7 +191,7 @@ def test_contexts_groups_and_scales(written: Path, capsys: pytest.CaptureFixture
     )
     other = build.group("b", build.context(L("b/x", (1, 1, 4), pairs=((0, 1), (0, 2)))))
     written.write_bytes(build.file(build.message(two, other, extensions=(25,))))
-    assert main([str(written)]) == 1
+    assert main(["inspect", str(written)]) == 1
     out = capsys.readouterr().out
     assert "group      a, 2 contexts, loaded for every burst" in out
     assert "2x2x3 (chip 2x2x8)" in out
@@ -204,7 +205,7 @@ def test_channels_that_are_scaled_each_by_its_own(written: Path, capsys: pytest.
     pairs = tuple((144.0, 0.01 + channel / 1e5) for channel in range(512))
     layers = (build.picture("arcface_r50", 112, 112), L("arcface_r50/fc1", (1, 1, 512), format=2, pairs=pairs))
     written.write_bytes(build.simple("arcface_r50", *layers, extensions=(25,)))
-    assert main([str(written)]) == 0
+    assert main(["inspect", str(written)]) == 0
     out = capsys.readouterr().out
     assert "512, each its own" in out
     assert "serves     arcface_r50 (" in out
@@ -213,7 +214,7 @@ def test_channels_that_are_scaled_each_by_its_own(written: Path, capsys: pytest.
 def test_a_stream_that_is_transposed(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layers = (build.picture("arcface_r50", 112, 112), L("arcface_r50/fc1", (1, 1, 512), transposed=True))
     written.write_bytes(build.simple("arcface_r50", *layers))
-    main([str(written)])
+    main(["inspect", str(written)])
     out = capsys.readouterr().out
     assert "NHWC TRANSPOSED" in out
     assert "serves     no network of the catalogue: it has inputs" in out
@@ -222,13 +223,13 @@ def test_a_stream_that_is_transposed(written: Path, capsys: pytest.CaptureFixtur
 
 def test_a_network_of_the_right_shapes_and_another_name(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written.write_bytes(build.simple("mine", build.picture("mine", 112, 112), L("mine/v", (1, 1, 512), format=2)))
-    assert main([str(written)]) == 0
+    assert main(["inspect", str(written)]) == 0
     assert "serves     by its shapes arcface_r50 or arcface_mobilefacenet" in capsys.readouterr().out
 
 
 def test_a_network_of_the_right_name_that_does_not_fit(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written.write_bytes(build.mobilefacenet(scale=0.0))
-    assert main([str(written)]) == 0
+    assert main(["inspect", str(written)]) == 0
     out = capsys.readouterr().out
     assert "serves     no network of the catalogue: arcface_mobilefacenet/fc1 has an impossible quantisation" in out
     assert "IMPOSSIBLE" in out
@@ -238,7 +239,7 @@ def test_a_text_tower(written: Path, capsys: pytest.CaptureFixture[str]) -> None
     name = "siglip_b_16_text_encoder"
     taken, given = L(f"{name}/in", (8, 8, 768), output=False, value_bytes=2), L(f"{name}/x", (1, 1, 768), value_bytes=2)
     written.write_bytes(build.simple(name, taken, given))
-    assert main([str(written)]) == 0
+    assert main(["inspect", str(written)]) == 0
     out = capsys.readouterr().out
     assert "token embeddings" in out
     assert "8x8x768  uint16" in out
@@ -273,7 +274,7 @@ def test_what_the_library_adds(
 ) -> None:
     library(monkeypatch)
     written.write_bytes(build.mobilefacenet())
-    assert main([str(written)]) == 0
+    assert main(["inspect", str(written)]) == 0
     out = capsys.readouterr().out
     assert "library    HailoRT 4.23.0 reads arcface_mobilefacenet, single context, 2 streams" in out
     assert "speed      5191 frames a second, the compiler's estimate" in out
@@ -285,7 +286,7 @@ def test_a_library_that_does_not_take_the_file(
     library(monkeypatch)
     bad = written.with_name("bad.hef")
     bad.write_bytes(build.mobilefacenet())
-    main([str(bad)])
+    main(["inspect", str(bad)])
     assert "library    HailoRT 4.23.0 does not take it: 26 HAILO_INVALID_HEF: a model file" in capsys.readouterr().out
 
 
@@ -296,5 +297,5 @@ def test_a_library_that_cannot_be_imported(
     (tmp_path / "hailo_platform.py").write_text("raise ImportError('libhailort.so.4.23.0: cannot open')")
     monkeypatch.syspath_prepend(str(tmp_path))
     written.write_bytes(build.mobilefacenet())
-    assert main([str(written)]) == 0
+    assert main(["inspect", str(written)]) == 0
     assert "(it is installed, but fails: libhailort.so.4.23.0: cannot open)" in capsys.readouterr().out

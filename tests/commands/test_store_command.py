@@ -4,20 +4,18 @@ import argparse
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from hef_container import container, message
 
+from ml_target.__main__ import main
 from ml_target.catalogue import files
 from ml_target.catalogue.needs import EngineName, Need, needed_files, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS
 from ml_target.catalogue.types import CheckpointCut, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
-from ml_target.diagnostics import networks as inspect_models
 from ml_target.store import Store, command
 from ml_target.store.inventory import table, take_stock
 
@@ -192,30 +190,14 @@ def test_the_note_of_a_file_is_said(models: Path, face_models: Path) -> None:
 
 def test_inspect_models(models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     (models / "ppocrv5_dict.txt").write_bytes(b"not it")
-    assert inspect_models.main(["--chip", "hailo8l", "--fresh"]) == 0
+    assert main(["models", "--chip", "hailo8l", "--fresh"]) == 0
     assert " damaged " in state(capsys.readouterr().out, "ppocrv5_dict.txt")
     (models / "checksums.json").write_text("{")
-    assert inspect_models.main([]) == 0
+    assert main(["models"]) == 0
     assert "checksums.json cannot be read" in capsys.readouterr().out
     monkeypatch.setenv("CLIP_BACKEND", "none")
-    assert inspect_models.main([]) == 2
+    assert main(["models"]) == 1
     assert "CLIP_BACKEND=none: it takes one of" in capsys.readouterr().err
-
-
-def test_inspect_models_as_a_process(tmp_path: Path) -> None:
-    import os
-
-    done = subprocess.run(
-        [sys.executable, "-m", "ml_target.inspect_models"],
-        env={**os.environ, "MODELS_DIR": str(tmp_path)},
-        cwd=Path(inspect_models.__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("file ")
 
 
 # --------------------------------------------------------------------- command

@@ -17,6 +17,7 @@ from hailo_worker import hef_path, models_folder
 from light_towers import light_models, picture_tower
 from selfcheck_models import onnx_path
 
+from ml_target import remedies
 from ml_target.catalogue import files
 from ml_target.catalogue.networks import (
     ARCFACE_R50,
@@ -142,10 +143,12 @@ def test_every_file_of_the_card_takes_its_own_task_with_it(
         off = _off(services)
         assert list(off) == [task]
         assert name in off[task]
-        assert "etch it again: python3 -m ml_target models fetch" in off[task]
+        assert f"etch it again: {remedies.command('models fetch')}" in off[task]
         described = services.all()[task].describe()
         assert described == {"on": False, "why": off[task], "fault": True}
-        assert services.all()[task].cause == f"{name} is damaged"
+        never = services.all()[task].never
+        assert never is not None
+        assert never.cause == f"{name} is damaged"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

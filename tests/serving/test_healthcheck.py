@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from serving import FakeTasks, fake_services, live
 
-from ml_target.api.health import main
+from ml_target.__main__ import main
 
 OFF = ("clip.visual", "clip.textual", "facial-recognition", "ocr")
 
@@ -30,7 +30,7 @@ def test_it_says_what_the_worker_says(
             client.get("/ping")
         monkeypatch.setenv("IMMICH_PORT", str(client.base_url.port))
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-        assert (main(), capsys.readouterr().out) == (code, words)
+        assert (main(["healthcheck"]), capsys.readouterr().out) == (code, words)
 
 
 def test_a_worker_on_one_address_is_asked_there(
@@ -40,7 +40,7 @@ def test_a_worker_on_one_address_is_asked_there(
         Thread(target=server.handle_request, daemon=True).start()
         monkeypatch.setenv("IMMICH_HOST", "127.0.0.2")
         monkeypatch.setenv("IMMICH_PORT", str(server.server_port))
-        assert main() == 0
+        assert main(["healthcheck"]) == 0
     assert capsys.readouterr().out == "pong\n"
 
 
@@ -48,11 +48,11 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     monkeypatch.setenv("IMMICH_PORT", str(port))
-    assert main() == 1
+    assert main(["healthcheck"]) == 1
     assert capsys.readouterr().out.startswith(f"no answer on 127.0.0.1 port {port}: ")
 
 
 def test_a_setting_that_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("IMMICH_PORT", "many")
-    assert main() == 1
+    assert main(["healthcheck"]) == 1
     assert "IMMICH_PORT=many" in capsys.readouterr().out

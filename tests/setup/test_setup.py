@@ -1,6 +1,7 @@
 """setup.sh with a stand-in Python: what it refuses and with which words, and what it does only once."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,7 +23,8 @@ case "$*" in
   -VV) echo "Python 3.$minor stand-in" ;;
   "-m venv "*)
     echo venv >>"$ASKED"
-    mkdir -p "$3/bin" && touch "$3/pyvenv.cfg" && cp "$0" "$3/bin/python" ;;
+    mkdir -p "$3/bin" && touch "$3/pyvenv.cfg" && cp "$0" "$3/bin/python"
+    if [[ -n ${CHECKS_PASS-} ]]; then for tool in shellcheck hadolint; do cp "$0" "$3/bin/$tool"; done; fi ;;
   "-m pip --version") echo pip ;;
   "-m pip install "*)
     echo "pip ${*: -1}" >>"$ASKED"
@@ -32,7 +34,10 @@ case "$*" in
     if [[ -n ${SETTINGS_WRONG-} ]]; then echo "$SETTINGS_WRONG" >&2; exit 1; fi ;;
   "-m ml_target models "*) echo models >>"$ASKED" ;;
   "-m ml_target serve") echo "serve ENGINE=${ENGINE-}" >>"$ASKED" ;;
-  *) echo "asked for: $*" >&2; exit 9 ;;
+  *)
+    echo "asked for: $*" >&2
+    if [[ -z ${CHECKS_PASS-} ]]; then exit 9; fi
+    case "$*" in "-m pytest "*) echo "$*" >>"$ASKED" ;; esac ;;
 esac
 """
 
@@ -137,6 +142,27 @@ def test_failing_checks_are_named_and_fail(host: Host) -> None:
     done = host.run("test")  # the stand-in knows none of the checks
     assert done.returncode == 1
     assert "failed: ruff check, ruff format, mypy, shellcheck, hadolint, pytest" in done.stderr
+
+
+def test_the_fast_set_and_everything(host: Host) -> None:
+    """Which tests each of them runs, and what it says at the end; further words are pytest's."""
+    done = host.run("test", "-k", "ocr", CHECKS_PASS="1")
+    assert done.returncode == 0, done.stderr
+    assert host.steps()[-1] == "-m pytest -n auto --maxprocesses 4 --dist loadgroup -m not slow -k ocr"
+    assert "All checks and the fast tests passed (./setup.sh test)." in done.stdout
+    assert done.stdout.endswith("./setup.sh test --full\n")
+    done = host.run("test", "--full", CHECKS_PASS="1")
+    assert done.returncode == 0, done.stderr
+    assert host.steps()[-1] == "-m pytest -n auto --maxprocesses 4 --dist loadgroup"
+    assert done.stdout.endswith("All checks and tests passed.\n")
+
+
+def test_each_checks_words_stand_together(host: Host) -> None:
+    """They run beside each other."""
+    out = host.run("test").stdout
+    names = ["ruff check", "ruff format", "mypy", "shellcheck", "hadolint", "pytest"]
+    assert re.findall(r"^--- (.*)$", out, re.MULTILINE) == names
+    assert "--- mypy\nasked for: -m mypy\n" in out
 
 
 def test_an_interrupted_set_up_is_finished(host: Host) -> None:

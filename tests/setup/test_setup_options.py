@@ -1,9 +1,14 @@
 """setup.sh, its options and its questions: what makes no sense is refused, and nothing happens without a yes."""
 
+import re
 import subprocess
+from typing import get_args
 
 import pytest
 from setup_host import SetupHost
+
+from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.types import Chip
 
 
 @pytest.mark.parametrize(
@@ -99,11 +104,12 @@ def test_a_dry_run_changes_nothing_and_shows_every_command(host: SetupHost) -> N
     assert host.changes() == []
     assert not [words for words in host.calls() if words[0] in ("run", "exec")]
     shown = [line.strip() for line in done.out.splitlines() if line.startswith("    $ docker ")]
-    wanted = ["build", "build", "run --rm", "run --rm", "run --rm", "run --rm", "build", "run -d", "exec"]
+    wanted = ["build", "build", "run --rm", "run --rm", "run --rm", "run --rm", "build", "run -d", "exec", "run --rm"]
     assert len(shown) == len(wanted)
     for line, command in zip(shown, wanted, strict=True):
         assert line.startswith(f"$ docker {command} ")
     assert "models fetch --engine hailo --chip CHIP" in shown[5]
+    assert shown[-1].endswith("ml_target.diagnostics.names"), "what to type into Immich"
     assert "Nothing was changed." in done.out
 
 
@@ -139,4 +145,6 @@ def test_help(host: SetupHost) -> None:
         "test",
     ):
         assert option in done.out
+    for name in (*CLIP_BACKENDS, *get_args(Chip)):
+        assert re.search(rf"\b{name}\b", done.out), f"{name} is not in the help"
     assert host.calls() == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from standin_host import LOADED, MEMORY, Host, find
 
-from ml_target.diagnostics.memory import memory_check
+from ml_target.diagnostics.tasks import memory_check
 from ml_target.engines.hailo.checks import host_checks
 from ml_target.system.cards import Finding, cards, driver_version, holders, id_choices, nodes, within_reach
 

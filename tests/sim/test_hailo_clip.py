@@ -53,6 +53,8 @@ from ml_target.tasks.clip.text_probe import settle
 from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
 from ml_target.tensors import Array, Float32, UInt8
 
+pytestmark = pytest.mark.slow  # whole towers, compared with those of the processor
+
 pytest.importorskip("torch", reason="PyTorch is not installed; `./setup.sh test --full` installs it")
 pytest.importorskip("transformers")
 

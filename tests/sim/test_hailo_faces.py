@@ -26,6 +26,8 @@ from ml_target.tasks.faces.align import align
 from ml_target.tasks.faces.finder import Face, FaceFinder
 from ml_target.tensors import UInt8
 
+pytestmark = pytest.mark.slow  # real networks over real photos
+
 LEAST_SCORE = 0.2
 SURE = 0.05
 """A face may cross the score that is asked for by this much; nearer to it, either answer is right."""

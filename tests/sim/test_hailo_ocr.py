@@ -24,6 +24,8 @@ from ml_target.scheduling.model import Model, Provenance
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.reader import Line, TextReader
 
+pytestmark = pytest.mark.slow  # real networks over whole pages
+
 TEXT_PHOTOS = ("token_grid", "invoice", "vertical_signs", "long_lines", "page_portrait", "screenshot_tall")
 OTHER_PHOTOS = ("coffee", "astronaut")
 NEAR = 0.02

@@ -80,6 +80,7 @@ def test_status_names_the_card_its_files_and_their_hashes(served: Served, photos
             assert told == {"network": network.name, "engine": "hailo", "file": file.name, "sha256": sha256}
 
 
+@pytest.mark.slow
 def test_answers_under_load_are_those_of_each_request_alone(
     served: Served, photos: Path, manifest: dict[str, Any]
 ) -> None:

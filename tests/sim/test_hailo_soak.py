@@ -25,6 +25,8 @@ from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.tensors import Array, UInt8
 
+pytestmark = pytest.mark.slow  # thousands of requests
+
 SIDE = (4, 6, 3)
 REQUESTS = 4000
 CLIENTS = 16

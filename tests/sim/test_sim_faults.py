@@ -451,6 +451,7 @@ def test_faults_as_text(rig: Rig, hailo: ModuleType) -> None:
         rig.faults.apply("no_such_fault")
 
 
+@pytest.mark.slow
 @row("5.5 virtual time: thousands of bursts, nothing kept")
 def test_soak(rig: Rig, device: Any) -> None:
     """Two models in turns, faults now and then; threads, frames and time as they should be."""

@@ -116,6 +116,7 @@ def iou(a: Array, b: Array) -> float:
     return float(shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "file"), [(OCR_DETECTION, "det"), (OCR_RECOGNITION, "rec")], ids=["ocr det", "ocr rec"]
 )

@@ -5,9 +5,10 @@ import math
 import random
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -19,14 +20,15 @@ LINES = ("HARBOUR MARKET", "Bruno Daphne", "14 September", "honey and cheese", "
 LINE_SCORES = (0.99, 0.97, 0.95, 0.91, 0.86)
 
 
-def vector(seed: str, width: int, length: float = 1.0) -> list[float]:
+@cache
+def vector(seed: str, width: int, length: float = 1.0) -> tuple[float, ...]:
     """Numbers that depend on the seed alone."""
     numbers = [random.Random(f"{seed} {n}").gauss(0, 1) for n in range(width)]
     norm = math.sqrt(sum(n * n for n in numbers))
-    return [n / norm * length for n in numbers]
+    return tuple(n / norm * length for n in numbers)
 
 
-def text_of(numbers: list[float]) -> str:
+def text_of(numbers: Sequence[float]) -> str:
     return json.dumps(numbers, separators=(",", ":"))
 
 

@@ -66,6 +66,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._answer(served, wanted)
 
+    def do_CONNECT(self) -> None:
+        """As a proxy that lets nothing through: with the status of that path, or 404."""
+        self.do_GET()
+
     def _empty(self, status: int, location: str = "", headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
         for name, text in headers.items():

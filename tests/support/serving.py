@@ -13,6 +13,7 @@ import numpy as np
 from ml_target.api.serve import build_server, listen
 from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.config import Settings
+from ml_target.errors import Unavailable
 from ml_target.log.trace import Trace
 from ml_target.runtime.lifecycle import Worker
 from ml_target.runtime.registry import Services
@@ -91,7 +92,7 @@ def fake_services(tasks: FakeTasks, *, off: tuple[str, ...] = (), backend: str =
 
     def service(name: str, variant: str = "") -> Service[Any]:
         if name in off:
-            return Service(name, never="no such file. Put it into the models folder.", variant=variant)
+            return Service(name, never=Unavailable("no such file", "Put it into the models folder."), variant=variant)
         return Service(name, cast(Any, tasks), variant=variant)
 
     backends = list(CLIP_BACKENDS) if backend == "auto" else [backend]

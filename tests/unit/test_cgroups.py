@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_target.diagnostics.memory import memory_check
+from ml_target.diagnostics.tasks import memory_check
 from ml_target.system.cgroups import cpu_quota, memory_left
 
 V1_LIMITLESS = 9223372036854771712

@@ -7,6 +7,7 @@ import pytest
 from ml_target.catalogue.files import ZOO_HAILORT
 from ml_target.engines.hailo import status as hailo_status
 from ml_target.engines.hailo.status import STATUSES, describe, explain, name_of, status_of
+from ml_target.remedies import command
 from ml_target.system.cards import large_pages
 
 
@@ -105,7 +106,7 @@ def test_pages_that_the_card_does_not_take(tmp_path: Path, size: int, option: st
 def test_what_nobody_has_met_yet() -> None:
     assert explain(199) == (
         "HailoRT reports status 199, which this worker does not know. "
-        "Look at its log lines; python3 -m ml_target.doctor says more."
+        f"Look at its log lines; {command('doctor')} says more."
     )
     assert "an error without a number" in explain(-1)
     assert (name_of(63), name_of(199)) == ("63 HAILO_STREAM_ABORT", "status 199")

@@ -24,6 +24,7 @@ from ml_target.catalogue.types import Network, PictureInput
 from ml_target.engines.hailo.fit import Fit, bind_group, check_fit, group_name
 from ml_target.errors import ModelError
 from ml_target.hef.streams import channel_quantisation, read_streams
+from ml_target.remedies import command
 
 WIDE = {"value_bytes": 2, "limits": (-1.0, 1.0), "scale": 0.001, "zero_point": 1000.0}
 
@@ -170,7 +171,7 @@ def test_another_network_prints_both_lists(face_models: Path) -> None:
     assert str(caught.value) == (
         f"{path} does not fit scrfd_10g: it has inputs {{arcface_mobilefacenet/input_layer1 112x112x3 uint8}} and "
         "outputs {arcface_mobilefacenet/fc1 512 uint8}, where one input 640x640x3 uint8 is wanted. "
-        "Replace it by the catalogue's scrfd_10g.hef: delete it, then python3 -m ml_target models fetch"
+        f"Replace it by the catalogue's scrfd_10g.hef: delete it, then {command('models fetch')}"
     )
     with pytest.raises(ModelError, match=r"where one input of 77 tokens x 512 numbers is wanted"):
         check_fit(path, TINYCLIP.textual)

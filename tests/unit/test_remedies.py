@@ -1,12 +1,16 @@
 """How model files are fetched and replaced, in the words for a plain host and in those for the image."""
 
+import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from project import PROJECT
 
-from ml_target import remedies
+from ml_target import __version__, remedies
 from ml_target.catalogue.files import OCR_DICTIONARY, SCRFD_2_5G_HEF
 from ml_target.catalogue.needs import needs
 from ml_target.config import Settings
@@ -16,8 +20,10 @@ from ml_target.errors import FetchError, ModelError
 from ml_target.store import Store
 from ml_target.store.verify import require_sound
 
-PLAIN = "python3 -m ml_target models fetch"
+PLAIN = remedies.command("models fetch")
+INSIDE = "docker exec immich-ml-hailo python3 -m ml_target models fetch"
 REBUILD = "on the host, in this project's folder, then ./setup.sh there (or build the image again)"
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 SETTINGS = ("ENGINE", "CLIP_BACKEND", "CLIP_TEXT_ENGINE", "FACE_DETECTOR", "FACE_RECOGNIZER", "MODELS_DIR")
 
 
@@ -57,14 +63,62 @@ def test_on_a_plain_host_it_is_the_plain_command(folder: Path) -> None:
     assert remedies.fetch("--engine", "cpu") == f"{PLAIN} --engine cpu"
     assert remedies.replace() == f"delete it, then {PLAIN}"
     assert remedies.fetch_again() == f"Fetch it again: {PLAIN}"
-    assert Store(folder).remedy(OCR_DICTIONARY).startswith(f"ppocrv5_dict.txt is not there: run {PLAIN}, put ")
-    assert f" into {folder}, or point MODELS_MIRROR" in Store(folder).remedy(OCR_DICTIONARY)
+    assert str(Store(folder).missing(OCR_DICTIONARY)).startswith(f"ppocrv5_dict.txt is not there: run {PLAIN}, put ")
+    assert f" into {folder}, or point MODELS_MIRROR" in str(Store(folder).missing(OCR_DICTIONARY))
 
 
 def test_a_hailo_8l_is_named(folder: Path) -> None:
     wanted = f"run {PLAIN} --engine hailo --chip hailo8l, put "
-    assert wanted in Store(folder).remedy(SCRFD_2_5G_HEF["hailo8l"])
-    assert f"run {PLAIN}, put " in Store(folder).remedy(SCRFD_2_5G_HEF["hailo8"])
+    assert wanted in str(Store(folder).missing(SCRFD_2_5G_HEF["hailo8l"]))
+    assert f"run {PLAIN}, put " in str(Store(folder).missing(SCRFD_2_5G_HEF["hailo8"]))
+
+
+# ------------------------------------------------------------------ commands
+
+
+def test_in_an_environment_a_command_has_its_python_by_the_full_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after ./setup.sh serve: another python3 has none of the packages, and the reader may be in any folder."""
+    monkeypatch.setattr(sys, "prefix", "/opt/immich ml/.venv")
+    monkeypatch.setattr(sys, "executable", "/opt/immich ml/.venv/bin/python")
+    assert remedies.command("doctor") == "'/opt/immich ml/.venv/bin/python' -m ml_target doctor"
+    assert remedies.command("selfcheck", ENGINE="cpu").startswith("ENGINE=cpu '/opt/immich ml/.venv/bin/python' -m")
+
+
+def test_the_systems_python_has_its_short_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("python3", "python3.11"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    assert remedies.command("models", "fetch") == "python3 -m ml_target models fetch"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3.11"))
+    assert remedies.command() == f"{tmp_path}/python3.11 -m ml_target"
+
+
+def test_what_a_container_prints_is_typed_on_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(remedies.IN_IMAGE, "1")
+    assert remedies.command("doctor") == "docker exec immich-ml-hailo python3 -m ml_target doctor"
+    told = remedies.command("selfcheck", ENGINE="cpu", MODELS_DIR="/a b")
+    assert told == "docker exec -e ENGINE=cpu -e MODELS_DIR='/a b' immich-ml-hailo python3 -m ml_target selfcheck"
+
+
+def test_a_command_that_is_told_runs(tmp_path: Path) -> None:
+    """In a folder that has nothing to do with the project."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        remedies.command("--version"), shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, __version__)
+
+
+def test_no_message_names_a_python_of_its_own() -> None:
+    """Commands of ours come from `remedies.command`; what is written out is documentation, or for a container."""
+    written = re.compile(r"(?<!docker exec immich-ml-hailo )(?<!docker exec -i immich-ml-hailo )python3? -m ml_target")
+    for file in (PROJECT / "ml_target").rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        documents = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, DOCUMENTED)}
+        told = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+        assert not [words for words in told if written.search(words) and words not in documents], file
 
 
 # -------------------------------------------------------------------- image
@@ -115,11 +169,11 @@ def test_a_folder_that_may_be_written_takes_the_plain_command(
     data = tmp_path / "data"
     data.mkdir()
     monkeypatch.setenv("MODELS_DIR", str(data))
-    assert remedies.fetch() == PLAIN
+    assert remedies.fetch() == INSIDE
     data.chmod(0o555)
     assert remedies.fetch().endswith(REBUILD)
     image.chmod(0o755)
-    assert remedies.fetch() == PLAIN
+    assert remedies.fetch() == INSIDE
 
 
 def test_a_read_only_mount_needs_no_new_image(image: Path) -> None:
@@ -130,7 +184,7 @@ def test_a_read_only_mount_needs_no_new_image(image: Path) -> None:
         "(MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
     )
     assert "setup.sh" not in words
-    assert "put ppocrv5_dict.txt into the folder that is mounted here" in Store(image).remedy(OCR_DICTIONARY)
+    assert "put ppocrv5_dict.txt into the folder that is mounted here" in str(Store(image).missing(OCR_DICTIONARY))
 
 
 def test_settings_that_decide_are_handed_on(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +215,9 @@ def test_no_setting_that_decides_is_forgotten() -> None:
 
 def test_the_store_says_it(image: Path) -> None:
     store = Store(image)
-    assert "scripts/models.sh fetch --engine hailo on the host" in store.remedy(OCR_DICTIONARY)
-    assert "put ppocrv5_dict.txt into models/ on the host, or" in store.remedy(OCR_DICTIONARY)
-    assert "--engine hailo --chip hailo8l on the host" in store.remedy(SCRFD_2_5G_HEF["hailo8l"])
+    assert "scripts/models.sh fetch --engine hailo on the host" in str(store.missing(OCR_DICTIONARY))
+    assert "put ppocrv5_dict.txt into models/ on the host, or" in str(store.missing(OCR_DICTIONARY))
+    assert "--engine hailo --chip hailo8l on the host" in str(store.missing(SCRFD_2_5G_HEF["hailo8l"]))
     with pytest.raises(FetchError, match=r"cannot be written\. Run scripts/models\.sh fetch .* on the host") as caught:
         store.fetch(OCR_DICTIONARY)
     assert "chmod" not in str(caught.value)

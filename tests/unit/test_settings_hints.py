@@ -7,7 +7,8 @@ import pytest
 from project import PROJECT
 
 from ml_target.config import Settings, setting_names
-from ml_target.diagnostics.settings import INSTEAD, OFFICIAL, OURS, hints, main, spelt_wrong
+from ml_target.diagnostics.hints import INSTEAD, OFFICIAL, OURS, hints, spelt_wrong
+from ml_target.diagnostics.settings import main
 
 OTHERS = """
 PATH HOME HOSTNAME USER LOGNAME SHELL SHLVL PWD OLDPWD TERM LANG LANGUAGE LC_ALL LC_CTYPE TZ TMPDIR DEBIAN_FRONTEND

@@ -12,6 +12,7 @@ from store_files import TEXT, file
 
 from ml_target.catalogue.types import ZooFile
 from ml_target.errors import FetchError
+from ml_target.remedies import command
 from ml_target.store import Store
 from ml_target.store.record import alone
 from ml_target.system.folders import writable
@@ -70,12 +71,12 @@ def test_a_folder_of_that_name_is_no_file(folder: Path) -> None:
 
 
 def test_remedy_says_what_to_do(folder: Path) -> None:
-    text = Store(folder).remedy(file(ZooFile("a/words.txt"), aliases=("upstream.txt",)))
+    text = str(Store(folder).missing(file(ZooFile("a/words.txt"), aliases=("upstream.txt",))))
     assert text == (
-        "words.txt is not there: run python3 -m ml_target models fetch, put words.txt or upstream.txt into "
+        f"words.txt is not there: run {command('models fetch')}, put words.txt or upstream.txt into "
         f"{folder}, or point MODELS_MIRROR at a folder or address that has it."
     )
-    assert "nobody publishes it" in Store(folder).remedy(file())
+    assert "nobody publishes it" in str(Store(folder).missing(file()))
 
 
 # ------------------------------------------------------------ where it writes

@@ -279,6 +279,36 @@ def test_a_certificate_that_is_not_trusted() -> None:
     assert "h cannot be reached (No route to host)" in web._out_of_reach("h", OSError(113, "No route to host"))
 
 
+def test_the_proxy_that_the_environment_names(server: FileServer, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pip reads it: by scheme and with exceptions. ALL_PROXY, which may be a SOCKS proxy, is not for it."""
+    server.add("http://models.example/file", CONTENT)
+    server.add("/file", CONTENT[:10])
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for proxy in (server.url, server.url.removeprefix("http://")):
+        monkeypatch.setenv("http_proxy", proxy)
+        download(Web(0), "http://models.example/file", part, SILENT, "x")
+        assert part.read_bytes() == CONTENT
+        get(server, part)
+        assert part.read_bytes() == CONTENT[:10]
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
+    with pytest.raises(
+        SourceError, match=r"models\.example cannot be reached \(a proxy of the kind socks5 is not spoken"
+    ):
+        download(Web(0), "http://models.example/file", part, SILENT, "x")
+
+
+def test_a_proxy_that_wants_a_login(server: FileServer, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add("models.example:443", b"", statuses=[407] * 9)
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(
+        SourceError, match=r"the proxy wants a login \(HTTP 407\); set HTTPS_PROXY=http://user:password"
+    ):
+        download(Web(0), "https://models.example/file", part, SILENT, "x")
+
+
 @pytest.mark.parametrize("address", ["http://[::1/file", "http://host:port/file", "nonsense"])
 def test_an_address_that_is_none(part: Path, address: str) -> None:
     with pytest.raises(SourceError, match=r"is not a usable address .*correct it|cannot be reached"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from serving import FakeTasks, fake_services, live
 
+from ml_target.errors import DamagedFileError, MissingFileError, Unavailable
 from ml_target.log.colour import PLAIN, RED, RedErrors, takes_colour
 from ml_target.log.requests import set_up
 from ml_target.log.ring import keep_last_lines, kept_logs
@@ -51,20 +52,23 @@ def test_all_that_a_person_wants_to_know() -> None:
 
 
 def test_what_is_missing_is_told_in_short_and_what_is_a_fault_in_red() -> None:
-    missing = summarise(services_with(never="long", cause="arcface_r50.hef is missing"), "x", "http://h:1")
+    missing = summarise(
+        services_with(never=MissingFileError("long", "long", "arcface_r50.hef is missing")), "x", "http://h:1"
+    )
     assert "  faces              OFF  arcface_r50.hef is missing" in missing.lines
     assert not missing.red
     assert "The lines above and /status say what to do." in str(missing)
     assert "3 of 4 tasks are on" in str(missing)
     assert "Facial recognition" not in str(missing)
-    fault = summarise(services_with(never="long", cause="arcface_r50.hef is damaged", broken=True), "x", "http://h:1")
+    damage = DamagedFileError("long", "long", "arcface_r50.hef is damaged")
+    fault = summarise(services_with(never=damage, broken=True), "x", "http://h:1")
     assert [fault.lines[n] for n in fault.red] == ["  faces              OFF  arcface_r50.hef is damaged"]
 
 
 def test_a_reason_without_a_short_form_is_told_in_full_over_several_lines() -> None:
     """As when the card's answers change and its task is turned off."""
     long = "the card answered the same frame twice in different ways, which it never may, and is left alone. " * 3
-    told = summarise(services_with(never=long, broken=True), "x", "http://h:1")
+    told = summarise(services_with(never=Unavailable(long), broken=True), "x", "http://h:1")
     assert " ".join(" ".join(told.lines[n].split()) for n in sorted(told.red)) == f"faces OFF {long.strip()}"
     assert len(told.red) > 3
 
@@ -192,7 +196,8 @@ def test_the_log_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_worker_ends_its_start_with_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    made = services_with(never="a.hef is damaged. Fetch it again", cause="a.hef is damaged", broken=True)
+    damage = DamagedFileError("a.hef is damaged", "Fetch it again", "a.hef is damaged")
+    made = services_with(never=damage, broken=True)
     with live(lambda _: made) as (client, _worker):
         assert client.get("/ping").status_code == 200
     off, last = (r for r in caplog.records if r.name == "ml_target.worker" and ("OFF" in r.getMessage()))

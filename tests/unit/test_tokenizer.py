@@ -212,7 +212,7 @@ def pieces(request: pytest.FixtureRequest, wheel_models: Path, tmp_path_factory:
         return substitute_pieces(tmp_path_factory.mktemp("pieces"))
     real = wheel_models / "spiece.model"
     if not real.is_file():
-        pytest.skip("SigLIP's spiece.model is not in the models folder; python3 -m ml_target models fetch gets it")
+        pytest.skip("SigLIP's spiece.model is not in the models folder; `models fetch` gets it")
     return real
 
 
@@ -302,7 +302,7 @@ def table(
         return substitute_table(tmp_path_factory.mktemp("table"))
     real = (wheel_models / "siglip2_tokenizer.json", wheel_models / "siglip2_tokenizer_config.json")
     if not all(file.is_file() for file in real):
-        pytest.skip("SigLIP2's tokenizer is not in the models folder; python3 -m ml_target models fetch gets it")
+        pytest.skip("SigLIP2's tokenizer is not in the models folder; `models fetch` gets it")
     return real
 
 

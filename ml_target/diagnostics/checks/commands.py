@@ -8,11 +8,9 @@ from pathlib import Path
 from ml_target import remedies
 from ml_target.config import Settings, setting_names, setting_text
 from ml_target.diagnostics.card import library_version
+from ml_target.remedies import CONTAINER, command
 from ml_target.system.cards import FIRST_NODE, nodes
 
-SELFCHECK = "python3 -m ml_target.selfcheck"
-REPORT = "python3 -m ml_target report"
-CONTAINER = "immich-ml-hailo"
 STOP = f"docker stop -t 30 {CONTAINER}"
 """As long as the worker takes to answer what it has; Docker's own ten seconds are too short. Of `-t` the long name
 changed with Docker 28."""
@@ -23,24 +21,24 @@ KEPT_BACK = ("models_mirror", "hf_endpoint", "host", "port", "log_level")
 
 def with_networks(settings: Settings, wanted: Sequence[str]) -> str:
     """How to fetch what the processor lacks, and to compare then."""
-    return _fetch_and_run(settings, wanted) if remedies.on_host() else remedies.fetch(*wanted)
+    return _fetch_and_run(settings, wanted) if remedies.fetched_outside() else remedies.fetch(*wanted)
 
 
 def in_its_place(settings: Settings, wanted: Sequence[str]) -> str:
     """How to compare where the worker holds the card; `wanted`: what has to be fetched before, none if nothing."""
     if not remedies.in_image():
-        return f"Stop it (a container: {STOP}), then run this again: {SELFCHECK}"
-    if wanted and remedies.on_host():
+        return f"Stop it (a container: {STOP}), then run this again: {command('selfcheck')}"
+    if wanted and remedies.fetched_outside():
         return _fetch_and_run(settings, wanted)
-    inside = f"docker exec {CONTAINER} {remedies.fetch(*wanted)}; " if wanted else ""
+    inside = f"{remedies.fetch(*wanted)}; " if wanted else ""
     return f"Stop the worker and run this in its place: {inside}{_instead(settings, others=False)}"
 
 
 def report_in_its_place(settings: Settings) -> str:
     """How to have the report with selfcheck and times, where the worker holds the card."""
     if not remedies.in_image():
-        return f"Stop the worker, then run this again: {REPORT}"
-    run = in_a_container(settings, others=False, command=REPORT)
+        return f"Stop the worker, then run this again: {command('report')}"
+    run = in_a_container(settings, others=False, name="report")
     return f"Run it in the worker's place, on the host: {STOP}; {run} > report.md; docker start {CONTAINER}"
 
 
@@ -57,8 +55,8 @@ def _instead(settings: Settings, others: bool) -> str:
     return f"{STOP}; {in_a_container(settings, others)}; docker start {CONTAINER}"
 
 
-def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), command: str = SELFCHECK) -> str:
-    """`docker run` for one command as the worker here is set. `others`: with the models of the host's folder."""
+def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), name: str = "selfcheck") -> str:
+    """`docker run` for the command `name` as the worker here is set. `others`: with the models of the host's folder."""
     cards = nodes(root) or [root / FIRST_NODE.lstrip("/")]
     groups = {node.stat().st_gid for node in cards if node.exists()} or {0}
     words = ["docker run --rm"]
@@ -69,7 +67,7 @@ def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), com
     if others:  # as the folder's owner: a clone may be readable by nobody else
         words.append('--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"')
     words += [f"-e {word}" for word in changed(settings)]
-    return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", command])
+    return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", "python3", remedies.PACKAGE, name])
 
 
 def changed(settings: Settings) -> list[str]:

@@ -131,7 +131,7 @@ class OcrChecks:
     def _alphabet(self) -> Alphabet:
         path = self._bench.store.find(files.OCR_DICTIONARY)
         if path is None:
-            raise NotChecked(Gap.of(self._bench.store.remedy(files.OCR_DICTIONARY)))
+            raise NotChecked(Gap.of(self._bench.store.missing(files.OCR_DICTIONARY)))
         return Alphabet.from_file(path)
 
     def _strips(self, recognizer: Model) -> list[tuple[str, UInt8]]:

@@ -5,16 +5,12 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from ml_target.diagnostics.checks.bounds import Bound, Verdict
-from ml_target.remedies import replace
+from ml_target.errors import WorkerError
+from ml_target.remedies import command, replace
 from ml_target.scheduling.model import Model
 
 ORDER: tuple[Verdict, ...] = ("right", "near", "WRONG")
 NEAR = "It works, though less well than it should. Please report it with this output."
-DOCTOR = "python3 -m ml_target.doctor looks at the card, the driver and the files."
-WRONG = (
-    "Is it the file that it should be? python3 -m ml_target models verify; then {again}. "
-    "If it stays, report it with this output."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +46,9 @@ class Gap:
     remedy: str = ""
 
     @classmethod
-    def of(cls, words: str) -> "Gap":
-        """Words of the store, which name what is not there and then the remedy."""
-        reason, there, remedy = words.partition(" is not there: ")
-        return cls(f"{reason} is not there", remedy) if there else cls(words)
+    def of(cls, error: WorkerError) -> "Gap":
+        """Of an error's own words."""
+        return cls(error.reason, error.remedy)
 
 
 class NotChecked(Exception):
@@ -122,5 +117,18 @@ class Check:
         if self.verdict == "near":
             return NEAR
         if self.fault:
-            return DOCTOR
-        return WRONG.format(again=replace(what=" and ".join(self.files))) if self.verdict == "WRONG" else ""
+            return ask_doctor()
+        return fetch_anew(self.files) if self.verdict == "WRONG" else ""
+
+
+def ask_doctor() -> str:
+    """For what failed outright."""
+    return f"{command('doctor')} looks at the card, the driver and the files."
+
+
+def fetch_anew(files: Sequence[str]) -> str:
+    """For files whose answers are wrong."""
+    return (
+        f"Is it the file that it should be? {command('models verify')}; then {replace(what=' and '.join(files))}. "
+        "If it stays, report it with this output."
+    )

@@ -11,12 +11,13 @@ from ml_target.catalogue.needs import needs
 from ml_target.catalogue.networks import ARCFACE_R50, FACE_RECOGNIZERS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.config import Settings, available_cores, choose_engine
-from ml_target.diagnostics.card import card_findings
+from ml_target.diagnostics.card import CardReport
 from ml_target.diagnostics.checks.commands import in_its_place, with_networks
-from ml_target.diagnostics.checks.result import DOCTOR, Check, Gap, NotChecked
+from ml_target.diagnostics.checks.result import Check, Gap, NotChecked, ask_doctor
 from ml_target.engines.hailo.status import status_of
 from ml_target.engines.select import REFERENCE, processor, thread_plan
 from ml_target.errors import DeviceError, ModelError, SettingsError, WorkerError
+from ml_target.remedies import command
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.place import open_places, place_of
 from ml_target.scheduling.model import Model, Provenance
@@ -31,7 +32,6 @@ T = TypeVar("T")
 LIMIT_S = 300.0
 """For one check. SigLIP on a small board's processor takes a second a picture."""
 
-CPU_ALONE = "ENGINE=cpu python3 -m ml_target.selfcheck looks at the processor alone"
 HELD, NONE_FREE = 73, 74
 """HailoRT's statuses for a card that another program has."""
 
@@ -88,7 +88,7 @@ class Bench:
         try:
             place = place_of(processor(self.settings, 1))
         except ModelError as error:
-            return {}, Gap(str(error))
+            return {}, Gap.of(error)
         try:
             # Named, so that no stand-in is thought of.
             recognizer = self.settings.face_recognizer or ARCFACE_R50.name
@@ -127,7 +127,7 @@ class Bench:
     async def guard(self, name: str, work: Callable[[], Awaitable[T]]) -> T | Check:
         """What comes of the work; where nothing does, the check that says why."""
         if self._silent:
-            return Check(name, gap=Gap("the engine stopped answering before", DOCTOR))
+            return Check(name, gap=Gap("the engine stopped answering before", ask_doctor()))
         try:
             return await asyncio.wait_for(work(), LIMIT_S)
         except NotChecked as missing:
@@ -152,11 +152,11 @@ class Bench:
     def _why_closed(self, error: WorkerError) -> Gap:
         status = status_of(error.__cause__) if error.__cause__ is not None else None
         if status not in (HELD, NONE_FREE):
-            return Gap(str(error), CPU_ALONE if self.compares else "")
-        if any(finding.ok for finding in card_findings(self.settings) if finding.what == "identity"):
+            return Gap(str(error), _cpu_alone()) if self.compares else Gap.of(error)
+        if CardReport(self.settings).answers():
             by = ", ".join(holders()) or "another program, most likely a running worker"
             return Gap(f"the card is held by {by}", in_its_place(self.settings, self._wanted()))
-        return Gap("HailoRT finds no card here", f"python3 -m ml_target.doctor says what is missing; {CPU_ALONE}")
+        return Gap("HailoRT finds no card here", f"{command('doctor')} says what is missing; {_cpu_alone()}")
 
     def _wanted(self) -> Sequence[str]:
         """What a fetch has to be told before every network has its twin; nothing when all are there."""
@@ -170,9 +170,13 @@ def on(service: Service[T]) -> Service[T]:
     """Raises NotChecked for a service that is off, ModelError where that is a fault."""
     if service.fault:
         raise ModelError(service.why_off)
-    if not service.on:
-        raise NotChecked(Gap.of(service.why_off))
+    if service.never:
+        raise NotChecked(Gap.of(service.never))
     return service
+
+
+def _cpu_alone() -> str:
+    return f"{command('selfcheck', ENGINE='cpu')} looks at the processor alone"
 
 
 async def timed(work: Awaitable[T], times: list[float]) -> T:

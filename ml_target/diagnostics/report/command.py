@@ -9,39 +9,29 @@ so that it lies where the person is and not in the container; on a terminal it w
 """
 
 import argparse
-import getpass
 import logging
-import os
-import platform
-import re
-import socket
+import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ml_target import __version__
-from ml_target.diagnostics.redact import Redactor
 from ml_target.diagnostics.report.card import card, kernel_log
 from ml_target.diagnostics.report.host import host, versions
 from ml_target.diagnostics.report.log import TITLE as LOG
 from ml_target.diagnostics.report.log import log_section
+from ml_target.diagnostics.report.markdown import as_markdown, redactor
+from ml_target.diagnostics.report.model_files import model_files
+from ml_target.diagnostics.report.output import STDOUT, tell, write
+from ml_target.diagnostics.report.process import stop_running
 from ml_target.diagnostics.report.runs import DOCTOR_S, SELFCHECK_S, TIMES_S, Runs, left_out
-from ml_target.diagnostics.report.section import Section, guarded, stop_running
-from ml_target.diagnostics.report.settings import Environment, models_section, settings_section
+from ml_target.diagnostics.report.section import Section, guarded
+from ml_target.diagnostics.report.settings import settings_section
 from ml_target.diagnostics.report.worker import Answer, ask, request_times, worker_section
+from ml_target.diagnostics.settings import Environment
 from ml_target.log.ring import kept_logs
-from ml_target.remedies import in_image
 
-STDOUT = "-"
 LEFT_OUT = "Selfcheck and times of the networks"
-TOTAL = 60_000
-"""Characters; an issue takes 65,536."""
-
-LEAST_LOG = 4000
-SUMMARY_LINE = 300
 QUICK_S, FILES_S, REQUESTS_S = 20.0, 180.0, 120.0
 LATER_S = 30.0
 """Beyond the time that a process has: for ending it."""
@@ -54,7 +44,7 @@ vectors are never in it. Look through it all the same before you post it.
 
 Selfcheck and timing need the card for themselves; beside a worker that runs, that worker is asked instead."""
 EXAMPLES = """examples:
-  python3 -m ml_target report
+  %(prog)s
   docker exec immich-ml-hailo python3 -m ml_target report > report.md
   docker logs --tail 300 immich-ml-hailo > log.txt 2>&1
   docker exec -i immich-ml-hailo python3 -m ml_target report --log - < log.txt > report.md
@@ -65,7 +55,6 @@ Exit code: 0 the report is written, whatever it says; 1 it could not be written;
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `run` reads."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -82,15 +71,11 @@ def run(arguments: argparse.Namespace, root: Path = Path("/")) -> int:
     if arguments.log not in (None, STDOUT) and not Path(arguments.log).is_file():
         print(f"error: {arguments.log} is no file. Name the worker's log, or - for standard input.", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     logging.getLogger("ml_target").addHandler(logging.NullHandler())  # its warnings are in the doctor's words
     made = datetime.now(timezone.utc)
-    text = as_markdown(list(_sections(arguments, root)), made, _redactor())
-    return _write(text, arguments.output, f"immich-ml-hailo-report-{made:%Y%m%d-%H%M%S}.md")
-
-
-def _tell(words: str) -> None:
-    with suppress(OSError, ValueError):  # nobody listens any more
-        print(f"report: {words}", file=sys.stderr, flush=True)
+    text = as_markdown(list(_sections(arguments, root)), made, redactor())
+    return write(text, arguments.output, f"immich-ml-hailo-report-{made:%Y%m%d-%H%M%S}.md")
 
 
 # ------------------------------------------------------------------- sections
@@ -98,14 +83,14 @@ def _tell(words: str) -> None:
 
 def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
     read = Environment.read()
-    runs = Runs({"HAILORT_LOGGER_PATH": "NONE", **read.usable}, _tell)
+    runs = Runs({"HAILORT_LOGGER_PATH": "NONE", **read.usable}, tell)
     state = _State(quick=arguments.quick)
     yield state.make("Versions", lambda: versions(root))
     yield state.make("Host", lambda: host(root))
     yield state.make("Card", lambda: card(root))
     yield state.make("Kernel log", lambda: kernel_log(root))
     yield state.make("Settings", lambda: settings_section(read))
-    yield state.make("Model files", lambda: models_section(read), FILES_S)
+    yield state.make("Model files", lambda: model_files(read.settings), FILES_S)
     yield state.make("Doctor", runs.doctor, DOCTOR_S + LATER_S)
     answers: list[Answer] = []
 
@@ -123,7 +108,7 @@ def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
     if answer.ours or silent:
         if answer.ready and not state.quick:
             times = "Times of the running worker"
-            yield state.make(times, lambda: request_times(read.settings, answer, _tell), REQUESTS_S)
+            yield state.make(times, lambda: request_times(read.settings, answer, tell), REQUESTS_S)
         yield guarded(LEFT_OUT, lambda: left_out(LEFT_OUT, f"a worker runs here. {_in_its_place(read)}"), QUICK_S)
     elif state.quick:
         yield left_out(LEFT_OUT, "--quick, or interrupted.")
@@ -157,119 +142,11 @@ class _State:
         self.quick = quick
 
     def make(self, title: str, make: Callable[[], Section], seconds: float = QUICK_S) -> Section:
-        _tell(f"{title}{f' (at most {seconds / 60:.0f} minutes)' if seconds > QUICK_S else ''}")
+        tell(f"{title}{f' (at most {seconds / 60:.0f} minutes)' if seconds > QUICK_S else ''}")
         try:
             return guarded(title, make, seconds)
         except KeyboardInterrupt:
             self.quick = True
             stop_running()
-            _tell("interrupted; what is there is written")
+            tell("interrupted; what is there is written")
             return Section(title, "Interrupted.")
-
-
-# ----------------------------------------------------------------------- text
-
-
-def as_markdown(sections: Sequence[Section], made: datetime, redactor: Redactor) -> str:
-    """What is wrong and what is right first, then the sections; without personal details, short enough for an issue."""
-    for section in sections:
-        section.text = redactor.clean(section.text)
-        section.wrong = [_one_line(redactor.clean(words)) for words in section.wrong]
-        section.right = [_one_line(redactor.clean(words)) for words in section.right]
-    wrong = [words for section in sections for words in section.wrong]
-    right = [words for section in sections for words in section.right]
-    head = [
-        f"# Report of immich-ml-hailo {__version__}, {made:%Y-%m-%d %H:%M} UTC",
-        "",
-        "Personal details are left out as far as a program can tell. Look through it before you post it.",
-        "",
-        f"**Wrong: {len(wrong)}**" if wrong else "**Nothing was found wrong.**",
-        "",
-        *(f"- {words}" for words in wrong),
-        *(["", "**Right:**", "", *(f"- {words}" for words in right)] if right else []),
-    ]
-    others = [_block(section) for section in sections if section.title != LOG]
-    logs = [section for section in sections if section.title == LOG]
-    room = TOTAL - sum(map(len, ["\n".join(head), *others]))
-    for section in logs:
-        section.most = max(LEAST_LOG, min(section.most, room))
-    return "\n".join(["\n".join(head), *others, *map(_block, logs)]) + "\n"
-
-
-def _block(section: Section) -> str:
-    """A heading, and the text as it is: in a fence that nothing in it can end."""
-    text = section.bounded()
-    longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"\n## {section.title}\n\n{fence}text\n{text}\n{fence}"
-
-
-def _one_line(words: str) -> str:
-    """For a list: without line breaks and without what Markdown or HTML would take for its own."""
-    words = " ".join(words.split()).replace("->", "→").replace("<", "‹").replace(">", "›").replace("`", "'")
-    return words if len(words) <= SUMMARY_LINE else f"{words[:SUMMARY_LINE]} …"
-
-
-def _redactor() -> Redactor:
-    hosts, users, homes = [platform.node(), os.environ.get("HOSTNAME", "")], [], [os.environ.get("HOME", "")]
-    with suppress(OSError):
-        hosts.append(socket.gethostname())
-    with suppress(KeyError, OSError, ImportError):  # a container's user has no name
-        users.append(getpass.getuser())
-    users += [os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER", "USERNAME")]
-    with suppress(RuntimeError):
-        homes.append(str(Path.home()))
-    users += [Path(home).name for home in homes if len(Path(home).parts) > 2]
-    return Redactor(_some(hosts), _some(users), [home for home in homes if len(Path(home).parts) > 2])
-
-
-def _some(names: Iterable[str]) -> list[str]:
-    return [name for name in names if name]
-
-
-# --------------------------------------------------------------------- output
-
-
-def _write(text: str, output: str | None, name: str) -> int:
-    if output == STDOUT or (output is None and not sys.stdout.isatty()):
-        return _print(text)
-    if output is not None:
-        try:
-            Path(output).write_text(text, encoding="utf-8")
-        except OSError as error:
-            print(f"error: {output} cannot be written ({error.strerror}); --output - prints it.", file=sys.stderr)
-            return 1
-        _written(Path(output))
-        return 0
-    if any(_keep(text, Path(folder) / name) for folder in (".", tempfile.gettempdir())):
-        return 0
-    _tell("no folder can be written, so here it is")
-    return _print(text)
-
-
-def _keep(text: str, file: Path) -> bool:
-    """Writes a file that is not there yet; False, and words, where it cannot be written."""
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except OSError as error:
-        _tell(f"{file.absolute()} cannot be written ({error.strerror})")
-        return False
-    _written(file)
-    return True
-
-
-def _written(file: Path) -> None:
-    _tell(f"written to {file}; look through it, then attach it or paste it into the issue")
-    if in_image():
-        _tell(f"it lies in the container. On the host: docker cp immich-ml-hailo:{file.absolute()} .")
-
-
-def _print(text: str) -> int:
-    try:
-        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        _tell(f"it could not be printed ({error.strerror})")
-        return 1
-    return 0

@@ -1,9 +1,12 @@
 """The parts of the report that touch the card, each in a process of its own: doctor, selfcheck, the networks' times."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ml_target.diagnostics.report.section import Outcome, Section, Tell, run_module
+from ml_target.diagnostics.findings import as_text, from_json, verdict
+from ml_target.diagnostics.report.process import Outcome, Tell, run_module
+from ml_target.diagnostics.report.section import Section
+from ml_target.diagnostics.report.times import read, table
 
 DOCTOR_S, SELFCHECK_S, TIMES_S = 60.0, 600.0, 300.0
 BESIDES = 2500
@@ -19,23 +22,25 @@ class Runs:
 
     def doctor(self) -> Section:
         """Findings, the wrong ones with their remedies for the summary."""
-        outcome = self._run("ml_target.doctor", DOCTOR_S)
-        section = _section("Doctor", outcome, 5000)
-        lines = outcome.out.splitlines()
-        for number, line in enumerate(lines):
-            if line.startswith("WRONG "):
-                following = lines[number + 1].strip() if number + 1 < len(lines) else ""
-                remedy = f" {following}" if following.startswith("->") else ""
-                section.wrong.append(f"doctor: {' '.join(line.split()[1:])}{remedy}")
-        if outcome.code == 0:
-            section.right.append(f"doctor: {_last(outcome.out)}")
-        elif not section.wrong:
+        outcome = self._run("ml_target", DOCTOR_S, "doctor", "--json")
+        try:
+            found = from_json(_last(outcome.out))
+        except (ValueError, TypeError):  # it did not come to its end
+            section = _section("Doctor", outcome, 5000)
             section.wrong.append(f"doctor: exit code {outcome.code}: {_last(outcome.err)}")
+            return section
+        section = _section("Doctor", replace(outcome, out=f"{as_text(found)}\n\n{verdict(found)}"), 5000)
+        for each in found:
+            if each.ok is False:
+                remedy = f" -> {each.remedy}" if each.remedy else ""
+                section.wrong.append(f"doctor: {each.what} {each.detail}{remedy}")
+        if outcome.code == 0:
+            section.right.append(f"doctor: {verdict(found)}")
         return section
 
     def selfcheck(self) -> Section:
         """Its report, with the verdict for the summary."""
-        outcome = self._run("ml_target.selfcheck", SELFCHECK_S, "checking:")
+        outcome = self._run("ml_target", SELFCHECK_S, "selfcheck", progress="checking:")
         section = _section("Selfcheck", outcome, 7000)
         verdict = _last(outcome.out)
         if outcome.code == 0:
@@ -46,13 +51,14 @@ class Runs:
 
     def times(self) -> Section:
         """A line a network."""
-        outcome = self._run("ml_target.diagnostics.timing", TIMES_S, "timing:")
-        section = _section("Times of the networks", outcome, 4000)
-        section.wrong += [f"times: {' '.join(line.split())}" for line in outcome.out.splitlines() if "FAILED: " in line]
+        outcome = self._run("ml_target.diagnostics.report.timing", TIMES_S, progress="timing:")
+        times = read(outcome.out)
+        section = _section("Times of the networks", replace(outcome, out=table(times)), 4000)
+        section.wrong += [f"times: {each.network} {each.engine} FAILED: {each.failed}" for each in times if each.failed]
         return section
 
-    def _run(self, module: str, seconds: float, *progress: str) -> Outcome:
-        return run_module(module, [], self.environment, seconds, self.tell, progress)
+    def _run(self, module: str, seconds: float, *arguments: str, progress: str = "") -> Outcome:
+        return run_module(module, arguments, self.environment, seconds, self.tell, progress)
 
 
 def left_out(title: str, why: str) -> Section:

@@ -11,7 +11,8 @@ from statistics import median
 from typing import Any
 
 from ml_target.config import Settings
-from ml_target.diagnostics.report.section import Section, Tell
+from ml_target.diagnostics.report.process import Tell
+from ml_target.diagnostics.report.section import Section
 
 TIMEOUT_S = 5.0
 ANYWHERE = ("", "::", "0.0.0.0")
@@ -45,7 +46,7 @@ class Answer:
 
 def ask(settings: Settings) -> Answer:
     """Never raises for what is not there or answers nonsense."""
-    answer = Answer(f"{_host(settings)} port {settings.port}")
+    answer = Answer(f"{_address(settings)} port {settings.port}")
     try:
         status, body = _get(settings, "/ping")
     except (OSError, http.client.HTTPException) as error:
@@ -174,7 +175,7 @@ def _why(task: Any) -> str:
     return str(task.get("why")) if isinstance(task, dict) else "it does not say why"
 
 
-def _host(settings: Settings) -> str:
+def _address(settings: Settings) -> str:
     host = settings.host.strip("[]")
     return "127.0.0.1" if host in ANYWHERE else host
 
@@ -192,7 +193,7 @@ def _request(
     headers: dict[str, str] | None = None,
 ) -> tuple[int, bytes]:
     """Past any proxy, as the health check. Raises OSError, HTTPException."""
-    connection = http.client.HTTPConnection(_host(settings), settings.port, timeout=seconds)
+    connection = http.client.HTTPConnection(_address(settings), settings.port, timeout=seconds)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()

@@ -16,6 +16,7 @@ from ml_target.engines.hailo.package import explain_import
 from ml_target.engines.hailo.watchdog import bounded
 from ml_target.errors import DeviceError, ModelError, SettingsError
 from ml_target.hef.header import CHIP_NAMES
+from ml_target.remedies import command
 from ml_target.system.cards import id_choices
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,7 @@ class HeldCard:
             from hailo_platform.pyhailort import pyhailort
         except Exception as error:  # a version mismatch shows as almost any of them
             wrong, remedy = explain_import(error)
-            raise SettingsError(
-                f"{wrong}. {remedy}; or set ENGINE=cpu. `python3 -m ml_target.doctor` says more."
-            ) from error
+            raise SettingsError(wrong, f"{remedy}; or set ENGINE=cpu. `{command('doctor')}` says more.") from error
         self._hailo: Any = hailo_platform
         self.errors: tuple[type[Exception], ...] = (
             hailo_platform.HailoRTException,
@@ -126,12 +125,12 @@ class HeldCard:
         architecture, chip = chip_of(board)
         if chip is None:
             raise DeviceError(
-                f"The card is a {architecture}. This worker drives Hailo-8 and Hailo-8L: use such a card."
+                f"The card is a {architecture}", "This worker drives Hailo-8 and Hailo-8L: use such a card."
             )
         if chip == "hailo8l" and self._settings.cards > 1:
             raise SettingsError(
-                "HailoRT joins several Hailo-8 cards, but not several Hailo-8L. Set HAILO_DEVICE_COUNT=1 and "
-                "start one worker for each card."
+                "HailoRT joins several Hailo-8 cards, but not several Hailo-8L",
+                "Set HAILO_DEVICE_COUNT=1 and start one worker for each card.",
             )
         return chip
 
@@ -151,4 +150,6 @@ def _compare(fit: Fit, model: Any) -> None:
     seen = (streams(model.inputs), streams(model.outputs))
     read = (streams(fit.group.inputs), streams(fit.group.outputs))
     if seen != read:
-        raise ModelError(f"HailoRT sees the streams {seen}, the file describes {read}. Please report it with the file.")
+        raise ModelError(
+            f"HailoRT sees the streams {seen}, the file describes {read}", "Please report it with the file."
+        )

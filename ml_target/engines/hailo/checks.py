@@ -115,7 +115,7 @@ def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]
         detail = f"no {FIRST_NODE}, though there are {len(found)} cards on the bus"
         if len(found) == 1:
             detail = f"no {FIRST_NODE}, though there is a card on the bus"
-        yield Finding(False, "device node", detail, remedy)
+        yield Finding(False, "device node", detail, remedy, bars=True)
     asked = {full_address(each) for each in ids}
     for node in opened:
         name = f"/dev/{node.name}"
@@ -124,7 +124,7 @@ def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]
             yield Finding(True, "device node", f"{name} can be read and written")
         else:
             detail = f"{name} may not be read and written by user {os.getuid()}"
-            yield Finding(False if needed else None, "device node", detail, _way_in(node))
+            yield Finding(False if needed else None, "device node", detail, _way_in(node), bars=needed)
         if node.name not in listed:
             remedy = (
                 "Give the container an unmasked /sys; without this entry HailoRT says there is no device"
@@ -145,13 +145,15 @@ def _wanted(root: Path, ids: Sequence[str], count: int) -> Iterator[Finding]:
         address = full_address(each)
         if address in apart:
             detail = f"HAILO_DEVICE_IDS names {each}, whose node /dev/{apart[address]} is not here"
-            yield Finding(False, "cards", detail, f"Pass --device=/dev/{apart[address]} to the container, too")
+            remedy = f"Pass --device=/dev/{apart[address]} to the container, too"
+            yield Finding(False, "cards", detail, remedy, bars=True)
         elif address not in there:
             detail = f"HAILO_DEVICE_IDS names {each}, where there is no card"
-            yield Finding(False, "cards", detail, f"Name one of these, or none: {', '.join(there)}")
+            yield Finding(False, "cards", detail, f"Name one of these, or none: {', '.join(there)}", bars=True)
     if not ids and count > len(there):
         remedy = f"Pass the nodes of {count} cards to the container, or set HAILO_DEVICE_COUNT={len(there)}"
-        yield Finding(False, "cards", f"HAILO_DEVICE_COUNT={count}, and {len(there)} device nodes are here", remedy)
+        detail = f"HAILO_DEVICE_COUNT={count}, and {len(there)} device nodes are here"
+        yield Finding(False, "cards", detail, remedy, bars=True)
     elif apart and not ids:
         others = ", ".join(f"{address} (/dev/{name})" for address, name in apart.items())
         yield Finding(None, "cards", f"of the host's cards {', '.join(there)} is used; no node is here for {others}")

@@ -38,7 +38,8 @@ class Cooling:
         if temperature > STOPS_SOON_C or now - self._since < COOL_DOWN_S:
             raise DeviceError(
                 f"The card has {temperature:.0f} degrees and is left alone until it is below {COOL_C:.0f} (or, below "
-                f"{STOPS_SOON_C:.0f}, for {COOL_DOWN_S / 60:.0f} minutes). Give it a heat sink or more air."
+                f"{STOPS_SOON_C:.0f}, for {COOL_DOWN_S / 60:.0f} minutes)",
+                "Give it a heat sink or more air.",
             )
 
     def opened(self) -> None:

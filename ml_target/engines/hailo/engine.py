@@ -26,12 +26,12 @@ from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.hailo.kernel_log import kernel_words
 from ml_target.engines.hailo.network import HailoNetwork
 from ml_target.engines.hailo.status import (
-    DOCTOR,
     FILE_STATUSES,
     GONE,
     RESTART,
     describe,
-    explain,
+    device_error,
+    doctor,
     name_of,
     remedy_of,
     status_of,
@@ -103,7 +103,7 @@ class HailoEngine:
             self._card.open()
         except self._card.errors as error:
             told = "".join(f" The kernel's log: {each.detail}. {each.remedy}." for each in kernel_words() or ())
-            raise DeviceError(explain(status_of(error)) + told) from error
+            raise device_error(status_of(error), besides=told) from error
         _heed(firmware_check(self._card.firmware, self._card.library))
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
@@ -123,7 +123,7 @@ class HailoEngine:
             if isinstance(error, self._card.errors):
                 raise _refusal(file, status_of(error)) from error
             if isinstance(error, BurstLost):
-                raise DeviceError(f"{error}, the first one that it was given. {RESTART}; {DOCTOR}.") from error
+                raise DeviceError(f"{error}, the first one that it was given", f"{RESTART}; {doctor()}.") from error
             raise
         return loaded
 
@@ -192,7 +192,7 @@ class HailoEngine:
             for each in self._networks:
                 self._configure(each)
         except self._card.errors as error:
-            raise DeviceError(explain(status_of(error))) from error
+            raise device_error(status_of(error)) from error
 
     def _reconfigured(self, network: HailoNetwork) -> bool:
         """The one network alone, on the open device; False where that is not enough."""
@@ -237,12 +237,12 @@ def _refusal(file: Path, status: int) -> DamagedFileError | DeviceError:
     """A file that HailoRT does not take is no fault of the card's, and keeps no other network off it."""
     if status in FILE_STATUSES:
         return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status))
-    return DeviceError(f"{file.name}: {explain(status)}")
+    return device_error(status, of=file.name)
 
 
 def _heed(finding: Finding) -> None:
     """Logs what was found of the host. Raises DeviceError for what is wrong."""
     if finding.ok is False:
-        raise DeviceError(f"{finding.what}: {finding.detail}. {finding.remedy}.")
+        raise DeviceError(f"{finding.what}: {finding.detail}", f"{finding.remedy}.")
     remedy = f"-> {finding.remedy}" if finding.remedy else ""
     log.log(logging.INFO if finding.ok else logging.WARNING, "%s: %s %s", finding.what, finding.detail, remedy)

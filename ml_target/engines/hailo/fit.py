@@ -55,13 +55,13 @@ def check_fit(path: Path, network: Network, chip: str | None = None) -> Fit:
     warnings = _require_architecture(path, content.header, chip)
     if len(content.groups) != 1:
         names = ", ".join(group.name for group in content.groups) or "none"
-        raise ModelError(f"{path} holds {len(content.groups)} network groups ({names}), not one. {_replace(network)}")
+        raise ModelError(f"{path} holds {len(content.groups)} network groups ({names}), not one", _replace(network))
     group = content.groups[0]
     try:
         bindings = bind_group(group, network)
         return Fit(content.header, group, bindings, warnings + _require_name(path, group, network))
     except ModelError as error:
-        raise ModelError(f"{path} does not fit {network.name}: {error}") from error
+        raise ModelError(f"{path} does not fit {network.name}: {error.reason}", error.remedy) from error
 
 
 def group_name(network: Network) -> str:
@@ -78,17 +78,18 @@ def bind_group(group: Group, network: Network) -> tuple[Binding, ...]:
     found = f"it has inputs {_list(group.inputs)} and outputs {_list(group.outputs)}"
     frame = _frame(group, network)
     if frame is None:
-        raise ModelError(f"{found}, where one input {_wanted(network)} is wanted. {_replace(network)}")
+        raise ModelError(f"{found}, where one input {_wanted(network)} is wanted", _replace(network))
     for stream in (*group.inputs, *group.outputs):
         if stream.order not in DENSE or stream.host_operation not in HARMLESS:
             made = (
                 f"made by {stream.host_operation} on the host" if stream.host_operation else f"of order {stream.order}"
             )
-            raise ModelError(f"{found}, and {stream.name} is {made}, no plain array. {_replace(network)}")
+            raise ModelError(f"{found}, and {stream.name} is {made}, no plain array", _replace(network))
         if stream.transposed:
             raise ModelError(
                 f"{found}, and {stream.name} is transposed: HailoRT hands it out with height and width exchanged, so "
-                f"the answers would be wrong. {_replace(network)}"
+                f"the answers would be wrong",
+                _replace(network),
             )
         if stream.direction == "output":
             channel_quantisation(stream)
@@ -97,12 +98,13 @@ def bind_group(group: Group, network: Network) -> tuple[Binding, ...]:
         if isinstance(network.input, PictureInput) and (scale, zero_point) != (1, 0):
             raise ModelError(
                 f"its input takes scale {scale:g} and zero point {zero_point:g}, not the bytes of a picture: "
-                f"the normalisation was not compiled in. {_replace(network)}"
+                f"the normalisation was not compiled in",
+                _replace(network),
             )
     try:
         return bind(network.forms, [stream.shape for stream in group.outputs], frame)
     except ModelError as error:
-        raise ModelError(f"{error} ({found})") from error
+        raise ModelError(f"{error.reason} ({found})", error.remedy) from error
 
 
 def _require_architecture(path: Path, header: HefHeader, chip: str | None) -> tuple[str, ...]:
@@ -112,8 +114,8 @@ def _require_architecture(path: Path, header: HefHeader, chip: str | None) -> tu
         require_chip(header, chip, path)
     elif all(header.architecture not in numbers for numbers in RUNS_ON.values()):
         raise ModelError(
-            f"{path} was compiled for {header.chip}; this worker drives {DRIVEN}. "
-            f"It is of no use here: {replace('--engine', 'hailo')}"
+            f"{path} was compiled for {header.chip}; this worker drives {DRIVEN}",
+            f"It is of no use here: {replace('--engine', 'hailo')}",
         )
     if chip == "hailo8" and header.architecture == HAILO_8L:
         return (
@@ -129,7 +131,7 @@ def _require_name(path: Path, group: Group, network: Network) -> tuple[str, ...]
         return ()
     other = next((n for n in NETWORKS if group_name(n) == group.name), None)
     if other is not None:
-        raise ModelError(f"it is {other.name} under this name. {_replace(network)}")
+        raise ModelError(f"it is {other.name} under this name", _replace(network))
     return (f"{path} calls its network {group.name!r}, not {group_name(network)!r}: make sure that it is this network",)
 
 

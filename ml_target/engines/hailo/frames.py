@@ -35,8 +35,8 @@ class Frames:
         """The frame as HailoRT wants it: right type, size and order, contiguous, writable. Raises EngineFault."""
         if frame.shape != self._shape or frame.dtype != np.dtype(self.intake.dtype):
             raise EngineFault(
-                f"{self._network.name} takes {self.intake.dtype} {self._shape}, not {frame.dtype} {frame.shape}. "
-                "Please report it with the log."
+                f"{self._network.name} takes {self.intake.dtype} {self._shape}, not {frame.dtype} {frame.shape}",
+                "Please report it with the log.",
             )
         if isinstance(self._network.input, TextInput):
             return self._quantised(frame)

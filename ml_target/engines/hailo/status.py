@@ -7,15 +7,20 @@ import re
 from collections.abc import Callable
 
 from ml_target.catalogue.files import ZOO_HAILORT
-from ml_target.remedies import fetch_again, replace
+from ml_target.errors import DeviceError
+from ml_target.remedies import command, fetch_again, replace
 from ml_target.system.cards import FIRST_NODE, NODE_CLASS, large_pages
 
-DOCTOR = "python3 -m ml_target.doctor says more"
 RESTART = "Restart the worker; if it comes back, power the host off and on"
 RELOAD = "On the host: sudo modprobe -r hailo_pci && sudo modprobe hailo_pci, or power it off and on"
 REPORT = "Please report it with the log"
 PAGE_OPTION = "options hailo_pci force_desc_page_size=4096 in /etc/modprobe.d/hailo_pci.conf"
 MATCH = "Driver, library, Python package and firmware must be of one version: install the same release of all"
+
+
+def doctor() -> str:
+    """The end of a sentence."""
+    return f"{command('doctor')} says more"
 
 
 def _newer() -> str:
@@ -42,7 +47,7 @@ def _other_chip() -> str:
 GONE = frozenset((36, 62, 85, 90))
 """The driver no longer reaches a card that was open: it fell off the bus, or its driver was unloaded."""
 
-# number: (name, what it means here, remedy); how files are fetched is another way in a container
+# number: (name, what it means here, remedy); what names a command is made when it is told, for where it is read
 STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     2: ("INVALID_ARGUMENT", "HailoRT refuses a value, such as an unknown device id", "Check HAILO_DEVICE_IDS"),
     3: ("OUT_OF_HOST_MEMORY", "the host has no memory left", "Free memory, load fewer models, or lower the batch size"),
@@ -70,7 +75,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     63: (
         "STREAM_ABORT",
         "the card closed its streams; when it is too hot it does so to protect itself",
-        "Look at the temperature (python3 -m ml_target.doctor) and cool the card",
+        lambda: f"Look at the temperature ({command('doctor')}) and cool the card",
     ),
     64: ("DRIVER_NOT_INSTALLED", "the driver is not installed", "Install the driver hailo_pci on the host"),
     65: ("NOT_AVAILABLE", "this is not to be had on this card", "It can be ignored, unless something else fails too"),
@@ -85,7 +90,10 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     74: (
         "OUT_OF_PHYSICAL_DEVICES",
         f"no free card was found: another program holds it, or there is none, or /{NODE_CLASS} is hidden",
-        f"Stop the other program (sudo fuser -v {FIRST_NODE}); pass --device={FIRST_NODE} to the container; {DOCTOR}",
+        lambda: (
+            f"Stop the other program (sudo fuser -v {FIRST_NODE}); pass --device={FIRST_NODE} to the container; "
+            + doctor()
+        ),
     ),
     75: ("INVALID_DEVICE_ARCHITECTURE", "the card is of a kind that cannot do this", "Use a Hailo-8 or Hailo-8L"),
     76: ("INVALID_DRIVER_VERSION", "the driver on the host is of another version than the library", MATCH),
@@ -161,17 +169,29 @@ def name_of(status: int) -> str:
 
 def explain(status: int) -> str:
     """What the status means here and what to do, in one or two sentences."""
+    return f"{reason_of(status)}. {remedy_of(status)}."
+
+
+def reason_of(status: int) -> str:
+    """What the status means here, a sentence without its full stop."""
     known = STATUSES.get(status)
     if known is None:
         number = "an error without a number" if status == UNKNOWN else f"status {status}"
-        return f"HailoRT reports {number}, which this worker does not know. Look at its log lines; {DOCTOR}."
-    return f"HailoRT reports {name_of(status)}: {known[1]}. {remedy_of(status)}."
+        return f"HailoRT reports {number}, which this worker does not know"
+    return f"HailoRT reports {name_of(status)}: {known[1]}"
 
 
 def remedy_of(status: int) -> str:
-    """What to do about a status of the table, a sentence without its full stop."""
-    remedy = STATUSES[status][2]
-    return remedy if isinstance(remedy, str) else remedy()
+    """What to do about it, a sentence without its full stop."""
+    known = STATUSES.get(status)
+    if known is None:
+        return f"Look at its log lines; {doctor()}"
+    return known[2] if isinstance(known[2], str) else known[2]()
+
+
+def device_error(status: int, *, of: str = "", besides: str = "") -> DeviceError:
+    """The status as an error. `of`: the file that it is about; `besides`: more for the remedy, in sentences."""
+    return DeviceError(f"{of}{': ' if of else ''}{reason_of(status)}", f"{remedy_of(status)}.{besides}")
 
 
 def describe(error: BaseException) -> str:

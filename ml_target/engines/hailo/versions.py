@@ -11,7 +11,7 @@ def library_check(library: str, driver: str) -> Finding:
     if ours and its and ours != its:  # where either is not known, HailoRT decides
         detail = f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same"
         remedy = f"Install HailoRT {driver} (library and Python wheel), or the driver of {library} on the host"
-        return Finding(False, "HailoRT", detail, remedy)
+        return Finding(False, "HailoRT", detail, remedy, bars=True)
     return Finding(True, "HailoRT", f"version {library or 'unknown'}")
 
 

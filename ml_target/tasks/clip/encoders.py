@@ -6,7 +6,7 @@ from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import PictureInput, Resize, TextInput
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
-from ml_target.remedies import replace
+from ml_target.remedies import command, replace
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import HostPool
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
@@ -43,8 +43,8 @@ class TextEncoder:
         spec = model.network.input
         if not isinstance(spec, TextInput) or spec.tokens != tokenizer.length:
             raise ModelError(
-                f"{model.network.name} takes {spec}, but its tokenizer gives {tokenizer.length} ids. "
-                "The tokenizer belongs to another model: correct the catalogue's entry"
+                f"{model.network.name} takes {spec}, but its tokenizer gives {tokenizer.length} ids",
+                "The tokenizer belongs to another model: correct the catalogue's entry",
             )
         head.check(model.intake, model.loaded.roles, tokenizer.size)
         self._model = model
@@ -72,8 +72,8 @@ def unit(vector: Float32, source: str) -> Float32:
     length = float(np.linalg.norm(wide))
     if not np.isfinite(length) or length == 0.0:
         raise EngineFault(
-            f"{source} gave a vector that is zero or not a number, so there is nothing to store. Try again; if it "
-            "stays, its file may be damaged: python3 -m ml_target models verify"
+            f"{source} gave a vector that is zero or not a number, so there is nothing to store",
+            f"Try again; if it stays, its file may be damaged: {command('models verify')}",
         )
     result: Float32 = (wide / length).astype(np.float32)
     return result
@@ -87,6 +87,6 @@ def _side(model: Model) -> int:
         if height == width:
             return height
     raise ModelError(
-        f"{model.network.name} takes frames of {shape}, a square picture is wanted. "
-        f"It is not the catalogue's file: {replace()}"
+        f"{model.network.name} takes frames of {shape}, a square picture is wanted",
+        f"It is not the catalogue's file: {replace()}",
     )

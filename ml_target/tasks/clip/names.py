@@ -23,7 +23,7 @@ def backend_for(model_name: str, served: Sequence[ClipBackend]) -> ClipBackend:
         names = " or ".join(f"{b.immich_name} ({b.name})" for b in served)
         raise UnusableInput(
             f"Immich asks for {short(name)}, whose vectors have {width} numbers; this worker serves "
-            f"{chosen.name} with {chosen.width}. Choose {names} in Immich's smart search "
-            "settings, or start the worker with another CLIP_BACKEND."
+            f"{chosen.name} with {chosen.width}",
+            f"Choose {names} in Immich's smart search settings, or start the worker with another CLIP_BACKEND.",
         )
     return chosen

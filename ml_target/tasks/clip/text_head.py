@@ -71,9 +71,8 @@ class TextHead:
         if problems:
             file = self._backend.text_weights.name
             raise ModelError(
-                f"The text tower of {self._backend.name} needs {file} beside it: {'; '.join(problems)}. "
-                f"Fetch it (it is cut out of the model's checkpoint): {fetch(file)}; "
-                f"or put {file} into MODELS_DIR."
+                f"The text tower of {self._backend.name} needs {file} beside it: {'; '.join(problems)}",
+                f"Fetch it (it is cut out of the model's checkpoint): {fetch(file)}; or put {file} into MODELS_DIR.",
             )
 
     def frame(self, ids: Ids, intake: Intake) -> Array:

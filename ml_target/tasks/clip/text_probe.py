@@ -54,8 +54,8 @@ def settle(
         layout = TextLayout(add_positions=True, apply_norm=False)
         if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, backend):
             raise ModelError(
-                f"{backend.textual.name}: the order of the words changes nothing, with positions added or without. "
-                f"The file cannot be the catalogue's: {replace()}; or set CLIP_TEXT_ENGINE=cpu."
+                f"{backend.textual.name}: the order of the words changes nothing, with positions added or without",
+                f"The file cannot be the catalogue's: {replace()}; or set CLIP_TEXT_ENGINE=cpu.",
             )
     outputs = [(ids, states(ids, layout)) for ids in map(tokenizer.encode, PROMPTS)]
     return TextLayout(layout.add_positions, _norm_is_outside(outputs, backend, weights))
@@ -77,7 +77,8 @@ def agree(
     if not cosines.min() >= LEAST_COSINE:
         raise ModelError(
             f"The text tower on the card disagrees with the one on the processor (cosine {cosines.min():.3f}, at least "
-            f"{LEAST_COSINE} is wanted). Set CLIP_TEXT_ENGINE=cpu, and please report it."
+            f"{LEAST_COSINE} is wanted)",
+            "Set CLIP_TEXT_ENGINE=cpu, and please report it.",
         )
 
 
@@ -94,8 +95,8 @@ def _tells_places_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer
     farthest = max(distances)
     if SAME < farthest < DIFFERENT:
         raise ModelError(
-            f"The text tower's probe is undecided (places differ by {farthest:.3f}). Set CLIP_TEXT_ENGINE=cpu, and "
-            "please report it with this line."
+            f"The text tower's probe is undecided (places differ by {farthest:.3f})",
+            "Set CLIP_TEXT_ENGINE=cpu, and please report it with this line.",
         )
     return farthest >= DIFFERENT
 
@@ -109,8 +110,8 @@ def _norm_is_outside(
     votes = {is_normed(_used_row(o[TOKEN_STATES].real(), ids, backend), scale, shift) for ids, o in outputs}
     if len(votes) > 1:
         raise ModelError(
-            f"{backend.textual.name}: some states are layer-normed and some are not. Set CLIP_TEXT_ENGINE=cpu, and "
-            "please report it."
+            f"{backend.textual.name}: some states are layer-normed and some are not",
+            "Set CLIP_TEXT_ENGINE=cpu, and please report it.",
         )
     return not votes.pop()
 

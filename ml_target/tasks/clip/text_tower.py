@@ -33,7 +33,7 @@ def open_text_encoder(backend: ClipBackend, loading: Loading) -> tuple[TextEncod
         if isinstance(without, DamagedFileError):
             raise without from error
         if without is not None:  # whether they are needed shows only when the tower is open
-            raise MissingFileError(str(error), without.cause) from error
+            raise MissingFileError(error.reason, error.remedy, without.cause) from error
         raise
     if isinstance(without, DamagedFileError):
         log.error("not needed by this text tower, so search queries are served all the same: %s", without)

@@ -22,7 +22,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
 
 from ml_target.errors import DamagedFileError, ModelError
-from ml_target.remedies import fetch_again, replace
+from ml_target.remedies import damaged, replace
 
 Ids = npt.NDArray[np.int64]
 
@@ -294,11 +294,11 @@ def _read_config(config: Path) -> dict[str, Any]:
 
 
 def _damaged(file: Path, reason: str) -> DamagedFileError:
-    return DamagedFileError(f"The vocabulary file {file} cannot be used: {reason}", fetch_again(file.name))
+    return damaged(f"The vocabulary file {file} cannot be used: {reason}", file.name)
 
 
 def _another(file: Path, reason: str) -> ModelError:
     return ModelError(
-        f"The vocabulary file {file} belongs to another network: {reason}. "
-        f"Replace it by the catalogue's: {replace(file.name)}"
+        f"The vocabulary file {file} belongs to another network: {reason}",
+        f"Replace it by the catalogue's: {replace(file.name)}",
     )

@@ -7,6 +7,7 @@ import numpy as np
 from ml_target.catalogue.networks import EMBEDDING
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
+from ml_target.remedies import check_file
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import HostPool
 from ml_target.tasks.faces.align import align
@@ -93,4 +94,4 @@ class FaceFinder:
 
 
 def _fault(model: Model, what: str) -> EngineFault:
-    return EngineFault(f"{model.network.name} gave {what}. Check its file: `python3 -m ml_target models verify`.")
+    return EngineFault(f"{model.network.name} gave {what}", check_file())

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_target.errors import EngineFault
+from ml_target.remedies import check_file
 from ml_target.tensors import Float32, Outputs, Tensor
 
 Indices = npt.NDArray[np.intp]
@@ -162,4 +163,4 @@ def _rows(tensor: Tensor, numbers: int) -> Tensor:
 
 
 def _fault(what: str) -> EngineFault:
-    return EngineFault(f"The face detector gave {what}. Check its file: `python3 -m ml_target models verify`.")
+    return EngineFault(f"The face detector gave {what}", check_file())

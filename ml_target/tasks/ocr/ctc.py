@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_target.catalogue.networks import OCR_CLASSES
-from ml_target.errors import DamagedFileError, EngineFault, ModelError
-from ml_target.remedies import fetch_again
+from ml_target.errors import EngineFault, ModelError
+from ml_target.remedies import check_file, damaged
 from ml_target.tensors import Float32, Tensor
 
 BLANK = 0
@@ -38,7 +38,7 @@ class Alphabet:
         try:
             content = file.read_bytes()
         except OSError as error:
-            raise DamagedFileError(f"{file.name} cannot be read ({error})", fetch_again()) from error
+            raise damaged(f"{file.name} cannot be read ({error})") from error
         return cls.from_bytes(content, classes, file.name)
 
     @classmethod
@@ -47,14 +47,14 @@ class Alphabet:
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise DamagedFileError(f"{name} is not UTF-8 text ({error})", fetch_again()) from error
+            raise damaged(f"{name} is not UTF-8 text ({error})") from error
         remedy = "It belongs to another network: replace it with the catalogue's file."
         # On "\n" only: the dictionary holds characters that other splitters take for line ends.
         lines = text.removesuffix("\n").split("\n")
         if len(lines) != classes - 2:
-            raise ModelError(f"{name} has {len(lines):,} characters where {classes - 2:,} are wanted. {remedy}")
+            raise ModelError(f"{name} has {len(lines):,} characters where {classes - 2:,} are wanted", f"{remedy}")
         if len(set(lines)) != len(lines) or "" in lines or "\r" in text:
-            raise DamagedFileError(f"{name} has empty or repeated lines, or Windows line ends", fetch_again())
+            raise damaged(f"{name} has empty or repeated lines, or Windows line ends")
         return cls(("", *lines, " "))
 
     def __len__(self) -> int:
@@ -103,10 +103,7 @@ def read_glyphs(classes: Tensor, step: int, start: int = 0) -> Glyphs:
     winners = classes.values.argmax(axis=1)  # a NaN wins over every number
     highest = classes.real((np.arange(len(winners)), winners))
     if not ((highest >= -SLACK) & (highest <= 1 + SLACK)).all():
-        raise EngineFault(
-            "The text recogniser gave probabilities that are not numbers from 0 to 1. "
-            "Check its file: `python3 -m ml_target models verify`."
-        )
+        raise EngineFault("The text recogniser gave probabilities that are not numbers from 0 to 1", check_file())
     kept = winners != BLANK
     kept[1:] &= winners[1:] != winners[:-1]  # a letter twice in a row has a blank between
     rows = np.flatnonzero(kept)

@@ -4,6 +4,7 @@ from ml_target.catalogue.networks import PROBABILITY
 from ml_target.catalogue.types import PictureInput
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
+from ml_target.remedies import check_file
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import HostPool
 from ml_target.tasks.ocr.ctc import SLACK
@@ -60,8 +61,7 @@ class LineFinder:
         maps = [output[PROBABILITY] for output in outputs]
         if not all(_is_probability(m) for m in maps):
             raise EngineFault(
-                f"{self._detector.network.name} gave probabilities that are not numbers from 0 to 1. "
-                "Check its file: `python3 -m ml_target models verify`."
+                f"{self._detector.network.name} gave probabilities that are not numbers from 0 to 1", check_file()
             )
         whole_map = merge(maps, tiling.starts, tiling.size)
         return find_boxes(whole_map, size, min_score, self._max_patches)

@@ -17,11 +17,11 @@ def text_model(asked: str) -> str:
     if not separator:
         reading = MODELS.get(model)
     elif (reading := LANGUAGES.get(language.upper())) is None:
-        raise UnusableInput(f"Immich asks for {short(asked)}, a text model for a language not known here. {_INSTEAD}")
+        raise UnusableInput(f"Immich asks for {short(asked)}, a text model for a language not known here", _INSTEAD)
     elif not reading.lacks:
         reading = MODELS.get(model)
     if reading is not None and reading.lacks:
-        raise UnusableInput(_other_script(asked, reading))
+        raise UnusableInput(_other_script(asked, reading), _INSTEAD)
     return OCR_IMMICH_NAME
 
 
@@ -35,5 +35,5 @@ def _other_script(asked: str, reading: Reading) -> str:
     letters = " ".join(reading.lacks[:8])
     return (
         f"Immich asks for {short(asked)}, which reads {reading.words}; this worker serves {OCR_IMMICH_NAME}, "
-        f"which lacks letters of these ({letters} and more) and would answer with look-alikes. {_INSTEAD}"
+        f"which lacks letters of these ({letters} and more) and would answer with look-alikes"
     )

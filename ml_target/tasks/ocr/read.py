@@ -169,7 +169,7 @@ def _step(recognizer: Model, classes: int) -> int:
             if output.classes == classes:
                 return output.step
             raise ModelError(
-                f"{recognizer.network.name} has {output.classes:,} classes and the dictionary stands for {classes:,}. "
-                "Replace the dictionary with the catalogue's file."
+                f"{recognizer.network.name} has {output.classes:,} classes and the dictionary stands for {classes:,}",
+                "Replace the dictionary with the catalogue's file.",
             )
     raise ModelError(f"{recognizer.network.name} has no output '{CLASS_SCORES}', so it cannot read text.")

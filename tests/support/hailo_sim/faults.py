@@ -186,6 +186,12 @@ class Faults:
                 else:
                     pipeline.die(codes.STREAM_ABORT)
 
+    def cool(self) -> None:
+        """The chip is cool from now on."""
+        with self._rig.lock:
+            self._closed_until = self._rig.clock.now()
+            self._rig.lock.notify_all()
+
     def apply(self, text: str) -> None:
         """Faults as text: `refuse_open:2:74,fail_frames:scrfd_2.5g:3`. Numbers and words as JSON where they are."""
         for part in filter(None, text.split(",")):

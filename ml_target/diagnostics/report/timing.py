@@ -1,7 +1,8 @@
-"""`python3 -m ml_target.diagnostics.timing`: how long each network takes, by itself, on the card and the processor.
+"""`python3 -m ml_target.diagnostics.report.timing`: how long each network takes, on the card and on the processor.
 
-One line a network, printed as soon as it is known: where one hangs, those before it are told all the same. Frames
-are random; what is measured is the way from the host to the network and back, at one frame and at a full burst.
+A process of the report's own. It prints a line a network as soon as it is known: where one hangs, those before it are
+told all the same. Frames are random; what is measured is the way from the host to the network and back, at one frame
+and at a full burst.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 from ml_target.catalogue.needs import chosen
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.config import Settings, choose_engine
+from ml_target.diagnostics.report.times import BURST, Times
 from ml_target.engines import Engine, LoadedNetwork
 from ml_target.engines.select import REFERENCE, processor
 from ml_target.errors import WorkerError
@@ -28,14 +30,13 @@ from ml_target.tensors import Array
 NETWORK_S = 3.0
 """For the calls of one network, half of it for single frames and half for bursts."""
 
-BURST = 8
 MOST = 30
 """Calls of one kind: more tell nothing new."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when every network that is there was timed, 1 when one failed, 2 for a bad setting."""
-    parser = argparse.ArgumentParser(prog="python3 -m ml_target.diagnostics.timing", description=main.__doc__)
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=NETWORK_S, help=f"for each network (default: {NETWORK_S:g})")
     args = parser.parse_args(arguments)
     try:
@@ -44,7 +45,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     names = dict.fromkeys((choose_engine(settings.engine), REFERENCE))
-    print(f"{'network':50}  {'on':5}  {'load s':>8}  {'1 frame ms':>12}  {f'{BURST} frames, ms each':>18}", flush=True)
     failed = [_time_engine(settings, name, args.seconds) for name in names]
     return 1 if any(failed) else 0
 
@@ -60,22 +60,26 @@ def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
         for network in _networks(settings, store, place.engine):
             path = next(filter(None, map(store.find, place.engine.files(network))), None)
             if path is None:
-                print(f"{network.name:50}  {name:5}  its file is not there", flush=True)
+                _tell(Times(network.name, name))
                 continue
             print(f"timing: {network.name} on {name}", file=sys.stderr, flush=True)
             try:
-                print(f"{network.name:50}  {name:5}  {_time_network(place.engine, network, path, seconds)}", flush=True)
+                _tell(_time_network(place.engine, network, path, seconds))
             except WorkerError as error:
                 failed = True
-                print(f"{network.name:50}  {name:5}  FAILED: {error}", flush=True)
+                _tell(Times(network.name, name, failed=str(error)))
     except WorkerError as error:
         failed = True
-        print(f"{'the engine':50}  {name:5}  FAILED: {error}", flush=True)
+        _tell(Times("the engine", name, failed=str(error)))
     finally:
         if place is not None:
             place.arbiter.close()
             place.engine.close()
     return failed
+
+
+def _tell(times: Times) -> None:
+    print(times.line(), flush=True)
 
 
 def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Network]:
@@ -89,7 +93,7 @@ def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Netw
         yield stand_in if instead and not there else network
 
 
-def _time_network(engine: Engine, network: Network, path: Path, seconds: float) -> str:
+def _time_network(engine: Engine, network: Network, path: Path, seconds: float) -> Times:
     started = time.perf_counter()
     loaded = engine.open(path, network)
     load = time.perf_counter() - started
@@ -97,8 +101,7 @@ def _time_network(engine: Engine, network: Network, path: Path, seconds: float) 
     alone = _call_ms(loaded, [frame], seconds / 2)
     size = max(1, min(BURST, loaded.max_batch, int(seconds * 1000 / alone)))  # so that a slow one keeps its time
     burst = _call_ms(loaded, [frame] * size, seconds / 2) / size
-    note = "" if size == BURST else f" (with {size})"
-    return f"{load:8.2f}  {alone:12.2f}  {burst:18.2f}{note}"
+    return Times(network.name, engine.name, load, alone, burst, size)
 
 
 def _frame(loaded: LoadedNetwork, network: Network) -> Array:

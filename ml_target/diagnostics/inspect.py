@@ -1,7 +1,6 @@
-"""`python3 -m ml_target.hef_inspect FILE…`: what a HEF is, what goes in and out, and which network it is for us."""
+"""`python3 -m ml_target inspect FILE…`: what a HEF is, what goes in and out, and which network it is for us."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from ml_target.engines.hailo.status import describe
 from ml_target.errors import DamagedFileError, ModelError
 from ml_target.hef.header import LAYOUTS, RUNS_ON, HefHeader, read_header, verify
 from ml_target.hef.streams import Group, HefContent, Stream, channel_quantisation, read_streams
-from ml_target.log.terminal import replace_unprintable
 
 HEADINGS = ("", "stream", "shape", "type", "order", "scale", "zero point", "limits", "pairs", "role", "made from")
 NEEDS_LIBRARY = (
@@ -23,13 +21,16 @@ NEEDS_LIBRARY = (
 DRIVEN = {number for numbers in RUNS_ON.values() for number in numbers}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prints what each file holds. Exit code 1 when one is damaged, no HEF, or for a chip that is not driven."""
-    replace_unprintable()
-    parser = argparse.ArgumentParser(prog="python3 -m ml_target.hef_inspect", description=main.__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `run` reads."""
+    parser.description = run.__doc__
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints what each file holds. Exit code 1 when one is damaged, no HEF, or for a chip that is not driven."""
     good = True
-    for count, path in enumerate(parser.parse_args(arguments).files):
+    for count, path in enumerate(arguments.files):
         problems: list[str] = []
         print("\n" * (count > 0) + str(path))
         for line in report(path, problems):
@@ -181,7 +182,3 @@ def _library(path: Path) -> Iterator[str]:
             yield f"speed      {hef.bottleneck_fps(info.name):.4g} frames a second, the compiler's estimate"
     except Exception as error:
         yield f"library    {library} does not take it: {describe(error)}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -22,7 +22,9 @@ from ml_target.diagnostics.checks.report import Report, as_text
 from ml_target.diagnostics.checks.result import NEAR, Check, Figure, Gap, figures
 from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, FINDS, LABELS, PARTS, SIZE, Samples, cell
 from ml_target.engines.select import processor
+from ml_target.errors import MissingFileError, ModelError
 from ml_target.log.trace import Trace
+from ml_target.remedies import command
 from ml_target.runtime.assembly import Loader
 from ml_target.runtime.place import place_of
 from ml_target.scheduling.threads import HostPool
@@ -109,16 +111,16 @@ GAP = Gap("no twin", "fetch it")
         (
             Check("a", ("f.hef",), (figure(0.85), figure(0.5))),
             "WRONG",
-            "then delete f.hef, then python3 -m ml_target",
+            f"then delete f.hef, then {command('models fetch')}",
         ),
         (Check("a", figures=(figure(1.0),), gap=GAP), "not checked", "fetch it"),
         (Check("a", figures=(figure(0.85),), gap=GAP), "not checked", "fetch it"),
         (
             Check("a", ("f.hef",), (figure(0.1),), GAP),
             "WRONG",
-            "then delete f.hef, then python3 -m ml_target",
+            f"then delete f.hef, then {command('models fetch')}",
         ),
-        (Check("a", fault="it broke"), "WRONG", "ml_target.doctor"),
+        (Check("a", fault="it broke"), "WRONG", command("doctor")),
         (Check("a"), "not checked", ""),
     ],
 )
@@ -162,9 +164,11 @@ def test_a_remedy_of_several_checks_is_printed_once() -> None:
     assert told == ["-> fetch it", "-> as above", "-> fetch another"]
 
 
-def test_a_gap_of_the_stores_words() -> None:
-    assert Gap.of("x.hef is not there: run this.") == Gap("x.hef is not there", "run this.")
-    assert Gap.of("something else") == Gap("something else")
+def test_a_gap_of_an_error_has_its_fields() -> None:
+    missing = MissingFileError("x.hef is not there", "run this.", "x.hef is missing")
+    assert str(missing) == "x.hef is not there: run this."
+    assert Gap.of(missing) == Gap("x.hef is not there", "run this.")
+    assert Gap.of(ModelError("something else")) == Gap("something else")
 
 
 PRIVATE = {"models_dir", "models_mirror", "hf_endpoint", "host", "hailo_device_ids", "hailo_group_id"}
@@ -258,6 +262,7 @@ def test_the_known_faces_are_those_that_insightface_finds(face_models: Path) -> 
     assert np.abs(found.landmarks[order] - FACE_LANDMARKS).max() < 1.0
 
 
+@pytest.mark.slow
 def test_the_known_words_are_those_that_are_read(wheel_models: Path) -> None:
     settings = Settings(engine="cpu", models_dir=wheel_models.resolve())
     place, host = place_of(processor(settings)), HostPool(1)

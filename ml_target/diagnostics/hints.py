@@ -1,0 +1,86 @@
+"""Variables that look like settings and are none.
+
+A variable that this worker does not know is ignored, as others live in the same environment. One that was meant to be
+a setting gets a hint, or somebody wonders for days why it has no effect.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+
+from ml_target.config import Settings, setting_names
+
+OURS = tuple(name for item in fields(Settings) for name in setting_names(item.name))
+
+OF_THE_SCRIPTS = frozenset(("BASE_IMAGE", "HAILORT_VERSION", "IMAGE", "IMMICH_ML_IMAGE", "PYTHON", "CONTAINER_MEMORY"))
+"""What setup.sh, the scripts beside it and the image take or set."""
+
+OF_THE_VENDOR = frozenset(
+    (
+        "HAILO_DISABLE_IDLE_OPT",
+        "HAILO_DISABLE_MULTIPLEXER_INTERNAL",
+        "HAILO_LEGACY_BOUNDARY_CHANNEL_PAGE_SIZE",
+        "HAILO_MONITOR",
+        "HAILO_MONITOR_TIME_INTERVAL",
+        "HAILO_SERVICE_SHARED_MEMORY_OFF",
+        "HAILO_TRACE",
+        "HAILO_TRACE_PATH",
+        "HAILO_TRACE_SIZE_IN_KB_BOUNDED_DUMP",
+        "HAILO_TRACE_TIME_IN_SECONDS_BOUNDED_DUMP",
+    )
+)
+"""Variables that libhailort 4.23 itself reads and that begin as ours do."""
+
+FAMILIES = ("CLIP_", "FACE_", "SIGLIP_")
+"""Beginnings that nobody else uses: a name that has one was meant for this worker, however far from any of ours."""
+
+SIMILAR = 0.8
+"""difflib's ratio from which a name counts as a slip of another: about two letters in ten."""
+
+OFFICIAL = "MACHINE_LEARNING_"
+INSTEAD = {
+    "CACHE_FOLDER": "here the folder with the models is MODELS_DIR",
+    "MODEL_TTL": "models stay loaded here",
+    "REQUEST_THREADS": "here it is HOST_THREADS, and they are chosen by the cores where it is left out",
+    "MODEL_INTRA_OP_THREADS": "here it is CPU_THREADS",
+    "MODEL_INTER_OP_THREADS": "here CPU_WORKERS says how many inferences run at a time",
+    "MODEL_ARENA": "this worker has no such choice",
+    "MODEL_": "here MODELS_MIRROR and HF_ENDPOINT say where models come from",
+    "WORKERS": "one process serves here; CPU_WORKERS says how many inferences run at a time",
+    "WORKER_TIMEOUT": "here it is REQUEST_TIMEOUT_S",
+    "HTTP_KEEPALIVE_TIMEOUT_S": "here it is KEEP_ALIVE_S",
+    "PRELOAD__CLIP": "every model is loaded at start here, and CLIP_BACKEND chooses the one for search",
+    "PRELOAD__FACIAL_RECOGNITION": "every model is loaded at start here; FACE_DETECTOR and FACE_RECOGNIZER choose",
+    "PRELOAD__OCR": "every model is loaded at start here",
+    "MAX_BATCH_SIZE": "here HAILO_BATCH bounds a burst on the card",
+    "DEVICE_IDS": "here it is HAILO_DEVICE_IDS",
+}
+"""Settings of Immich's own worker, as they begin, the longest first where two fit; and what does their work here."""
+
+
+def hints(names: Iterable[str]) -> Iterator[str]:
+    """A sentence or two for each name that was meant to be a setting and is none."""
+    for name in sorted(names):
+        if name in OURS or name in OF_THE_SCRIPTS or name in OF_THE_VENDOR:
+            continue
+        if name.upper() in OURS:
+            yield f"{name} has no effect: write it in capitals, {name.upper()}."
+        elif name.startswith(OFFICIAL):
+            yield f"{name} has no effect: it is a setting of Immich's own worker{_instead(name)}."
+        elif near := difflib.get_close_matches(name.upper(), OURS, 1, SIMILAR):
+            yield f"{name} has no effect: there is no such setting. {near[0]} was meant, perhaps."
+        elif name.startswith(FAMILIES):
+            alike = ", ".join(own for own in OURS if own.startswith(name[: name.index("_") + 1]))
+            yield f"{name} has no effect: there is no such setting. Those that begin like it: {alike}."
+
+
+def spelt_wrong(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The hints for an environment. A variable that is empty is as good as left out."""
+    return list(hints(name for name, value in environment.items() if value.strip()))
+
+
+def _instead(name: str) -> str:
+    rest = name.removeprefix(OFFICIAL)
+    found = [words for beginning, words in INSTEAD.items() if rest.startswith(beginning)]
+    return f", and {found[0]}" if found else ", which has no counterpart here"

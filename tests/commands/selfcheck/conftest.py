@@ -1,0 +1,73 @@
+"""Right files of every task, to be changed; and the selfcheck on the simulated card."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from hailo_sim import Rig, simulated
+from hailo_sim.networks import forget_sessions
+from selfcheck_models import write_models
+from selfcheck_run import Check, Run
+
+from ml_target.__main__ import main
+from ml_target.diagnostics.checks.samples import Samples
+
+
+@pytest.fixture(scope="session")
+def models(face_models: Path, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with all files of the default settings, right ones."""
+    folder = tmp_path_factory.mktemp("models")
+    write_models(folder, face_models, wheel_models.resolve())
+    yield folder
+    forget_sessions()
+
+
+@pytest.fixture
+def folder(models: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    copied = tmp_path / "models"
+    copied.mkdir()
+    for file in models.iterdir():
+        if file.name not in ("checksums.json", "text_layouts.json"):
+            (copied / file.name).symlink_to(file.resolve())
+    return copied
+
+
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two photos with faces instead of four: enough to see that something is wrong."""
+    boards = Samples.boards
+    monkeypatch.setattr(Samples, "boards", lambda self: boards(self)[:2])
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings from outside, and no spare folder with models."""
+    for name in (
+        "CLIP_BACKEND",
+        "CLIP_TEXT_ENGINE",
+        "FACE_RECOGNIZER",
+        "FACE_DETECTOR",
+        "FACE_SEARCH",
+        "MODELS_MIRROR",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("ml_target.store.command.PROJECT", tmp_path / "nowhere")
+
+
+@pytest.fixture
+def check(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Runs the command in this process."""
+
+    def run(*words: str, rig: Rig | None = None, **settings: str) -> Run:
+        given = {"ENGINE": "hailo", "MODELS_DIR": str(folder), **settings}
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        card = simulated(rig or Rig(clock="virtual")) if given["ENGINE"] == "hailo" else nullcontext()
+        with card as used:
+            code = main(["selfcheck", *words])
+        assert not isinstance(used, Rig) or not (used.held or used.record.crashes)
+        return Run(code, *capsys.readouterr())
+
+    return run
