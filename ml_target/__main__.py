@@ -26,8 +26,8 @@ DESCRIPTION = "A machine-learning worker for Immich: smart search, faces and tex
 class Command(NamedTuple):
     """`module` has `add_arguments(parser)` and `run(arguments)`, or `run(arguments, settings)` where `settings`.
 
-    It is imported when it is asked for: `report` has to work where a package that others need is missing or broken.
-    `quiet`: the answer is what the terminal is for, so that no more than warnings are logged.
+    It is imported only when it is run: `report` has to work where a package that others need is missing or broken.
+    `quiet`: the terminal shows the answer, so nothing below a warning is logged.
     """
 
     module: str
@@ -55,14 +55,14 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what there is where something is wrong, and where it is explained."""
+    """Its errors list the valid options and point to the help."""
 
     def __init__(self, *words: str) -> None:
         plain = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=command(*words), formatter_class=plain, allow_abbrev=False)
 
     def parse(self, arguments: list[str]) -> argparse.Namespace:
-        """Ends with exit code 2 where the arguments cannot be read."""
+        """Exits with code 2 if the arguments are wrong."""
         chosen, unknown = self.parse_known_args(arguments)
         if unknown:
             options = [action.option_strings[-1] for action in self._actions if action.option_strings]
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     name, rest = _split(sys.argv[1:] if arguments is None else arguments)
     chosen, parser = COMMANDS[name], Parser(name)
     if name == "serve":
-        # The first process of a container is deaf to signals that it has no handler for; the imports take a second.
+        # The first process of a container ignores signals that it has no handler for; the imports take a second.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         parser.epilog = f"settings:\n{reference()}"
     module = import_module(chosen.module)
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _split(given: list[str]) -> tuple[str, list[str]]:
-    """The command and its arguments. Ends with help, or with what there is where the first word is no command."""
+    """The command and its arguments. Exits with help, or with the list of commands if the first word is not one."""
     first = given[0] if given else "serve"
     if first in COMMANDS:
         return first, given[1:]
@@ -119,7 +119,7 @@ def _explain(first: str) -> NoReturn:
 
 
 def _settings(chosen: Command) -> Settings:
-    """The environment's, the log set up and hints for slips given. Raises SettingsError."""
+    """Reads the environment, sets up the log and logs hints about misspelt settings. Raises SettingsError."""
     settings = Settings.from_environment()
     set_up(settings.log_level)
     for hint in spelt_wrong():

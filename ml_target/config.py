@@ -1,7 +1,7 @@
 """Settings: read once from the environment, checked, then frozen.
 
-Unknown variables are ignored; `diagnostics/hints.py` tells of those that look like settings. A bad value
-stops the worker with the valid ones named; only an unknown log level falls back to `info` with a warning, as Immich's
+Unknown variables are ignored; `diagnostics/hints.py` points out those that look like settings. A bad value
+stops the worker with a message that names the valid ones; only an unknown log level falls back to `info` with a warning, as Immich's
 official worker does.
 """
 
@@ -34,7 +34,7 @@ LOG_LEVELS = {
 }
 IMMICH_HEADERS_TIMEOUT_S = 300
 UPLOAD_PART = 4
-"""The largest upload may take one part in so many of the memory: what is worked on needs the rest."""
+"""The largest upload may take this fraction of the memory (one fourth): processing needs the rest."""
 
 
 def _choice(*valid: str) -> Callable[[str], str]:
@@ -151,7 +151,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Reads and checks every setting; raises SettingsError that names all the bad ones."""
+        """Reads and checks every setting; raises one SettingsError that names all bad ones."""
         values: dict[str, Any] = {}
         wrong: list[str] = []
         for item in fields(cls):
@@ -180,29 +180,29 @@ class Settings:
 
 
 def setting_names(attribute: str) -> tuple[str, ...]:
-    """The environment variables that set `attribute`, the first that is set wins."""
+    """The environment variables that set `attribute`; the first one that is set wins."""
     item = next(f for f in fields(Settings) if f.name == attribute)
     names: tuple[str, ...] = item.metadata["names"]
     return names or (attribute.upper(),)
 
 
 def setting_text(settings: Settings, attribute: str) -> str:
-    """A value as its environment variable takes it."""
+    """The value in the form its environment variable takes."""
     value = getattr(settings, attribute)
     if attribute == "log_level":
         return f"{logging.getLevelName(value)}".lower()
     return ",".join(value) if isinstance(value, tuple) else f"{value}"
 
 
-def choose_engine(told: str, root: Path = Path("/")) -> EngineName:
-    """What a value of ENGINE means on this machine.
+def choose_engine(setting: str, root: Path = Path("/")) -> EngineName:
+    """The engine that a value of ENGINE means on this machine.
 
-    `auto`, and any word that it does not take, means a card where the device node of one is here. A card that then
-    cannot be opened is an error, never a quiet CPU.
+    `auto`, like any invalid value, means the card if there is a device node. If the card then cannot be opened, that
+    is an error: there is no silent fallback to the processor.
     """
-    if told == "hailo":
+    if setting == "hailo":
         return "hailo"
-    return "hailo" if told != "cpu" and nodes(root) else "cpu"
+    return "hailo" if setting != "cpu" and nodes(root) else "cpu"
 
 
 def available_cores() -> int:

@@ -1,7 +1,7 @@
 """Everything that can go wrong, as a closed set.
 
-Each error says what is wrong (`reason`) and what to do about it (`remedy`); `str()` is both, for whoever meets it.
-The table from these classes to HTTP status codes is in `api/app.py` alone.
+Each error says what is wrong (`reason`) and what to do about it (`remedy`); `str()` gives both.
+Only `api/app.py` maps these classes to HTTP status codes.
 """
 
 from typing import ClassVar
@@ -10,26 +10,25 @@ from typing import ClassVar
 class WorkerError(Exception):
     """Base of every error this project raises on purpose.
 
-    `reason`: what is wrong, without a full stop. `remedy`: what to do about it, as it is to be read: with a full stop,
-    or without one where it ends in a command. Where it is "" the reason is all there is. `cause`: the reason in a few
-    words, for where there is no room for more; "" where nobody needs it.
+    `reason`: what is wrong, without a full stop. `remedy`: what to do about it, with its full stop, or without one
+    where it ends in a command; may be "". `cause`: a short form of the reason, for where space is tight; may be "".
     """
 
-    joint: ClassVar[str] = ". "
+    separator: ClassVar[str] = ". "
     cause: str = ""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
-        super().__init__(f"{reason}{self.joint}{remedy}" if remedy else reason)
+        super().__init__(f"{reason}{self.separator}{remedy}" if remedy else reason)
         self.reason = reason
         self.remedy = remedy
 
 
 class MalformedRequest(WorkerError):
-    """The request does not have Immich's form: bad JSON, unknown task, wrong option type."""
+    """The request is not in Immich's format: bad JSON, unknown task, wrong option type."""
 
 
 class UnusableInput(WorkerError):
-    """The form is right but the input is not: no picture, not a picture, wrong vector width."""
+    """The format is right but the input is not: no picture, not a picture, wrong vector width."""
 
 
 class TooLarge(WorkerError):
@@ -49,19 +48,19 @@ class EngineFault(WorkerError):
 
 
 class BurstLost(EngineFault):
-    """The device lost a burst through no fault of its frames; they may go again once it is back."""
+    """The device lost a burst through no fault of its frames; they may be sent again once it is back."""
 
 
 class DeviceError(EngineFault):
-    """The accelerator cannot be opened or configured now; the remedy says what to look at."""
+    """The accelerator cannot be opened or configured now; the remedy says what to check."""
 
 
 EXIT_HUNG = 70
-"""Exit status of a process that leaves because the accelerator hangs; the container manager restarts it."""
+"""Exit status of a process that exits because the accelerator hangs; the container manager restarts it."""
 
 
 class CardHangs(DeviceError):
-    """A call into the accelerator's library does not come back: only leaving the process frees the device."""
+    """A call into the accelerator's library does not return: only ending the process frees the device."""
 
 
 class SettingsError(WorkerError):
@@ -69,13 +68,13 @@ class SettingsError(WorkerError):
 
 
 class ModelError(WorkerError):
-    """A model file is not what the catalogue says it is: whole, but another network. The worker does not start."""
+    """A model file is not what the catalogue says it is: intact, but a different network. The worker does not start."""
 
 
 class MissingFileError(ModelError):
     """A file that a task needs is not there; that task is off."""
 
-    joint = ": "
+    separator = ": "
 
     def __init__(self, reason: str, remedy: str, cause: str) -> None:
         super().__init__(reason, remedy)
@@ -83,10 +82,10 @@ class MissingFileError(ModelError):
 
 
 class DamagedFileError(ModelError):
-    """A file that is no good to anybody: cut, changed, unreadable, something else in its place. Its task is off.
+    """A file that cannot be used: truncated, changed, unreadable, or something else in its place. Its task is off.
 
-    `reason` names the file. `first`: what to do before the file is fetched again; None
-    where the remedy is another one. `remedies.damaged` makes those that are to be fetched again.
+    `reason` names the file. `first`: what to do before the file is fetched again; None where fetching it again is not
+    the remedy. `remedies.damaged` makes the errors whose remedy is to fetch again.
     """
 
     def __init__(

@@ -1,12 +1,12 @@
-"""What to do about it: commands that work where they are read.
+"""Remedies: what to do about an error, with commands that work where they are read.
 
 What a container prints is read outside it, in `docker logs` or in the terminal of `docker exec` and `docker run`, and
-what is answered over HTTP in Immich's log. So a command for a container is told with the `docker exec` before it. On
-a plain host the packages are in an environment, such as the .venv of `./setup.sh serve`, and another python3 ends in a
-traceback: a command is told with that environment's Python, by its full path, as a journal is read in any folder.
+what is answered over HTTP is read in Immich's log. So a command for a container starts with `docker exec`. Without
+Docker the packages are in an environment, such as the .venv of `./setup.sh serve`, and any other python3 ends in a
+traceback: so the command starts with that environment's Python, by its full path, as a journal is read in any folder.
 
-In the project's image the models are baked in and belong to root: there they are fetched on the host, and the image
-is built anew. Where the worker may write, on a plain host or in a container with a folder mounted, `models fetch` does.
+In the project's image the models are baked in and owned by root: there they are fetched on the host, and the image
+is rebuilt. Where the worker may write, without Docker or in a container with a mounted folder, `models fetch` will do.
 """
 
 import importlib.metadata
@@ -41,20 +41,20 @@ def in_image() -> bool:
 
 
 def command(*words: str, **settings: str) -> str:
-    """One of this program's own commands, as `command("doctor")`, to be typed where this program's output is read.
+    """One of this program's own commands, such as `command("doctor")`, as it is typed where the output is read.
 
     `settings`: environment variables for it.
     """
-    told = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
+    given = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
     if in_image():
-        front = ["docker exec", *(f"-e {each}" for each in told), CONTAINER, "python3"]
+        front = ["docker exec", *(f"-e {each}" for each in given), CONTAINER, "python3"]
     else:
-        front = [*told, _python()]
+        front = [*given, _python()]
     return " ".join([*front, PACKAGE, *words])
 
 
 def _python() -> str:
-    """This Python: by its full path, unless it is the system's."""
+    """This Python, by its full path unless it is the system's."""
     found = shutil.which("python3")
     if sys.prefix == sys.base_prefix and found and Path(found).resolve() == Path(sys.executable).resolve():
         return "python3"
@@ -62,12 +62,12 @@ def _python() -> str:
 
 
 def fetched_outside() -> bool:
-    """Whether model files have to be seen to outside: in the image, where no folder for them can be written."""
+    """Whether model files have to be fetched on the host: in the image, when no models folder is writable."""
     return in_image() and not any(map(writable, _folders()))
 
 
 def mounted() -> bool:
-    """Whether the models come from a folder of the host, and not from the image."""
+    """Whether the models come from a folder of the host instead of the image."""
     try:
         points = {line.split()[4] for line in MOUNTS.read_text(encoding="utf-8").splitlines()}
     except (OSError, IndexError):  # no such file outside of Linux
@@ -76,7 +76,7 @@ def mounted() -> bool:
 
 
 def fetch(*arguments: str) -> str:
-    """The command that fetches, to stand after a colon or `run`. Without arguments: what the settings need here."""
+    """The fetch command, for use after a colon or `run`. Without arguments: fetches what the settings need here."""
     if not fetched_outside():
         return command("models fetch", *arguments)
     if mounted():
@@ -87,28 +87,28 @@ def fetch(*arguments: str) -> str:
 
 
 def replace(*arguments: str, what: str = "it") -> str:
-    """`delete it, then …`, for the middle of a sentence."""
+    """`delete it, then …`, to be used within a sentence."""
     return f"delete {what}{_from_where()}, then {fetch(*arguments)}"
 
 
 def fetch_again(*arguments: str) -> str:
-    """A sentence without its full stop, for a damaged file. Nothing need be deleted: fetch sets it aside."""
+    """For a damaged file; a sentence without its full stop. Nothing has to be deleted: fetch sets the file aside."""
     return f"Fetch it again: {fetch(*arguments)}"
 
 
 def check_file() -> str:
-    """For answers that no sound file gives."""
+    """For answers that an intact file never gives."""
     return f"Check its file: `{command('models verify')}`."
 
 
 def damaged(reason: str, *arguments: str, first: str = "", cause: str = "a model file is damaged") -> DamagedFileError:
-    """For a file that is to be fetched again. `arguments`: of the fetch; `first`: what to do before it."""
+    """The error for a file that has to be fetched again. `arguments`: of the fetch; `first`: what to do before it."""
     remedy = f"{first}. {fetch_again(*arguments)}" if first else fetch_again(*arguments)
     return DamagedFileError(reason, remedy, cause, first)
 
 
 def unreadable(path: Path, error: OSError) -> DamagedFileError:
-    """For a file that is there and does not open, or breaks off while it is read."""
+    """The error for a file that exists but does not open, or fails while it is read."""
     reason = f"{path} cannot be read: {error.strerror or error}"
     if isinstance(error, FileNotFoundError):
         return DamagedFileError(reason, "Check that it is there")
@@ -116,20 +116,20 @@ def unreadable(path: Path, error: OSError) -> DamagedFileError:
 
 
 def folder_words(folder: Path | str) -> str:
-    """The folder to put files into or take them from, where its path here means nothing to a person."""
+    """The folder to put files into or take them from, in words where its path inside the container would not help."""
     if not fetched_outside():
         return str(folder)
     return "the folder that is mounted here" if mounted() else "models/ on the host"
 
 
 def host_fetch(*arguments: str, settings: Settings | None = None) -> str:
-    """The host's command alone, with those of the settings that decide; the environment's where none are given."""
+    """Only the host's command, with the settings that decide which files are needed (default: the environment's)."""
     chosen = [f"{name}={shlex.quote(text)}" for name, text in _chosen(settings)]
-    return " ".join((*chosen, "scripts/models.sh fetch", *(arguments or ("--engine", choose_engine(_told_engine())))))
+    return " ".join((*chosen, "scripts/models.sh fetch", *(arguments or ("--engine", choose_engine(_engine_setting())))))
 
 
 def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
-    """Names and values of what is not the default."""
+    """Names and values of the deciding settings that are not at their defaults."""
     names = {attribute: setting_names(attribute)[0] for attribute in DECIDING}
     if settings is None:
         found = {attribute: os.environ.get(name, "").strip() for attribute, name in names.items()}
@@ -139,7 +139,7 @@ def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
     return [(names[a], text) for a, text in found.items() if text and text != setting_text(default, a)]
 
 
-def _told_engine() -> str:
+def _engine_setting() -> str:
     return os.environ.get("ENGINE", "").strip().lower()
 
 
@@ -150,8 +150,8 @@ def _for_card() -> bool:
 
 def _folders() -> tuple[Path, ...]:
     own = PROJECT / "models"
-    told = os.environ.get("MODELS_DIR", "").strip()
-    return (Path(told).absolute(), own) if told else (own,)
+    named = os.environ.get("MODELS_DIR", "").strip()
+    return (Path(named).absolute(), own) if named else (own,)
 
 
 def _from_where() -> str:

@@ -1,8 +1,8 @@
 """What an engine is: something that opens a network's file and runs lists of frames.
 
 To add an engine: one module here that fulfils `Engine`, and a function in `select.py` that makes it
-from the settings. Whoever stands above an engine asks for its `capabilities`, never for its name,
-which is for logs and pages. The contract tests in `tests/contract/test_engine_contract.py` run over
+from the settings. Code above the engines asks for `capabilities`, never for the name, which is
+only for logs and pages. The contract tests in `tests/contract/test_engine_contract.py` run over
 every engine. Engines know nothing of tasks or HTTP.
 """
 
@@ -20,7 +20,7 @@ class Intake:
     """What one frame of an opened network looks like.
 
     `shape`: of one frame, None where the file takes any size (pictures: H x W x 3 uint8; text:
-    (tokens,) ids or (tokens, width) embeddings). `dtype` is numpy's name of what to hand over.
+    (tokens,) ids or (tokens, width) embeddings). `dtype`: numpy's name for the type to pass.
     """
 
     shape: tuple[int | None, ...]
@@ -28,25 +28,25 @@ class Intake:
 
     @property
     def is_ids(self) -> bool:
-        """True for a text tower that looks its token table up itself."""
+        """True for a text tower that looks tokens up in its own table."""
         return len(self.shape) == 1
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can and what suits it, as plain data that holds from before `start` to the end.
+    """What an engine can do and what suits it: plain data that never changes, valid even before `start`.
 
     For scheduling:
-    `lanes`: bursts that it runs at a time.
-    `own_lane`: it can run a burst that somebody waits for beside those, at once.
-    `fuller_pays`: a burst costs something whatever its size, so that it is worth waiting until it is fuller.
-    `queues_ahead`: the device keeps one burst more in a queue of its own, and begins with it by itself.
+    `lanes`: how many bursts it runs at a time.
+    `own_lane`: it can run one more, interactive burst beside those at once.
+    `fuller_pays`: each burst has a fixed cost, so it is worth waiting until it is fuller.
+    `queues_ahead`: the device holds one more burst in its own queue and starts it by itself.
 
     For tasks:
-    `text_layout`: its text towers take token embeddings and leave the rest to the host, in an arrangement that the
-    file does not tell: it has to be found out, and the text weights are needed for that.
+    `text_layout`: its text towers take token embeddings and leave the rest to the host, in a layout that the file
+    does not record: it has to be found by trial, which takes the text weights.
 
-    Which files it opens is said by `Engine.files`.
+    `Engine.files` lists the files it opens.
     """
 
     lanes: int = 1
@@ -80,7 +80,7 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str:
-        """What networks run on, in words; the kind of card once it has been asked."""
+        """What networks run on, in words; includes the kind of card once that is known."""
 
     def files(self, network: Network) -> tuple[ModelFile, ...]:
         """The files of a network that this engine can run, first choice first."""
@@ -92,19 +92,19 @@ class Engine(Protocol):
         """Opens the device, after every file has been checked. Raises DeviceError with the remedy."""
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
-        """Opens and warms up; raises ModelError when the file does not fit the catalogue entry, DamagedFileError
-        when it is no good."""
+        """Opens and warms up. Raises ModelError when the file does not fit the catalogue entry, DamagedFileError
+        when it is damaged."""
 
     def health(self) -> dict[str, float]:
-        """What the device says of itself, such as `temperature_c`; blocking, cached for some seconds."""
+        """The device's own readings, such as `temperature_c`; blocking, cached for some seconds."""
 
     def doubt(self, network: LoadedNetwork) -> str:
-        """Why a network's answers cannot be believed, with the remedy; "" while they can. May change at any time."""
+        """Why a network's answers cannot be trusted, with the remedy; "" while they can. May change at any time."""
 
     def recover(self, network: LoadedNetwork) -> None:
         """Gets a network that lost a burst going again, blocking.
 
-        Raises DeviceError: try again later. Raises CardHangs: answer everybody, then leave the process.
+        Raises DeviceError: try again later. Raises CardHangs: answer all requests, then end the process.
         """
 
     def close(self) -> None: ...

@@ -22,7 +22,7 @@ _INTEGERS = {"tensor(int32)": "int32", "tensor(int64)": "int64"}
 
 
 class OnnxEngine:
-    """ONNX Runtime's CPU provider. `threads`: for one inference; `workers`: inferences at a time.
+    """ONNX Runtime's CPU provider. `threads`: per inference; `workers`: inferences at a time.
 
     Raises ModelError where ONNX Runtime is not installed.
     """
@@ -44,21 +44,21 @@ class OnnxEngine:
 
     @property
     def device(self) -> str:
-        """As every CPU engine's."""
+        """The same for every CPU engine."""
         return "the processor"
 
     def files(self, network: Network) -> tuple[ModelFile, ...]:
-        """The network's ONNX files, free sizes first."""
+        """The network's ONNX files, those with free sizes first."""
         return network.onnx
 
     def check(self, file: Path, network: Network) -> None:
-        """Opening is the check, and there is no device to spare from it."""
+        """Nothing to do: opening is the check, and there is no device to protect from it."""
 
     def start(self) -> None:
-        """There is no device."""
+        """Nothing to do: there is no device."""
 
     def open(self, file: Path, network: Network) -> "OnnxNetwork":
-        """Opens the file, finds its roles with a first inference.
+        """Opens the file and finds its roles with a first inference.
 
         Raises ModelError when it does not fit, DamagedFileError when it does not open or run.
         """
@@ -79,22 +79,22 @@ class OnnxEngine:
             return OnnxNetwork(session, network, shrink)
         except ModelError as error:
             raise ModelError(f"{file.name} does not fit {network.name}: {error.reason}", error.remedy) from error
-        except EngineFault as error:  # its form is right, and it does not run
+        except EngineFault as error:  # its inputs are right, but it does not run
             raise damaged(f"{file} opens, but does not run: {error.__cause__}") from error
 
     def health(self) -> dict[str, float]:
-        """A processor says nothing here."""
+        """The processor has no readings."""
         return {}
 
     def doubt(self, network: LoadedNetwork) -> str:
-        """Of a processor there is none."""
+        """The processor's answers are always trusted."""
         return ""
 
     def recover(self, network: LoadedNetwork) -> None:
-        """A session loses nothing that could be got back."""
+        """Nothing to do: a session loses nothing."""
 
     def close(self) -> None:
-        """Nothing is held beyond the sessions."""
+        """Nothing to do: sessions free themselves."""
 
 
 class OnnxNetwork:
@@ -105,7 +105,7 @@ class OnnxNetwork:
         self._network = network
         self._input, self.intake, batch = _intake(session.get_inputs(), network.input)
         self._normalise = _Normalisation(network.input) if isinstance(network.input, PictureInput) else None
-        # Sizes that change from call to call would leave the largest in the arena for ever.
+        # Sizes that change from call to call would keep the largest in the arena for good.
         self._options = shrink if None in self.intake.shape else None
         frame = _first_frame(self.intake, network.input)
         raw = self._call([frame])

@@ -1,6 +1,6 @@
 """Which engine runs the networks, and with how many threads: the one place that knows engines by their names.
 
-An engine is one line here. Everybody above asks what an engine can (`Engine.capabilities`).
+Each engine has one function here. Code above asks what an engine can do (`Engine.capabilities`).
 """
 
 import logging
@@ -18,9 +18,9 @@ REFERENCE: EngineName = "cpu"
 
 
 def passed_over(settings: Settings, root: Path = Path("/")) -> Finding | None:
-    """What to say where `auto` takes the processor although the host has a Hailo-8; None where there is nothing to say.
+    """A warning where `auto` takes the processor although the host has a Hailo-8; None otherwise.
 
-    A container sees the cards of its host and no node that it was not given: the card may well be another's.
+    A container sees its host's cards, but only the nodes that were passed to it: the card may be another container's.
     """
     there = [card.address for card in cards(root) if card.is_hailo_8]
     if settings.engine != "auto" or nodes(root) or not there:
@@ -37,9 +37,9 @@ def passed_over(settings: Settings, root: Path = Path("/")) -> Finding | None:
 
 
 def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
-    """(host threads, threads of one inference, inferences at a time) for so many cores.
+    """(preparation threads, threads per inference, inferences at a time) for this many cores.
 
-    One network gains little beyond four threads; further cores run further inferences instead.
+    A network gains little beyond four threads; more cores run more inferences instead.
     """
     threads = settings.cpu_threads or min(cores, 4)
     workers = settings.cpu_workers or max(1, cores // threads)
@@ -47,7 +47,7 @@ def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
 
 
 def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
-    """What runs pictures and what runs search queries, often the same. No device is touched yet.
+    """The engine for pictures and the one for search queries, often the same. No device is touched yet.
 
     Raises SettingsError without HailoRT's package, ModelError without ONNX Runtime.
     """
@@ -64,7 +64,7 @@ def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
 
 
 def processor(settings: Settings, workers: int | None = None) -> Engine:
-    """ONNX Runtime, with so many inferences at a time (by cores when left out). Raises ModelError without it."""
+    """ONNX Runtime, running `workers` inferences at a time (default: by cores). Raises ModelError without it."""
     from ml_target.engines.onnx import OnnxEngine
 
     _, threads, by_cores = thread_plan(settings, available_cores())
@@ -72,7 +72,7 @@ def processor(settings: Settings, workers: int | None = None) -> Engine:
 
 
 def card(settings: Settings) -> Engine:
-    """HailoRT, with the cards that the settings name. Raises SettingsError without its package."""
+    """HailoRT, on the cards that the settings name. Raises SettingsError without its package."""
     from ml_target.engines.hailo.card import CardSettings
     from ml_target.engines.hailo.engine import HailoEngine
 

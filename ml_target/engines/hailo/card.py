@@ -1,4 +1,4 @@
-"""The card as this process holds it (several may be one): opened, asked what it is, given back."""
+"""The card that this process holds (or several used as one): opening, identifying and releasing it."""
 
 import gc
 import logging
@@ -26,7 +26,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class CardSettings:
-    """How the card is opened. `group`: the group id under which the multi-process service shares it, "" for not."""
+    """How the card is opened. `group`: the group id under which the multi-process service shares it; "" for none."""
 
     batch: int = 8
     device_count: int = 1
@@ -35,7 +35,7 @@ class CardSettings:
 
     @property
     def cards(self) -> int:
-        """How many are used as one."""
+        """How many cards are used as one."""
         return max(self.device_count, len(self.device_ids))
 
 
@@ -89,7 +89,7 @@ class HeldCard:
             self.chip = self._ask_chip()
 
     def infer_model(self, file: Path, fit: Fit, batch: int) -> Any:
-        """HailoRT's model of the file, which keeps the file's own number types. Raises ModelError, HailoRT's errors."""
+        """HailoRT's model of the file, which keeps the file's own data types. Raises ModelError, HailoRT's errors."""
         formats = self._hailo.FormatType
         native = {"uint8": formats.UINT8, "uint16": formats.UINT16, "float32": formats.FLOAT32}
         model = self._device.create_infer_model(str(file))
@@ -98,20 +98,20 @@ class HeldCard:
         described += [(model.output(stream.name), stream) for stream in fit.group.outputs]
         for seen, stream in described:
             seen.set_format_type(native[stream.dtype])
-            if stream.order == "F8CR":  # the one order that is no plain array unless it is asked to be
+            if stream.order == "F8CR":  # the only order that is not a plain array unless asked for as one
                 seen.set_format_order(self._hailo.FormatOrder.NHWC)
         model.set_batch_size(batch)
         return model
 
     def release(self) -> None:
-        """Gives the card back; after all its models, or it hangs. What HailoRT says to that goes to the log."""
+        """Releases the card, after all its models: otherwise it hangs. HailoRT's errors go to the log."""
         device, self._device = self._device, None
         with bounded("releasing the card"):
             if device is not None:
                 self._let_go(device.release)
             self._let_go(self.health.release)
             del device
-            gc.collect()  # a forgotten reference would keep the card
+            gc.collect()  # a leftover reference would keep the card
 
     def _let_go(self, release: Callable[[], None]) -> None:
         try:
@@ -136,7 +136,7 @@ class HeldCard:
 
 
 def _compare(fit: Fit, model: Any) -> None:
-    """The library must see the streams that the file's own description promised."""
+    """The library must see the same streams as the file's own description."""
 
     def streams(described: Any) -> dict[str, int]:
         sizes: dict[str, int] = {}

@@ -1,6 +1,6 @@
-"""Whether the host is ready for its Hailo cards, as far as that can be told before one is opened.
+"""Whether the host is ready for its Hailo cards, as far as can be checked before one is opened.
 
-Asked by the engine at its start and by the doctor. The same trouble has the same words in scripts/setup_card.sh.
+Used by the engine at start and by the doctor. scripts/setup_card.sh words the same faults the same way.
 """
 
 import os
@@ -40,7 +40,7 @@ def host_checks(
 ) -> list[Finding]:
     """Bus, driver, nodes, permissions, sysfs, link, page size, log folder. Empty when there is no card at all.
 
-    `ids`, `count`: the cards that the settings ask for. What is wrong with another one is a note where one is left.
+    `ids`, `count`: the cards that the settings ask for. A fault of another card is only a note where a card is left.
     """
     found, opened = cards(root), nodes(root)
     if not found and not opened:
@@ -124,7 +124,7 @@ def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]
             yield Finding(True, "device node", f"{name} can be read and written")
         else:
             detail = f"{name} may not be read and written by user {os.getuid()}"
-            yield Finding(False if needed else None, "device node", detail, _way_in(node), bars=needed)
+            yield Finding(False if needed else None, "device node", detail, _access_remedy(node), bars=needed)
         if node.name not in listed:
             remedy = (
                 "Give the container an unmasked /sys; without this entry HailoRT says there is no device"
@@ -136,7 +136,7 @@ def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]
 
 
 def _wanted(root: Path, ids: Sequence[str], count: int) -> Iterator[Finding]:
-    """Whether the cards that the settings name or count are within reach; and which of the host's are not."""
+    """Whether the cards that the settings ask for are reachable, and which of the host's cards are not."""
     listed, there = locations(root), within_reach(root)
     if not there:
         return
@@ -159,8 +159,8 @@ def _wanted(root: Path, ids: Sequence[str], count: int) -> Iterator[Finding]:
         yield Finding(None, "cards", f"of the host's cards {', '.join(there)} is used; no node is here for {others}")
 
 
-def _way_in(node: Path) -> str:
-    """To a device node that this user may not use. Its group helps only where it may read and write."""
+def _access_remedy(node: Path) -> str:
+    """For a device node that this user may not use. Joining its group helps only if the group may read and write."""
     facts = node.stat()
     rule = 'a udev rule SUBSYSTEM=="hailo_chardev", MODE="0666"'
     if facts.st_mode & 0o060 == 0o060:

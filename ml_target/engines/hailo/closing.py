@@ -1,11 +1,11 @@
-"""Closing configured models, which may hang: within a bound, and never where it is known that it would.
+"""Closing configured models, which may hang: with a time limit, and never when it is known to hang.
 
-- Closing a model whose card is gone: HailoRT waits for its frames, ten seconds for each place in the
-  queue. It does so without the GIL, so the rest of the worker lives: after `CLOSE_S` whoever called
-  is told (`CardHangs`), everybody who waits gets a 503, and the process leaves.
-- HailoRT's interrupt thread ends for good, or sleeps for ever, when the card was away even for a
-  moment. The next `configure()` or `release()` would wait for it with the GIL held, so `CardHangs`
-  comes before: where that thread has ended, and where the driver says that it reaches no card.
+- Closing a model whose card is gone: HailoRT waits for its frames, ten seconds for each slot in the
+  queue. It does so without the GIL, so the rest of the worker goes on: after `CLOSE_S` the caller
+  gets `CardHangs`, every waiting request gets a 503, and the process exits.
+- HailoRT's interrupt thread ends, or sleeps forever, if the card was gone even for a moment. The
+  next `configure()` or `release()` would wait for it with the GIL held. So `CardHangs` is raised
+  first: if that thread has ended, or if the driver says that it cannot reach the card.
 """
 
 import faulthandler
@@ -22,19 +22,19 @@ from ml_target.errors import EXIT_HUNG, CardHangs
 
 CLOSE_S = 15.0
 """For all models together. One whose frames have ended closes within milliseconds; HailoRT waits up to ten seconds for
-a submission under way; what takes longer waits for frames that will never end, for minutes."""
+a submission under way; anything longer is waiting, for minutes, for frames that will never end."""
 
 SETTLE_S = 0.1
 """Between closing models and the next call that holds the GIL: HailoRT's scheduler destroys the callbacks of frames
-that were in flight, needs the GIL for it, and holds a lock that such a call wants (deadlock seen in 8 of 27 trials
+that were in flight, needs the GIL for that, and holds a lock that such a call needs (deadlock seen in 8 of 27 trials
 without a pause, in 0 of 200 with this one)."""
 
 INTERRUPTS = "CHANNEL_INTR"
-"""HailoRT 4.23's name of the thread that hears of completions; one a device."""
+"""HailoRT 4.23's name for the thread that receives completions; one per device."""
 
 
 class Closing:
-    """Closes models. `hung`: why it never will any more, in words with the remedy; "" while it may."""
+    """Closes models. `hung`: why that is no longer possible, with the remedy; "" while it is."""
 
     def __init__(self, wait: Callable[[float], None] = time.sleep) -> None:
         self.hung = ""
@@ -42,17 +42,17 @@ class Closing:
         self._listeners = 0
 
     def configured(self) -> None:
-        """A model was put on the card: from now on its interrupt thread has to be there."""
+        """A model was configured: from now on the card's interrupt thread has to exist."""
         self._listeners = threads_named(INTERRUPTS)
 
     def all_gone(self) -> None:
-        """No model is on the card any more, and the card is given back."""
+        """No model is on the card any more, and the card is about to be released."""
         self._listeners = 0
 
     def close(self, networks: Sequence[HailoNetwork]) -> None:
         """Closes configured models, then leaves the GIL for a moment. Raises CardHangs."""
         if threads_named(INTERRUPTS) < self._listeners:  # before the return: releasing the device would hang as well
-            self.hangs("HailoRT's interrupt thread has ended: the card was away, if only for a moment")
+            self.hangs("HailoRT's interrupt thread has ended: the card was gone, if only for a moment")
         if not any(network.on_card for network in networks):
             return
         closed = threading.Event()
@@ -71,7 +71,7 @@ class Closing:
         self._wait(SETTLE_S)
 
     def hangs(self, what: str) -> NoReturn:
-        """Raises CardHangs; the log gets the stacks, for whoever looks into it."""
+        """Raises CardHangs after writing all stacks to the log."""
         faulthandler.dump_traceback(STDERR)
         self.hung = (
             f"{what}. Only a new process can use it again, so this one ends with status {EXIT_HUNG}, the stacks of "

@@ -1,4 +1,4 @@
-"""When a card that became too hot may be opened again."""
+"""When an overheated card may be opened again."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from collections.abc import Callable
 from ml_target.errors import DeviceError
 
 COOL_C = 85.0
-"""After a thermal shutdown the card is opened again below this."""
+"""After a thermal shutdown, the card is opened again below this temperature."""
 
 COOL_DOWN_S = 300.0
 STOPS_SOON_C = 100.0
-"""A card that has been idle for so long and is still warmer than `COOL_C` will not become cooler by waiting: in a hot
-case it is used all the same, unless it is near the temperature (104 degrees is reported) at which it slows down."""
+"""A card that has been idle for `COOL_DOWN_S` and is still warmer than `COOL_C`, as in a hot case, will not get cooler
+by waiting: it is used all the same, unless it is near the temperature (reported: 104 degrees) at which it slows down."""
 
 
 class Cooling:
-    """Whether a card is left alone, and since when. `hot`: it was too warm since it was last opened."""
+    """Whether a card is left idle to cool, and since when. `hot`: it has been too hot since it was last opened."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -26,9 +26,9 @@ class Cooling:
         return self._since is not None
 
     def require(self, temperature: float | None) -> None:
-        """Raises DeviceError for a card that should be left alone; `temperature` None where it is not told.
+        """Raises DeviceError for a card that has to cool first. `temperature`: None if it is unknown.
 
-        After a thermal shutdown opening again at once would only end in the next one.
+        Opening again right after a thermal shutdown would only cause the next one.
         """
         if temperature is None or temperature <= COOL_C:
             return
@@ -43,5 +43,5 @@ class Cooling:
             )
 
     def opened(self) -> None:
-        """The card has been opened anew."""
+        """The card has been opened again."""
         self._since = None

@@ -1,4 +1,4 @@
-"""Taking the cards of this host: how HailoRT is asked for them, and which chip one has."""
+"""Opening the cards of this host through HailoRT, and telling which chip they have."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,14 @@ from ml_target.catalogue.types import CHIPS, Chip
 from ml_target.engines.hailo.status import status_of
 
 IN_USE = 73
-"""HailoRT's status for a card that was asked for by its id and is another program's."""
+"""HailoRT's status for a card that was requested by id and that another program holds."""
 
 
 def take_cards(hailo: Any, choices: Sequence[list[str]], count: int = 1, group: str = "") -> Any:
-    """A virtual device of the first set of cards that nobody holds. Raises HailoRT's own exceptions.
+    """A virtual device on the first set of cards that is free. Raises HailoRT's own exceptions.
 
-    `hailo`: HailoRT's Python package. `choices`: what `system.cards.id_choices` gives. `count`: how many
-    cards, where the choice is left to HailoRT. `group`: under which the service shares them, "" for not.
+    `hailo`: HailoRT's Python package. `choices`: from `system.cards.id_choices`. `count`: how many
+    cards, where HailoRT chooses. `group`: the group id under which the service shares them, "" for none.
     """
     params = hailo.VDevice.create_params()
     params.scheduling_algorithm = hailo.HailoSchedulingAlgorithm.ROUND_ROBIN  # the binding's default is none
@@ -37,9 +37,9 @@ def take_cards(hailo: Any, choices: Sequence[list[str]], count: int = 1, group: 
 
 
 def chip_of(board: Any) -> tuple[str, Chip | None]:
-    """HailoRT's name of the chip (HAILO8L), and ours; None for a chip that this worker does not drive.
+    """HailoRT's name for the chip (HAILO8L), and ours, or None for a chip that this worker does not drive.
 
-    `board`: what `identify` gives.
+    `board`: the result of `identify`.
     """
     architecture = str(board.device_architecture).rpartition(".")[2].upper().replace("_", "")
     return architecture, next((chip for chip in CHIPS if chip == architecture.lower()), None)

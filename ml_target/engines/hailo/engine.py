@@ -1,12 +1,12 @@
 """The Hailo engine: one card (or several as one), every network configured once and kept.
 
-Opening, recovery and teardown follow how HailoRT 4.2x behaves: the scheduler is asked for
-explicitly (the binding's default is none); configured models go before infer models, those before
-the device, and between closing models and the next call that holds the GIL it is left for a moment.
+Opening, recovery and teardown follow how HailoRT 4.2x behaves: the scheduler is requested
+explicitly (the binding's default is none); configured models are released before infer models, and
+those before the device; after closing models the GIL is left for a moment before any call that holds it.
 
-Three things can hang, and each has its own bound: closing a model, HailoRT's interrupt thread
-(`closing.py` says more of both), and `configure()` and `release()` themselves, with the GIL held:
-nobody can be answered any more, and a timer that needs no GIL ends the process (`watchdog.py`).
+Three things can hang, and each has its own time limit: closing a model, HailoRT's interrupt thread
+(for both see `closing.py`), and `configure()` and `release()` themselves. Those hold the GIL, so
+no request can be answered, and a timer that needs no GIL ends the process (`watchdog.py`).
 """
 
 import logging
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class HailoEngine:
-    """Owns the device. Networks are opened one after the other at start, from one thread.
+    """Owns the device. Networks are opened one by one at start, from one thread.
 
     `leave`: ends the process with a status. `clock`: seconds, as of `time.monotonic`.
     Raises SettingsError where HailoRT's package cannot be imported.
@@ -69,7 +69,7 @@ class HailoEngine:
         self._networks: list[HailoNetwork] = []
         self._files: dict[str, Path] = {}
         self._models: dict[str, Any] = {}
-        # HailoRT spreads the bursts: one on each card, and one more in its queue for whichever ends first.
+        # HailoRT spreads the bursts: one on each card, and one more in its queue for the card that finishes first.
         self.capabilities = Capabilities(lanes=settings.cards, fuller_pays=True, queues_ahead=True, text_layout=True)
 
     @property
@@ -79,37 +79,37 @@ class HailoEngine:
 
     @property
     def chip(self) -> Chip | None:
-        """The card's, None before it has been asked."""
+        """The card's chip; None until the card has been identified."""
         return self._card.chip
 
     # ----------------------------------------------------------------- opening
 
     def files(self, network: Network) -> tuple[ModelFile, ...]:
-        """The file for this chip; before the device has been asked, either build's name is the same."""
+        """The file for this chip. Both builds have the same name, so this works before the device is identified."""
         file = network.hef.get(self.chip or "hailo8")
         return () if file is None else (file,)
 
     def check(self, file: Path, network: Network) -> None:
-        """Raises ModelError when the file cannot be this network's. Touches no device."""
+        """Raises ModelError if the file is not this network. Touches no device."""
         for warning in check_fit(file, network, self.chip).warnings:
             log.warning("%s", warning)
 
     def start(self) -> None:
-        """Looks at the host, opens the device, asks which chip it is. Raises DeviceError with the remedy."""
+        """Checks the host, opens the device and identifies its chip. Raises DeviceError with the remedy."""
         for finding in host_checks(ids=self._settings.device_ids, count=self._settings.device_count):
             _heed(finding)
         _heed(library_check(self._card.library, driver_version()))
         try:
             self._card.open()
         except self._card.errors as error:
-            told = "".join(f" The kernel's log: {each.detail}. {each.remedy}." for each in kernel_words() or ())
-            raise device_error(status_of(error), besides=told) from error
+            kernel = "".join(f" The kernel's log: {each.detail}. {each.remedy}." for each in kernel_words() or ())
+            raise device_error(status_of(error), besides=kernel) from error
         _heed(firmware_check(self._card.firmware, self._card.library))
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
         """Configures the network and tries it. Raises DamagedFileError, ModelError or DeviceError.
 
-        The network may be one whose answers cannot be believed: its `distrust` tells.
+        If its answers cannot be trusted, `distrust` of the network says so.
         """
         fit = check_fit(file, network, self.chip)
         loaded = HailoNetwork(network, fit, self._settings.batch, self._turns, self._make_room)
@@ -119,7 +119,7 @@ class HailoEngine:
             self._configure(loaded)
         except Exception as error:
             self._networks.remove(loaded)
-            self._closing.close([loaded])  # with a model left open the device could not be released
+            self._closing.close([loaded])  # a model left open would keep the device from being released
             if isinstance(error, self._card.errors):
                 raise _refusal(file, status_of(error)) from error
             if isinstance(error, BurstLost):
@@ -131,8 +131,9 @@ class HailoEngine:
         """Keeps an idle card busy for a moment while a burst is handed over.
 
         HailoRT's scheduler wakes at the first frame of a list: on an idle card it may send that one
-        alone and the rest as a second burst, which costs a network of several contexts its whole
-        overhead twice. A frame of a small network, a few milliseconds, holds it until all are there.
+        alone and the rest as a second burst, so a network of several contexts pays its whole
+        overhead twice. A frame of a small network occupies the card for the few milliseconds until
+        the whole list is there.
         """
         if frames < 2 or not network.fit.group.multi_context or any(n.in_flight for n in self._networks):
             return
@@ -155,28 +156,27 @@ class HailoEngine:
     # ------------------------------------------------------------------ health
 
     def health(self) -> dict[str, float]:
-        """`temperature_c` and `power_w`, where the card tells them; asked for rarely. Blocks."""
+        """`temperature_c` and `power_w`, where the card reports them; read rarely. Blocks."""
         return self._card.health.readings()
 
     def doubt(self, network: LoadedNetwork) -> str:
-        """Why the card's answers cannot be believed, with the remedy; "" while they can."""
+        """Why the card's answers cannot be trusted, with the remedy; "" while they can."""
         return network.distrust if isinstance(network, HailoNetwork) else ""
 
     # ---------------------------------------------------------------- recovery
 
     def recover(self, network: LoadedNetwork) -> None:
-        """Gets the card going again: the model alone if it is the only one lost, else everything.
+        """Gets the card going again: reconfigures one model if only that one is lost, else reopens everything.
 
-        Everything, too, after what may have been a thermal stop (a burst aborted, or a hot card): HailoRT
-        hears of one only once in the life of an open device, and the next one would abort nothing.
+        It also reopens everything after a possible thermal stop (an aborted burst, or a hot card): HailoRT
+        reports one only once while a device is open, and would abort nothing at the next one.
 
-        Until every network is back, whichever was noticed: an attempt may have ended half-way.
-        Raises DeviceError when it could not be done now (it may be called again), CardHangs when it
-        never will be.
+        It goes on until every network is back, not only `network`: an earlier attempt may have stopped half-way.
+        Raises DeviceError if it failed for now (call it again), CardHangs if it can never succeed.
         """
         dead = [n for n in self._networks if not n.alive]
         if not dead:
-            return  # somebody else's loss has brought it back already
+            return  # recovery of another network has brought it back already
         if self._closing.hung:
             raise CardHangs(self._closing.hung)
         try:
@@ -195,7 +195,7 @@ class HailoEngine:
             raise device_error(status_of(error)) from error
 
     def _reconfigured(self, network: HailoNetwork) -> bool:
-        """The one network alone, on the open device; False where that is not enough."""
+        """Reconfigures this one network on the open device. False if that is not enough."""
         if not self._card.is_open or network.network.name not in self._models:
             return False
         failures: tuple[type[Exception], ...] = (EngineFault, *self._card.errors)
@@ -207,16 +207,16 @@ class HailoEngine:
         except failures as error:
             if isinstance(error, self._card.errors) and status_of(error) in GONE:
                 self._closing.hangs(f"The driver no longer reaches the card ({describe(error)})")
-            log.warning("reconfiguring was not enough (%s); opening the card anew", error)
+            log.warning("reconfiguring was not enough (%s); opening the card again", error)
             return False
         if network.distrust:
-            log.warning("%s cannot be believed after reconfiguring; opening the card anew", network.network.name)
+            log.warning("%s cannot be trusted after reconfiguring; opening the card again", network.network.name)
         return not network.distrust
 
     # ---------------------------------------------------------------- teardown
 
     def close(self) -> None:
-        """Releases everything, in the order HailoRT needs; leaves the process when that hangs."""
+        """Releases everything, in the order HailoRT needs; ends the process if that hangs."""
         try:
             if not self._closing.hung:
                 self._release()
@@ -234,14 +234,14 @@ class HailoEngine:
 
 
 def _refusal(file: Path, status: int) -> DamagedFileError | DeviceError:
-    """A file that HailoRT does not take is no fault of the card's, and keeps no other network off it."""
+    """A file that HailoRT refuses is not the card's fault: other networks are still served."""
     if status in FILE_STATUSES:
         return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status))
     return device_error(status, of=file.name)
 
 
 def _heed(finding: Finding) -> None:
-    """Logs what was found of the host. Raises DeviceError for what is wrong."""
+    """Logs a finding about the host. Raises DeviceError if something is wrong."""
     if finding.ok is False:
         raise DeviceError(f"{finding.what}: {finding.detail}", f"{finding.remedy}.")
     remedy = f"-> {finding.remedy}" if finding.remedy else ""

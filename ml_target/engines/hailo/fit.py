@@ -1,4 +1,4 @@
-"""Whether a HEF is what the catalogue says a network is: all that can be known before a device is touched."""
+"""Whether a HEF is the catalogue's network, as far as can be checked without a device."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Fit:
     """A HEF and the catalogue's network it serves.
 
     `bindings`: which output plays which role, by position in `group.outputs`, which stand in
-    HailoRT's order. `warnings`: what the owner should know although it works.
+    HailoRT's order. `warnings`: what the user should know although it works.
     """
 
     header: HefHeader
@@ -44,9 +44,9 @@ class Fit:
 
 
 def check_fit(path: Path, network: Network, chip: str | None = None) -> Fit:
-    """Everything that can be known of a HEF before a device is touched; reads the whole file.
+    """Checks everything about a HEF that can be checked without a device; reads the whole file.
 
-    `chip`: `hailo8` or `hailo8l`, None while the device has not been asked. Raises ModelError with
+    `chip`: `hailo8` or `hailo8l`, None until the device has been identified. Raises ModelError with
     the remedy: damaged, for another chip, several network groups, not this network, a
     quantisation that cannot be honoured.
     """

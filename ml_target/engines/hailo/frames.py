@@ -1,4 +1,4 @@
-"""What one frame of a network looks like to those who ask, and to the card."""
+"""What one frame of a network looks like to the caller, and to the card."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ from ml_target.tensors import Array, Outputs, Tensor
 
 
 class Frames:
-    """Turns frames into what the card reads, and what it wrote into outputs by role.
+    """Converts frames to what the card reads, and what it wrote to outputs by role.
 
-    `intake`: what a frame has to be. `roles`: role -> shape. `size`: bytes of one frame on its way to the card.
+    `intake`: what a frame has to be. `roles`: role -> shape. `size`: bytes of one frame as sent to the card.
     """
 
     def __init__(self, network: Network, fit: Fit) -> None:
@@ -49,7 +49,7 @@ class Frames:
         return np.zeros(self._fit.input.shape, self._fit.input.dtype)
 
     def answers(self) -> dict[str, Array]:
-        """New arrays for what the card writes of one frame, by stream."""
+        """New arrays for the card's answers to one frame, by stream."""
         return {stream.name: np.empty(stream.shape, stream.dtype) for stream in self._fit.group.outputs}
 
     def named(self, answers: Mapping[str, Array]) -> Outputs:
@@ -59,13 +59,13 @@ class Frames:
             raw = answers[stream.name]
             if len(scales) == 1:
                 named[role] = Tensor(binding.canonical(raw, self._shape), scales[0], zero_points[0])
-            else:  # integers of two channels cannot be compared: what decodes them gets the real numbers
+            else:  # integers of different channels cannot be compared: the decoder gets real numbers
                 real = (raw - np.array(zero_points, np.float32)) * np.array(scales, np.float32)
                 named[role] = Tensor(binding.canonical(real, self._shape))
         return named
 
     def _quantised(self, frame: Array) -> Array:
-        """Half to even, as HailoRT rounds; values beyond the stream's limits are clipped as it clips them."""
+        """Rounds half to even and clips to the stream's limits, as HailoRT does."""
         stream = self._fit.input
         scale, zero_point = uniform_quantisation(stream)
         top = np.iinfo(stream.dtype).max

@@ -1,9 +1,9 @@
-"""What the card says of itself, asked for rarely: each question holds the GIL until the firmware has answered.
+"""The card's own readings, taken rarely: each one holds the GIL until the firmware has answered.
 
-A firmware that does not answer stops every thread of the process for its time limit of one second,
-so it is left alone for a minute, then for longer. A board without a power sensor fills HailoRT's
+A firmware that does not answer stops every thread of the process for its timeout of one second, so
+it is not asked again for a minute, then for longer. A board without a power sensor fills HailoRT's
 log at every reading, and a reading suspends the over-current protection of M.2 modules for a
-moment: power is asked for seldom, and never again after the first failure.
+moment: power is read seldom, and never again after the first failure.
 """
 
 import logging
@@ -20,7 +20,7 @@ TEMPERATURE_EVERY_S = 15.0
 POWER_EVERY_S = 60.0
 
 SILENT_S = 60.0
-"""A firmware that did not answer is asked again after this, twice as long after each further time."""
+"""A firmware that did not answer is asked again after this time; it doubles with each failure."""
 
 LONGEST_SILENT_S = 3600.0
 
@@ -28,7 +28,7 @@ LONGEST_SILENT_S = 3600.0
 class Health:
     """Temperature, power and identity of one card.
 
-    `open_device`: gives a `Device`. It is kept in a variable: a temporary one is released at once,
+    `open_device`: returns a `Device`. It is kept in a variable: a temporary one is released at once,
     and its control with it. `errors`: what HailoRT raises.
     """
 
@@ -57,7 +57,7 @@ class Health:
             return self._control().identify()
 
     def readings(self, *, fresh: bool = False) -> dict[str, float]:
-        """`temperature_c` and `power_w`, where the card tells them. `fresh`: a temperature of now. Blocks."""
+        """`temperature_c` and `power_w`, where the card reports them. `fresh`: reads the temperature now. Blocks."""
         with self._lock:
             now = self._clock()
             if now >= self._silent_until and (fresh or now >= self._next_temperature):
@@ -65,7 +65,7 @@ class Health:
             return dict(self._readings)
 
     def release(self) -> None:
-        """Lets the device go; the next question opens it again. Raises what HailoRT raises."""
+        """Releases the device; the next reading opens it again. Raises what HailoRT raises."""
         with self._lock:
             device, self._device = self._device, None
             self._readings, self.gone = {}, False

@@ -1,4 +1,4 @@
-"""Whether this driver is one with a known fault on this kernel."""
+"""Whether this driver has a known fault on this kernel."""
 
 import re
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ UNLOCKED = ("4.21.0", "4.23.0")
 """Drivers that look a buffer's memory up without the lock (`find_vma`); 4.22.0 takes it."""
 
 DEMANDING = (6, 12)
-"""From this kernel on that ends, after hours of load, in a card that is lost until the next boot."""
+"""From this kernel on, the missing lock loses the card after hours of load, until the next boot."""
 
 
 def driver_fault(root: Path = Path("/")) -> Iterator[Finding]:
-    """A note where driver and kernel are known not to get on together.
+    """A note where driver and kernel are known not to work together.
 
-    The copy that Raspberry Pi's kernel brings carries a fix; a module that was built outside of the
-    kernel's tree, which is what DKMS does, has an O in its taint.
+    The copy in Raspberry Pi's kernel has the fix; a module built outside the kernel's tree, as DKMS
+    does, has an O in its taint.
     """
     driver = ".".join(map(str, numbers(driver_version(root))))
     release = fact(root / "proc/sys/kernel/osrelease")

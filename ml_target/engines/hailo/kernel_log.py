@@ -14,7 +14,7 @@ from ml_target.system.kernel_log import kernel_messages
 
 DMESG = "sudo dmesg | grep -iE 'hailo|AER|DMAR|IO_PAGE_FAULT'"
 LOADED = re.compile(r"\bhailo\w*: Init module")
-"""The driver's first line. What stands before the last one is of an earlier life."""
+"""The driver's first line. Whatever comes before the last one is from an earlier load of the driver."""
 
 POWER = "power the host off and on"
 RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
@@ -22,7 +22,7 @@ RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """`pattern`: in a line of the log. `near`: only where the line names the driver or the card's address too."""
+    """`pattern`: found in a log line. `near`: only if the line also names the driver or the card's address."""
 
     pattern: str
     meaning: str
@@ -125,7 +125,7 @@ TABLE = (
 
 
 def kernel_words(root: Path = Path("/")) -> list[Finding] | None:
-    """One note for each trouble that the kernel's log names since the driver was loaded; None: it may not be read."""
+    """One note for each fault in the kernel's log since the driver was loaded; None if the log may not be read."""
     try:
         lines = [message.text for message in kernel_messages(root)]
     except OSError:

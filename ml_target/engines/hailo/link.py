@@ -7,7 +7,7 @@ from ml_target.system.cards import Card, Finding, fact
 
 
 def link(card: Card) -> Iterator[Finding]:
-    """Speed and width of the card's link; what a slower one than the card's costs."""
+    """Speed and width of the card's link, and what a link slower than the card's costs."""
     now = (fact(card.folder / "current_link_speed"), fact(card.folder / "current_link_width"))
     best = (fact(card.folder / "max_link_speed"), fact(card.folder / "max_link_width"))
     have, could = bandwidth(*now), bandwidth(*best)
@@ -27,7 +27,7 @@ def link(card: Card) -> Iterator[Finding]:
 
 
 def bandwidth(speed: str, width: str) -> float:
-    """GB/s of a PCIe link such as ("8.0 GT/s PCIe", "4"), line code taken off; 0 where it cannot be told."""
+    """GB/s of a PCIe link such as ("8.0 GT/s PCIe", "4"), less the line code; 0 if it is unknown."""
     found = re.match(r"\d+(\.\d+)?", speed)
     if found is None or not width.isdecimal():
         return 0.0
