@@ -36,7 +36,7 @@ def test_a_board_without_a_sensor_is_asked_for_power_once(tmp_path: Path, caplog
             assert engine.health() == {"temperature_c": 52.6}
             engines.ahead += 600
         assert len(rig.record.messages) == 5, "five lines of HailoRT's, once"
-        assert caplog.text.count("tells no power") == 1
+        assert caplog.text.count("does not report its power") == 1
         loaded = engine.open(engines.file(SMALL), SMALL)
         assert isinstance(loaded, HailoNetwork)
         rig.faults.abort_device()

@@ -287,6 +287,6 @@ def test_answers_that_differ_from_those_before_the_loss(
     if until_reopened:
         np.testing.assert_array_equal(small.run(pictures(1))[0]["embedding"].values, expected)
         return
-    assert "otherwise than before it was lost" in engine.doubt(small)
+    assert "differently than before it was lost" in engine.doubt(small)
     with pytest.raises(Unavailable):
         small.run(pictures(1))

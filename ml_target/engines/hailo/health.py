@@ -100,7 +100,7 @@ class Health:
         except self._errors as error:
             self._power = False
             self._readings.pop("power_w", None)
-            log.info("this board tells no power (%s); it is not asked again", describe(error))
+            log.info("this board does not report its power (%s); it is not asked again", describe(error))
 
     def _fell_silent(self, error: Exception) -> None:
         """Old readings must not stand for new ones."""
@@ -108,7 +108,7 @@ class Health:
         self._silence = min(LONGEST_SILENT_S, self._silence * 2 or SILENT_S)
         self._silent_until = self._clock() + self._silence
         log.warning(
-            "the card does not tell its temperature (%s); it is asked again in %g s, for each such question stops "
+            "the card does not report its temperature (%s); it is asked again in %g s, for each such question stops "
             "every thread for a second. If it goes on, power the host off and on.",
             describe(error),
             self._silence,

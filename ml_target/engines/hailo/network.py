@@ -1,12 +1,12 @@
-"""One network configured on the card: frames in, raw integers out, every trap of `run_async` avoided.
+"""One network configured on the card: frames in, raw integers out, avoiding the traps of `run_async`.
 
-The rules this module keeps, from how HailoRT 4.2x behaves:
+The rules it follows, from how HailoRT 4.2x behaves:
 - sizes are checked before submission, because a failing submission kills the configured model;
 - the result comes from the callback's status, because a job's `wait` succeeds even when inference failed;
-- the callback only notes and sets an event: it runs on HailoRT's thread and must neither block nor raise;
-- after one lost burst no other of the same configuration is believed: answers may have moved by one frame;
+- the callback only records the status and sets an event: it runs on HailoRT's thread and must neither block nor raise;
+- after one lost burst no other of the same configuration is trusted: answers may be shifted by one frame;
 - frames in flight stay within the queue, because an overflow kills the model too;
-- arrays of a lost burst are kept until the configured model has gone, for it writes to them until then (`slots.py`).
+- arrays of a lost burst are kept until the configured model is gone: it may write to them until then (`slots.py`).
 """
 
 import logging
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 READY_TIMEOUT_MS = 1000
 
 ABORTED = 63
-"""HailoRT's status (HAILO_STREAM_ABORT) of frames that the card's streams were closed under."""
+"""HailoRT's status (HAILO_STREAM_ABORT) for frames in flight when the card's streams were closed."""
 
 ROOM_TIMEOUT_S = 4 * CEILING_S
-"""For room in the queue. Those that take it have limits of their own and end before: this is a last resort."""
+"""How long to wait for room in the queue. A last resort: the bursts that occupy it have shorter limits of their own."""
 
 
 class HailoNetwork:
-    """A network of the catalogue on the card, described by its file (`fit`)."""
+    """A network of the catalogue on the card; `fit` describes its file."""
 
     def __init__(
         self,
@@ -79,17 +79,17 @@ class HailoNetwork:
 
     @property
     def aborted(self) -> bool:
-        """Whether HailoRT called off a burst of it, as it does when the card has become too hot."""
+        """Whether HailoRT aborted one of its bursts, as it does when the card is too hot."""
         return self._current is not None and self._current.aborted
 
     def put_on_card(self, configured: Any) -> None:
-        """Takes a freshly configured model and runs one fixed frame twice, before anybody else runs one.
+        """Takes a freshly configured model and runs one fixed frame twice, before any other frame.
 
-        HailoRT makes its callback thread at the first inference, and not safely for two at once. Where
-        the answers cannot be believed, `distrust` says so from now on. Raises BurstLost.
+        HailoRT makes its callback thread at the first inference, which is not safe for two at once. If
+        the answers cannot be trusted, `distrust` says so from now on. Raises BurstLost.
         """
         queue = int(configured.get_async_queue_size())
-        # One burst runs and one more is sent ahead: both must fit into the queue.
+        # One burst runs and one more is queued: both must fit into the queue.
         self.max_batch = max(1, min(self.batch, queue // 2))
         current = Configuration(configured, queue)
         self._current = current
@@ -109,7 +109,7 @@ class HailoNetwork:
     def close(self) -> None:
         """Drops the configured model. Its destructor ends what is in flight, late writes included; without the GIL.
 
-        With a lost card it may not come back.
+        If the card is lost, this may never return.
         """
         current, self._current = self._current, None
         if current is not None:
@@ -119,7 +119,7 @@ class HailoNetwork:
             current.forget_lost()
 
     def _end(self, configuration: Configuration) -> None:
-        """It takes no burst any more, and nobody waits for room in it. A later one is not touched."""
+        """Ends this configuration: it takes no more bursts, and waiting for room in it ends. A later one is not affected."""
         with self._counts:
             configuration.alive = False
             self._counts.notify_all()
@@ -130,7 +130,7 @@ class HailoNetwork:
         """Runs frames of this network's shape, at most `max_batch`.
 
         Raises EngineFault for a frame that does not fit, BurstLost when the card failed, Unavailable
-        while the card's answers cannot be believed.
+        while the card's answers cannot be trusted.
         """
         buffers = [self._frames.given(frame) for frame in frames]
         current = self._current
@@ -142,7 +142,7 @@ class HailoNetwork:
         return [self._frames.named(answers) for answers in self._burst(current, buffers)]
 
     def send_blank(self) -> None:
-        """Sends an empty frame whose answer nobody wants; at most one is on its way."""
+        """Sends an empty frame and discards its answer; at most one is in flight."""
         current = self._current
         if current is None or current.blank is None or current.blank_sent or not self._take_room(current, 1, 0):
             return
@@ -160,10 +160,10 @@ class HailoNetwork:
             with self._submission:
                 current.model.run_async([current.blank.bindings], on_end)
         except Exception:
-            self._end(current)  # its next burst says why
+            self._end(current)  # the next burst reports why
 
     def _burst(self, current: Configuration, buffers: Sequence[Array]) -> list[Mapping[str, Array]]:
-        """Runs one burst from slots that are nobody else's until it has ended well; each frame's answers by stream."""
+        """Runs one burst, from slots that it owns until it has succeeded; returns each frame's answers by stream."""
         turn = self._turns.enter()
         self._count(len(buffers))
         failed: list[Any] = []
@@ -207,7 +207,7 @@ class HailoNetwork:
     def _settle(
         self, current: Configuration, slots: Sequence[Slot], failed: Sequence[Any]
     ) -> list[Mapping[str, Array]]:
-        """The burst's callback has come. Raises BurstLost where it says so, or where another's did before it."""
+        """After the burst's callback: its answers. Raises BurstLost if this burst failed, or an earlier one did."""
         if failed or not current.alive:
             current.aborted |= any(status_of(each) == ABORTED for each in failed)
             self._end(current)
@@ -222,7 +222,7 @@ class HailoNetwork:
             self.in_flight += frames
 
     def _take_room(self, current: Configuration, frames: int, timeout: float) -> bool:
-        """Keeps frames in flight within the queue, however many bursts several cards take at a time."""
+        """Keeps the frames in flight within the queue, even with several cards that take bursts at once."""
 
         def free() -> bool:
             return not current.alive or current.flying + frames <= current.queue

@@ -1,4 +1,4 @@
-"""Why HailoRT's Python package cannot be imported, in words, and what to do; imports it nowhere.
+"""Why HailoRT's Python package cannot be imported, in words, and what to do; never imports it.
 
 The texts are those of HailoRT 4.20 to 4.23 and of the dynamic loader.
 """

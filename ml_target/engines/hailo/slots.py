@@ -1,14 +1,14 @@
-"""Arrays for the card to write into: its own until their burst has ended well, the caller's from then on.
+"""Arrays that HailoRT writes into: owned by the configuration until their burst succeeds, then by the caller.
 
-HailoRT copies a burst's answers into its arrays whatever became of it, and for a burst that was
-given up it does so as late as in the closing of the configured model. So the arrays of a burst are
-its configuration's from submission on, and leave it only when the burst has ended well. The
-binding's own guards do not help: they are dropped in the order of callbacks, so one that never
-came lets the arrays of the burst behind it go too early (seen with 4.23.0).
+HailoRT copies a burst's answers into its arrays even after a failure, and for an abandoned burst as
+late as when the configured model is closed. So the configuration owns a burst's arrays from
+submission on, and gives them up only when the burst has succeeded. The binding's own guards do not
+help: they are dropped in the order of callbacks, so a callback that never comes releases the arrays
+of the next burst too early (seen with 4.23.0).
 
-Bindings are used again and again, arrays are new for every burst: the card never writes into numpy's
-memory, HailoRT copies (an array's first pages cost microseconds), so there is nothing to gain from
-keeping them, and whoever has an answer has it for ever.
+Bindings are reused, arrays are new for every burst. The card never writes into numpy's memory,
+HailoRT copies, and a new array costs microseconds: reuse would gain nothing, and this way an answer
+stays valid as long as the caller keeps it.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from ml_target.tensors import Array
 
 
 class Slot:
-    """The bindings of one frame, and the arrays of the burst that it is in or was in last."""
+    """The bindings of one frame, and the arrays of its current or last burst."""
 
     def __init__(self, bindings: Any) -> None:
         self.bindings = bindings
@@ -39,9 +39,9 @@ class Slot:
 class Configuration:
     """The network on the card, from one configure() to its loss.
 
-    `flying`: frames sent and not ended. `alive`: nothing was lost. `aborted`: a burst was, as by a
-    thermal stop. Each keeps its own slots: those of an earlier one may still be written to when the
-    next begins.
+    `flying`: frames sent and not ended. `alive`: nothing was lost. `aborted`: a burst was aborted, as
+    by a thermal stop. Each configuration keeps its own slots: those of an earlier one may still be
+    written to when the next begins.
     """
 
     model: Any
@@ -55,18 +55,18 @@ class Configuration:
     _out: dict[int, Slot] = field(default_factory=dict)
 
     def slot(self) -> Slot:
-        """One that is nobody's, until it is taken back."""
+        """A free slot, to be used until it is taken back."""
         try:
             return self._free.popleft()
         except IndexError:
             return Slot(self.model.create_bindings())
 
     def hand_out(self, slots: Sequence[Slot]) -> None:
-        """These go to the card: inputs and outputs stay alive until they are back or the model has gone."""
+        """Marks these as sent: inputs and outputs stay alive until they are taken back or the model is gone."""
         self._out.update((id(slot), slot) for slot in slots)
 
     def take_back(self, slots: Sequence[Slot]) -> list[Mapping[str, Array]]:
-        """Their burst has ended well: nothing writes to them any more. Gives its answers."""
+        """Frees the slots of a burst that has succeeded: nothing writes to them any more. Returns its answers."""
         answers = [slot.answers for slot in slots]
         for slot in slots:
             del self._out[id(slot)]
@@ -74,5 +74,5 @@ class Configuration:
         return answers
 
     def forget_lost(self) -> None:
-        """The configured model has gone, so nobody writes to what was lost with it."""
+        """Drops what was lost: the configured model is gone, so nothing writes to it any more."""
         self._out.clear()

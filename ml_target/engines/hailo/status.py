@@ -1,6 +1,6 @@
 """HailoRT's status codes in words, with what to do about each; needs no HailoRT.
 
-Names and numbers: `hailo_status` of HailoRT 4.20 to 4.23. How exceptions carry them: its Python binding.
+Names and numbers: `hailo_status` of HailoRT 4.20 to 4.23. How exceptions carry them: see its Python binding.
 """
 
 import re
@@ -31,7 +31,7 @@ def _newer() -> str:
 
 
 def _within() -> str:
-    """What a network that is put on the card meets on a kernel of large pages has no status of its own."""
+    """Also covers a network that cannot be configured on a kernel with large pages, which has no status of its own."""
     if size := large_pages():
         return (
             f"This kernel's pages have {size // 1024} KiB, and the card takes 4. On the host: {PAGE_OPTION}, "
@@ -47,7 +47,7 @@ def _other_chip() -> str:
 GONE = frozenset((36, 62, 85, 90))
 """The driver no longer reaches a card that was open: it fell off the bus, or its driver was unloaded."""
 
-# number: (name, what it means here, remedy); what names a command is made when it is told, for where it is read
+# number: (name, what it means here, remedy); a remedy with a command is built when it is needed
 STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     2: ("INVALID_ARGUMENT", "HailoRT refuses a value, such as an unknown device id", "Check HAILO_DEVICE_IDS"),
     3: ("OUT_OF_HOST_MEMORY", "the host has no memory left", "Free memory, load fewer models, or lower the batch size"),
@@ -55,7 +55,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     5: ("INSUFFICIENT_BUFFER", "a buffer is too small", REPORT),
     6: ("INVALID_OPERATION", "the card or a model is not in a state for this; its firmware may not run", RELOAD),
     7: ("NOT_IMPLEMENTED", "this HailoRT does not know the call", MATCH),
-    8: ("INTERNAL_FAILURE", "HailoRT failed within", _within),
+    8: ("INTERNAL_FAILURE", "HailoRT failed internally", _within),
     13: ("OPEN_FILE_FAILURE", "a model file cannot be opened", "Check that it is there and may be read"),
     14: ("FILE_OPERATION_FAILURE", "a model file cannot be read, or it is cut off", fetch_again),
     16: ("UNSUPPORTED_FW_VERSION", "the firmware is of another version than the library", MATCH),
@@ -78,7 +78,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
         lambda: f"Look at the temperature ({command('doctor')}) and cool the card",
     ),
     64: ("DRIVER_NOT_INSTALLED", "the driver is not installed", "Install the driver hailo_pci on the host"),
-    65: ("NOT_AVAILABLE", "this is not to be had on this card", "It can be ignored, unless something else fails too"),
+    65: ("NOT_AVAILABLE", "this card does not offer it", "It can be ignored, unless something else fails too"),
     69: ("NETWORK_GROUP_NOT_ACTIVATED", "the model is not active", RESTART),
     71: (
         "OUT_OF_FW_MEMORY",
@@ -109,7 +109,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     ),
     85: ("DRIVER_INVALID_RESPONSE", "the driver gave an answer that makes no sense", RELOAD),
     86: ("DRIVER_INVALID_IOCTL", "the driver does not know the library's calls: it is of another version", MATCH),
-    87: ("DRIVER_TIMEOUT", "the driver waited for the card in vain", RELOAD),
+    87: ("DRIVER_TIMEOUT", "the driver timed out waiting for the card", RELOAD),
     88: ("DRIVER_INTERRUPTED", "a call to the driver was interrupted", RESTART),
     90: ("DRIVER_WAIT_CANCELED", "the driver gave up waiting: the card was closed or is gone", RELOAD),
     91: ("HEF_FILE_CORRUPTED", "a model file is damaged", fetch_again),
@@ -122,7 +122,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
 }
 
 FILE_STATUSES = (13, 14, 26, 91, 92)
-"""Those that blame the model file, and nothing else: it cannot be opened or read, is damaged, or is no HEF."""
+"""Statuses that blame only the model file: it cannot be opened or read, is damaged, or is not a HEF."""
 
 # The binding's own classes and texts, for exceptions that do not carry the number.
 CLASSES = {
@@ -145,10 +145,10 @@ UNKNOWN = -1
 
 
 def status_of(error: BaseException) -> int:
-    """The status behind an exception of HailoRT's binding, -1 where there is none.
+    """The status behind an exception of HailoRT's binding; -1 if there is none.
 
-    The number stands in the raw exception, itself or the cause; callbacks get exceptions
-    without a cause, so class and text count too.
+    The number is in the raw exception: this one or its cause. Callbacks get exceptions without a
+    cause, so class and text are looked at too.
     """
     for each in (error, error.__cause__):
         if type(each).__name__ == "HailoRTStatusException" and each is not None and each.args:
@@ -173,7 +173,7 @@ def explain(status: int) -> str:
 
 
 def reason_of(status: int) -> str:
-    """What the status means here, a sentence without its full stop."""
+    """What the status means here: a sentence without its full stop."""
     known = STATUSES.get(status)
     if known is None:
         number = "an error without a number" if status == UNKNOWN else f"status {status}"
@@ -182,7 +182,7 @@ def reason_of(status: int) -> str:
 
 
 def remedy_of(status: int) -> str:
-    """What to do about it, a sentence without its full stop."""
+    """What to do about it: a sentence without its full stop."""
     known = STATUSES.get(status)
     if known is None:
         return f"Look at its log lines; {doctor()}"
@@ -190,12 +190,12 @@ def remedy_of(status: int) -> str:
 
 
 def device_error(status: int, *, of: str = "", besides: str = "") -> DeviceError:
-    """The status as an error. `of`: the file that it is about; `besides`: more for the remedy, in sentences."""
+    """The status as an error. `of`: the file concerned; `besides`: sentences to add to the remedy."""
     return DeviceError(f"{of}{': ' if of else ''}{reason_of(status)}", f"{remedy_of(status)}.{besides}")
 
 
 def describe(error: BaseException) -> str:
-    """The exception in a few words, for the middle of a sentence."""
+    """The exception in a few words, to be used within a sentence."""
     status = status_of(error)
     known = STATUSES.get(status)
     if known is None:

@@ -1,8 +1,8 @@
-"""Whether a network's answers can be believed: one fixed frame, asked again and again, must not change them.
+"""Whether a network's answers can be trusted: the answer to one fixed frame must never change.
 
-The card computes bit by bit the same for the same frame. Where the bytes differ, its memory, its
-power or its cooling is at fault, or its answers come one frame late after a fault: nothing that it
-says may be stored.
+The card's answers to the same frame are identical bit by bit. If the bytes differ, its memory, its
+power or its cooling is at fault, or its answers come one frame late after a fault: none of them may
+be stored.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ REMEDY = (
 
 
 def fixed_frame(network: Network, limits: tuple[float, float]) -> Array:
-    """Noise, the same for ever: it reaches every weight, as zeros would not. `limits`: of a text tower's input."""
+    """Noise, always the same: unlike zeros it reaches every weight. `limits`: of a text tower's input."""
     noise = np.random.default_rng(SEED)
     spec = network.input
     if isinstance(spec, PictureInput):
@@ -30,24 +30,24 @@ def fixed_frame(network: Network, limits: tuple[float, float]) -> Array:
 
 
 class Trust:
-    """Compares the answers of one network to the fixed frame, over all its configurations."""
+    """Compares one network's answers to the fixed frame, over all its configurations."""
 
     def __init__(self) -> None:
         self._first: str | None = None
 
     def doubt(self, first: str, again: str) -> str:
-        """Why two answers to the fixed frame cannot be believed, in words; "" where they can."""
+        """Why two answers to the fixed frame cannot be trusted; "" if they can."""
         if first != again:
             return f"the card answered the same frame twice in different ways. {REMEDY}"
         if self._first is None:
             self._first = first
         if first != self._first:
-            return f"the card answers the same frame otherwise than before it was lost. {REMEDY}"
+            return f"the card answers the same frame differently than before it was lost. {REMEDY}"
         return ""
 
 
 def digest(arrays: Mapping[str, Array]) -> str:
-    """Tells answers apart by their bytes."""
+    """A hash of the answers' bytes, hex."""
     made = hashlib.blake2b(digest_size=16)
     for name in sorted(arrays):
         made.update(np.ascontiguousarray(arrays[name]).data)

@@ -1,4 +1,4 @@
-"""Whether driver, library and firmware are of one version, as HailoRT demands."""
+"""Whether driver, library and firmware have the same version, as HailoRT demands."""
 
 import re
 
@@ -6,7 +6,7 @@ from ml_target.system.cards import Finding
 
 
 def library_check(library: str, driver: str) -> Finding:
-    """HailoRT refuses a driver of another version (status 76), to the last number, and names neither."""
+    """HailoRT refuses a driver whose version differs in any number (status 76), without naming the two."""
     ours, its = numbers(library), numbers(driver)
     if ours and its and ours != its:  # where either is not known, HailoRT decides
         detail = f"The driver on the host is version {driver}, HailoRT here is {library}; they must be the same"
@@ -32,6 +32,6 @@ def firmware_check(firmware: str, library: str) -> Finding:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Major, minor and revision, which are what counts; none where there are not three."""
+    """Major, minor and revision; empty if there are not three numbers."""
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", version)
     return tuple(map(int, found.groups())) if found else ()
