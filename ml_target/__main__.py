@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 
 from ml_target import __version__
 from ml_target.config import Settings
-from ml_target.diagnostics.hints import spelt_wrong
+from ml_target.diagnostics.hints import environment_hints
 from ml_target.diagnostics.settings import reference
 from ml_target.errors import WorkerError
 from ml_target.log.private import without_logins
@@ -122,7 +122,7 @@ def _settings(chosen: Command) -> Settings:
     """Reads the environment, sets up the log and logs hints about misspelt settings. Raises SettingsError."""
     settings = Settings.from_environment()
     set_up(settings.log_level)
-    for hint in spelt_wrong():
+    for hint in environment_hints():
         log.warning("%s", hint)
     if chosen.quiet:
         set_up(max(settings.log_level, logging.WARNING))

@@ -12,7 +12,7 @@ from ml_target.catalogue.types import Chip
 from ml_target.config import Settings, choose_engine, setting_names, setting_text
 from ml_target.diagnostics.card import CardReport, library
 from ml_target.diagnostics.findings import as_json, as_text, is_barred, is_wrong, verdict
-from ml_target.diagnostics.hints import spelt_wrong
+from ml_target.diagnostics.hints import environment_hints
 from ml_target.diagnostics.settings import Environment
 from ml_target.diagnostics.tasks import task_findings
 from ml_target.engines.hailo.checks import host_checks
@@ -62,7 +62,7 @@ def read_settings(environment: Mapping[str, str]) -> tuple[Settings, list[Findin
         Finding(False, "setting", bad.reason, f"{bad.remedy} Until then the worker does not start")
         for bad in read.problems
     ]
-    found += (Finding(None, "setting", hint) for hint in spelt_wrong(environment))
+    found += (Finding(None, "setting", hint) for hint in environment_hints(environment))
     found.append(Finding(True, "settings", " ".join(_told(read.settings)) or "all at their defaults"))
     return read.settings, found
 

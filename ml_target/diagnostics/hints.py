@@ -75,7 +75,7 @@ def hints(names: Iterable[str]) -> Iterator[str]:
             yield f"{name} has no effect: there is no such setting. Those that begin like it: {alike}."
 
 
-def spelt_wrong(environment: Mapping[str, str] = os.environ) -> list[str]:
+def environment_hints(environment: Mapping[str, str] = os.environ) -> list[str]:
     """The hints for an environment. A variable that is empty is as good as left out."""
     return list(hints(name for name, value in environment.items() if value.strip()))
 

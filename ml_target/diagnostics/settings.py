@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from ml_target.catalogue.types import Chip
 from ml_target.config import PROJECT, Settings, setting_names, setting_text
-from ml_target.diagnostics.hints import hints, spelt_wrong
+from ml_target.diagnostics.hints import hints, environment_hints
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
 
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="variables to look at, instead of the environment's")
     parser.add_argument("--chip", metavar="CHIP", default="", help="look whether there is such a chip, too")
     asked = parser.parse_args(arguments)
-    for hint in hints(asked.names) if asked.names else spelt_wrong():
+    for hint in hints(asked.names) if asked.names else environment_hints():
         print(f"NOTE: {hint}")
     if asked.chip and asked.chip not in get_args(Chip):
         print(f"--chip takes one of: {' '.join(get_args(Chip))}; not '{asked.chip}'.", file=sys.stderr)

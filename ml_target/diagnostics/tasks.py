@@ -80,7 +80,7 @@ def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
     """
     damages: list[DamagedFileError] = []
     try:
-        for file, path in [(each, place) for each in need.files for place in store.places(each)]:
+        for file, path in [(each, copy) for each in need.files for copy in store.copies(each)]:
             try:
                 warnings = _inspect(store, need, file, path, chip)
             except DamagedFileError as damage:

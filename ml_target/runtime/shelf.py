@@ -71,11 +71,11 @@ class Shelf:
         """A vocabulary, dictionary or weights. Raises as `network` does."""
         key = ("", file.name)
         if key not in self._taken:
-            self._taken[key] = self._first_sound(file, [(file, path) for path in self._store.places(file)])
+            self._taken[key] = self._first_sound(file, [(file, path) for path in self._store.copies(file)])
         return self._taken[key]
 
     def _candidates(self, engine: Engine, network: Network) -> list[tuple[ModelFile, Path]]:
-        return [(file, path) for file in engine.files(network) for path in self._store.places(file)]
+        return [(file, path) for file in engine.files(network) for path in self._store.copies(file)]
 
     def _passes(self, engine: Engine, path: Path, network: Network) -> bool:
         try:
@@ -103,7 +103,7 @@ class Shelf:
         except DamagedFileError as damage:
             return damage
         found = self._damaged.get(path)
-        return sha256 if found is None else self._store.told(file, found)
+        return sha256 if found is None else self._store.with_remedy(file, found)
 
 
 def _taken(file: ModelFile, path: Path, sha256: str, damages: Sequence[DamagedFileError]) -> Taken:

@@ -1,6 +1,6 @@
-"""The model files: what is there, where to get what is not, and whether it is what it should be.
+"""The model files: which exist, where to get the missing ones, and whether they are intact.
 
-By hand, as the choice of source, mirror and folder is this project's own.
+Our own code, as the choice of source, mirror and folder is specific to this project.
 """
 
 import logging
@@ -14,7 +14,7 @@ from ml_target.errors import DamagedFileError, FetchError, MissingFileError, Mod
 from ml_target.store import verify
 from ml_target.store.download import Progress, discard, resumable, writing
 from ml_target.store.offers import Mirror, Offer, upstream
-from ml_target.store.record import Record, ReplacedFileError, alone
+from ml_target.store.record import Record, ReplacedFileError, exclusive
 from ml_target.store.sources import Sources
 from ml_target.store.web import SourceError
 from ml_target.store.weights import load_text_weights
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 HUB = "https://huggingface.co"
 DAMAGED = ".damaged"
-"""Ends the name of a damaged file that was set aside."""
+"""Suffix of a damaged file that was set aside."""
 
 
 class Store:
     """The folder with the model files, and the ways to fill it.
 
     `spare`: a second folder that is read too, and written when `folder` is read-only. `mirror`: a
-    folder or address that is asked before the internet is. `progress` None: transfers are silent.
+    folder or address that is tried before the internet. `progress` None: transfers are silent.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Store:
         self._hub = hf_endpoint
         self._sources = Sources(progress or Progress(None))
         self._record = Record(lambda: self.target)
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def target(self) -> Path:
@@ -61,7 +61,7 @@ class Store:
         return self.folder
 
     def fallback(self) -> str:
-        """What to say at once where the folder that was named is not the one in use; "" where it is."""
+        """A warning if the folder in use is not the one that was named; "" if it is."""
         if self._spare is None:
             return ""
         if not _is_folder(self.folder):
@@ -71,24 +71,24 @@ class Store:
             return f"MODELS_DIR={self.folder} cannot be written: what is fetched goes to {self._spare}."
         return ""
 
-    def places(self, file: ModelFile) -> list[Path]:
-        """Everywhere it lies, by its name or an alias, the folder before the spare one. Nothing is read."""
+    def copies(self, file: ModelFile) -> list[Path]:
+        """Every copy of it, by name or alias, in the folder and then in the spare one. Nothing is read."""
         folders = filter(None, (self.folder, self._spare))
         paths = (folder / name for folder in folders for name in (file.name, *file.aliases))
         return [path for path in paths if _is_file(path)]
 
     def find(self, file: ModelFile) -> Path | None:
-        """Where the file lies; None when it is absent. Nothing is read: it may be damaged."""
-        return next(iter(self.places(file)), None)
+        """The first copy of the file; None if there is none. Nothing is read: it may be damaged."""
+        return next(iter(self.copies(file)), None)
 
     def sound(self, file: ModelFile, *, fresh: bool = False) -> Path:
-        """The first place where it lies undamaged.
+        """The first undamaged copy of the file.
 
-        Raises MissingFileError when it is nowhere, DamagedFileError when it is damaged wherever it is, and ModelError
-        as `check` does.
+        Raises MissingFileError if there is no copy, DamagedFileError if every copy is damaged, and ModelError as
+        `check` does.
         """
         damages: list[DamagedFileError] = []
-        for path in self.places(file):
+        for path in self.copies(file):
             damage = self._damage(file, path, fresh)
             if damage is None:
                 return path
@@ -98,27 +98,27 @@ class Store:
         raise all_damaged(damages)
 
     def missing(self, file: ModelFile) -> MissingFileError:
-        """For a file that is nowhere: what to do about it."""
+        """The error for a file that is missing, with the remedy."""
         reason, remedy = f"{file.name} is not there", self._put(file)
         if not file.sources:
             reason += " and nobody publishes it"
         else:
-            remedy = f"run {remedies.fetch(*_told(file))}, {remedy}"
+            remedy = f"run {remedies.fetch(*_fetch_arguments(file))}, {remedy}"
         return MissingFileError(reason, remedy, f"{file.name} is missing")
 
     def _tell_spare(self, path: Path) -> None:
-        """Once for each file that is taken from the spare folder, where fallback() has not said it for all."""
-        if path.parent != self._spare or path.name in self._told or not _is_folder(self.folder):
+        """Warns once for each file taken from the spare folder, unless fallback() has warned about the folder itself."""
+        if path.parent != self._spare or path.name in self._warned or not _is_folder(self.folder):
             return
         if not _is_file(self.folder / path.name):
-            self._told.add(path.name)
+            self._warned.add(path.name)
             log.warning("%s is not in MODELS_DIR=%s: the one in %s is taken.", path.name, self.folder, self._spare)
 
     def check(self, file: ModelFile, path: Path, *, fresh: bool = False) -> str:
-        """Verifies a file that is there and returns its SHA-256 (hex), which goes on record.
+        """Verifies a file and returns its SHA-256 (hex), which is recorded.
 
-        A file that is on record and has not been touched since is not read again, unless `fresh`.
-        Raises DamagedFileError: no good, or not what the catalogue or the record says. ModelError: for another chip.
+        A recorded file that has not changed since is not read again, unless `fresh`.
+        Raises DamagedFileError: damaged, or not what the catalogue or the record says. ModelError: for another chip.
         """
         self._tell_spare(path)
         try:
@@ -126,7 +126,7 @@ class Store:
         except OSError as error:
             raise remedies.unreadable(path, error) from error
         except DamagedFileError as damage:
-            raise self.told(file, damage) from damage.__cause__
+            raise self.with_remedy(file, damage) from damage.__cause__
 
     def _damage(self, file: ModelFile, path: Path, fresh: bool) -> DamagedFileError | None:
         try:
@@ -136,17 +136,17 @@ class Store:
         return None
 
     @staticmethod
-    def told(file: ModelFile, damage: DamagedFileError) -> DamagedFileError:
-        """The same with the remedy for this very file: it may be for a chip that fetch does not think of by itself."""
+    def with_remedy(file: ModelFile, damage: DamagedFileError) -> DamagedFileError:
+        """The same error with the remedy for this file, which may be for a chip that fetch has to be told."""
         cause = f"{file.name} is damaged"
         if damage.first is None:
             return DamagedFileError(damage.reason, damage.remedy, cause)
-        return remedies.damaged(damage.reason, *_told(file), first=damage.first, cause=cause)
+        return remedies.damaged(damage.reason, *_fetch_arguments(file), first=damage.first, cause=cause)
 
     def pin(self, file: ModelFile, path: Path) -> None:
-        """Puts on record what the file at `path` is, without a look into it, where no checksum of it is published.
+        """Records the checksum of the file at `path` without looking at its content, if none is published.
 
-        Raises DamagedFileError for another file than the published or the recorded one, ModelError for another chip.
+        Raises DamagedFileError if it is not the published or the recorded file, ModelError for another chip.
         """
         try:
             self._record.pin(file, path)
@@ -154,9 +154,9 @@ class Store:
             raise remedies.unreadable(path, error) from error
 
     def fetch(self, file: ModelFile) -> Path:
-        """The file's place; where it is absent or damaged a good one is brought there first, verified and all at once.
+        """The path of the file. If it is missing or damaged, a good one is first fetched, verified and moved into place.
 
-        A damaged one is kept as `<name>.damaged` when it is replaced, and stays when no source has a good one.
+        A damaged file is kept as `<name>.damaged` when it is replaced, and stays if no source has a good one.
         Raises FetchError with every attempt, why it failed, and the remedy; ModelError for a HEF of another chip.
         """
         found, damage = self._look(file)
@@ -172,9 +172,9 @@ class Store:
         try:
             with writing(target):
                 target.mkdir(parents=True, exist_ok=True)
-            with alone(target):
+            with exclusive(target):
                 found, damage = self._look(file)
-                return found or self._bring(file, target)
+                return found or self._fetch(file, target)
         except FetchError as error:
             if damage:
                 words = f"{damage.reason}. A good one could not be fetched, and the damaged one stays"
@@ -182,7 +182,7 @@ class Store:
             raise FetchError(f"{file.name} could not be fetched: {error}") from error
 
     def _look(self, file: ModelFile) -> tuple[Path | None, DamagedFileError | None]:
-        """Where a sound one lies; or, where none does and one is damaged, what is wrong with it."""
+        """A sound copy, if there is one; otherwise what is wrong with a damaged one."""
         try:
             return self.sound(file), None
         except MissingFileError:
@@ -190,7 +190,7 @@ class Store:
         except DamagedFileError as damage:
             return None, damage
 
-    def _bring(self, file: ModelFile, target: Path) -> Path:
+    def _fetch(self, file: ModelFile, target: Path) -> Path:
         attempts: list[str] = []
         for offer in self._offers(file, attempts):
             if path := self._try(file, offer, target, attempts):
@@ -208,7 +208,7 @@ class Store:
             return None
 
     def _offers(self, file: ModelFile, attempts: list[str]) -> Iterator[Offer]:
-        """The mirror's offers, then the file's own sources. A mirror folder without the file is noted."""
+        """The mirror's offers, then the file's own sources. A mirror folder that lacks the file is noted in `attempts`."""
         if self._mirror is not None:
             offers = list(self._mirror.offers(file))
             if isinstance(self._mirror.base, Path):
@@ -220,7 +220,7 @@ class Store:
         yield from upstream(file, self._hub)
 
     def _take(self, file: ModelFile, offer: Offer, target: Path) -> Path:
-        """Brings one offer into the target folder, under the file's own name. Raises SourceError."""
+        """Fetches one offer into the target folder, under the file's own name. Raises SourceError."""
         home = target / file.name
         part = home.with_name(f"{file.name}.part")
         mapped = {array: target / name for array, name in verify.mapped_files(file).items()}
@@ -241,10 +241,10 @@ class Store:
             sha256 = self._record.examine(file, part, home)
         except ModelError as error:
             discard(part)
-            # The reader has no such file: it was thrown away again.
+            # The remedy is dropped: the user does not have this file, as it has been deleted again.
             words = error.reason if isinstance(error, DamagedFileError) else str(error)
             if isinstance(error, ReplacedFileError):
-                words = f"{words}. {self._record.way_out(part)}"
+                words = f"{words}. {self._record.replaced_remedy(part)}"
             raise SourceError(f"what came from there is refused: {words.replace(str(part), file.name)}") from error
         with writing(target):
             if home.exists():
@@ -254,7 +254,7 @@ class Store:
         return home
 
     def _bring_companions(self, offer: Offer, mapped: Mapping[str, Path], parts: Mapping[str, Path]) -> None:
-        """Arrays may lie beside a ready-made file, or be inside it."""
+        """Arrays may be in files beside a ready-made one, or inside it."""
         for array, path in mapped.items():
             with suppress(SourceError):
                 self._sources.bring(offer.beside(path.name), parts[array], {}, path.name)
@@ -266,7 +266,7 @@ class Store:
 
 
 def all_damaged(damages: Sequence[DamagedFileError]) -> DamagedFileError:
-    """One for all the places where a file is damaged; at least one."""
+    """One error for all damaged copies of a file; at least one."""
     first, reasons = damages[0], dict.fromkeys(damage.reason for damage in damages)
     return DamagedFileError("; ".join(reasons), first.remedy, first.cause, first.first)
 
@@ -277,22 +277,22 @@ def set_aside(path: Path) -> None:
     log.warning("%s was damaged and is replaced by a good one; it is kept as %s, to be deleted", path, kept.name)
 
 
-def _told(file: ModelFile) -> tuple[str, ...]:
-    """What a fetch of this file has to be told: a host has one kind of card, and fetch thinks of the Hailo-8."""
+def _fetch_arguments(file: ModelFile) -> tuple[str, ...]:
+    """Arguments for fetching this file: without them, fetch gets the files for a Hailo-8."""
     return ("--engine", "hailo", "--chip", file.chip) if file.chip == "hailo8l" else ()
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # it may well be there: `find` tells that it cannot be looked into
+    except OSError:  # it may well exist: `find` raises if it cannot be read
         return True
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError as error:  # a folder this user may not look into is no empty folder
+    except OSError as error:  # a folder that this user may not read is not an empty one
         raise ModelError(
             f"{path.parent} cannot be looked into ({error.strerror or error})",
             "Give this user the right to (chmod or chown on the host), or set MODELS_DIR to another folder.",

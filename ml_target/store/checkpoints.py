@@ -1,8 +1,8 @@
-"""Where tensors lie in checkpoints: safetensors, and PyTorch's zip form.
+"""Finds tensors in checkpoints: safetensors, and PyTorch's zip format.
 
-By hand, as `safetensors` wants the whole file on the disk, and PyTorch would come with half a gigabyte of its own.
-A PyTorch checkpoint carries a pickle, which is a program. Here it can only name things from a short list, and every one
-of them stands for an inert record; anything else is refused.
+Our own code, as `safetensors` wants the whole file on disk, and PyTorch alone is half a gigabyte.
+A PyTorch checkpoint contains a pickle, which is a program. Here it can only use names from a short list, each of which
+stands for an inert record; anything else is refused.
 """
 
 import io
@@ -18,7 +18,7 @@ from ml_target.store.partial import Readable, expect, open_archive, opened, piec
 from ml_target.store.web import SourceError
 
 FLOATS = {"F32": 4, "F16": 2, "BF16": 2}
-"""Kinds of numbers that are read -> bytes of one, little-endian."""
+"""Supported number types -> bytes per number, little-endian."""
 LENGTH_BYTES = 8
 MAX_HEADER = 100_000_000
 TORCH_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02")
@@ -51,13 +51,13 @@ class Checkpoint(Protocol):
 
 
 def open_checkpoint(file: Readable) -> Checkpoint:
-    """The checkpoint in `file`, whatever its form. Raises SourceError."""
+    """The checkpoint in `file`, of either format. Raises SourceError."""
     beginning = file.read(4)
     return TorchFile(file) if beginning.startswith(TORCH_BEGINNINGS) else SafetensorsFile(file)
 
 
 class SafetensorsFile:
-    """The float tensors of a safetensors checkpoint. Raises SourceError when it is none."""
+    """The float tensors of a safetensors checkpoint. Raises SourceError for any other file."""
 
     def __init__(self, file: Readable) -> None:
         whole = file.seek(0, io.SEEK_END)
@@ -99,7 +99,7 @@ def _tensor(file: Readable, name: str, entry: dict[str, object], base: int, file
 
 
 class _Kind(NamedTuple):
-    """A storage type by name; `kind` "" for numbers that are not read."""
+    """A storage type by name; `kind` "" for unsupported numbers."""
 
     kind: str
 
@@ -110,7 +110,7 @@ class _Storage(NamedTuple):
 
 
 class _View(NamedTuple):
-    """A tensor as the pickle describes it. Nothing in it is trusted until `_stored` has looked."""
+    """A tensor as the pickle describes it. Nothing in it is trusted until `TorchFile.tensor` has checked it."""
 
     storage: Any
     offset: Any
@@ -119,7 +119,7 @@ class _View(NamedTuple):
 
 
 class _Table(dict[Any, Any]):
-    """Stands for an ordered dict; attributes that the pickle wants to hang on it are dropped."""
+    """Stands for an ordered dict; attributes that the pickle sets on it are dropped."""
 
     __slots__ = ()
 
@@ -127,7 +127,7 @@ class _Table(dict[Any, Any]):
 
 
 class _Maker:
-    """What the pickle gets for the name of a function or type: makes one sort of inert record."""
+    """What the pickle gets in place of a function or type: it makes one sort of inert record."""
 
     __slots__ = ("__sort",)
 
@@ -176,16 +176,16 @@ class _InertUnpickler(pickle.Unpickler):
 
 
 class TorchFile:
-    """The float32, float16 and bfloat16 tensors of a checkpoint, at its top or one table down.
+    """The float32, float16 and bfloat16 tensors of a checkpoint, at the top level or one below.
 
-    Raises SourceError: old form, a pickle that wants more than tensors, damage.
+    Raises SourceError: old format, a pickle that wants more than tensors, damage.
     """
 
     def __init__(self, file: Readable) -> None:
         file.seek(0)
         if file.read(len(LEGACY_MAGIC)) == LEGACY_MAGIC:
             raise SourceError(
-                "the checkpoint is in PyTorch's old form (before 1.6), which is one single program and is not read; "
+                "the checkpoint is in PyTorch's old format (before 1.6), which is one single program and is not read; "
                 "save it again with a current PyTorch, or as safetensors"
             )
         self._file = file
@@ -245,7 +245,7 @@ def _unpickled(data: bytes) -> Any:
 
 
 def _views(content: Any) -> dict[str, _View]:
-    """Tensors of floats at the top, or in the tables one level down (`state_dict`, `model`)."""
+    """Float tensors at the top level, or in the tables one level below (`state_dict`, `model`)."""
     tables = [content, *content.values()] if isinstance(content, dict) else []
     views: dict[str, _View] = {}
     for table in tables:

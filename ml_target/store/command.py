@@ -1,6 +1,6 @@
-"""`python3 -m ml_target models`: lists, fetches and verifies the model files, and tells which are missing.
+"""`python3 -m ml_target models`: lists, fetches and verifies the model files, and says which are missing.
 
-By hand is what is said; argparse reads the line.
+Only the output is our own code; argparse parses the command line.
 """
 
 import argparse
@@ -24,8 +24,8 @@ DESCRIPTION = """The model files that the settings ask for. What to do:
   list      every file of the catalogue: is it there, and is it whole (when nothing is named)
   fetch     get what is missing, or the files named
   missing   what fetch would get; nothing where all is there
-  verify    read every file again and hold it against its checksum
-  pin       record the checksum of every file that has none published; a build of the image does it
+  verify    read every file again and compare it with its checksum
+  pin       record the checksum of every file that has no published one; building the image does this
 
 Exit code: 0 all is well, 1 something is missing or damaged (fetch, verify, pin), 2 an argument is wrong,
 130 stopped by Ctrl-C or SIGTERM (fetch)."""
@@ -33,7 +33,7 @@ Exit code: 0 all is well, 1 something is missing or damaged (fetch, verify, pin)
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run of fetch has come to."""
+    """The result of a fetch."""
 
     there: list[str] = field(default_factory=list)
     absent: list[tuple[Need, str]] = field(default_factory=list)
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="list: read every file again, also those on record")
     parser.add_argument("--all", action="store_true", help="fetch the whole catalogue, whatever the settings need")
-    parser.add_argument("--best-effort", action="store_true", help="exit with 0 even if something could not be had")
+    parser.add_argument("--best-effort", action="store_true", help="exit with 0 even if something could not be fetched")
 
 
 def open_store(settings: Settings, progress: Progress | None = None) -> Store:
@@ -69,11 +69,11 @@ def open_store(settings: Settings, progress: Progress | None = None) -> Store:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Does what `add_arguments` has parsed; returns the exit code.
+    """Runs the action; returns the exit code.
 
     list: always 0. fetch: 1 when something wanted is missing or damaged, unless --best-effort.
-    missing: always 0; what it prints is what fetch would have to see to, nothing when all is there.
-    verify, pin: 1 when a file is damaged. 130: stopped by Ctrl-C or SIGTERM; what has come is gone on with.
+    missing: always 0; it prints what fetch would get, and nothing when no file is missing.
+    verify, pin: 1 when a file is damaged. 130: stopped by Ctrl-C or SIGTERM; the next run resumes.
     """
     if args.action == "pin":
         return _pin(Store(settings.models_dir))
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _until_stopped(args: argparse.Namespace, wanted: list[Need], store: Store) -> int:
-    """Fetches; SIGTERM ends it as Ctrl-C does, with nothing left behind but what can be gone on with."""
+    """Fetches. SIGTERM stops it as Ctrl-C does, leaving only what the next run can resume."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _fetch(args, wanted, store)
@@ -106,9 +106,9 @@ def _until_stopped(args: argparse.Namespace, wanted: list[Need], store: Store) -
 
 
 def _pin(store: Store) -> int:
-    """Puts on record what lies there, for either chip. Networks are not run, so that any machine can do it."""
+    """Records the checksums of the files that are there, for either chip. Runs no network, so any machine can do it."""
     wanted = [file for chip in CHIPS for need in whole_catalogue(chip) for file in need.files]
-    problems = dict.fromkeys(_pinned(store, file, path) for file in wanted for path in store.places(file))
+    problems = dict.fromkeys(_pinned(store, file, path) for file in wanted for path in store.copies(file))
     problems.pop("", None)
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -116,7 +116,7 @@ def _pin(store: Store) -> int:
 
 
 def _pinned(store: Store, file: ModelFile, path: Path) -> str:
-    """Puts one file on record; what is wrong with it, or "". A HEF of the other chip is recorded as that chip's."""
+    """Records one file; returns what is wrong with it, or "". A HEF of the other chip is recorded as that chip's."""
     try:
         store.pin(file, path)
     except DamagedFileError as damage:
@@ -164,7 +164,7 @@ def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[
 
 
 def _missing(wanted: list[Need], store: Store) -> int:
-    """A line for each need that no file serves, then what the downloads come to."""
+    """Prints a line for each need that no file serves, then the total size of the downloads."""
     lines: list[str] = []
     sizes: list[int | None] = []
     for need in wanted:
@@ -196,20 +196,20 @@ def _total(sizes: list[int | None]) -> str:
 
 
 def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
-    """The file that now serves the need; or None, and why none could be had."""
+    """The file that now serves the need; or None, and why none could be fetched."""
     there = [file for file in need.files if store.find(file)]
     reasons: list[str] = []
     for file in there or need.files:
         reason = _have(store, file)
         if not reason:
             return file, ""
-        if file.sources or not reasons:  # nobody looks for a stand-in by name
+        if file.sources or not reasons:  # nobody searches for a stand-in by name
             reasons.append(reason)
     return None, "\n".join(reasons)
 
 
 def _have(store: Store, file: ModelFile) -> str:
-    """Fetches one file, or replaces a damaged one; what went wrong, or ""."""
+    """Fetches one file, or replaces a damaged one; returns what went wrong, or ""."""
     try:
         store.fetch(file)
     except ModelError as error:

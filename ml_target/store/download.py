@@ -1,7 +1,7 @@
-"""Brings a whole file from a web server to the disk, and goes on where an earlier attempt was cut.
+"""Downloads a whole file, resuming where an earlier attempt was cut off.
 
-By hand, as the hub's client goes on behind another edition's beginning, and keeps a cache of its own. tqdm tells how it
-goes.
+Our own code, as the hub's client would append one edition of a file to the start of another, and keeps a cache of its
+own. tqdm shows the progress.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TextIO
 from tqdm import tqdm
 
 from ml_target.errors import FetchError
-from ml_target.store.verify import impostor, sha256_of
+from ml_target.store.verify import sha256_of, wrong_content
 from ml_target.store.web import CutError, PastEndError, SourceError, Version, Web, blocks_of, first_byte, host_of, shown
 
 MB = 1_000_000
@@ -30,7 +30,7 @@ SOME, OF_ALL, RATE, LEFT = "{desc}: {n_fmt}B", " of {total_fmt}B", ", {rate_noin
 
 
 class _Lines:
-    """A log as tqdm's file: what it draws over and over is a line each time."""
+    """A log as tqdm's output file: each redraw becomes a line."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -44,7 +44,7 @@ class _Lines:
 
 
 class Transfer:
-    """One file on its way: a line that changes on a terminal, a line now and then elsewhere. A context manager."""
+    """The progress of one file: on a terminal a line that is redrawn, elsewhere a line now and then. A context manager."""
 
     def __init__(self, label: str, out: TextIO | None) -> None:
         self._label, self._out = label, out
@@ -56,14 +56,14 @@ class Transfer:
 
     def __exit__(self, *_: object) -> None:
         bar = self._bar
-        if bar is not None and bar.n > bar.initial:  # nothing moved, nothing said
+        if bar is not None and bar.n > bar.initial:  # nothing transferred, nothing to show
             bar.bar_format = bar.bar_format.removesuffix(LEFT)
             bar.refresh()
-            bar.leave, bar.delay = self._live, 0  # in a log the last line stands already
+            bar.leave, bar.delay = self._live, 0  # in a log the last line is already there
             bar.close()
 
     def expect(self, total: int | None, done: int) -> None:
-        """Sets bytes in all and bytes already there (from an earlier, cut transfer)."""
+        """Sets the total bytes, and the bytes already there from an earlier, interrupted transfer."""
         if self._bar is None and self._out is not None:
             self._bar = tqdm(
                 desc=self._label,
@@ -81,7 +81,7 @@ class Transfer:
             self._bar.reset(total)
 
     def advance(self, count: int) -> None:
-        """`count` more bytes have come."""
+        """Adds `count` transferred bytes."""
         if self._bar is not None:
             self._bar.update(count)
 
@@ -91,14 +91,14 @@ class Progress:
 
     def __init__(self, out: TextIO | None) -> None:
         self._out = out
-        tqdm.monitor_interval = 0  # no thread that looks after bars
+        tqdm.monitor_interval = 0  # no monitor thread
 
     def transfer(self, label: str) -> Transfer:
-        """A transfer, to be told what to expect and advanced as bytes come."""
+        """A new transfer: call `expect`, then `advance` as bytes arrive."""
         return Transfer(label, self._out)
 
     def say(self, text: str) -> None:
-        """One line for a step whose progress is not seen."""
+        """One line for a step without visible progress."""
         if self._out is not None:
             self._out.write(text + "\n")
             self._out.flush()
@@ -106,7 +106,7 @@ class Progress:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turns what goes wrong on the local disk into FetchError: no other source would fare better."""
+    """Turns errors of the local disk into FetchError: another source would not help."""
     try:
         yield
     except OSError as error:
@@ -134,7 +134,7 @@ def make_room(folder: Path, size: int) -> None:
 
 
 def write(blocks: Iterator[bytes], file: BinaryIO, folder: Path, transfer: Transfer) -> int:
-    """Writes what comes to a file in `folder`; returns how many bytes that were. Raises FetchError."""
+    """Writes the blocks to a file in `folder`; returns the number of bytes. Raises FetchError."""
     count = 0
     for block in blocks:
         with writing(folder):
@@ -145,23 +145,22 @@ def write(blocks: Iterator[bytes], file: BinaryIO, folder: Path, transfer: Trans
 
 
 def download(web: Web, url: str, part: Path, progress: Progress, label: str) -> None:
-    """Brings the file at `url` to `part`; what an earlier, cut attempt left there is used.
+    """Downloads `url` to `part`; resumes an earlier, interrupted attempt.
 
-    Beside `part` lies a note of the address and the edition it is from, until the file is
-    complete. What a Hugging Face hub tells of the file's hash has to hold. Raises SourceError, and FetchError for
-    faults of the disk.
+    Until the file is complete, a note beside `part` records its address and edition. The hash that a
+    Hugging Face hub announces must match. Raises SourceError, and FetchError for faults of the disk.
     """
-    patience = web.patience()
+    retries = web.retries()
     version: Version | None = None
     with progress.transfer(label) as transfer:
         while version is None:
             before = _length(part)
-            with patience.attempt():
+            with retries.attempt():
                 try:
                     version = _attempt(web, url, part, transfer)
                 finally:
                     if _length(part) > before:
-                        patience.gained()
+                        retries.progressed()
     try:
         _require_promised(part, version.promised, host_of(url))
     except SourceError:
@@ -171,18 +170,18 @@ def download(web: Web, url: str, part: Path, progress: Progress, label: str) -> 
 
 
 def resumable(part: Path) -> bool:
-    """True when a later attempt may go on with what lies in `part`."""
+    """True if a later attempt can resume from `part`."""
     return _note(part).exists()
 
 
 def discard(part: Path) -> None:
-    """Forgets an unfinished transfer."""
+    """Deletes an unfinished transfer."""
     for path in (part, _note(part)):
         path.unlink(missing_ok=True)
 
 
 def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
-    """One request that begins where `part` ends. Raises CutError when it did not bring the rest."""
+    """One request, starting where `part` ends. Raises CutError if the rest did not arrive."""
     known = _read_note(part, url)
     done = _length(part) if known else 0
     if known and known.size and done == known.size:
@@ -202,7 +201,7 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
             version = replace(version, promised=known.promised)
         blocks = blocks_of(answer, host)
         beginning = next(blocks, b"")
-        if start == 0 and (problem := impostor(beginning)):
+        if start == 0 and (problem := wrong_content(beginning)):
             raise SourceError(f"{host} gives {problem}")
         make_room(part.parent, (version.size or start) - start)
         transfer.expect(version.size, start)
@@ -221,13 +220,13 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
 
 
 def _require_promised(part: Path, promised: str, host: str) -> None:
-    """Raises SourceError when the content is not what the hub says it is."""
+    """Raises SourceError if the content does not match the hash that the hub announced."""
     if not promised:
         return
     if len(promised) == 64:
         kind, found = "SHA-256", sha256_of(part)
     else:
-        content = part.read_bytes()  # small: the hub keeps large files by their SHA-256
+        content = part.read_bytes()  # small: the hub identifies large files by SHA-256
         kind, found = (
             "Git blob id",
             hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest(),
@@ -248,7 +247,7 @@ def _note(part: Path) -> Path:
 
 
 def _read_note(part: Path, url: str) -> Version | None:
-    """The edition that lies in `part`, if it came from `url` and can be told from another one."""
+    """The edition in `part`, if it came from `url` and can be told apart from others."""
     try:
         note = json.loads(_note(part).read_text())
         edition = Version(str(note["tag"]), note["size"], str(note["promised"]))

@@ -1,4 +1,4 @@
-"""The catalogue against what is there, as a table. By hand: a dozen lines of padding need no library."""
+"""The catalogue compared with the files that are there, as a table. A dozen lines of padding need no library."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Row:
     problem: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """As the table shows it."""
+        """The cells of its table row."""
         size = self.path.stat().st_size if self.path else self.file.size
         length = "" if size is None else f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
         name = self.file.name if self.path is None else self.path.name
@@ -47,12 +47,12 @@ class Row:
 
 
 def take_stock(store: Store, chip: Chip = "hailo8", *, fresh: bool = False) -> list[Row]:
-    """Every file of the catalogue, checked where it is there; `fresh` reads all of them again."""
+    """Every file of the catalogue, checked if it is there; `fresh` reads all of them again."""
     return [_row(store, need, fresh) for need in whole_catalogue(chip)]
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The rows in columns, then what is wrong with the damaged ones and what the notes say."""
+    """The rows in columns, then what is wrong with the damaged files, then the notes."""
     rows = list(rows)
     lines = [HEADINGS, *(row.cells() for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]

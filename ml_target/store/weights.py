@@ -1,6 +1,6 @@
-"""Text weights: the few tensors that are needed, cut out of a large checkpoint, and loaded later.
+"""Text weights: cuts the few tensors that are needed out of a large checkpoint, and loads them later.
 
-By hand, as no library leaves the rest of a checkpoint on the server.
+Our own code, as every library fetches the rest of the checkpoint too.
 """
 
 import math
@@ -22,9 +22,9 @@ TRANSPOSED = "T:"
 
 
 def cut(file: Readable, plan: CheckpointCut, npz: Path, mapped: Mapping[str, Path], transfer: Transfer) -> None:
-    """Writes the planned arrays to `npz`, each of `mapped` to a .npy file of its own.
+    """Writes the planned arrays to `npz`, those in `mapped` each to a .npy file of its own.
 
-    Raises SourceError for a checkpoint that does not have them, FetchError for faults of the disk.
+    Raises SourceError for a checkpoint that lacks them, FetchError for faults of the disk.
     """
     checkpoint = open_checkpoint(file)
     chosen = {array: _chosen(checkpoint, array, names) for array, names in plan.tensors.items()}
@@ -42,11 +42,11 @@ def cut(file: Readable, plan: CheckpointCut, npz: Path, mapped: Mapping[str, Pat
         with writing(npz.parent):
             np.save(mapped[array], arrays.pop(array), allow_pickle=False)
     with writing(npz.parent), npz.open("wb") as out:
-        cast(Any, np.savez)(out, **arrays)  # stubs take the names of the arrays for options
+        cast(Any, np.savez)(out, **arrays)  # the stubs mistake array names for options
 
 
 def _chosen(checkpoint: Checkpoint, array: str, names: tuple[str, ...]) -> tuple[StoredTensor, bool]:
-    """The first of `names` that the checkpoint has, and whether it is to be transposed."""
+    """The first of `names` that the checkpoint has, and whether to transpose it."""
     for name in names:
         plain = name.removeprefix(TRANSPOSED)
         if plain in checkpoint.names:
@@ -57,7 +57,7 @@ def _chosen(checkpoint: Checkpoint, array: str, names: tuple[str, ...]) -> tuple
 def _rows(tensor: StoredTensor, dtype: str) -> Iterator[Array]:
     """The tensor as flat runs of `dtype` (float16, float32), without ever holding all of it.
 
-    Raises SourceError for damage, and where a number does not fit `dtype`.
+    Raises SourceError for damage, and for a number that does not fit `dtype`.
     """
     width, left = FLOATS[tensor.kind], b""
     for block in tensor.blocks():
@@ -116,6 +116,6 @@ def load_text_weights(path: Path) -> Mapping[str, Array]:
         for name, npy in beside.items():
             if name not in arrays:
                 arrays[name] = np.load(npy, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # what a damaged file makes numpy raise is not limited to a few kinds
+    except Exception as error:  # a damaged file can make numpy raise almost anything
         raise damaged(f"the text weights {path} cannot be loaded ({error})", path.name) from error
     return arrays

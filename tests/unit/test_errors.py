@@ -38,9 +38,9 @@ def test_a_damaged_file_of_another_chip_is_fetched_for_that_chip(tmp_path: Path)
     """By what the error says of itself: its sentences are not searched."""
     file = SCRFD_2_5G_HEF["hailo8l"]
     fetch = remedies.command("models fetch --engine hailo --chip hailo8l")
-    told = Store.told(file, remedies.damaged("x is cut", first="Look at the disk"))
+    told = Store.with_remedy(file, remedies.damaged("x is cut", first="Look at the disk"))
     assert str(told) == f"x is cut. Look at the disk. Fetch it again: {fetch}"
-    other = Store.told(file, DamagedFileError("x is from tomorrow", f"Not this: {remedies.fetch_again()}"))
+    other = Store.with_remedy(file, DamagedFileError("x is from tomorrow", f"Not this: {remedies.fetch_again()}"))
     assert other.remedy == f"Not this: {remedies.fetch_again()}"
     assert (told.cause, other.cause) == ("scrfd_2.5g.hef is damaged",) * 2
     (tmp_path / "scrfd_2.5g.hef").touch()

@@ -7,7 +7,7 @@ import pytest
 from project import PROJECT
 
 from ml_target.config import Settings, setting_names
-from ml_target.diagnostics.hints import INSTEAD, OFFICIAL, OURS, hints, spelt_wrong
+from ml_target.diagnostics.hints import INSTEAD, OFFICIAL, OURS, hints, environment_hints
 from ml_target.diagnostics.settings import main
 
 OTHERS = """
@@ -113,7 +113,7 @@ def test_every_setting_forgives_one_letter() -> None:
 
 
 def test_an_empty_variable_is_as_good_as_none() -> None:
-    assert spelt_wrong({"CLIP_BACKENDS": "", "MODEL_DIR": " ", "ENGIN": "cpu"}) == [hint("ENGIN")]
+    assert environment_hints({"CLIP_BACKENDS": "", "MODEL_DIR": " ", "ENGIN": "cpu"}) == [hint("ENGIN")]
 
 
 # ------------------------------------------------------------------- command

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from ml_target.config import Settings, setting_names, setting_text
-from ml_target.diagnostics.hints import spelt_wrong
+from ml_target.diagnostics.hints import environment_hints
 from ml_target.diagnostics.report.section import Section
 from ml_target.diagnostics.settings import Environment
 
@@ -35,7 +35,7 @@ def settings_section(read: Environment, environment: Mapping[str, str] = os.envi
     if others:
         lines += ["", "Other variables; the worker itself has no settings of these names:"]
         lines += [f"{name}={environment[name]}" for name in others]
-    hints = spelt_wrong(environment)
+    hints = environment_hints(environment)
     lines += hints
     wrong = [f"settings: {words}" for words in (*read.problems, *hints)]
     return Section(
