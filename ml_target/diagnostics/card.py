@@ -1,4 +1,4 @@
-"""The card and HailoRT's package: what they say of themselves, and whether versions fit. Nothing here raises."""
+"""The card and HailoRT's package: what they report, and whether their versions fit. Nothing here raises."""
 
 import importlib.metadata
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from ml_target.engines.hailo.versions import firmware_check, library_check
 from ml_target.system.cards import Finding, driver_version, id_choices
 
 WARM_C, HOT_C = 85.0, 104.0
-"""Above the first it is worth knowing; at the second (reported for Hailo-8) the card lowers its clock."""
+"""Above the first, a note; at the second (as reported for Hailo-8), the card lowers its clock."""
 
 
 def card_findings(settings: Settings, root: Path = Path("/")) -> list[Finding]:
-    """HailoRT here, the driver, and what the card says of itself, also while another program uses it."""
+    """Findings about HailoRT, the driver and the card, even while another program uses it."""
     found = list(library(root))
     if version := driver_version(root):
         found.append(Finding(True, "driver", f"hailo_pci {version}"))
@@ -31,7 +31,7 @@ def card_findings(settings: Settings, root: Path = Path("/")) -> list[Finding]:
 
 
 def library_version() -> str:
-    """Of HailoRT's Python package, "" where it is not installed."""
+    """The version of HailoRT's Python package; "" if it is not installed."""
     try:
         return importlib.metadata.version("hailort")
     except importlib.metadata.PackageNotFoundError:
@@ -39,7 +39,7 @@ def library_version() -> str:
 
 
 def library(root: Path = Path("/")) -> Iterator[Finding]:
-    """Whether HailoRT can be loaded here, and whether driver and numpy suit it."""
+    """Whether HailoRT can be loaded here, and whether driver and numpy fit it."""
     try:
         import hailo_platform
     except Exception as error:  # a version mismatch shows as almost any of them
@@ -54,7 +54,7 @@ def library(root: Path = Path("/")) -> Iterator[Finding]:
 
 
 class CardReport:
-    """What the card says of itself through HailoRT; `chip` is known once it has been read."""
+    """What the card reports through HailoRT; `chip` is known once it has been read."""
 
     def __init__(self, settings: Settings, root: Path = Path("/")) -> None:
         self._settings = settings
@@ -66,7 +66,7 @@ class CardReport:
         try:
             import hailo_platform
 
-            # To be kept: HailoRT releases the device with its last reference, whoever holds its `control`.
+            # Kept in a variable: HailoRT releases the device with its last reference, even if `control` is still held.
             device = hailo_platform.Device(*self._choices[0][:1])
         except Exception as error:
             yield _failed("identity", error)
@@ -77,12 +77,12 @@ class CardReport:
             device.release()
 
     def answers(self) -> bool:
-        """Whether the card tells what it is, and is one that is driven here."""
+        """Whether the card can be identified, and is one that this worker drives."""
         list(self.read())
         return self.chip is not None
 
     def open(self) -> Finding:
-        """Takes the card as the worker does, and gives it back."""
+        """Opens the card as the worker does, and releases it."""
         try:
             import hailo_platform
 

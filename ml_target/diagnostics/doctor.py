@@ -1,4 +1,4 @@
-"""The doctor: whether host, card, HailoRT, settings and model files are as they should be, and what helps."""
+"""The doctor: checks host, card, HailoRT, settings and model files, and gives the remedies."""
 
 import argparse
 import os
@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, root: Path = Path("/")) -> int:
-    """Looks at the system, the settings, the card and its driver, and the model files of each task."""
+    """Checks the system, the settings, the card and its driver, and the model files of each task."""
     settings, about_settings = read_settings(os.environ)
     if arguments.chip:
         if is_wrong(about_settings):
             print(as_text(finding for finding in about_settings if finding.ok is False), file=sys.stderr)
             return BAD_SETTING
-        return _tell_chip(settings, root)
+        return _print_chip(settings, root)
     found = [Finding(True, "system", f"{platform.system()} {platform.release()}, {platform.machine()}, {PYTHON}")]
     found += about_settings
     found += examine(settings, root, arguments.open)
@@ -56,19 +56,19 @@ def run(arguments: argparse.Namespace, root: Path = Path("/")) -> int:
 
 
 def read_settings(environment: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
-    """The settings, a bad one at its default, and what was found: so one bad value hides nothing else."""
+    """The settings, with bad ones at their defaults, and the findings: so one bad value hides nothing else."""
     read = Environment.read(environment)
     found = [
         Finding(False, "setting", bad.reason, f"{bad.remedy} Until then the worker does not start")
         for bad in read.problems
     ]
     found += (Finding(None, "setting", hint) for hint in environment_hints(environment))
-    found.append(Finding(True, "settings", " ".join(_told(read.settings)) or "all at their defaults"))
+    found.append(Finding(True, "settings", " ".join(_non_defaults(read.settings)) or "all at their defaults"))
     return read.settings, found
 
 
-def _told(settings: Settings) -> Iterator[str]:
-    """NAME=VALUE of what is not the default."""
+def _non_defaults(settings: Settings) -> Iterator[str]:
+    """NAME=VALUE for each setting that is not at its default."""
     for item in fields(settings):
         text = setting_text(settings, item.name)
         if text != setting_text(Settings(), item.name):
@@ -76,11 +76,11 @@ def _told(settings: Settings) -> Iterator[str]:
 
 
 def examine(settings: Settings, root: Path = Path("/"), open_device: bool = False) -> Iterator[Finding]:
-    """Everything but system and settings, in the order in which it is told. Never raises."""
+    """All findings but those about system and settings, in the order of the report. Never raises."""
     engine = choose_engine(settings.engine, root)
     report = CardReport(settings, root)
     if engine == REFERENCE:
-        yield from _left_alone(settings, root)
+        yield from _unused_card(settings, root)
     else:
         yield from _card(settings, root, open_device, report)
     yield from task_findings(settings, engine, report.chip, root)
@@ -89,7 +89,7 @@ def examine(settings: Settings, root: Path = Path("/"), open_device: bool = Fals
 def checks(
     root: Path = Path("/"), environment: Mapping[str, str] = os.environ, settings: Settings | None = None
 ) -> list[Finding]:
-    """What can be told of host, card and library before the device is opened; nothing where there is no card."""
+    """What can be checked of host, card and library without opening the device; empty if there is no card."""
     settings = settings or Settings()
     host = host_checks(root, environment, ids=settings.hailo_device_ids, count=settings.hailo_device_count)
     return [*host, *library(root)] if host else []
@@ -115,8 +115,8 @@ def _card(settings: Settings, root: Path, open_device: bool, report: CardReport)
         yield from words or [Finding(True, "kernel log", "no trouble with the card since its driver was loaded")]
 
 
-def _left_alone(settings: Settings, root: Path) -> Iterator[Finding]:
-    """The processor runs the networks: was that meant?"""
+def _unused_card(settings: Settings, root: Path) -> Iterator[Finding]:
+    """The processor runs the networks: is that intended?"""
     if not cards(root) and not nodes(root):
         yield Finding(True, "card", "this machine has none; the processor runs the networks")
     elif settings.engine == "cpu":
@@ -127,8 +127,8 @@ def _left_alone(settings: Settings, root: Path) -> Iterator[Finding]:
         yield from (replace(each, ok=each.ok or None) for each in host_checks(root))
 
 
-def _tell_chip(settings: Settings, root: Path) -> int:
-    """Prints the chip alone, for scripts; where the card does not say it, what is wrong goes to standard error."""
+def _print_chip(settings: Settings, root: Path) -> int:
+    """Prints only the chip, for scripts; if it cannot be identified, what is wrong goes to standard error."""
     found = checks(root, settings=settings)
     chip: Chip | None = None
     if found and not is_barred(found):

@@ -1,8 +1,8 @@
-"""A copy of a photo with what was found marked on it: faces and landmarks with their scores, lines of text.
+"""Draws the results on a copy of a photo: faces and landmarks with their scores, lines of text.
 
-On the photo itself only outlines are drawn, and the scores of faces where they hide neither text nor another face.
-What was read stands on a white page beside the photo (below a wide one), each line in the place and at the angle
-that it has there. So no label can lie on the next line, however dense the page is.
+The photo itself gets only outlines, and face scores where they hide neither text nor another face. The text is written
+on a white page beside the photo (below a wide one), each line at its position and angle in the photo. So no label
+covers the next line, however dense the page is.
 """
 
 import math
@@ -21,20 +21,20 @@ from ml_target.tensors import Float32, UInt8
 FACE, LANDMARK, TEXT, LABEL = "#ff9f1c", "#e71d36", "#2ec4b6", "#011627"
 PAGE, FAINT = "#ffffff", "#cdeeea"
 WIDE = 1.8
-"""Photos that are wider than this, measured by their height, have the page below them."""
+"""Photos with a larger ratio of width to height have the page below them."""
 
 FILL = 0.8
-"""Height of the letters, as a share of their line's."""
+"""Height of the letters, as a share of the line's height."""
 
 FILL_ALONG = 0.98
-DRAWN_OUT = 1.5
-"""Letters are made wider by so much at most."""
+MAX_STRETCH = 1.5
+"""Letters are stretched by at most this factor."""
 
 TALL = 1.5
-"""Lines that are higher than wide by so much were turned before they were read: their text runs down."""
+"""Lines with a larger ratio of height to width were turned before they were read: their text runs downwards."""
 
 SMALLEST = 6
-"""Pixels: smaller letters cannot be read, so they grow beyond their line rather than shrink."""
+"""Pixels. Smaller letters are illegible, so text in smaller lines exceeds its line instead."""
 
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -43,7 +43,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def check_target(out: Path, photo: Path) -> None:
-    """Raises UnusableInput where a drawing could not be written to `out`, or would take the photo's place."""
+    """Raises UnusableInput if a drawing cannot be written to `out`, or would overwrite the photo."""
     remedy = "Name a .jpg or .png in a folder that can be written"
     if out.suffix.lower() not in Image.registered_extensions():
         raise UnusableInput(f"{out} does not say which kind of picture to write", f"{remedy}.")
@@ -54,9 +54,9 @@ def check_target(out: Path, photo: Path) -> None:
 
 
 def draw(picture: UInt8, faces: Sequence[Face], lines: Sequence[Line], out: Path) -> None:
-    """Writes the drawing to `out`; the ending decides the format. `picture`: H x W x 3 RGB uint8.
+    """Writes the drawing to `out`, in the format of its extension. `picture`: H x W x 3 RGB uint8.
 
-    Without lines it has the photo's size, with lines twice that. Raises UnusableInput where it cannot be written.
+    Without lines it has the photo's size, with lines twice that. Raises UnusableInput if it cannot be written.
     """
     image = Image.fromarray(picture)
     canvas = ImageDraw.Draw(image)
@@ -109,19 +109,19 @@ def _label(
     taken: Sequence[Rectangle],
     size: tuple[int, int],
 ) -> Rectangle:
-    """Writes a face's score at the box; returns where."""
+    """Writes a face's score beside its box; returns the label's rectangle."""
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
-    x, y = _free_place(box, (width, height), taken, size)
+    x, y = _label_position(box, (width, height), taken, size)
     canvas.rectangle((x, y, x + width, y + height), fill=FACE)
     canvas.text((x + 2 - left, y + 2 - top), text, fill=LABEL, font=font)
     return x, y, x + width, y + height
 
 
-def _free_place(
+def _label_position(
     box: Rectangle, label: tuple[float, float], taken: Sequence[Rectangle], size: tuple[int, int]
 ) -> tuple[float, float]:
-    """Left and top for a label at a box: the first place that hides nothing, else the one that hides least."""
+    """Left and top of a label at a box: the first position that hides nothing, else the one that hides least."""
     (left, top, right, bottom), (width, height) = box, label
     places = [
         (left, top - height),
@@ -142,7 +142,7 @@ def _free_place(
 
 
 def _shared(a: Rectangle, b: Rectangle) -> float:
-    """Pixels that both cover."""
+    """The area that both cover, in pixels."""
     wide, high = (min(a[n + 2], b[n + 2]) - max(a[n], b[n]) for n in (0, 1))
     return max(0.0, wide) * max(0.0, high)
 
@@ -167,7 +167,7 @@ def _with_page(image: Image.Image, lines: Sequence[Line], places: Sequence[Float
 
 
 def _write(page: Image.Image, text: str, corners: Float32) -> None:
-    """The text in the place of its line, along its upper side; down a tall one, as it was read."""
+    """Writes the text at its line's position, along the upper side; downwards for a tall line, as it was read."""
     along, down = corners[1] - corners[0], corners[3] - corners[0]
     length, high = (float(np.linalg.norm(side)) for side in (along, down))
     angle = math.degrees(math.atan2(float(along[1]), float(along[0])))
@@ -182,11 +182,11 @@ def _write(page: Image.Image, text: str, corners: Float32) -> None:
 
 
 def _strip(text: str, length: float, high: float) -> Image.Image:
-    """The text as a mask, drawn out or pressed together to its line's length."""
+    """The text as a mask, stretched or compressed to its line's length."""
     font = ImageFont.load_default(size=max(SMALLEST, FILL * high))
     left, _, right, _ = font.getbbox(text)
     ascent, descent = font.getmetrics() if isinstance(font, ImageFont.FreeTypeFont) else (round(high), 0)
     strip = Image.new("L", (max(1, math.ceil(right - left)), max(1, ascent + descent)))
     ImageDraw.Draw(strip).text((-left, 0), text, fill=255, font=font)
-    width = max(1, round(min(FILL_ALONG * length, DRAWN_OUT * strip.width)))
+    width = max(1, round(min(FILL_ALONG * length, MAX_STRETCH * strip.width)))
     return strip.resize((width, strip.height), Image.Resampling.LANCZOS)

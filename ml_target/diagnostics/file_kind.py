@@ -1,4 +1,4 @@
-"""What a file is that should be a HEF, by its first bytes; and what to do then."""
+"""Tells by its first bytes what a file is that should be a HEF, and what to do about it."""
 
 import stat
 from pathlib import Path
@@ -8,7 +8,7 @@ from ml_target.hef.header import MAGIC
 from ml_target.remedies import fetch_again
 
 HEF = MAGIC.to_bytes(4, "big")
-LOOKED_AT = 512  # bytes; the mark of a tar archive stands at 257
+LOOKED_AT = 512  # bytes; the magic of a tar archive is at 257
 PAGE = ("<!doctype html", "<html", "<?xml")
 POINTER = b"version https://git-lfs.github.com/spec/"
 KINDS: tuple[tuple[bytes, int, str, str], ...] = (
@@ -24,21 +24,21 @@ KINDS: tuple[tuple[bytes, int, str, str], ...] = (
     (b"\xff\xd8\xff", 0, "a picture (JPEG)", "Name .hef files"),
     (b"\x89PNG", 0, "a picture (PNG)", "Name .hef files"),
 )
-"""First bytes (or those at an offset) -> what it is, remedy."""
+"""Magic bytes, their offset, what the file is, remedy."""
 
 OURS = {name for network in NETWORKS for file in network.hef.values() for name in (file.name, *file.aliases)}
 
 
 def why_no_hef(path: Path) -> str:
-    """What is there instead of a HEF and what to do, in two sentences; "" for what begins as a HEF does.
+    """What the file is instead of a HEF and what to do, in two sentences; "" for a file that begins like a HEF.
 
-    A file under the name of one of the worker's own is to be fetched again; any other is its owner's.
+    The remedy for a file with the name of one of the worker's own is to fetch it again.
     """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             return f"{path} is a folder. Name the files in it: {path / '*.hef'}."
-        if not stat.S_ISREG(mode):  # a pipe would be waited for
+        if not stat.S_ISREG(mode):  # opening a pipe would block
             return f"{path} is no ordinary file. Name .hef files."
         with path.open("rb") as file:
             begin = file.read(LOOKED_AT)
@@ -70,7 +70,7 @@ def _kind(begin: bytes, path: Path) -> tuple[str, str]:
 
 
 def _is_text(begin: bytes) -> bool:
-    """Nothing but printable letters and line ends; the last letter may be cut."""
+    """Whether it holds only printable characters and line ends; the last character may be cut."""
     try:
         text = begin.decode("utf-8")
     except UnicodeDecodeError as error:

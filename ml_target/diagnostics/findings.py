@@ -10,7 +10,7 @@ MARKS = {True: "ok   ", False: "WRONG", None: "note "}
 
 
 def as_text(found: Iterable[Finding]) -> str:
-    """One aligned line a finding, its remedy below."""
+    """One aligned line for each finding, its remedy below."""
     found = list(found)
     width = max(len(finding.what) for finding in found)
     lines = []
@@ -22,7 +22,7 @@ def as_text(found: Iterable[Finding]) -> str:
 
 
 def as_json(found: Iterable[Finding]) -> str:
-    """A list of objects with the fields of a Finding, in one line: others may print before it."""
+    """A list of objects with the fields of a Finding, on one line, as other output may come before it."""
     return json.dumps([asdict(finding) for finding in found], ensure_ascii=False)
 
 
@@ -32,7 +32,7 @@ def from_json(text: str) -> list[Finding]:
 
 
 def verdict(found: Sequence[Finding]) -> str:
-    """The last line: only where all was looked at and is right is nothing wrong."""
+    """The last line. It says "nothing is wrong" only if everything was looked at."""
     wrong = sum(finding.ok is False for finding in found)
     left = ", ".join(dict.fromkeys(finding.what for finding in found if not finding.looked))
     if wrong:
@@ -46,5 +46,5 @@ def is_wrong(found: Iterable[Finding]) -> bool:
 
 
 def is_barred(found: Iterable[Finding]) -> bool:
-    """Whether anything is wrong without which the card cannot be asked."""
+    """Whether anything is wrong that keeps the card from being queried."""
     return any(finding.ok is False and finding.bars for finding in found)

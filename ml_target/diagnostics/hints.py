@@ -1,7 +1,7 @@
-"""Variables that look like settings and are none.
+"""Variables that look like settings but are not.
 
-A variable that this worker does not know is ignored, as others live in the same environment. One that was meant to be
-a setting gets a hint, or somebody wonders for days why it has no effect.
+Unknown variables are ignored, as the environment holds those of other programs too. One that was meant as a setting
+gets a hint; otherwise somebody wonders for days why it has no effect.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from ml_target.config import Settings, setting_names
 OURS = tuple(name for item in fields(Settings) for name in setting_names(item.name))
 
 OF_THE_SCRIPTS = frozenset(("BASE_IMAGE", "HAILORT_VERSION", "IMAGE", "IMMICH_ML_IMAGE", "PYTHON", "CONTAINER_MEMORY"))
-"""What setup.sh, the scripts beside it and the image take or set."""
+"""Variables that setup.sh, its scripts and the image read or set."""
 
 OF_THE_VENDOR = frozenset(
     (
@@ -30,13 +30,13 @@ OF_THE_VENDOR = frozenset(
         "HAILO_TRACE_TIME_IN_SECONDS_BOUNDED_DUMP",
     )
 )
-"""Variables that libhailort 4.23 itself reads and that begin as ours do."""
+"""Variables that libhailort 4.23 reads and that have the same prefix as ours."""
 
 FAMILIES = ("CLIP_", "FACE_", "SIGLIP_")
-"""Beginnings that nobody else uses: a name that has one was meant for this worker, however far from any of ours."""
+"""Prefixes that no other program uses: such a name was meant for this worker, even if it resembles none of ours."""
 
 SIMILAR = 0.8
-"""difflib's ratio from which a name counts as a slip of another: about two letters in ten."""
+"""difflib's ratio from which a name counts as a misspelling: about two letters in ten differ."""
 
 OFFICIAL = "MACHINE_LEARNING_"
 INSTEAD = {
@@ -56,11 +56,11 @@ INSTEAD = {
     "MAX_BATCH_SIZE": "here HAILO_BATCH bounds a burst on the card",
     "DEVICE_IDS": "here it is HAILO_DEVICE_IDS",
 }
-"""Settings of Immich's own worker, as they begin, the longest first where two fit; and what does their work here."""
+"""Prefixes of the settings of Immich's own worker (longest first where two match) -> what replaces them here."""
 
 
 def hints(names: Iterable[str]) -> Iterator[str]:
-    """A sentence or two for each name that was meant to be a setting and is none."""
+    """A sentence or two for each name that was meant as a setting but is not one."""
     for name in sorted(names):
         if name in OURS or name in OF_THE_SCRIPTS or name in OF_THE_VENDOR:
             continue
@@ -76,7 +76,7 @@ def hints(names: Iterable[str]) -> Iterator[str]:
 
 
 def environment_hints(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The hints for an environment. A variable that is empty is as good as left out."""
+    """The hints for an environment. Empty variables are ignored."""
     return list(hints(name for name, value in environment.items() if value.strip()))
 
 

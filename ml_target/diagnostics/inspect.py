@@ -1,4 +1,4 @@
-"""`python3 -m ml_target inspect FILE…`: what a HEF is, what goes in and out, and which network it is for us."""
+"""`python3 -m ml_target inspect FILE…`: what a HEF is, its inputs and outputs, and which of our networks it is."""
 
 import argparse
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what each file holds. Exit code 1 when one is damaged, no HEF, or for a chip that is not driven."""
+    """Prints what each file holds. Exit code 1 if one is damaged, not a HEF, or for an unsupported chip."""
     good = True
     for count, path in enumerate(arguments.files):
         problems: list[str] = []
@@ -67,7 +67,7 @@ def report(path: Path, problems: list[str]) -> Iterator[str]:
 
 
 def _in_words(path: Path, error: ModelError) -> str:
-    """What is wrong; where the file is not one of the worker's own, fetching those would not mend it."""
+    """What is wrong, with a remedy. Fetching helps only if the file is one of the worker's own."""
     if isinstance(error, DamagedFileError) and path.name not in OURS:
         return f"{error.reason}. Get it anew from where it came."
     return str(error)
@@ -97,7 +97,7 @@ def _groups(content: HefContent, problems: list[str]) -> Iterator[str]:
 
 
 def serves(group: Group) -> tuple[Network | None, str]:
-    """The catalogue's network that the group is, by shape and then by name; and the answer in words."""
+    """The catalogue's network that the group matches, by shape and then by name; and the answer in words."""
     reasons = {network.name: _misfit(group, network) for network in NETWORKS}
     fitting = [network for network in NETWORKS if not reasons[network.name]]
     named = next((network for network in fitting if group_name(network) == group.name), None)
@@ -111,7 +111,7 @@ def serves(group: Group) -> tuple[Network | None, str]:
 
 
 def _misfit(group: Group, network: Network) -> str:
-    """Why the group is not this network, "" where it may be."""
+    """Why the group is not this network; "" if it may be."""
     try:
         bind_group(group, network)
     except ModelError as error:
@@ -154,7 +154,7 @@ def _row(stream: Stream, role: str) -> tuple[str, ...]:
 
 
 def _pairs(stream: Stream) -> str:
-    """Whether the channels' pairs of scale and zero point, where there are any, are one and the same, or each used."""
+    """How many pairs of scale and zero point the channels have, and whether they are all equal."""
     try:
         scales, _ = channel_quantisation(stream)
     except ModelError:
@@ -165,7 +165,7 @@ def _pairs(stream: Stream) -> str:
 
 
 def _library(path: Path) -> Iterator[str]:
-    """What HailoRT itself says, where its Python package is installed; no device is touched."""
+    """What HailoRT itself reads, if its Python package is installed; no device is touched."""
     try:
         import hailo_platform
     except Exception as error:  # a version mismatch shows as almost any of them

@@ -1,6 +1,6 @@
 """`python3 -m ml_target.diagnostics.names`: what to choose in Immich for the CLIP_BACKEND of the environment.
 
-It needs no package beside Python itself: setup.sh asks it, on the host or inside the image, as its last words.
+It needs only Python itself: setup.sh prints it at the end, on the host or inside the image.
 """
 
 import sys

@@ -70,7 +70,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def _check(arguments: Namespace) -> None:
-    """Ends with the parser's error and exit code 2 where arguments contradict each other."""
+    """Exits with the parser's error and code 2 if arguments contradict each other."""
     if arguments.photo is None and arguments.text is None:
         arguments.refuse("name a photo, or a query with --text")
     if arguments.photo is None:
@@ -82,7 +82,7 @@ def _check(arguments: Namespace) -> None:
 
 
 def run(arguments: Namespace, settings: Settings) -> int:
-    """Returns 0 when everything asked for was answered, else 1. Raises UnusableInput for a photo that is none."""
+    """Returns 0 when everything asked for was answered, else 1. Raises UnusableInput for a file that is not a photo."""
     _check(arguments)
     picture = _check_photo(arguments, settings)
     with Workbench(settings) as bench:
@@ -90,7 +90,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
 
 
 def _check_photo(arguments: Namespace, settings: Settings) -> UInt8 | None:
-    """The photo's pixels, H x W x 3 uint8 RGB, and a look at where the drawing will go."""
+    """The photo's pixels, H x W x 3 uint8 RGB. Also checks that the drawing can be written."""
     if arguments.photo is None:
         return None
     picture = decode(_read(arguments.photo), settings.max_pixels)
@@ -144,7 +144,7 @@ class _Command:
             self._print_words(f"drawn: {self._arguments.draw}")
 
     async def _attempt(self, work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-        """The answer; nothing, and words on standard error, where there is none."""
+        """The answer; if there is none, {} and a message on standard error."""
         try:
             return await work()
         except WorkerError as error:

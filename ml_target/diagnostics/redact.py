@@ -1,9 +1,9 @@
-"""Personal details taken out of a text that will be pasted into an issue. Pure text work.
+"""Removes personal details from a text that will be pasted into an issue. Works on the text alone.
 
-Taken out: passwords and tokens, what stands before the @ and behind the ? of addresses, hosts that are not those of
-publishers, IP and hardware addresses, serial numbers, mail addresses, host and user names, home folders. When in
-doubt a detail goes: a report that lost a word can be asked for it, a password cannot be called back.
-Kept: what tells machines apart without telling whose they are (PCI addresses, versions, hashes, ports).
+Removed: passwords and tokens, what comes before the @ and after the ? in URLs, servers that are not publishers',
+IP and hardware addresses, serial numbers, mail addresses, host and user names, home folders. When in doubt, a detail is
+removed: a missing word can be asked for, a published password cannot be taken back.
+Kept: what describes a machine without saying whose it is (PCI addresses, versions, hashes, ports).
 """
 
 import ipaddress
@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable
 MASK = "***"
 LONGEST_LINE = 2000
 LONGEST_WORD = 160
-"""A hash has 64 characters; what is longer without a blank is data, such as a vector or a picture as text."""
+"""A hash has 64 characters; anything longer without a space is data, such as a vector or an encoded picture."""
 
 PUBLISHERS = ("huggingface.co", "hf.co", "hailo.ai", "amazonaws.com", "github.com", "immich.app")
-"""Hosts that are nobody's own."""
+"""Public servers, which say nothing about the user."""
 
 COMMON = frozenset(
     (
@@ -25,7 +25,7 @@ COMMON = frozenset(
         "worker", "machine-learning", "ml", "card", "cpu", "python", "python3", "app", "tmp", "none", "unknown",
     )
 )  # fmt: skip
-"""Names of hosts and users that tell nothing, and that the report needs as words."""
+"""Common names of hosts and users: they identify nobody, and the report needs them as words."""
 
 _SECRET = r"(?:token|passw(?:or)?d|passphrase|pwd|secret|api[_-]?key|credentials?|authorization|cookie|signature|auth)"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
@@ -44,7 +44,7 @@ _KNOWN_TOKENS = re.compile(
 )
 _ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*)://([^\s\"'<>`]+)", re.IGNORECASE)
 _BEFORE_AT = re.compile(r"\b([a-z][a-z0-9+.-]*://)\S*@", re.IGNORECASE)
-"""Up to the last @ before a blank: a password may hold any sign."""
+"""Up to the last @ before a space: a password may contain any character."""
 
 _TRAILING = ".,;:)]}!"
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
@@ -60,7 +60,7 @@ _IPV6 = re.compile(
 )
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _VERSION_BEFORE = re.compile(r"\b(?:opencv[\w-]*|libjpeg_turbo|version)[ =:]+$", re.IGNORECASE)
-"""Versions of these have three dots as well."""
+"""Versions of these have three dots, like an IP address."""
 
 _LOCAL_NAME = re.compile(
     r"(?<![\w.-])[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:home\.arpa|fritz\.box|ts\.net|lan|local|home|internal|intranet|localdomain)\b",
@@ -74,7 +74,7 @@ _WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 
 class Redactor:
-    """Takes details out of texts; the same address has the same number in all of them.
+    """Removes details from texts; an address gets the same number in all of them.
 
     `hosts`, `users`, `homes`: the names and folders of this machine and of who runs this.
     """
@@ -86,7 +86,7 @@ class Redactor:
         self._numbers: dict[str, int] = {}
 
     def clean(self, text: str) -> str:
-        """The text without personal details, escape sequences and what cannot be seen."""
+        """The text without personal details, escape sequences and invisible characters."""
         text = _CONTROL.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
         text = _PEM.sub(MASK, text)
         text = "\n".join(map(_shorter, text.split("\n")))
@@ -113,7 +113,7 @@ class Redactor:
         return _MEDIA.sub(r"\g<1><name>", _WINDOWS_HOME.sub("~", text))
 
     def _url(self, found: re.Match[str]) -> str:
-        """Scheme, host where it is a publisher's, port, path; nothing before the @, nothing behind the ?."""
+        """Keeps scheme, server if it is a publisher's, port and path; nothing before the @ or after the ?."""
         scheme, rest = found.group(1), found.group(2)
         tail = rest[len(rest.rstrip(_TRAILING)) :]
         rest = rest[: len(rest) - len(tail)]
@@ -184,7 +184,7 @@ def _with_short(hosts: Iterable[str]) -> set[str]:
 
 
 def _names(names: Collection[str] | Iterable[str], flags: re.RegexFlag) -> re.Pattern[str] | None:
-    """Whole words; what everybody is called stays."""
+    """A pattern for these names as whole words, without common ones."""
     told = {name for name in names if len(name) > 1 and name.lower() not in COMMON and not name.isdecimal()}
     if not told:
         return None

@@ -1,7 +1,7 @@
-"""`python3 -m ml_target selfcheck`: are the card's answers those of the processor with the same networks?
+"""`python3 -m ml_target selfcheck`: are the card's answers the same as the processor's with the same networks?
 
-Bundled pictures and queries go through the engine that serves and through ONNX Runtime; what differs is held
-against the bounds in `checks/bounds.py`. Where the processor serves, its answers are looked at alone.
+Bundled pictures and queries go through the serving engine and through ONNX Runtime; the differences are compared with
+the bounds in `checks/bounds.py`. If the processor serves, only its own answers are checked.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the report; returns the exit code that `DESCRIPTION` tells."""
+    """Prints the report; returns the exit code as in `DESCRIPTION`."""
     try:
         settings = Settings.from_environment()
         set_up(max(settings.log_level, logging.WARNING))  # the report is what the terminal is for
@@ -61,7 +61,7 @@ async def _run(settings: Settings, samples: Samples, tasks: Collection[str], mac
     bench = Bench(settings)
     try:
         report = await examine(bench, samples, tasks)
-        # Before anything is closed: a card that does not let go of must not take the report with it.
+        # Before anything is closed: if releasing the card hangs, the report must be out already.
         print(printable_json(as_json(report)) if machine_readable else as_text(report), flush=True)
         return report.exit_code
     finally:
@@ -69,7 +69,7 @@ async def _run(settings: Settings, samples: Samples, tasks: Collection[str], mac
 
 
 async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = ()) -> Report:
-    """Everything there is to check with these settings, or the `tasks` named (as commands name them)."""
+    """Runs every check for these settings, or only those of `tasks` (by the names that commands use)."""
     checks: list[Check] = []
     try:
         _tell("opening the engine")

@@ -1,6 +1,6 @@
-"""`python3 -m ml_target.diagnostics.settings [--chip CHIP] [NAME…]`: are the settings right, is one spelt wrong?
+"""`python3 -m ml_target.diagnostics.settings [--chip CHIP] [NAME…]`: are the settings valid, is one misspelt?
 
-It needs no package beside Python itself, so that setup.sh can ask before it fetches any.
+It needs only Python itself, so that setup.sh can run it before it fetches any package.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from ml_target.log.terminal import replace_unprintable
 
 WIDTH, INDENT = 100, 6
 NO_VALUE = "?"
-"""What no setting with a list or a range takes: its refusal names what is taken."""
+"""A value that no setting with a list or a range accepts: the error then names what it accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Settings that can be used. `problems`: those that cannot; `usable`: the environment without them."""
+    """The valid settings. `problems`: errors of the others; `usable`: the environment without those."""
 
     settings: Settings
     problems: tuple[SettingsError, ...]
@@ -33,7 +33,7 @@ class Environment:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Environment":
-        """Never raises: every setting is read by itself, and a wrong one is left out, so that it hides no other."""
+        """Never raises: every setting is read separately, and a bad one is left out, so that it hides no other."""
         usable, problems = dict(environment), []
         for item in fields(Settings):
             for name in setting_names(item.name):
@@ -55,7 +55,7 @@ def _problem(alone: Mapping[str, str]) -> SettingsError | None:
 
 
 def reference() -> str:
-    """For the help of `serve`. Of each setting its variable with the default, then what it is for and what it takes."""
+    """For the help of `serve`: for each setting its variable and default, then what it is for and what it accepts."""
     lines = []
     for item in fields(Settings):
         names = " or ".join(setting_names(item.name))
@@ -73,7 +73,7 @@ def _default(attribute: str) -> str:
 
 def _meaning(item: "Field[Any]") -> str:
     words = f"{item.metadata['help']}"
-    if item.name == "log_level":  # its help is the list, and it takes anything with a warning
+    if item.name == "log_level":  # its help is the list, and it accepts anything, with a warning
         return f"how much is logged: {words}"
     try:
         item.metadata["parse"](NO_VALUE)
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     replace_unprintable()
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="variables to look at, instead of the environment's")
-    parser.add_argument("--chip", metavar="CHIP", default="", help="look whether there is such a chip, too")
+    parser.add_argument("--chip", metavar="CHIP", default="", help="also check that there is such a chip")
     asked = parser.parse_args(arguments)
     for hint in hints(asked.names) if asked.names else environment_hints():
         print(f"NOTE: {hint}")

@@ -25,19 +25,19 @@ GIB = 1 << 30
 
 @dataclass(slots=True)
 class _Task:
-    """What was found of one task's files."""
+    """The state of one task's files."""
 
     there: list[str] = field(default_factory=list)
     missing: list[ModelFile] = field(default_factory=list)
     damaged: list[DamagedFileError] = field(default_factory=list)
-    strange: list[ModelError] = field(default_factory=list)
+    unfit: list[ModelError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, root: Path) -> Iterator[Finding]:
     """The folder, then a line for each task: on, or off with the remedy; then what runs them. Never raises.
 
-    `chip`: of the card, None where it did not say.
+    `chip`: the card's; None if it is unknown.
     """
     try:
         store = open_store(settings)
@@ -51,7 +51,7 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
     for need in wanted:
         weights += _look(store, need, chip, tasks.setdefault(need.service or need.label, _Task()))
     for label, task in tasks.items():
-        yield _told(label, task, engine, chip, store)
+        yield _task_finding(label, task, engine, chip, store)
         yield from (Finding(None, label, warning) for warning in task.warnings)
     if any(need.engine == REFERENCE for need in wanted):
         yield _processor()
@@ -74,9 +74,9 @@ def _folder(settings: Settings) -> Finding:
 
 
 def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
-    """Adds what is found of this need's files to the task, as the worker takes them: the first sound one.
+    """Checks this need's files and adds the result to `task`; like the worker, it takes the first sound one.
 
-    Gives the bytes of weights for the card.
+    Returns the bytes of weights for the card.
     """
     damages: list[DamagedFileError] = []
     try:
@@ -91,7 +91,7 @@ def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
             task.warnings += [f"{path.name} serves in its place, for {d.reason}. {d.remedy}" for d in damages]
             return path.stat().st_size if need.engine in CHIPS else 0
     except ModelError as error:
-        task.strange.append(error)
+        task.unfit.append(error)
         return 0
     if need.optional:
         task.warnings += [f"{damage.reason}. {damage.remedy}" for damage in damages]
@@ -103,16 +103,16 @@ def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
 
 
 def _inspect(store: Store, need: Need, file: ModelFile, path: Path, chip: Chip | None) -> tuple[str, ...]:
-    """What is to be known about a sound file. Raises ModelError."""
+    """Warnings about a sound file. Raises ModelError."""
     store.check(file, path)
     if need.engine in CHIPS:
         return check_fit(path, next(each for each in NETWORKS if file in each.hef.values()), chip).warnings
     return (f"{path.name} is a {file.note}",) if file in STAND_IN_EMBEDDER.onnx else ()
 
 
-def _told(label: str, task: _Task, engine: EngineName, chip: Chip | None, store: Store) -> Finding:
-    if task.strange:
-        return Finding(False, label, f"the worker does not start: {_reasons(task.strange)}", _remedies(task.strange))
+def _task_finding(label: str, task: _Task, engine: EngineName, chip: Chip | None, store: Store) -> Finding:
+    if task.unfit:
+        return Finding(False, label, f"the worker does not start: {_reasons(task.unfit)}", _remedies(task.unfit))
     if task.damaged:
         return Finding(False, label, f"off: {_reasons(task.damaged)}", _remedies(task.damaged))
     if task.missing:
@@ -145,7 +145,7 @@ def _processor() -> Finding:
 
 
 def memory_check(needed: int, root: Path = Path("/")) -> Finding:
-    """Whether the weights, `needed` bytes, find room: HailoRT pins at least a HEF's size in host memory for each."""
+    """Whether the weights, `needed` bytes, fit into memory: HailoRT pins at least the size of each HEF on the host."""
     free = re.search(r"MemAvailable:\s+(\d+) kB", fact(root / "proc/meminfo"))
     left = memory_left(root)
     if free is None:

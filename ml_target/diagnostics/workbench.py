@@ -1,4 +1,4 @@
-"""Engines and their loader for one command: only what is asked for is opened, and all of it is closed."""
+"""Engines and their loader for one command: opens only what is needed, and closes all of it."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 
 class Workbench:
-    """A context manager. Raises SettingsError on entering where the engine's package is not there.
+    """A context manager. Entering it raises SettingsError if the engine's package is missing.
 
-    No device is touched before something is loaded that runs on it.
+    No device is touched until something that runs on it is loaded.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -10,7 +10,7 @@ from store_files import RNG, TEXT, file, network, zipped
 from ml_target.catalogue.types import HubFile, ZooFile, ZooZip
 from ml_target.errors import FetchError, SettingsError
 from ml_target.store import Store
-from ml_target.store.record import alone
+from ml_target.store.record import exclusive
 
 server = store_files.server
 folder = store_files.folder
@@ -182,7 +182,7 @@ def test_a_bad_archive_leaves_nothing_behind(folder: Path, tmp_path: Path) -> No
 
 def test_a_lock_that_cannot_be_had_does_not_stop_anything(folder: Path) -> None:
     (folder / ".fetching").mkdir()
-    with alone(folder):
+    with exclusive(folder):
         pass
 
 

@@ -14,7 +14,7 @@ from ml_target.catalogue.types import ZooFile
 from ml_target.errors import FetchError
 from ml_target.remedies import command
 from ml_target.store import Store
-from ml_target.store.record import alone
+from ml_target.store.record import exclusive
 from ml_target.system.folders import writable
 
 server = store_files.server
@@ -129,7 +129,7 @@ def test_one_process_fetches_at_a_time(folder: Path, server: FileServer) -> None
     server.add("/a/words.txt", TEXT)
     entry = file(ZooFile("a/words.txt"))
     got: list[Path] = []
-    with alone(folder):
+    with exclusive(folder):
         second = threading.Thread(target=lambda: got.append(Store(folder).fetch(entry)))
         second.start()
         second.join(0.2)
