@@ -125,7 +125,9 @@ def folder_words(folder: Path | str) -> str:
 def host_fetch(*arguments: str, settings: Settings | None = None) -> str:
     """Only the host's command, with the settings that decide which files are needed (default: the environment's)."""
     chosen = [f"{name}={shlex.quote(text)}" for name, text in _chosen(settings)]
-    return " ".join((*chosen, "scripts/models.sh fetch", *(arguments or ("--engine", choose_engine(_engine_setting())))))
+    return " ".join(
+        (*chosen, "scripts/models.sh fetch", *(arguments or ("--engine", choose_engine(_engine_setting()))))
+    )
 
 
 def _chosen(settings: Settings | None) -> list[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""What a person runs to look at the worker from the outside."""
+"""Commands that examine the worker from the outside."""

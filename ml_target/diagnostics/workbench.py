@@ -49,9 +49,9 @@ class Workbench:
             self._started.append(place)
 
     def load(self, make: Callable[[Loader], Service[T]], *, text: bool = False) -> T:
-        """What a task is served by, on the place for pictures or the one for texts.
+        """The object that serves a task, on the place for pictures or the one for texts.
 
-        Raises Unavailable where the task is off, ModelError for a file that is wrong, DeviceError.
+        Raises Unavailable if the task is off, ModelError for a wrong file, DeviceError.
         """
         self.start(self.text if text else self.place)
         service = make(self.loader)

@@ -1,1 +1,1 @@
-"""What `python3 -m ml_target selfcheck` looks at: samples with known answers, bounds, one module a task, the report."""
+"""What `python3 -m ml_target selfcheck` checks: samples with known answers, bounds, a module per task, the report."""

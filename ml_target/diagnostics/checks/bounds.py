@@ -1,8 +1,8 @@
-"""How near is near enough: every bound of the selfcheck.
+"""Every bound of the selfcheck: how close is close enough.
 
 `right` are the parity bounds for a quantised card against the same network in floats, from the project's model
-contracts. `near` are wider: there a task still works, though less well than it should; beyond them no one could
-rely on it. The bounds marked "itself" hold for any engine, because they are about what the bundled pictures show.
+contracts. `near` are wider: within them a task still works, though less well than it should; beyond them it is
+unusable. The bounds marked "itself" hold for any engine, because they are about what the bundled pictures show.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Verdict = Literal["right", "near", "WRONG", "not checked"]
 class Bound:
     """`what` is measured, in words; `right` and `near` are the worst values that count as such.
 
-    `of`: what a share is a share of, as in "5 % of the known words' characters"; "" for what is no share.
+    `of`: for a share, the whole it is taken of, as in "5 % of the known words' characters"; else "".
     """
 
     what: str
@@ -26,18 +26,18 @@ class Bound:
     of: str = ""
 
     def verdict(self, value: float) -> Verdict:
-        """WRONG for what is no number."""
+        """The verdict on a value; WRONG for NaN."""
         for name, limit in (("right", self.right), ("near", self.near)):
             if value >= limit if self.higher else value <= limit:
                 return "right" if name == "right" else "near"
         return "WRONG"
 
     def show(self, value: float) -> str:
-        """To four places, or as a share to one hundredth of a percent."""
+        """Rounded to four places, or for a share to one hundredth of a percent."""
         return f"{round(100 * value, 2):g} %" if self.of else f"{round(value, 4):g}"
 
     def words(self, value: float) -> str:
-        """What was measured, with its value, and of what it is a share."""
+        """What was measured, with its value and, for a share, the whole."""
         return f"{self.what} {self.show(value)}" + (f" of {self.of}" if self.of else "")
 
     @property
@@ -46,17 +46,17 @@ class Bound:
 
 
 def least(what: str, right: float, near: float, of: str = "") -> Bound:
-    """A bound from below."""
+    """A lower bound."""
     return Bound(what, right, near, True, of)
 
 
 def most(what: str, right: float, near: float, of: str = "") -> Bound:
-    """A bound from above."""
+    """An upper bound."""
     return Bound(what, right, near, False, of)
 
 
 COLOURS = least("better than with red and blue swapped by", 0.0, -0.01)
-"""A file compiled for the other order of colours fits swapped frames better, and may still look nearly right."""
+"""A file compiled for the other colour order fits swapped frames better, and may still look nearly right."""
 
 CLIP_VISUAL: Mapping[str, Bound] = {
     "cosine_mean": least("cosine mean", 0.95, 0.88),

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class ClipChecks:
-    """The checks of one backend. What the first two measure, the last one uses."""
+    """The checks of one backend. The last one uses the results of the first two."""
 
     def __init__(self, bench: Bench, loader: Loader, backend: ClipBackend, samples: Samples) -> None:
         self._bench = bench
@@ -58,7 +58,7 @@ class ClipChecks:
             self._bench.note(twin.models)
             theirs = await vectors(twin.get().embed, gallery, times.twin)
             alike = (ours * theirs).sum(axis=1)
-            warm = slice(len(PARTS), 2 * len(PARTS))  # where the order of the colours shows
+            warm = slice(len(PARTS), 2 * len(PARTS))  # where the colour order shows
             other = await vectors(encoder.embed, list(map(swapped, gallery[warm])), [])
             return {
                 "cosine_mean": float(alike.mean()),
@@ -113,7 +113,7 @@ class ClipChecks:
         return Check.of(name, service.models, bounds, values, gap, times)
 
     async def _search(self, name: str) -> Check:
-        """Whether queries find their pictures: both towers, tokenizer and weights belong together."""
+        """Whether queries find their pictures, and so whether towers, tokenizer and weights belong together."""
         if not (self._parts and self._queries):
             raise NotChecked(Gap("it takes a picture tower and a text tower"))
         among = set(FINDS.values())

@@ -1,4 +1,4 @@
-"""The commands that compare what cannot be compared here: for the host, where this runs in a container."""
+"""Commands for comparisons that cannot be made here; for the host, if this runs in a container."""
 
 import shlex
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ from ml_target.remedies import CONTAINER, command
 from ml_target.system.cards import FIRST_NODE, nodes
 
 STOP = f"docker stop -t 30 {CONTAINER}"
-"""As long as the worker takes to answer what it has; Docker's own ten seconds are too short. Of `-t` the long name
-changed with Docker 28."""
+"""Time for the worker to answer its requests; Docker's own ten seconds are too short. `-t`, as its long name changed with
+Docker 28."""
 
 KEPT_BACK = ("models_mirror", "hf_endpoint", "host", "port", "log_level")
-"""Settings that decide nothing of what is checked; an address may hold a password."""
+"""Settings that do not affect the checks; a URL may contain a password."""
 
 
 def with_networks(settings: Settings, wanted: Sequence[str]) -> str:
-    """How to fetch what the processor lacks, and to compare then."""
+    """How to fetch the files that the processor needs, and then compare."""
     return _fetch_and_run(settings, wanted) if remedies.fetched_outside() else remedies.fetch(*wanted)
 
 
 def in_its_place(settings: Settings, wanted: Sequence[str]) -> str:
-    """How to compare where the worker holds the card; `wanted`: what has to be fetched before, none if nothing."""
+    """How to compare while the worker holds the card. `wanted`: arguments of the fetch needed first; empty for none."""
     if not remedies.in_image():
         return f"Stop it (a container: {STOP}), then run this again: {command('selfcheck')}"
     if wanted and remedies.fetched_outside():
@@ -35,7 +35,7 @@ def in_its_place(settings: Settings, wanted: Sequence[str]) -> str:
 
 
 def report_in_its_place(settings: Settings) -> str:
-    """How to have the report with selfcheck and times, where the worker holds the card."""
+    """How to get the report with selfcheck and times, while the worker holds the card."""
     if not remedies.in_image():
         return f"Stop the worker, then run this again: {command('report')}"
     run = in_a_container(settings, others=False, name="report")
@@ -51,12 +51,12 @@ def _fetch_and_run(settings: Settings, wanted: Sequence[str]) -> str:
 
 
 def _instead(settings: Settings, others: bool) -> str:
-    """A card that is free now may be the worker's again by the time that somebody reads this."""
+    """Stops the worker even if the card is free now: the worker may hold it again by the time this is read."""
     return f"{STOP}; {in_a_container(settings, others)}; docker start {CONTAINER}"
 
 
 def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), name: str = "selfcheck") -> str:
-    """`docker run` for the command `name` as the worker here is set. `others`: with the models of the host's folder."""
+    """`docker run` for the command `name`, with this worker's settings. `others`: with the models in the host's folder."""
     cards = nodes(root) or [root / FIRST_NODE.lstrip("/")]
     groups = {node.stat().st_gid for node in cards if node.exists()} or {0}
     words = ["docker run --rm"]
@@ -64,17 +64,17 @@ def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), nam
     words += [f"--group-add={group}" for group in sorted(groups)]
     if remedies.mounted() or settings.hailo_group_id:  # the models, or the socket of HailoRT's service
         words.append(f"--volumes-from {CONTAINER}")
-    if others:  # as the folder's owner: a clone may be readable by nobody else
+    if others:  # as the folder's owner: others may not be able to read it
         words.append('--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"')
     words += [f"-e {word}" for word in changed(settings)]
     return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", "python3", remedies.PACKAGE, name])
 
 
 def changed(settings: Settings) -> list[str]:
-    """NAME=VALUE, for a shell, of every setting that is not the default."""
-    told = []
+    """NAME=VALUE, quoted for a shell, for every setting that is not at its default."""
+    found = []
     for item in fields(settings):
         text = setting_text(settings, item.name)
         if item.name not in KEPT_BACK and text != setting_text(Settings(), item.name):
-            told.append(f"{setting_names(item.name)[0]}={shlex.quote(text)}")
-    return told
+            found.append(f"{setting_names(item.name)[0]}={shlex.quote(text)}")
+    return found

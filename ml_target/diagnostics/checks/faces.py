@@ -1,4 +1,4 @@
-"""Faces: where they are, what the same crop becomes, and both together from the picture to the vector."""
+"""Faces: detection, recognition of the same crops, and both together from picture to vector."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -68,7 +68,7 @@ class FaceChecks:
         return [await self._bench.guard(name, partial(work, name, service)) for name, work in steps]
 
     def _finder(self, detector: Model, recognizer: Model) -> FaceFinder:
-        """Looks for faces in the way of the one that serves."""
+        """A finder with the same settings as the serving one."""
         settings = self._bench.settings
         return FaceFinder(detector, recognizer, self._bench.host, settings.max_faces, settings.face_search)
 
@@ -98,7 +98,7 @@ class FaceChecks:
         return Check.of(name, [detector], FACE_DETECTION, values | measured, gap, times)
 
     async def _time(self, detector: Model, times: list[float]) -> None:
-        """How long the network alone takes."""
+        """Times the network alone."""
         spec = detector.network.input
         assert isinstance(spec, PictureInput)
         for board in self._boards:
@@ -160,13 +160,13 @@ def at_least(faces: Sequence[Face], score: float) -> list[Face]:
 
 
 def pairs(ours: Sequence[Face], theirs: Sequence[Face]) -> Pairs:
-    """Faces of both sides that are the same one, with their IoU."""
+    """Pairs of the same face on both sides, with their IoU."""
     found = match([face.box for face in ours], [face.box for face in theirs], SAME_FACE_IOU)
     return [(ours[i], theirs[j], overlap) for i, j, overlap in found]
 
 
 def compare_boxes(ours: Found, theirs: Found) -> dict[str, float]:
-    """Recall and precision at the asked score, and how far what was found by both lies apart."""
+    """Recall and precision at the asked score, and how far apart the faces are that both sides found."""
     met = [
         (ours_here, theirs_here, points, abs(ours_here.score - theirs_here.score), overlap)
         for mine, other in zip(ours, theirs, strict=True)
@@ -188,13 +188,13 @@ def compare_boxes(ours: Found, theirs: Found) -> dict[str, float]:
 
 
 def _landmark_errors(face: Face, other: Face) -> Float32:
-    """Of each landmark, as a share of the face's width."""
+    """The error of each landmark, as a share of the face's width."""
     distances: Float32 = np.linalg.norm(face.landmarks - other.landmarks, axis=1)
     return distances / (other.box[2] - other.box[0])
 
 
 def _share_met(faces: Found, others: Found) -> float:
-    """Of those that are sure to score what is asked, how many are among the others' that do."""
+    """Share of the faces above SURE that the other side found above ASKED."""
     sure = [[f for f in at_least(each, SURE) if f.box[2] - f.box[0] >= WIDE] for each in faces]
     met = sum(len(pairs(mine, at_least(other, ASKED))) for mine, other in zip(sure, others, strict=True))
     total = sum(map(len, sure))
@@ -202,7 +202,7 @@ def _share_met(faces: Found, others: Found) -> float:
 
 
 def compare_vectors(ours: Found, theirs: Found) -> dict[str, float]:
-    """Cosines of the same faces, and whether both sides take the same pairs for one person."""
+    """Cosines of the same faces, and whether both sides judge the same pairs to be one person."""
     met = [(face, other) for a, b in zip(ours, theirs, strict=True) for face, other, _ in pairs(a, at_least(b, ASKED))]
     if not met:
         return {"cosine_mean": 0.0}
@@ -219,7 +219,7 @@ def compare_vectors(ours: Found, theirs: Found) -> dict[str, float]:
 def in_order(boards: Found) -> list[tuple[int, Float32]]:
     """Which of the four each face is, with its vector; empty where faces are missing.
 
-    The second board is mirrored, so its faces come in the other order.
+    The second board is mirrored, so its faces are in reverse order.
     """
     persons: list[tuple[int, Float32]] = []
     for number, faces in enumerate(boards):
@@ -231,7 +231,7 @@ def in_order(boards: Found) -> list[tuple[int, Float32]]:
 
 
 def told_apart(persons: Sequence[tuple[int, Float32]]) -> float:
-    """By how much every face is nearer to itself in another light than to anybody else."""
+    """How much closer every face is to the same person in another light than to any other person."""
     likeness = [(a == b, float(x @ y)) for (a, x), (b, y) in combinations(persons, 2)]
     return min(value for same, value in likeness if same) - max(value for same, value in likeness if not same)
 

@@ -10,7 +10,7 @@ from ml_target.diagnostics.card import card_findings
 from ml_target.diagnostics.checks.sides import Bench
 
 PACKAGES = ("onnxruntime", "numpy", "opencv-python-headless", "pillow")
-TOLD = (
+LISTED = (
     "engine",
     "clip_backend",
     "clip_text_engine",
@@ -27,19 +27,19 @@ TOLD = (
     "cpu_threads",
     "cpu_workers",
 )
-"""Settings that decide about answers and times, and hold neither addresses nor paths; told where not the default."""
+"""Settings that affect answers and times, and hold neither addresses nor paths; listed if not at their defaults."""
 
 ALWAYS = ("engine", "clip_backend")
 
 
 def header(bench: Bench) -> dict[str, str]:
-    """Words by heading."""
+    """The header's lines: heading -> text."""
     lines = {
         "worker": f"immich-ml-hailo {__version__}",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}, {available_cores()} cores",
         "python": f"{platform.python_version()}, {', '.join(filter(None, map(_version, PACKAGES)))}",
         "settings": " ".join(_settings(bench.settings)),
-        "engine": f"{bench.engine_name}, held against the same networks on the processor"
+        "engine": f"{bench.engine_name}, compared with the same networks on the processor"
         if bench.compares
         else "cpu: there is no card to compare with",
     }
@@ -58,7 +58,7 @@ def _version(package: str) -> str:
 
 
 def _settings(settings: Settings) -> Iterator[str]:
-    for attribute in TOLD:
+    for attribute in LISTED:
         value = getattr(settings, attribute)
         if attribute in ALWAYS or value != getattr(Settings(), attribute):
             yield f"{setting_names(attribute)[0]}={value}"

@@ -13,7 +13,7 @@ Box = Sequence[float] | Float32
 
 
 def iou(a: Box, b: Box) -> float:
-    """What two boxes share of what they cover."""
+    """Intersection over union of two boxes."""
     wide, high = (min(a[n + 2], b[n + 2]) - max(a[n], b[n]) for n in (0, 1))
     shared = max(0.0, float(wide)) * max(0.0, float(high))
     both = float(sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)))
@@ -21,7 +21,7 @@ def iou(a: Box, b: Box) -> float:
 
 
 def match(ours: Sequence[Box], theirs: Sequence[Box], least: float) -> list[tuple[int, int, float]]:
-    """(index, index, IoU) of boxes on both sides that are the same one: the best overlap first, each once."""
+    """(index, index, IoU) of matching boxes on both sides: the best overlap first, each box once."""
     rated = sorted(((iou(a, b), i, j) for i, a in enumerate(ours) for j, b in enumerate(theirs)), reverse=True)
     found, left, right = [], set[int](), set[int]()
     for overlap, i, j in rated:
@@ -33,7 +33,7 @@ def match(ours: Sequence[Box], theirs: Sequence[Box], least: float) -> list[tupl
 
 
 def mask_iou(a: Array, b: Array) -> float:
-    """What two masks share of what they cover; 0 where both are empty."""
+    """Intersection over union of two masks; 0 if both are empty."""
     covered = float((a | b).sum())
     return float((a & b).sum()) / covered if covered else 0.0
 
@@ -50,14 +50,14 @@ def _nearest(rows: Float32) -> list[set[int]]:
 
 
 def error_rate(read: Sequence[tuple[str, str]]) -> float:
-    """Characters that differ, of those of the second texts; at most 1."""
+    """Characters that differ, as a share of the second texts' characters; at most 1."""
     length = sum(len(wanted) for _, wanted in read)
     wrong = sum(min(edits(text, wanted), max(len(wanted), 1)) for text, wanted in read)
     return min(1.0, wrong / length) if length else float(wrong > 0)
 
 
 def edits(a: str, b: str) -> int:
-    """Characters to insert, delete or exchange to make one text the other."""
+    """Characters to insert, delete or replace to turn one text into the other."""
     row = list(range(len(b) + 1))
     for i, left in enumerate(a, 1):
         before, row[0] = row[0], i

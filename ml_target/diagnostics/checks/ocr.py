@@ -1,4 +1,4 @@
-"""Text: the detector's map and the recogniser's words of the same frames, and both together."""
+"""Text: the detector's masks and the recogniser's words for the same frames, and both together."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -30,11 +30,11 @@ TEXT = 0.3
 """Probability from which a pixel is text."""
 
 HALF, FEW = 0.5, 0.1
-"""Shares of an area with text and of one without that a right mask covers."""
+"""How much of an area with text, and of one without, a right mask covers: at least the first, less than the second."""
 
 GREY = 128
 STEP = 8
-"""Columns that the recogniser takes a step for; where letters stand does not matter here."""
+"""Columns per step of the recogniser; letter positions do not matter here."""
 
 SAME_PLACE, SAME_LINE = 0.7, 0.5
 """IoU of two boxes around a line."""
@@ -93,7 +93,7 @@ class OcrChecks:
         return found
 
     def _labels_seen(self, spec: PictureInput, mask: Array) -> float:
-        """Of the labels in the upper half of their page, the share that the mask covers in their middle only."""
+        """The share of labels in the upper half of their page whose middle, and only that, the mask covers."""
         scale = spec.width / self._samples.labels.shape[1]
         seen = []
         for number, label in enumerate(LABELS):
@@ -195,7 +195,7 @@ async def _words(model: Model, frames: Sequence[UInt8], alphabet: Alphabet, time
 def compare_lines(
     ours: Sequence[Sequence[Line]], theirs: Sequence[Sequence[Line]], sizes: Sequence[tuple[int, ...]]
 ) -> dict[str, float]:
-    """How many lines lie in the same place, and what those that are the same line say on each side."""
+    """How many lines are at the same position, and how the text of matching lines differs."""
     total, placed, met = 0, 0, list[tuple[Line, Line]]()
     for mine, other, size in zip(ours, theirs, sizes, strict=True):
         boxes = [[_box(line, size) for line in side] for side in (mine, other)]
@@ -218,6 +218,6 @@ def _box(line: Line, size: tuple[int, ...]) -> tuple[float, float, float, float]
 
 
 def _nearest_texts(lines: Sequence[Line], known: Sequence[str]) -> list[tuple[str, str]]:
-    """For every known line the read one that comes nearest, "" where nothing was read."""
+    """For every known line the closest line that was read; "" if nothing was read."""
     texts = [line.text for line in lines] or [""]
     return [(min(texts, key=partial(edits, word)), word) for word in known]

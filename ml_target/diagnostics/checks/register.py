@@ -1,4 +1,4 @@
-"""How selfcheck looks at each task: a line a task, by its name on the wire."""
+"""The checks that selfcheck runs for each task, by the task's name on the wire."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
@@ -39,4 +39,4 @@ CHECKS: dict[str, Callable[[Bench, Loader, Samples], Iterator[tuple[str, Checks]
     FACES.name: _faces,
     OCR.name: _ocr,
 }
-"""Each gives what is looked at, in words, and its checks."""
+"""Each yields a description and the checks."""

@@ -62,7 +62,7 @@ class Report:
 
 
 def as_text(report: Report) -> str:
-    """Header, a line for each check with what follows from it, the files, the verdict."""
+    """Header, files, a line for each check with its remedy, the verdict."""
     width = max(len(name) for name in (*report.header, "files"))
     lines = [f"{name.ljust(width)}  {words}" for name, words in report.header.items()]
     lines += [f"{'files' if n == 0 else '':{width}}  {_file(file)}" for n, file in enumerate(report.files)]
@@ -126,7 +126,7 @@ def _entry(check: Check) -> dict[str, Any]:
 
 
 def _figure(figure: Figure) -> dict[str, Any]:
-    """`value` is null for what is no number; a share stands between 0 and 1, and `of` says of what."""
+    """`value` is null if it is not finite; a share is between 0 and 1, and `of` names the whole."""
     bound = figure.bound
     finite = figure.value if abs(figure.value) < float("inf") else None
     return {
@@ -151,6 +151,6 @@ def _file(file: UsedFile) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Without the user's own folder where its name is the user's: /home/NAME, but not /root or a container's /app."""
+    """Replaces a home folder that contains the user's name: /home/NAME, but not /root or a container's /app."""
     home = Path.home()
     return text.replace(str(home), "~") if len(home.parts) > 2 else text

@@ -1,4 +1,4 @@
-"""What a check came to: figures held against their bounds, a verdict, and what to do about it."""
+"""The result of a check: figures compared with their bounds, a verdict, and the remedy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Figure:
 
     @property
     def words(self) -> str:
-        """With the bound where it is missed."""
+        """What was measured; with the bound if it is missed."""
         text = self.bound.words(self.value)
         return text if self.verdict == "right" else f"{text} ({self.bound.wanted} is wanted)"
 
@@ -40,19 +40,19 @@ def figures(bounds: Mapping[str, Bound], values: Mapping[str, float]) -> tuple[F
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Why something was not looked at or not compared, and what to do about it."""
+    """Why something was not checked or not compared, and what to do about it."""
 
     reason: str
     remedy: str = ""
 
     @classmethod
     def of(cls, error: WorkerError) -> "Gap":
-        """Of an error's own words."""
+        """A gap with the error's reason and remedy."""
         return cls(error.reason, error.remedy)
 
 
 class NotChecked(Exception):
-    """Raised where a check has nothing to look at. `gap` says why."""
+    """Raised if a check has nothing to check. `gap` says why."""
 
     def __init__(self, gap: Gap) -> None:
         super().__init__(gap.reason)
@@ -71,8 +71,8 @@ class Times:
 class Check:
     """One line of the report.
 
-    `name`: the task and stage; `files`: those that serve it. `gap`: why it was not compared. `fault`: words, with
-    the remedy, of what made it fail outright. Times are medians, in milliseconds.
+    `name`: the task and stage; `files`: those that serve it. `gap`: why it was not compared. `fault`: what
+    made it fail outright, with the remedy. Times are medians, in milliseconds.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Check:
         gap: Gap | None = None,
         times: Times | None = None,
     ) -> "Check":
-        """The check of some models: what was measured, held against its bounds."""
+        """The check of some models: the measured values with their bounds."""
         files = tuple(model.provenance.file for model in models)
         served, twin = (median(each) if each else None for each in ((times.served, times.twin) if times else ([], [])))
         return cls(name, files, figures(bounds, values), gap, "", served, twin)
@@ -111,7 +111,7 @@ class Check:
 
     @property
     def remedy(self) -> str:
-        """What to do; "" where nothing is to be done."""
+        """What to do; "" if nothing."""
         if self.verdict == "not checked" and self.gap:
             return self.gap.remedy
         if self.verdict == "near":
@@ -122,12 +122,12 @@ class Check:
 
 
 def ask_doctor() -> str:
-    """For what failed outright."""
+    """The remedy for a check that failed outright."""
     return f"{command('doctor')} looks at the card, the driver and the files."
 
 
 def fetch_anew(files: Sequence[str]) -> str:
-    """For files whose answers are wrong."""
+    """The remedy for files whose answers are wrong."""
     return (
         f"Is it the file that it should be? {command('models verify')}; then {replace(what=' and '.join(files))}. "
         "If it stays, report it with this output."

@@ -113,7 +113,7 @@ LABELS = tuple(Label(word, (38, 46, 52)[n % 3], *_INKS[n % len(_INKS)]) for n, w
 
 
 def cell(number: int) -> Rectangle:
-    """Where label `number` has its ground."""
+    """The cell of label `number`."""
     width, height = SIZE[0] // COLUMNS, SIZE[1] // ROWS
     left, top = number % COLUMNS * width, number // COLUMNS * height
     return left, top, left + width, top + height

@@ -1,1 +1,1 @@
-"""`python3 -m ml_target report`: one file that says what a stranger needs to help."""
+"""`python3 -m ml_target report`: one file with everything that a bug report needs."""

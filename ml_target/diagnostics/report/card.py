@@ -25,7 +25,7 @@ OF_THE_DRIVER = re.compile(r"\bhailo(_pci|\d+)?\b", re.IGNORECASE)
 
 
 def card(root: Path = Path("/")) -> Section:
-    """The cards on the bus, their nodes with permissions, the driver with its parameters, who has it open."""
+    """The cards on the bus, their nodes with permissions, the driver with its parameters, and who holds them open."""
     found, opened = cards(root), nodes(root)
     lines = [line for each in found for line in _card(each)] or ["no Hailo card on the PCI bus"]
     lines += [_node(node) for node in opened] or [f"no {FIRST_NODE} or other node"]
@@ -45,7 +45,7 @@ def card(root: Path = Path("/")) -> Section:
 
 
 def kernel_log(root: Path = Path("/")) -> Section:
-    """The driver's lines, those about the card's place on the bus, and those about memory that ran out for Python."""
+    """The kernel's lines about the driver, the card's PCI address, and Python running out of memory."""
     title = "Kernel log"
     try:
         messages = [_line(message) for message in kernel_messages(root)]

@@ -1,11 +1,11 @@
 """`python3 -m ml_target report`: one file for a bug report, personal details left out.
 
-It works when the worker does not start: every section is guarded by itself, and what touches the card or loads a
-network runs in a process of its own, with a time limit. Beside a worker that runs it asks that worker instead of
-loading everything once more: the card serves one program, and a container's memory is measured for one.
+It works even if the worker does not start: every section is guarded separately, and whatever touches the card or loads
+a network runs in a process of its own, with a time limit. If a worker is running, it asks that worker instead of
+loading everything again: the card serves one program, and a container's memory is sized for one.
 
-Without --output it goes to standard output where that is a file or a pipe, as in `docker exec … report > report.md`,
-so that it lies where the person is and not in the container; on a terminal it writes a file.
+Without --output it goes to standard output if that is a file or a pipe, as in `docker exec … report > report.md`, so
+that the file ends up on the host and not in the container; on a terminal it writes a file.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from ml_target.log.ring import kept_logs
 LEFT_OUT = "Selfcheck and times of the networks"
 QUICK_S, FILES_S, REQUESTS_S = 20.0, 180.0, 120.0
 LATER_S = 30.0
-"""Beyond the time that a process has: for ending it."""
+"""Extra time for ending a process after its own limit."""
 
 DESCRIPTION = """Writes one file for a bug report: versions, host, card, driver, kernel log, doctor, settings, model
 files, selfcheck, a short timing of each network, the last lines of the log. It works when the worker does not start.
@@ -67,12 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, root: Path = Path("/")) -> int:
-    """Makes the report and writes it. Ctrl-C ends what runs, and what is there is written."""
+    """Makes the report and writes it. After Ctrl-C it writes what it has so far."""
     if arguments.log not in (None, STDOUT) and not Path(arguments.log).is_file():
         print(f"error: {arguments.log} is no file. Name the worker's log, or - for standard input.", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-    logging.getLogger("ml_target").addHandler(logging.NullHandler())  # its warnings are in the doctor's words
+    logging.getLogger("ml_target").addHandler(logging.NullHandler())  # the doctor reports its warnings
     made = datetime.now(timezone.utc)
     text = as_markdown(list(_sections(arguments, root)), made, redactor())
     return write(text, arguments.output, f"immich-ml-hailo-report-{made:%Y%m%d-%H%M%S}.md")
@@ -100,8 +100,12 @@ def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
 
     yield state.make("The worker that runs here", asked)
     answer = answers[0] if answers else Answer("")
-    log = state.make(LOG, lambda: log_section(arguments.log, read.settings.port))  # before requests of ours are in it
-    silent = [] if answer.ours else [pid for port, pid, _ in kept_logs() if port == read.settings.port and _near(pid)]
+    log = state.make(LOG, lambda: log_section(arguments.log, read.settings.port))  # before our own requests are in it
+    silent = (
+        []
+        if answer.ours
+        else [pid for port, pid, _ in kept_logs() if port == read.settings.port and _same_network(pid)]
+    )
     if silent:
         words = f"process {silent[0]} is a worker for this port, and does not answer"
         yield Section("A worker that does not answer", words, [words])
@@ -121,8 +125,8 @@ def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
     yield log
 
 
-def _near(process: int) -> bool:
-    """Whether it has the same network: a host's root sees the workers of containers too, whose ports are their own."""
+def _same_network(process: int) -> bool:
+    """Whether it shares our network namespace: root on the host also sees containers' workers, with their own ports."""
     try:
         return Path(f"/proc/{process}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
     except OSError:
@@ -130,13 +134,13 @@ def _near(process: int) -> bool:
 
 
 def _in_its_place(read: Environment) -> str:
-    from ml_target.diagnostics.checks.commands import report_in_its_place  # it needs packages that may not be there
+    from ml_target.diagnostics.checks.commands import report_in_its_place  # needs packages that may be missing
 
     return report_in_its_place(read.settings)
 
 
 class _State:
-    """Makes section after section. `quick`: asked for, or since Ctrl-C was pressed."""
+    """Makes one section after another. `quick`: requested, or set by Ctrl-C."""
 
     def __init__(self, quick: bool) -> None:
         self.quick = quick

@@ -1,4 +1,4 @@
-"""What the report says about versions and about the machine. With the standard library alone: it always works."""
+"""What the report says about versions and the machine. Uses only the standard library, so it always works."""
 
 import importlib.metadata
 import os
@@ -30,7 +30,7 @@ GIB = 1 << 30
 
 
 def versions(root: Path = Path("/")) -> Section:
-    """Worker, Python, packages, what decodes pictures, HailoRT's library, the driver."""
+    """Versions of worker, Python, packages, picture decoders, HailoRT's library and driver."""
     lines = [f"worker         immich-ml-hailo {__version__}{_commit()}", f"python         {_python()}"]
     found = [f"{package} {version}" for package in PACKAGES if (version := _version(package))]
     missing = [package for package in NEEDED if not _version(package)]
@@ -44,7 +44,7 @@ def versions(root: Path = Path("/")) -> Section:
 
 
 def host(root: Path = Path("/")) -> Section:
-    """System, processor, memory, the bounds of the container, disk."""
+    """System, processor, memory, the container's limits, disk."""
     memory = dict(re.findall(r"(\w+):\s+(\d+) kB", _read(root / "proc/meminfo")))
     of_memory = ", ".join(
         f"{label} {int(memory[key]) * 1024 / GIB:.1f} GiB"
@@ -80,15 +80,15 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Of a git clone: which commit, and whether it was changed."""
+    """The commit of a git clone, and whether it was changed."""
     if not (PROJECT / ".git").exists() or shutil.which("git") is None:
         return ""
     command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+        output = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-    return f", commit {told}" if told else ""
+    return f", commit {output}" if output else ""
 
 
 def _python() -> str:
@@ -128,7 +128,7 @@ def _container(root: Path) -> str:
 
 
 def _limits(folder: Path) -> list[str]:
-    """Those of the container, of cgroup v2 or v1."""
+    """The container's limits, from cgroup v2 or v1."""
     names = (
         "cpu.max", "memory.max", "memory.high", "memory.current", "memory.peak", "memory.swap.max", "pids.max",
         "cpuset.cpus.effective", "memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes",
@@ -140,7 +140,7 @@ def _limits(folder: Path) -> list[str]:
 
 
 def _size(value: str) -> str:
-    """Of bytes in words; a number beyond any memory is cgroup v1's way to say that there is no limit."""
+    """Bytes in words; a number larger than any memory is how cgroup v1 says that there is no limit."""
     if not value.isdecimal():
         return value
     return f"{int(value) / GIB:.2f} GiB" if int(value) < 1 << 60 else "max"

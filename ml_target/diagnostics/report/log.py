@@ -1,4 +1,4 @@
-"""The worker's last lines in the report: handed over by whoever has them, or kept in the memory of a running worker."""
+"""The worker's last log lines in the report: from a file, or from the memory of a running worker."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from ml_target.log.ring import kept_logs
 
 TITLE = "Log of the worker"
 MOST = 2 << 20
-"""Bytes read of a log, from its end."""
+"""How many bytes of a log are read, from its end."""
 
 HOW = (
     "No worker of this user runs here, and no log was given. Docker keeps it, also of a worker that does not start:\n"

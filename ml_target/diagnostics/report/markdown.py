@@ -23,7 +23,7 @@ SUMMARY_LINE = 300
 
 
 def as_markdown(sections: Sequence[Section], made: datetime, redactor: Redactor) -> str:
-    """What is wrong and what is right first, then the sections; without personal details, short enough for an issue."""
+    """First what is wrong and what is right, then the sections; without personal details, short enough for an issue."""
     for section in sections:
         section.text = redactor.clean(section.text)
         section.wrong = [_one_line(redactor.clean(words)) for words in section.wrong]
@@ -49,7 +49,7 @@ def as_markdown(sections: Sequence[Section], made: datetime, redactor: Redactor)
 
 
 def _block(section: Section) -> str:
-    """A heading, and the text as it is: in a fence that nothing in it can end."""
+    """A heading and the verbatim text, in a fence longer than any inside it."""
     text = section.bounded()
     longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -57,13 +57,13 @@ def _block(section: Section) -> str:
 
 
 def _one_line(words: str) -> str:
-    """For a list: without line breaks and without what Markdown or HTML would take for its own."""
+    """For a list: without line breaks and characters with a meaning in Markdown or HTML."""
     words = " ".join(words.split()).replace("->", "→").replace("<", "‹").replace(">", "›").replace("`", "'")
     return words if len(words) <= SUMMARY_LINE else f"{words[:SUMMARY_LINE]} …"
 
 
 def redactor() -> Redactor:
-    """For the names of this machine and of who runs this."""
+    """A redactor for the names of this machine and of the current user."""
     hosts, users, homes = [platform.node(), os.environ.get("HOSTNAME", "")], [], [os.environ.get("HOME", "")]
     with suppress(OSError):
         hosts.append(socket.gethostname())

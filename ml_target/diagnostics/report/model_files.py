@@ -13,10 +13,10 @@ SHORT_HASH = 16
 
 
 def model_files(settings: Settings) -> Section:
-    """Every file that the settings ask for: there, whole, with size and hash; what is missing; what else lies there."""
+    """Every file that the settings ask for: there, intact, with size and hash; what is missing; other files in the folder."""
     try:
         section = _stock(settings)
-    except Exception as error:  # without numpy the store cannot be had; names, sizes and hashes can
+    except Exception as error:  # without numpy the store does not work; names, sizes and hashes still do
         words = f"{type(error).__name__}: {error}"
         section = Section("Model files", f"The catalogue cannot be asked: {words}\n", [f"model files: {words}"])
         section.text += "\n".join(_plain(settings.models_dir, ()))
@@ -57,7 +57,7 @@ def _stock(settings: Settings) -> Section:
 
 
 def _plain(folder: Path, listed: Iterable[str]) -> Iterator[str]:
-    """What lies in the folder besides."""
+    """The other files in the folder."""
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and path.name not in set(listed))
     except OSError as error:

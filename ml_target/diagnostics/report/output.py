@@ -12,12 +12,12 @@ STDOUT = "-"
 
 def tell(words: str) -> None:
     """A line of progress on standard error."""
-    with suppress(OSError, ValueError):  # nobody listens any more
+    with suppress(OSError, ValueError):  # nothing reads it any more
         print(f"report: {words}", file=sys.stderr, flush=True)
 
 
 def write(text: str, output: str | None, name: str) -> int:
-    """Returns the exit code. `output`: what --output says; `name`: of a file where it says nothing."""
+    """Returns the exit code. `output`: the value of --output; `name`: the file's name if there is none."""
     if output == STDOUT or (output is None and not sys.stdout.isatty()):
         return _print(text)
     if output is not None:
@@ -35,7 +35,7 @@ def write(text: str, output: str | None, name: str) -> int:
 
 
 def _keep(text: str, file: Path) -> bool:
-    """Writes a file that is not there yet; False, and words, where it cannot be written."""
+    """Writes a new file; False, with a message, if that fails."""
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)

@@ -1,4 +1,4 @@
-"""A part of the report in a process of its own: it may hang in the driver for ever, or crash."""
+"""Runs a part of the report in a process of its own: it may hang in the driver forever, or crash."""
 
 import os
 import resource
@@ -19,16 +19,16 @@ Tell = Callable[[str], None]
 """Takes a line of progress."""
 
 GRACE_S = 5.0
-"""For a process to end when it is told to, and once more when it is killed: one that hangs in the driver does not."""
+"""How long to wait for a process to end after each signal: one that hangs in the driver may not end at all."""
 
 OUTPUT = 200_000
-"""Bytes kept of what a process says, from the end."""
+"""How many bytes of a process's output are kept, from the end."""
 
 LINE = 65_536
-"""Bytes of a line that are read at once."""
+"""How many bytes of a line are read at once."""
 
 SACRIFICE = "1000"
-"""oom_score_adj: where memory ends, the kernel takes this process and not the worker that serves beside it."""
+"""oom_score_adj: if memory runs out, the kernel kills this process instead of the worker that is serving."""
 
 
 _running: "set[subprocess.Popen[bytes]]" = set()
@@ -36,7 +36,7 @@ _running: "set[subprocess.Popen[bytes]]" = set()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a process ended. `code` None: it was stopped, as its time was over. `seconds`: how long it took."""
+    """How a process ended. `code` None: it was stopped at its time limit. `seconds`: how long it took."""
 
     code: int | None
     out: str
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def ended(self) -> str:
-        """In words; "" where it ended as a program does."""
+        """How it ended, in words; "" if it exited by itself."""
         if self.code is None:
             return f"stopped after {self.seconds:.0f} s without an end"
         if self.code < 0:
@@ -65,9 +65,9 @@ def run_module(
     tell: Tell,
     progress: str = "",
 ) -> Outcome:
-    """`python -m module` in a process of its own; lines on its standard error that begin with `progress` are told.
+    """`python -m module` in a process of its own; standard error's lines that begin with `progress` go to `tell`.
 
-    It may hang in the driver for ever or take the process with it: neither reaches this one.
+    The module may hang in the driver forever or crash; this process is not affected.
     """
     started = time.monotonic()
     process = subprocess.Popen(
@@ -95,26 +95,26 @@ def run_module(
 
 
 def stop_running() -> None:
-    """Ends every process that still runs: whoever waited for it has gone."""
+    """Ends every process that is still running: nothing waits for it any more."""
     for process in list(_running):
         _stop(process)
 
 
 def _on_path(environment: Mapping[str, str]) -> dict[str, str]:
-    """With this project where Python looks for modules, whichever folder this runs in."""
+    """The environment with this project on PYTHONPATH, whatever the current folder."""
     path = environment.get("PYTHONPATH", "")
     return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (path, str(PROJECT))))}
 
 
 def _spare_the_host(pid: int) -> None:
-    """No core file when it crashes, and its memory goes before the worker's."""
+    """No core file if it crashes; and if memory runs out, it is killed before the worker."""
     with suppress(OSError):  # it has ended already
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         Path(f"/proc/{pid}/oom_score_adj").write_text(SACRIFICE, encoding="ascii")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    for number in (signal.SIGABRT, signal.SIGKILL):  # at the first one faulthandler tells where it hangs
+    for number in (signal.SIGABRT, signal.SIGKILL):  # at the first one faulthandler prints where it hangs
         try:
             os.killpg(process.pid, number)
             process.wait(GRACE_S)
@@ -146,6 +146,6 @@ class _Reader:
         stream.close()
 
     def text(self) -> str:
-        """What came; a process that left children behind may keep its streams open, so this does not wait for long."""
+        """The output. Does not wait long: children that a process left behind may keep its streams open."""
         self._thread.join(GRACE_S)
         return bytes(self._kept[-OUTPUT:]).decode("utf-8", "replace").strip("\n")

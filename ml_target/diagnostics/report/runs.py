@@ -10,12 +10,12 @@ from ml_target.diagnostics.report.times import read, table
 
 DOCTOR_S, SELFCHECK_S, TIMES_S = 60.0, 600.0, 300.0
 BESIDES = 2500
-"""Characters of what a process said besides, from the end."""
+"""How many characters of a process's other output are kept, from the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """`environment`: of the processes. `tell` takes their progress."""
+    """`environment`: for the processes. `tell`: receives their progress."""
 
     environment: Mapping[str, str]
     tell: Tell
@@ -25,7 +25,7 @@ class Runs:
         outcome = self._run("ml_target", DOCTOR_S, "doctor", "--json")
         try:
             found = from_json(_last(outcome.out))
-        except (ValueError, TypeError):  # it did not come to its end
+        except (ValueError, TypeError):  # it did not finish
             section = _section("Doctor", outcome, 5000)
             section.wrong.append(f"doctor: exit code {outcome.code}: {_last(outcome.err)}")
             return section
@@ -50,7 +50,7 @@ class Runs:
         return section
 
     def times(self) -> Section:
-        """A line a network."""
+        """A line for each network."""
         outcome = self._run("ml_target.diagnostics.report.timing", TIMES_S, progress="timing:")
         times = read(outcome.out)
         section = _section("Times of the networks", replace(outcome, out=table(times)), 4000)
@@ -62,12 +62,12 @@ class Runs:
 
 
 def left_out(title: str, why: str) -> Section:
-    """In the place of a run."""
+    """A section in place of a run."""
     return Section(title, f"Left out: {why}")
 
 
 def _section(title: str, outcome: Outcome, most: int) -> Section:
-    """What a process printed, and how it ended where that was not of its own will."""
+    """What a process printed and, if it did not exit by itself, how it ended."""
     section = Section(title, outcome.out or "(it printed nothing)", most=most)
     said = "\n".join(line for line in outcome.err.splitlines() if not line.startswith(("checking:", "timing:")))
     if outcome.ended:

@@ -1,4 +1,4 @@
-"""A section of the report, and how it is made: guarded, within its time, in a thread of its own."""
+"""A section of the report, made in a thread of its own, guarded and with a time limit."""
 
 import queue
 import threading
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Section:
-    """`text`: preformatted lines. `wrong` and `right`: what the summary says of it, a line each.
+    """`text`: preformatted lines. `wrong` and `right`: its lines in the summary.
 
-    `most`: characters that the section may have; `keep_end` says which end of a longer one is kept.
+    `most`: how many characters the section may have; `keep_end`: a longer one keeps its end, not its start.
     """
 
     title: str
@@ -21,7 +21,7 @@ class Section:
     keep_end: bool = False
 
     def bounded(self) -> str:
-        """The text within its bound, with words for what was left out."""
+        """The text, cut to its limit, with a note of how much was left out."""
         if len(self.text) <= self.most:
             return self.text
         left_out = f"[{len(self.text) - self.most} characters left out]"
@@ -31,16 +31,16 @@ class Section:
 
 
 def guarded(title: str, make: Callable[[], Section], seconds: float) -> Section:
-    """What `make` returns; where it fails or takes longer, a section that says so. Never raises.
+    """What `make` returns; if it fails or takes longer, a section that says so. Never raises.
 
-    It runs in a thread that is left behind when its time is over: a read from a device may never return.
+    It runs in a thread that is abandoned at the time limit: a read from a device may never return.
     """
     answers: queue.SimpleQueue[Section] = queue.SimpleQueue()
 
     def run() -> None:
         try:
             answers.put(make())
-        except BaseException as error:  # whatever it is: the other sections are worth having
+        except BaseException as error:  # whatever it is, the other sections are still useful
             words = f"{type(error).__name__}: {error}"
             answers.put(Section(title, f"This part of the report failed: {words}", [f"{title}: failed ({words})"]))
 

@@ -1,4 +1,4 @@
-"""What the report says about settings: what is set, what of it is wrong, what has a name like a setting's."""
+"""What the report says about settings: which are set, which are wrong, which variables have similar names."""
 
 import os
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ RELATED = (
     "HAILO", "IMMICH", "MACHINE_LEARNING", "MODEL", "CLIP_", "FACE_", "SIGLIP", "OCR_", "CPU_", "HOST_", "MAX_",
     "OMP_", "OPENBLAS_", "MALLOC_", "LD_", "PYTHON", "HF_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_",
 )  # fmt: skip
-"""How variables begin that have a part in what the worker does, or that somebody thinks have."""
+"""Prefixes of variables that affect the worker, or that a user may believe do."""
 
 NOT_OURS = frozenset({"IMMICH_ML_IMAGE"})
 
 
 def settings_section(read: Environment, environment: Mapping[str, str] = os.environ) -> Section:
-    """The settings that are set, those that are wrong, other variables of the same kind, and the rest by default."""
+    """The settings that are set, those that are wrong, and other variables with related names."""
     lines = []
     ours = {name: item.name for item in fields(Settings) for name in setting_names(item.name)}
     for name, attribute in ours.items():

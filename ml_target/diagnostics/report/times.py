@@ -9,9 +9,9 @@ BURST = 8
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Milliseconds are those of a frame, alone and in a burst of `burst`. `failed`: in words, instead of them.
+    """Milliseconds per frame, alone and in a burst of `burst` frames. `failed`: why there are none.
 
-    Without times and fault the network's file is not there.
+    Without times and without `failed`, the network's file is missing.
     """
 
     network: str
@@ -23,11 +23,11 @@ class Times:
     failed: str = ""
 
     def line(self) -> str:
-        """For `read`."""
+        """The line that `read` reads."""
         return json.dumps(asdict(self))
 
     def row(self) -> str:
-        """Of the table."""
+        """The row of the table."""
         start = f"{self.network:50}  {self.engine:5}  "
         if self.failed:
             return f"{start}FAILED: {self.failed}"
@@ -38,7 +38,7 @@ class Times:
 
 
 def read(text: str) -> list[Times]:
-    """Of what a process printed: anything else is left out, such as a last line that is cut."""
+    """The times in a process's output; ignores all other lines, such as a last one that is cut off."""
     return [times for line in text.splitlines() if (times := _parsed(line))]
 
 
@@ -50,6 +50,6 @@ def _parsed(line: str) -> Times | None:
 
 
 def table(times: Iterable[Times]) -> str:
-    """With a heading."""
+    """A table with a heading."""
     heading = f"{'network':50}  {'on':5}  {'load s':>8}  {'1 frame ms':>12}  {f'{BURST} frames, ms each':>18}"
     return "\n".join([heading, *(each.row() for each in times)])

@@ -1,8 +1,8 @@
 """`python3 -m ml_target.diagnostics.report.timing`: how long each network takes, on the card and on the processor.
 
-A process of the report's own. It prints a line a network as soon as it is known: where one hangs, those before it are
-told all the same. Frames are random; what is measured is the way from the host to the network and back, at one frame
-and at a full burst.
+The report runs it in a process of its own. It prints each network's line as soon as it is known, so that a network that
+hangs does not hide those before it. Frames are random; it measures the round trip from host to network and back, for
+one frame and for a full burst.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from ml_target.store.command import open_store
 from ml_target.tensors import Array
 
 NETWORK_S = 3.0
-"""For the calls of one network, half of it for single frames and half for bursts."""
+"""Time for the calls of one network, half of it for single frames and half for bursts."""
 
 MOST = 30
-"""Calls of one kind: more tell nothing new."""
+"""The most calls of one kind: more would not change the median."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,7 +83,7 @@ def _tell(times: Times) -> None:
 
 
 def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Network]:
-    """Those that the settings ask for; the stand-in where the worker would take it."""
+    """The networks that the settings ask for; the stand-in if the worker would use it."""
     for network in chosen(settings):
         stand_in = network.stand_in
         if stand_in is None or settings.face_recognizer:
@@ -99,7 +99,7 @@ def _time_network(engine: Engine, network: Network, path: Path, seconds: float) 
     load = time.perf_counter() - started
     frame = _frame(loaded, network)
     alone = _call_ms(loaded, [frame], seconds / 2)
-    size = max(1, min(BURST, loaded.max_batch, int(seconds * 1000 / alone)))  # so that a slow one keeps its time
+    size = max(1, min(BURST, loaded.max_batch, int(seconds * 1000 / alone)))  # so that a slow one stays within its time
     burst = _call_ms(loaded, [frame] * size, seconds / 2) / size
     return Times(network.name, engine.name, load, alone, burst, size)
 

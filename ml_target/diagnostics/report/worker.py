@@ -1,4 +1,4 @@
-"""The worker that runs here, asked over HTTP: is it ready, what does it serve, how long does it take."""
+"""Queries the worker that runs here over HTTP: whether it is ready, what it serves, how long it takes."""
 
 import http.client
 import json
@@ -20,18 +20,18 @@ TITLE = "The worker that runs here"
 PICTURE = Path(__file__).resolve().parent.parent / "checks" / "board.jpg"
 BURST = 8
 TASK_S = 3.0
-"""For the requests of one task, begun one after the other, and as much again for those at once."""
+"""Time for the sequential requests of one task, and as much again for those sent at once."""
 
 REQUEST_S = 30.0
 SLOW_MS = 10_000
-"""Where eight in turn would take longer, eight at once are not sent: others wait for this worker as well."""
+"""If eight in sequence would take longer, eight at once are not sent: other clients need this worker too."""
 
 BOUNDARY = "immich-ml-hailo-report"
 
 
 @dataclass(slots=True)
 class Answer:
-    """`reached`: something listens. `ours`: it has our status page, `status`."""
+    """The worker's answers. `reached`: something listens. `ours`: it has our status page, `status`."""
 
     where: str
     reached: bool = False
@@ -45,7 +45,7 @@ class Answer:
 
 
 def ask(settings: Settings) -> Answer:
-    """Never raises for what is not there or answers nonsense."""
+    """Queries `/ping` and `/status`. Never raises, even if nothing listens or the answer is nonsense."""
     answer = Answer(f"{_address(settings)} port {settings.port}")
     try:
         status, body = _get(settings, "/ping")
@@ -64,7 +64,7 @@ def ask(settings: Settings) -> Answer:
 
 
 def worker_section(answer: Answer) -> Section:
-    """What it says of itself."""
+    """The section about the worker."""
     lines = [f"address        {answer.where}", f"/ping          {answer.ping}"]
     if not answer.reached:
         lines.append("No worker answers here, so this report looks at the engine itself.")
@@ -85,7 +85,7 @@ def worker_section(answer: Answer) -> Section:
 
 
 def _shorter(status: dict[str, Any]) -> dict[str, Any]:
-    """Without the names that any worker of this version would list."""
+    """Without the list of names, which is the same for every worker of this version."""
     spaces = status.get("clip")
     if not isinstance(spaces, list):
         return status
@@ -94,7 +94,7 @@ def _shorter(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def request_times(settings: Settings, answer: Answer, tell: Tell) -> Section:
-    """How long the running worker takes for the bundled picture: one request after the other, and eight at once."""
+    """How long the running worker takes for the bundled picture: one request at a time, and eight at once."""
     lines = [f"{'task':20}  {'one after the other':>20}  {f'{BURST} at once, a request':>22}"]
     wrong = []
     for label, entries, text in _asks(answer.status):
@@ -112,7 +112,7 @@ def request_times(settings: Settings, answer: Answer, tell: Tell) -> Section:
 
 
 def _repeated(settings: Settings, entries: dict[str, Any], text: str | None, at_once: int) -> float:
-    """Milliseconds a request: the median of rounds of so many at once. Raises ValueError for an answer but 200."""
+    """Milliseconds per request: the median of rounds of `at_once` requests. Raises ValueError unless the status is 200."""
     body = _body(entries, text)
     rounds: list[float] = []
     with ThreadPoolExecutor(at_once) as pool:
@@ -125,7 +125,7 @@ def _repeated(settings: Settings, entries: dict[str, Any], text: str | None, at_
 
 
 def _asks(status: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-    """Label, entries and text of a request for each task that is on, in the names that the worker serves."""
+    """Label, entries and text of a request for each task that is on, with model names that the worker serves."""
     tasks = status["tasks"] if isinstance(status["tasks"], dict) else {}
     spaces = status.get("clip")
     first = spaces[0] if isinstance(spaces, list) and spaces and isinstance(spaces[0], dict) else {}
@@ -153,7 +153,7 @@ def _predict(settings: Settings, body: bytes) -> None:
 
 
 def _body(entries: dict[str, Any], text: str | None) -> bytes:
-    """A form as Immich sends it."""
+    """A multipart form as Immich sends it."""
     parts = [_part('name="entries"', json.dumps(entries).encode())]
     if text is not None:
         parts.append(_part('name="text"', text.encode()))
