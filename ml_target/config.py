@@ -1,8 +1,8 @@
 """Settings: read once from the environment, checked, then frozen.
 
 Unknown variables are ignored; `diagnostics/hints.py` points out those that look like settings. A bad value
-stops the worker with a message that names the valid ones; only an unknown log level falls back to `info` with a warning, as Immich's
-official worker does.
+stops the worker with a message that names the valid ones; only an unknown log level falls back to `info` with a
+warning, as in Immich's official worker.
 """
 
 import logging

@@ -1,9 +1,9 @@
-"""Text as the Hailo engine reads it at fixed sizes, against the official worker's way at free sizes, same networks.
+"""Compares text reading at the Hailo engine's fixed sizes with the official worker's free sizes, on the same networks.
 
-Pages are drawn for the run (tests/support/text_pages.py: fonts, 14 to 90 px, faint, turned, askew, JPEG 80) and so
-their words and corners are known; the photos of ../shared/photos are read too where they are. Three tables, in
-Markdown: accuracy by kind of page, the budgets of tiles against device time, and what post-processing costs the host
-beside RapidOCR's own on the same tensors. CER: wrong, missing and additional letters over drawn ones.
+Pages are drawn for the run (tests/support/text_pages.py: fonts, 14 to 90 px, faint, rotated, askew, JPEG 80), so
+their words and corners are known; the photos in ../shared/photos are read too, if they are there. Prints three Markdown
+tables: accuracy by kind of page, tile budgets with their device time, and the host's time for post-processing compared
+with RapidOCR's on the same tensors. CER: wrong, missing and additional letters, divided by the letters drawn.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def run(corpus: list[Page], tiles: list[int]) -> None:
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
+    """A whole number of at least 1, for argparse."""
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
@@ -119,9 +119,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/bench accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=positive, default=1, help="how often each page is drawn, with other words")
+    parser.add_argument("--seeds", type=positive, default=1, help="how often each page is drawn, with new words")
     parser.add_argument(
-        "--tiles", type=positive, nargs="+", default=[1, 2, BUDGET], help="budgets; the last one is detailed"
+        "--tiles",
+        type=positive,
+        nargs="+",
+        default=[1, 2, BUDGET],
+        help="tile budgets; the last is detailed",
     )
     parser.add_argument("--photos", type=Path, default=PROJECT.parent / "shared" / "photos")
     chosen = parser.parse_args()

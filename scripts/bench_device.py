@@ -1,10 +1,10 @@
-"""The device's queues on the simulated card: this worker's against the usual design, in one run.
+"""Compares this worker's queues with the usual design, on the simulated card, in one run.
 
-The usual design sends one frame a burst under a global lock. Both run on the same simulator, whose
-card takes the time that measured cards take (tests/support/hailo_sim/costs.py); its networks answer from a
-table, because a processor cannot run them at the card's speed. Tensors are prepared beforehand:
-what is measured is queueing, batching and the card. Clients ask again as soon as they are answered.
-"host CPU" is what queues, engine and simulator took of one processor. Prints Markdown tables.
+The usual design sends one frame per burst under a global lock. Both run on the same simulator, whose
+card takes as long as measured cards (tests/support/hailo_sim/costs.py); its networks answer from a
+table, because a processor cannot run them at the card's speed. Tensors are prepared in advance: only
+queueing, batching and the card are measured. Clients send the next request as soon as they have an answer.
+"host CPU": the share of one processor that queues, engine and simulator used. Prints Markdown tables.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def side(name: str, link: str, locked: bool) -> Iterator[Side]:
 
 
 async def closed_loop(ask: Ask, clients: int, seconds: float) -> tuple[float, list[float]]:
-    """Answers a second and their latencies, of those that came within the window after a warm-up."""
+    """Answers per second and their latencies, within the window after a warm-up."""
     latencies: list[float] = []
     start = time.perf_counter() + seconds / 2
     end = start + seconds
@@ -135,7 +135,7 @@ def quantile(values: list[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of clients: answers a second, latencies in ms, shares of time the card and the processor worked."""
+    """The row for one number of clients: answers per second, latencies in ms, how busy card and processor were."""
 
     rate: float
     median: float
@@ -158,7 +158,7 @@ async def ladder(side_: Side, task: str, clients: list[int], seconds: float) -> 
 
 
 async def under_load(side_: Side, seconds: float) -> tuple[list[float], float, dict[str, float]]:
-    """Latencies of one text query a second while pictures, faces and text detection are asked for."""
+    """Latencies of one text query per second beside requests for pictures, faces and text detection."""
     texts: list[float] = []
     done = {"picture": 0, "faces": 0, "ocr": 0}
     end = time.perf_counter() + seconds
@@ -222,7 +222,7 @@ def main() -> None:
     )
     parser.add_argument("--link", action="append", choices=("slow", "fast"), help="default: both")
     parser.add_argument("--clients", type=int, nargs="*", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--seconds", type=float, default=6.0, help="a cell")
+    parser.add_argument("--seconds", type=float, default=6.0, help="for each cell")
     parser.add_argument("--tasks", nargs="*", default=["picture", "tiny", "faces", "ocr", "text"])
     chosen = parser.parse_args()
     run(chosen.link or ["slow", "fast"], chosen.clients, chosen.seconds, chosen.tasks)

@@ -1,9 +1,9 @@
-"""What becomes of requests when the (simulated) card fails, kind by kind; or how often a busy card is taken for lost.
+"""What happens to requests when the (simulated) card fails, fault by fault; or how often a busy card is taken for lost.
 
-Without --minutes: for each kind of fault a worker of its own, with eight clients over HTTP and a
-deadline of 20 s; prints what they were answered, how long the worker was not ready, and whether it
-had to leave. "late": answered after the deadline and a second; "cut": a connection that ended
-without an answer. Native crashes and deadlocks of the library are real ones here.
+Without --minutes: starts a worker for each kind of fault, with eight clients over HTTP and a deadline
+of 20 s; prints the answers they got, how long the worker was not ready, and whether it had to exit.
+"late": answered more than a second after the deadline; "cut": the connection ended without an answer.
+Native crashes and deadlocks of the library are real ones here.
 
 With --minutes N: every network of the catalogue at once on the slow link, full bursts, N minutes
 of real time (the limits of a burst are real seconds, so a faster clock would flatter them); counts
@@ -46,7 +46,7 @@ Call = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Kind:
-    """One fault: calls of the simulator's faults, `heal` after so many seconds. `times`: how often it strikes."""
+    """One fault: calls of the simulator's faults, healed after `heal` seconds. `times`: how often it occurs."""
 
     name: str
     strike: tuple[Call, ...]
@@ -101,7 +101,7 @@ def strike(kind: Kind, folder: Path, models: Path) -> str:
                 time.sleep(kind.lasting)
                 for name, *given in kind.heal:
                     worker.rig.fault(name, *given)
-                time.sleep(4.0)  # a loss nobody is told of shows after three seconds
+                time.sleep(4.0)  # an unreported loss is noticed after three seconds
                 if not worker.becomes_ready():
                     left = f"leaves with status {worker.process.returncode} after {time.monotonic() - began:.0f} s"
                     break
@@ -131,7 +131,7 @@ def faults(only: list[str]) -> None:
 
 
 class Watched(Turns):
-    """Turns that remember how near bursts came to their limits."""
+    """Turns that record how close bursts came to their limits."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -179,7 +179,7 @@ def frames_of(network: Network) -> list[Array]:
 
 
 def alarms(minutes: float, link: str) -> bool:
-    """Prints a line a minute. True when no burst was taken for lost."""
+    """Prints a line per minute. True if no burst was taken for lost."""
     from ml_target.engines.hailo.card import CardSettings
     from ml_target.engines.hailo.engine import HailoEngine
 
@@ -233,8 +233,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/bench faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", default=[""], help="only faults whose name holds one of these")
-    parser.add_argument("--minutes", type=float, help="no faults, but full load for so long: count false alarms")
+    parser.add_argument("--only", nargs="+", default=[""], help="only faults whose name contains one of these")
+    parser.add_argument("--minutes", type=float, help="no faults, but full load for this long: counts false alarms")
     parser.add_argument("--link", choices=("slow", "fast"), default="slow", help="with --minutes")
     chosen = parser.parse_args()
     if chosen.minutes is None:

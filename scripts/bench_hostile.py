@@ -1,9 +1,9 @@
-"""What one rude client can do to the others: hostile bodies, texts, trickles, connections, and stopping.
+"""What one hostile client can do to the others: bodies, texts, slow uploads, connections, and stopping.
 
-Starts a worker of its own for the processor, with towers of next to nothing (tests/support/light_towers.py) or with the
-models of a folder (--models). Sends each request of the list and pings meanwhile, as Immich does. "peak" is the
-worker's largest resident memory during the case, less what it held before; "held" what is left of it five seconds
-after. The first row is an ordinary photo, the measure for the others. Prints a Markdown table.
+Starts its own worker on the processor, with tiny towers (tests/support/light_towers.py) or with the models in a folder
+(--models). Runs each case, and meanwhile sends pings as Immich does. "peak" is the worker's largest resident memory
+during the case, minus what it held before; "held" is what is left of that five seconds later. The first row is an
+ordinary photo, for comparison. Prints a Markdown table.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def connect(worker: SlowWorker) -> socket.socket:
 
 
 def status_of(connection: socket.socket) -> str:
-    """The status of the answer, with its first words where it is no 200; "closed" when none comes."""
+    """The status of the answer, with its first words if it is not 200; "closed" if none comes."""
     answer = b""
     try:
         while not answer.endswith((b"}", b"pong")) and (piece := connection.recv(65536)):
@@ -93,7 +93,7 @@ def status_of(connection: socket.socket) -> str:
 
 
 def send(worker: SlowWorker, *pieces: bytes) -> str:
-    """Sends what the worker takes of it; the answer may come before the end."""
+    """Sends as much as the worker accepts; the answer may come before the end."""
     with connect(worker) as connection:
         try:
             for piece in pieces:
@@ -147,7 +147,7 @@ def near_boundaries(worker: SlowWorker) -> str:
 
 
 def trickles(worker: SlowWorker, seconds: float = 45) -> str:
-    """Five clients declare 128 MiB and send a byte every now and then; ordinary photos come beside them."""
+    """Five clients declare 128 MiB and send a byte now and then, beside ordinary photos."""
     with ExitStack() as opened:
         slow = [opened.enter_context(connect(worker)) for _ in range(5)]
         for connection in slow:
@@ -194,7 +194,7 @@ def _fill(connection: socket.socket) -> None:
 
 
 def pipelined(worker: SlowWorker) -> str:
-    """A client that sends requests without end and reads no answer."""
+    """A client that sends endless requests and reads no answer."""
     with connect(worker) as connection:
         connection.settimeout(5)
         try:
@@ -206,7 +206,7 @@ def pipelined(worker: SlowWorker) -> str:
 
 
 def half_heads(worker: SlowWorker) -> str:
-    """Connections on which no request ever comes, more than there are places; a photo beside them."""
+    """More idle connections than the worker allows, beside a photo."""
     with ExitStack() as opened:
         for _ in range(900):
             opened.enter_context(connect(worker)).sendall(b"POST /predict HT")
@@ -259,7 +259,7 @@ while not end.wait(float(sys.argv[2])):
     seen.append(time.perf_counter() - started)
 print(json.dumps(seen))
 """
-"""A process of its own: what this one sends must not slow down what it measures."""
+"""Runs in a process of its own, so that sending does not slow down the measurement."""
 
 
 @contextmanager

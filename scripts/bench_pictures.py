@@ -1,8 +1,8 @@
-"""What pictures do to the whole worker: memory by format, deadlines, pings, a photo beside them, the end.
+"""How pictures affect the whole worker: memory by format, deadlines, pings, a photo beside them, stopping.
 
-The worker is a process of its own; its tasks do the work on the host for real and leave out the networks. Memory is
-that of the worker and of its helper together, less the worker's when idle. Prints three Markdown tables, and ends with
-1 where a figure is beyond its bound. On a machine that does something else as well, times say little.
+The worker is a process of its own; its tasks do the real work on the host and leave out the networks. Memory is that of
+the worker and its helper together, minus the worker's when idle. Prints three Markdown tables; the exit code is 1 if a
+figure exceeds its bound. On a machine that is busy with something else, the times mean little.
 """
 
 import argparse
@@ -38,13 +38,13 @@ MOST_OF_SETTING, MOST_KEPT = 1.1, 64 * MIB
 
 SETTLED_S = 5
 LATE_S = 2
-"""An answer may come so long after the deadline."""
+"""How long after the deadline an answer may come."""
 
 LONGER_S = 1
-"""So long pings and photos go on afterwards: what is answered at once leaves some, too."""
+"""How long pings and photos go on afterwards, so that some are measured even if the answer comes at once."""
 
 STOP_S = 30
-"""`docker stop` waits so long."""
+"""How long `docker stop` waits."""
 
 PING_P99, PING_MAX = 0.050, 0.500
 ALL = {
@@ -57,7 +57,7 @@ CLIP = {"clip": ALL["clip"]}
 
 @dataclass
 class Server:
-    """A worker, and the words it is asked by."""
+    """A worker, and the requests that it gets."""
 
     process: "subprocess.Popen[bytes]"
     url: str
@@ -128,7 +128,7 @@ def _answers(server: Server) -> bool:
 
 
 class Beside:
-    """Pings, and a photo again and again, while something else goes on: from a process that does nothing else."""
+    """Pings and photos, sent all the time from a process of their own."""
 
     def __init__(self, server: Server) -> None:
         self._command = [sys.executable, str(Path(__file__)), "--beside", server.url]
@@ -329,7 +329,7 @@ def main() -> int:
     parser.add_argument(
         "--deadline", type=float, default=5, help="REQUEST_TIMEOUT_S of the other (default %(default)s)"
     )
-    parser.add_argument("--only", choices=("memory", "deadlines", "stop"), help="one table alone")
+    parser.add_argument("--only", choices=("memory", "deadlines", "stop"), help="only this table")
     parser.add_argument("--beside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.beside:

@@ -1,9 +1,9 @@
-"""This worker's tasks against the implementations that Immich's own worker is built on, in one process.
+"""Compares this worker's tasks with the implementations that Immich's own worker is built on, in one process.
 
 Both sides get the same decoded photo, the same networks and the same number of threads, in turn,
 A B A B …; the ratio is taken pair by pair, so it holds when the machine's speed drifts. Prints a
 Markdown table: medians in milliseconds, and ours divided by the reference's.
-Needs what `./setup.sh test` installs, and the face networks where faces are to be measured.
+Needs what `./setup.sh test` installs, and the face networks to measure faces.
 """
 
 import argparse

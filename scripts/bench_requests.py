@@ -1,7 +1,7 @@
-"""Time and peak memory of one request of each task, as Immich sends them: one task a request.
+"""Time and peak memory of one request of each task, as Immich sends them: one task per request.
 
-Starts a worker of its own with the settings of the environment, or asks one that runs (--url).
-Prints a Markdown table. "first" is the first request of that task since the worker is ready;
+Starts a worker of its own with the settings of the environment, or uses a running one (--url).
+Prints a Markdown table. "first" is the first request of that task after the worker is ready;
 "median" and "worst" are of the requests after it, one at a time. "peak" is the worker's largest
 resident memory while that task was measured, with all models loaded.
 """
@@ -60,7 +60,7 @@ def form(entries: dict[str, Any], photo: bytes | None) -> bytes:
 
 
 class Client:
-    """A connection that is kept, as the server's is."""
+    """A connection that is kept open, like the Immich server's."""
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
@@ -114,7 +114,7 @@ def answers(url: str) -> bool:
 
 
 def forget_peak(pid: int) -> None:
-    """From now on the peak is that of what follows (Linux, own processes); otherwise it only grows."""
+    """Resets the peak (Linux, own processes only); elsewhere it only grows."""
     try:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
     except OSError:
@@ -181,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/bench requests", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--url", help="a worker that runs already; settings are its own")
+    parser.add_argument("--url", help="a running worker, with its own settings")
     parser.add_argument("--pid", type=int, help="with --url: its process on this machine, for the memory")
     parser.add_argument("--photo", type=Path, default=PROJECT / "tests" / "test.jpg")
     parser.add_argument("--repeats", type=int, default=10)

@@ -1,8 +1,8 @@
-"""The whole worker over HTTP on the simulated card: three tasks, a text query a second, pings.
+"""The whole worker over HTTP on the simulated card: three tasks, a text query per second, pings.
 
-The worker is a process of its own; its card takes the time of measured cards and answers from
-tables. Photos are decoded and prepared for real, on the processors this machine has: the column
-"card busy" tells whether those or the card were the limit. Levels: Immich's default concurrency
+The worker is a process of its own; its card takes as long as measured cards and answers from
+tables. Photos are really decoded and prepared, on this machine's processors: the column "card busy"
+shows whether they or the card were the bottleneck. Levels: Immich's default concurrency
 (2 smart search, 2 faces, 1 OCR), and raised (8, 8, 4). Prints a Markdown table for each link.
 """
 

@@ -1,6 +1,6 @@
-"""Imports everything the worker needs, HailoRT too where it is installed; run inside the build of an image.
+"""Imports everything the worker needs, including HailoRT if it is installed; runs while an image is built.
 
-What does not load here would not load on the user's host either, and there it is harder to find out why.
+What does not load here would not load on the user's host either, where the cause is harder to find.
 """
 
 import importlib
@@ -17,7 +17,7 @@ PACKAGES = ("cv2", "numpy", "orjson", "PIL.Image", "sentencepiece", "tokenizers"
 
 
 def main() -> int:
-    """Prints what was imported. Exit code 1 with the remedy when a native package does not load."""
+    """Prints what was imported. Exit code 1, with the remedy, if a native package does not load."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import ml_target
 
@@ -60,7 +60,7 @@ def _hailort() -> str:
         return ""
     try:
         importlib.import_module("hailo_platform")
-    except Exception as error:  # a mismatch shows as almost any of them
+    except Exception as error:  # a version mismatch can raise almost anything
         wrong, remedy = explain_import(error)
         return f"{wrong}.\n    {remedy}.\n    {type(error).__name__}: {error}"
     print(f"all packages load, HailoRT {version} too")

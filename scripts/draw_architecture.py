@@ -1,7 +1,7 @@
 """Draws docs/architecture.svg: the rooms of ml_target, floor by floor, as pyproject.toml orders them.
 
 Floors come from the contract of import-linter, sentences from the rooms' docstrings, counts from the files.
-`--check` draws nothing: it fails where the drawing has other rooms or floors than the tree. Counts may lag behind.
+`--check` draws nothing: it fails if rooms or floors of the drawing differ from the tree. Counts may lag behind.
 """
 
 import argparse
@@ -25,7 +25,7 @@ FILLS = ("#e8eefc", "#e6f4ea", "#fdf1dc", "#f3e8f7", "#dcebf5")
 
 
 def floors() -> Floors:
-    """The rooms of each floor, from the top down. Raises SystemExit where they are not those of the tree."""
+    """The rooms of each floor, from the top down. Raises SystemExit if they differ from the tree."""
     contracts = api.read_configuration(str(PROJECT / "pyproject.toml"))["contracts_options"]
     (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
     found = [[room.strip() for room in re.split("[|:]", layer)] for layer in layers]
@@ -59,7 +59,7 @@ def counts_of(room: str) -> str:
 
 
 def words_in(room: str, width: float) -> list[str]:
-    """What stands below its name, in lines that fit; a narrow box has the name alone."""
+    """The text below its name, in lines that fit; a narrow box has only the name."""
     if width < NARROW:
         return []
     words = textwrap.wrap(sentence_of(room), int(width / 6.8))
@@ -113,7 +113,7 @@ def box(room: str, lines: list[str], left: float, top: int, width: float, height
 
 
 def floors_in(drawing: str) -> Floors:
-    """The rooms of each floor, as the picture has them."""
+    """The rooms of each floor in the picture."""
     return [re.findall(r'data-room="(\w+)"', part) for part in drawing.split("data-floor=")[1:]]
 
 

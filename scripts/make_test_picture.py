@@ -3,8 +3,8 @@
     python scripts/make_test_picture.py FACES.jpg [tests/test.jpg]
 
 FACES.jpg is `faces_four.jpg` of the photos for tests (AI-made faces, Apache-2.0 source set). The
-text is set in the font that comes with Pillow. A JPEG comment says what the picture holds, so that
-tests/test.sh can hold the answers against it. Without a second name, the same board at a smaller size and a
+text is set in the font that comes with Pillow. A JPEG comment lists what is in the picture, so that
+tests/test.sh can check the answers. Without a second name, the same board at a smaller size and a
 page of labels are written for `ml_target/diagnostics/checks/samples.py`, which knows what is on them.
 """
 

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from ml_target.catalogue.types import Chip
 from ml_target.config import PROJECT, Settings, setting_names, setting_text
-from ml_target.diagnostics.hints import hints, environment_hints
+from ml_target.diagnostics.hints import environment_hints, hints
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
 

@@ -107,7 +107,7 @@ class Store:
         return MissingFileError(reason, remedy, f"{file.name} is missing")
 
     def _tell_spare(self, path: Path) -> None:
-        """Warns once for each file taken from the spare folder, unless fallback() has warned about the folder itself."""
+        """Warns once for each file taken from the spare folder, unless fallback() has warned about the folder."""
         if path.parent != self._spare or path.name in self._warned or not _is_folder(self.folder):
             return
         if not _is_file(self.folder / path.name):
@@ -154,7 +154,7 @@ class Store:
             raise remedies.unreadable(path, error) from error
 
     def fetch(self, file: ModelFile) -> Path:
-        """The path of the file. If it is missing or damaged, a good one is first fetched, verified and moved into place.
+        """The path of the file. If it is missing or damaged, a good one is fetched first, and verified.
 
         A damaged file is kept as `<name>.damaged` when it is replaced, and stays if no source has a good one.
         Raises FetchError with every attempt, why it failed, and the remedy; ModelError for a HEF of another chip.
@@ -208,7 +208,7 @@ class Store:
             return None
 
     def _offers(self, file: ModelFile, attempts: list[str]) -> Iterator[Offer]:
-        """The mirror's offers, then the file's own sources. A mirror folder that lacks the file is noted in `attempts`."""
+        """The mirror's offers, then the file's own. A mirror folder without the file is noted in `attempts`."""
         if self._mirror is not None:
             offers = list(self._mirror.offers(file))
             if isinstance(self._mirror.base, Path):

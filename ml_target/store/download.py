@@ -44,7 +44,7 @@ class _Lines:
 
 
 class Transfer:
-    """The progress of one file: on a terminal a line that is redrawn, elsewhere a line now and then. A context manager."""
+    """A context manager that shows one file's progress: a line redrawn on a terminal, a line now and then elsewhere."""
 
     def __init__(self, label: str, out: TextIO | None) -> None:
         self._label, self._out = label, out

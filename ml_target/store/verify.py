@@ -68,7 +68,7 @@ def require_published(file: ModelFile, path: Path, sha256: str) -> None:
 
 
 def require_sound(file: ModelFile, path: Path) -> None:
-    """Checks the content of the file at `path`, by its type. Raises DamagedFileError that says what is wrong with it."""
+    """Checks the content of the file at `path`, by its type. Raises DamagedFileError that says what is wrong."""
     with path.open("rb") as opened:
         head = opened.read(512)
     if not head:

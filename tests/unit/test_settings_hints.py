@@ -7,7 +7,7 @@ import pytest
 from project import PROJECT
 
 from ml_target.config import Settings, setting_names
-from ml_target.diagnostics.hints import INSTEAD, OFFICIAL, OURS, hints, environment_hints
+from ml_target.diagnostics.hints import INSTEAD, OFFICIAL, OURS, environment_hints, hints
 from ml_target.diagnostics.settings import main
 
 OTHERS = """

@@ -12,8 +12,8 @@ from ml_target.remedies import CONTAINER, command
 from ml_target.system.cards import FIRST_NODE, nodes
 
 STOP = f"docker stop -t 30 {CONTAINER}"
-"""Time for the worker to answer its requests; Docker's own ten seconds are too short. `-t`, as its long name changed with
-Docker 28."""
+"""Time for the worker to answer its requests; Docker's own ten seconds are too short. `-t`, as its long name changed
+with Docker 28."""
 
 KEPT_BACK = ("models_mirror", "hf_endpoint", "host", "port", "log_level")
 """Settings that do not affect the checks; a URL may contain a password."""
@@ -51,12 +51,12 @@ def _fetch_and_run(settings: Settings, wanted: Sequence[str]) -> str:
 
 
 def _instead(settings: Settings, others: bool) -> str:
-    """Stops the worker even if the card is free now: the worker may hold it again by the time this is read."""
+    """Stops the worker even if the card is free now: it may not be by the time this is read."""
     return f"{STOP}; {in_a_container(settings, others)}; docker start {CONTAINER}"
 
 
 def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), name: str = "selfcheck") -> str:
-    """`docker run` for the command `name`, with this worker's settings. `others`: with the models in the host's folder."""
+    """`docker run` for the command `name`, with this worker's settings. `others`: with the models of the host's folder."""
     cards = nodes(root) or [root / FIRST_NODE.lstrip("/")]
     groups = {node.stat().st_gid for node in cards if node.exists()} or {0}
     words = ["docker run --rm"]

@@ -64,7 +64,7 @@ PARTS: Mapping[str, Rectangle] = {
     "right": (640, 0, 1280, 960),
     "board": (0, 0, 1280, 960),
 }
-"""What the board is cut into for smart search."""
+"""The parts of the board for smart search."""
 
 FINDS: Mapping[str, str] = {
     "a photo of a little boy": "boy",
@@ -73,7 +73,7 @@ FINDS: Mapping[str, str] = {
     "a sign with the words Harbour Market in red letters": "title",
     "printed text: Saturday, September, bread, honey and cheese": "lines",
 }
-"""Queries, and the part of the board that each has to find first among those named here."""
+"""Queries, and the part of the board that each has to rank first among those named here."""
 
 QUERIES = (
     *FINDS,
@@ -141,12 +141,12 @@ class Samples:
         return {name: _cut(self.board, part) for name, part in PARTS.items()}
 
     def gallery(self) -> list[UInt8]:
-        """Pictures for smart search: the parts, the same mirrored in a warmer light, and the user's photos."""
+        """Pictures for smart search: the parts, the same parts mirrored in warmer light, and the user's photos."""
         parts = list(self.parts().values())
         return [*parts, *(_warm(_mirrored(part)) for part in parts), *self.photos.values()]
 
     def boards(self) -> list[UInt8]:
-        """The board as four photos: as it is, mirrored, in a warm light and turned, small and dark."""
+        """The board as four photos: as it is, mirrored, in warm light and rotated, small and dark."""
         turned = cv2.warpAffine(
             _warm(self.board),
             cv2.getRotationMatrix2D((SIZE[0] / 2, SIZE[1] / 2), 12, 1),
@@ -166,7 +166,7 @@ class Samples:
 
 
 def copies(picture: UInt8) -> list[UInt8]:
-    """The picture as two JPEG files of other qualities have it."""
+    """The picture after JPEG compression at two other qualities."""
     found = []
     for quality in (80, 92):
         _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -175,12 +175,12 @@ def copies(picture: UInt8) -> list[UInt8]:
 
 
 def lights(crops: list[UInt8]) -> list[UInt8]:
-    """Crops as they are, mirrored, and in a warm light, in which the order of the colours shows."""
+    """Crops as they are, mirrored, and in warm light, in which the colour order shows."""
     return [*crops, *map(_mirrored, crops), *map(_warm, crops)]
 
 
 def swapped(frame: UInt8) -> UInt8:
-    """Red and blue exchanged."""
+    """The picture with red and blue swapped."""
     return np.ascontiguousarray(frame[..., ::-1])
 
 

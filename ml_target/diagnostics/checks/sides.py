@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LIMIT_S = 300.0
-"""For one check. SigLIP on a small board's processor takes a second a picture."""
+"""Time limit of one check. SigLIP takes a second per picture on a small board's processor."""
 
 HELD, NONE_FREE = 73, 74
-"""HailoRT's statuses for a card that another program has."""
+"""HailoRT's statuses for a card that another program holds."""
 
 
 class Bench:
@@ -50,11 +50,11 @@ class Bench:
 
     @property
     def compares(self) -> bool:
-        """Whether there is another engine than the processor to compare with it."""
+        """Whether another engine serves, which can be compared with the processor."""
         return self.engine_name != REFERENCE
 
     async def open(self) -> Loader:
-        """Opens the device. Raises NotChecked where it cannot be had."""
+        """Opens the device. Raises NotChecked if that fails."""
         try:
             place, text = open_places(self.settings)
             self._places = [place] if place is text else [place, text]
@@ -65,7 +65,7 @@ class Bench:
             raise NotChecked(self._why_closed(error)) from error
 
     async def serves(self, load: Callable[[], Service[T]]) -> Service[T]:
-        """A service that is on. Raises NotChecked where it is off, ModelError for a file that is wrong."""
+        """A service that is on. Raises NotChecked if it is off, ModelError for a wrong file."""
         service = on(await asyncio.to_thread(load))
         self.note(service.models)
         return service
@@ -79,7 +79,7 @@ class Bench:
     ) -> tuple[dict[str, float], Gap | None]:
         """What `compare` measures with the same networks on the processor; or why it was not done.
 
-        Nothing where the processor serves itself. `load` opens them; they are closed afterwards.
+        Empty if the processor itself serves. `load` opens the networks; they are closed afterwards.
         """
         if served.models[0].provenance.engine == REFERENCE:
             return {}, None
@@ -90,7 +90,7 @@ class Bench:
         except ModelError as error:
             return {}, Gap.of(error)
         try:
-            # Named, so that no stand-in is thought of.
+            # Named, so that no stand-in is used.
             recognizer = self.settings.face_recognizer or ARCFACE_R50.name
             settings = replace(self.settings, face_recognizer=recognizer)
             loader = Loader(settings, self.store, self.host, place, place)
@@ -106,7 +106,7 @@ class Bench:
             place.engine.close()
 
     def lacks(self, *networks: Network) -> Gap | None:
-        """What keeps these networks from running on the processor; None when nothing does."""
+        """What keeps these networks from running on the processor; None if nothing does."""
         absent = [n for n in networks if not any(self.store.find(file) for file in n.onnx)]
         if not absent:
             return None
@@ -115,17 +115,17 @@ class Bench:
         return Gap(f"{' and '.join(names)}, the same network for the processor, is not there", remedy)
 
     def _to_fetch(self, names: Sequence[str]) -> Sequence[str]:
-        """What a fetch of these files for the processor is told."""
+        """Arguments for fetching these files for the processor."""
         by_name = any(network.onnx[0].name in names for network in FACE_RECOGNIZERS.values())
-        # With the stand-in there, a fetch for the engine would find faces complete.
+        # If the stand-in is there, a fetch for the engine would consider faces complete.
         return names if by_name and self.store.find(STAND_IN_EMBEDDER.onnx[0]) else ("--engine", REFERENCE)
 
     def note(self, models: Sequence[Model]) -> None:
-        """Puts files on the list of those used."""
+        """Adds the models' files to `used`."""
         self.used.update((model.provenance.file, model.provenance) for model in models)
 
     async def guard(self, name: str, work: Callable[[], Awaitable[T]]) -> T | Check:
-        """What comes of the work; where nothing does, the check that says why."""
+        """The result of `work`; if there is none, a check that says why."""
         if self._silent:
             return Check(name, gap=Gap("the engine stopped answering before", ask_doctor()))
         try:
@@ -142,7 +142,7 @@ class Bench:
             return Check(name, fault=f"{type(error).__name__}: {error}. Please report it with this output.")
 
     def close(self) -> None:
-        """Ends the pools and gives the device back."""
+        """Closes the pools and releases the device."""
         for place in self._places:
             place.arbiter.close()
         self.host.close()
@@ -159,7 +159,7 @@ class Bench:
         return Gap("HailoRT finds no card here", f"{command('doctor')} says what is missing; {_cpu_alone()}")
 
     def _wanted(self) -> Sequence[str]:
-        """What a fetch has to be told before every network has its twin; nothing when all are there."""
+        """Arguments for fetching the processor's missing networks; empty if all are there."""
         chosen = replace(self.settings, face_recognizer=self.settings.face_recognizer or ARCFACE_R50.name)
         files = [need.files for need in needs(chosen, REFERENCE) if need.engine == REFERENCE]
         names = [each[0].name for each in files if not any(map(self.store.find, each))]
@@ -167,7 +167,7 @@ class Bench:
 
 
 def on(service: Service[T]) -> Service[T]:
-    """Raises NotChecked for a service that is off, ModelError where that is a fault."""
+    """Raises NotChecked for a service that is off, ModelError if that is a fault."""
     if service.fault:
         raise ModelError(service.why_off)
     if service.never:
@@ -180,7 +180,7 @@ def _cpu_alone() -> str:
 
 
 async def timed(work: Awaitable[T], times: list[float]) -> T:
-    """Awaits, and adds the milliseconds it took."""
+    """Awaits `work` and appends the milliseconds that it took."""
     started = perf_counter()
     result = await work
     times.append((perf_counter() - started) * 1000)

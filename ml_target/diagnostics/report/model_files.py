@@ -13,7 +13,7 @@ SHORT_HASH = 16
 
 
 def model_files(settings: Settings) -> Section:
-    """Every file that the settings ask for: there, intact, with size and hash; what is missing; other files in the folder."""
+    """Every file that the settings ask for, with state, size and hash; what is missing; other files in the folder."""
     try:
         section = _stock(settings)
     except Exception as error:  # without numpy the store does not work; names, sizes and hashes still do

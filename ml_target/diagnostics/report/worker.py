@@ -112,7 +112,7 @@ def request_times(settings: Settings, answer: Answer, tell: Tell) -> Section:
 
 
 def _repeated(settings: Settings, entries: dict[str, Any], text: str | None, at_once: int) -> float:
-    """Milliseconds per request: the median of rounds of `at_once` requests. Raises ValueError unless the status is 200."""
+    """Milliseconds per request: the median of rounds of `at_once`. Raises ValueError unless the status is 200."""
     body = _body(entries, text)
     rounds: list[float] = []
     with ThreadPoolExecutor(at_once) as pool:

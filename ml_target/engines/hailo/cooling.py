@@ -11,7 +11,8 @@ COOL_C = 85.0
 COOL_DOWN_S = 300.0
 STOPS_SOON_C = 100.0
 """A card that has been idle for `COOL_DOWN_S` and is still warmer than `COOL_C`, as in a hot case, will not get cooler
-by waiting: it is used all the same, unless it is near the temperature (reported: 104 degrees) at which it slows down."""
+by waiting: it is used all the same, unless it is near the temperature at which it slows down (reported: 104 degrees).
+"""
 
 
 class Cooling:

@@ -119,7 +119,7 @@ class HailoNetwork:
             current.forget_lost()
 
     def _end(self, configuration: Configuration) -> None:
-        """Ends this configuration: it takes no more bursts, and waiting for room in it ends. A later one is not affected."""
+        """Ends this configuration, not a later one: it takes no more bursts, and waiting for room in it ends."""
         with self._counts:
             configuration.alive = False
             self._counts.notify_all()

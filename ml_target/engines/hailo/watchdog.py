@@ -67,7 +67,7 @@ def with_file(file: Path) -> float:
 
 @contextmanager
 def bounded(what: str, seconds: float | None = None) -> Iterator[None]:
-    """Ends the process with status 1 if the block takes longer than `seconds` (default: `WATCH_S`). The log says so first."""
+    """Ends the process with status 1 if the block takes longer than `seconds` (default: `WATCH_S`); logs this first."""
     if not _armed.acquire(blocking=False):
         yield
         return
