@@ -56,7 +56,7 @@ def _instead(settings: Settings, others: bool) -> str:
 
 
 def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), name: str = "selfcheck") -> str:
-    """`docker run` for the command `name`, with this worker's settings. `others`: with the models of the host's folder."""
+    """`docker run` for the command `name`, with these settings. `others`: with the models of the host's folder."""
     cards = nodes(root) or [root / FIRST_NODE.lstrip("/")]
     groups = {node.stat().st_gid for node in cards if node.exists()} or {0}
     words = ["docker run --rm"]
