@@ -238,7 +238,7 @@ def test_numbers_that_are_not_finite_or_do_not_fit(folder: Path) -> None:
 
 
 def test_the_old_form_is_refused_in_words(folder: Path) -> None:
-    refused(checkpoints.LEGACY_MAGIC + bytes(100), folder, "PyTorch's old form .*save it again")
+    refused(checkpoints.LEGACY_MAGIC + bytes(100), folder, "PyTorch's old format .*save it again")
 
 
 def test_a_zip_that_is_no_checkpoint(folder: Path) -> None:
