@@ -20,7 +20,17 @@ from tqdm import tqdm
 
 from ml_target.errors import FetchError
 from ml_target.store.verify import sha256_of, wrong_content
-from ml_target.store.web import CutError, PastEndError, SourceError, Version, Web, blocks_of, first_byte, host_of, shown
+from ml_target.store.web import (
+    CutError,
+    PastEndError,
+    SourceError,
+    Version,
+    Web,
+    blocks_of,
+    first_byte,
+    server_of,
+    shown,
+)
 
 MB = 1_000_000
 ROOM_TO_SPARE = 16 * MB
@@ -162,7 +172,7 @@ def download(web: Web, url: str, part: Path, progress: Progress, label: str) -> 
                     if _length(part) > before:
                         retries.progressed()
     try:
-        _require_promised(part, version.promised, host_of(url))
+        _require_promised(part, version.promised, server_of(url))
     except SourceError:
         discard(part)
         raise
@@ -191,18 +201,18 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
     except PastEndError:
         discard(part)
         raise
-    host = host_of(url)
+    server = server_of(url)
     with closing(answer):
         version, start = Version.of(answer), first_byte(answer)
         if start and (start != done or known is None or version.size != known.size):
             discard(part)
-            raise CutError(f"the file on {host} has changed; try again")
+            raise CutError(f"the file on {server} has changed; try again")
         if start and known and not version.promised:
             version = replace(version, promised=known.promised)
-        blocks = blocks_of(answer, host)
+        blocks = blocks_of(answer, server)
         beginning = next(blocks, b"")
         if start == 0 and (problem := wrong_content(beginning)):
-            raise SourceError(f"{host} gives {problem}")
+            raise SourceError(f"{server} gives {problem}")
         make_room(part.parent, (version.size or start) - start)
         transfer.expect(version.size, start)
         with writing(part.parent):
@@ -215,11 +225,11 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
                 file.flush()
                 os.fsync(file.fileno())
         if version.size is not None and (length := _length(part)) < version.size:
-            raise CutError(f"{host} cut the connection after {length:,} of {version.size:,} bytes; try again")
+            raise CutError(f"{server} cut the connection after {length:,} of {version.size:,} bytes; try again")
         return version
 
 
-def _require_promised(part: Path, promised: str, host: str) -> None:
+def _require_promised(part: Path, promised: str, server: str) -> None:
     """Raises SourceError if the content does not match the hash that the hub announced."""
     if not promised:
         return
@@ -233,7 +243,7 @@ def _require_promised(part: Path, promised: str, host: str) -> None:
         )
     if found != promised:
         raise SourceError(
-            f"what came is not the file that {host} tells of: its {kind} is {found}, not {promised}; "
+            f"what came is not the file that {server} tells of: its {kind} is {found}, not {promised}; "
             "try again later, or use a mirror"
         )
 

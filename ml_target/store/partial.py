@@ -21,7 +21,7 @@ from ml_target.store.web import (
     Web,
     blocks_of,
     first_byte,
-    host_of,
+    server_of,
 )
 
 BLOCK = 64 << 10
@@ -46,7 +46,7 @@ class WebFile(io.RawIOBase):
     """
 
     def __init__(self, web: Web, url: str) -> None:
-        self._web, self._url, self._host = web, url, host_of(url)
+        self._web, self._url, self._server = web, url, server_of(url)
         self._at, self._tag = 0, ""
         self._blocks: dict[int, bytes] = {}
         self._flow = self._pieces(0, 0)
@@ -55,7 +55,7 @@ class WebFile(io.RawIOBase):
         with closing(self._first_answer()) as answer:
             version = Version.of(answer)
             if answer.status_code != 206 or version.size is None:
-                raise NoRangesError(f"{self._host} does not send parts of a file")
+                raise NoRangesError(f"{self._server} does not send parts of a file")
             self.size, self._tag = version.size, version.tag
             with suppress(CutError):
                 self._blocks[0] = b"".join(self._received(answer, min(BLOCK, version.size)))
@@ -97,7 +97,7 @@ class WebFile(io.RawIOBase):
         while self._flow_at + len(self._here) < end:
             block = next(self._flow, b"")
             if not block:  # abandoned earlier
-                raise CutError(f"{self._host} cut the connection; try again later")
+                raise CutError(f"{self._server} cut the connection; try again later")
             self._here += block
         data = bytes(self._here[start - self._flow_at : end - self._flow_at])
         del self._here[: end - self._flow_at]
@@ -122,7 +122,7 @@ class WebFile(io.RawIOBase):
         while start < end:
             with retries.attempt(), closing(self._web.open(self._url, start, end - 1, self._tag)) as answer:
                 if answer.status_code != 206 or first_byte(answer) != start:
-                    raise SourceError(f"the file on {self._host} changed while it was read; start again")
+                    raise SourceError(f"the file on {self._server} changed while it was read; start again")
                 for block in self._received(answer, end - start):
                     start += len(block)
                     retries.progressed()
@@ -141,12 +141,12 @@ class WebFile(io.RawIOBase):
 
     def _received(self, answer: Answer, size: int) -> Iterator[bytes]:
         """At most `size` bytes, even if more are sent. Raises CutError if fewer arrive."""
-        for block in blocks_of(answer, self._host):
+        for block in blocks_of(answer, self._server):
             yield block[:size]
             size -= len(block)
             if size <= 0:
                 return
-        raise CutError(f"{self._host} cut the connection; try again later")
+        raise CutError(f"{self._server} cut the connection; try again later")
 
 
 def expect(file: Readable, start: int, size: int) -> None:

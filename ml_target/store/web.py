@@ -143,8 +143,8 @@ class Web:
         With `tag`, a file that has changed since is sent whole (200). The caller closes the answer.
         Raises SourceError; CutError where another try may help.
         """
-        host = host_of(url)
-        at, reason = self._out_of_reach.get(host, (0.0, ""))
+        server = server_of(url)
+        at, reason = self._out_of_reach.get(server, (0.0, ""))
         if reason and time.monotonic() - at < REMEMBER_S:
             raise SourceError(reason)
         headers = {}
@@ -158,18 +158,18 @@ class Web:
                 self._client.build_request("GET", url, headers=headers, timeout=timeout), stream=True
             )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
-            reason = _out_of_reach(host, error)
-            self._out_of_reach[host] = (time.monotonic(), reason)
+            reason = _out_of_reach(server, error)
+            self._out_of_reach[server] = (time.monotonic(), reason)
             raise SourceError(reason) from error
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, ValueError) as error:
             raise _unusable(url, error) from None
         except httpx2.TooManyRedirects as error:
-            raise SourceError(f"{host} redirects without end; try again later or use a mirror") from error
+            raise SourceError(f"{server} redirects without end; try again later or use a mirror") from error
         except httpx2.TransportError as error:
-            raise CutError(f"{host} broke off before it answered ({_words(error)}); try again later") from error
+            raise CutError(f"{server} broke off before it answered ({_words(error)}); try again later") from error
         if not answer.is_success:
             answer.close()
-            raise _refusal(answer.status_code, host)
+            raise _refusal(answer.status_code, server)
         return answer
 
     def retries(self) -> Retries:
@@ -177,7 +177,7 @@ class Web:
         return Retries(self._pause_s)
 
 
-def host_of(url: str) -> str:
+def server_of(url: str) -> str:
     """The server's name in a URL. Raises SourceError for an invalid URL."""
     try:
         return urlsplit(url).hostname or ""
@@ -195,14 +195,14 @@ def first_byte(answer: Answer) -> int:
     return int(start)
 
 
-def blocks_of(answer: Answer, host: str) -> Iterator[bytes]:
+def blocks_of(answer: Answer, server: str) -> Iterator[bytes]:
     """The answer's bytes as they arrive; may end before all that was announced has arrived. Raises CutError."""
     try:
         yield from answer.iter_raw()
     except httpx2.TransportError as error:
         if isinstance(error, httpx2.RemoteProtocolError) and "Content-Length" in answer.headers:
             return  # the caller counts the bytes and has a better message
-        raise CutError(f"{host} broke off ({_words(error)}); try again later, what has come is kept") from error
+        raise CutError(f"{server} broke off ({_words(error)}); try again later, what has come is kept") from error
 
 
 def shown(url: str) -> str:
@@ -247,43 +247,43 @@ def _unusable(url: str, error: Exception) -> SourceError:
     return SourceError(f"{without_login(url)} is not a usable address{reason}; correct it")
 
 
-def _refusal(code: int, host: str) -> SourceError:
+def _refusal(code: int, server: str) -> SourceError:
     """An HTTP status in words."""
     match code:
         case 404 | 410:
-            return SourceError(f"{host} does not have it (HTTP {code}); it may have moved, a mirror may help")
+            return SourceError(f"{server} does not have it (HTTP {code}); it may have moved, a mirror may help")
         case 401 | 403:
             return SourceError(
-                f"{host} refuses it (HTTP {code}): it wants a login, or something between here and there blocks it"
+                f"{server} refuses it (HTTP {code}): it wants a login, or something between here and there blocks it"
             )
         case 407:
             return SourceError("the proxy wants a login (HTTP 407); set HTTPS_PROXY=http://user:password@proxy:port")
         case 416:
-            return PastEndError(f"{host} has less of it than there should be (HTTP 416); try again")
+            return PastEndError(f"{server} has less of it than there should be (HTTP 416); try again")
         case _ if code in TRANSIENT:
-            return CutError(f"{host} has a problem of its own (HTTP {code}); try again later")
-    return SourceError(f"{host} answered HTTP {code}; try again later or use a mirror")
+            return CutError(f"{server} has a problem of its own (HTTP {code}); try again later")
+    return SourceError(f"{server} answered HTTP {code}; try again later or use a mirror")
 
 
-def _out_of_reach(host: str, error: BaseException) -> str:
+def _out_of_reach(server: str, error: BaseException) -> str:
     """Why there is no connection, in words; the system's own error is at the end of the chain of causes."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     match error:
         case socket.gaierror():
-            return f"{host} cannot be found: no internet connection, or the name server does not answer"
+            return f"{server} cannot be found: no internet connection, or the name server does not answer"
         case ssl.SSLCertVerificationError():
             return (
-                f"{host} shows a certificate that is not trusted ({error.verify_message}): "
+                f"{server} shows a certificate that is not trusted ({error.verify_message}): "
                 "check the clock, and SSL_CERT_FILE if a proxy re-signs connections"
             )
         case TimeoutError():
-            return f"{host} did not answer within {CONNECT_S:.0f} s: no internet connection, or a firewall drops it"
+            return f"{server} did not answer within {CONNECT_S:.0f} s: no internet connection, or a firewall drops it"
         case ConnectionRefusedError():
-            return f"{host} refuses connections: is the address right, is the server up?"
+            return f"{server} refuses connections: is the address right, is the server up?"
     if str(error).startswith("407"):  # the proxy's answer to CONNECT
-        return str(_refusal(407, host))
-    return f"{host} cannot be reached ({_words(error)}): check the network and HTTPS_PROXY"
+        return str(_refusal(407, server))
+    return f"{server} cannot be reached ({_words(error)}): check the network and HTTPS_PROXY"
 
 
 def _words(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from ml_target.log.private import without_login, without_logins, without_places
 from ml_target.log.requests import set_up
 from ml_target.store import Store
 from ml_target.store.offers import Mirror
-from ml_target.store.web import SourceError, Web, host_of, shown
+from ml_target.store.web import SourceError, Web, server_of, shown
 
 FILE = ModelFile(name="words.txt", sources=(HubFile("org/repo", "words.txt"),), licence="MIT")
 
@@ -101,7 +101,7 @@ def test_no_fault_of_the_store_tells_a_password(address: str, monkeypatch: pytes
     attempts: tuple[Callable[[], object], ...] = (
         lambda: Store(tmp_path, mirror=address).fetch(FILE),
         lambda: Store(tmp_path, hf_endpoint=address).fetch(FILE),
-        lambda: host_of(address),
+        lambda: server_of(address),
         lambda: Web(0).open(address),
         lambda: Mirror.at(address),
     )
