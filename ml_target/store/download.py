@@ -243,7 +243,7 @@ def _require_promised(part: Path, promised: str, server: str) -> None:
         )
     if found != promised:
         raise SourceError(
-            f"what came is not the file that {server} tells of: its {kind} is {found}, not {promised}; "
+            f"what came is not the file that {server} announces: its {kind} is {found}, not {promised}; "
             "try again later, or use a mirror"
         )
 

@@ -118,7 +118,7 @@ def test_what_came_is_not_what_the_hub_tells_of(
 ) -> None:
     server.add(ASKED, b"", redirect=f"{server.url}/cdn", headers=told)
     server.add("/cdn", TEXT)
-    with pytest.raises(FetchError, match=rf"what came is not the file that 127\.0\.0\.1 tells of: {words}"):
+    with pytest.raises(FetchError, match=rf"what came is not the file that 127\.0\.0\.1 announces: {words}"):
         Store(folder, hf_endpoint=server.url).fetch(file(HUB, content=None))
     assert [path.name for path in folder.iterdir()] == [".fetching"], "nothing to go on with"
 
