@@ -21,7 +21,7 @@ from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
 
-pytest_plugins = ["left_out", "setup_fixtures"]
+pytest_plugins = ["left_out", "processes", "setup_fixtures"]
 
 CACHE = TESTS / ".cache" / "models"
 SLOW = (TESTS / "parity", TESTS / "setup", TESTS / "images")
