@@ -416,15 +416,13 @@ def test_p1_p2_p3_p5_eight_at_a_time_without_mix_ups() -> None:
         photos = [picture(seed) for seed in range(8)]
         alone = [ask(client, CLIP, photo).json()["clip"] for photo in photos]
         with ThreadPoolExecutor(9) as pool:
-            started = time.monotonic()
             pictures = [pool.submit(ask, client, CLIP, photo) for photo in photos]
             query = pool.submit(search, client, "a cat")
             pings = [client.get("/ping") for _ in range(10)]
             assert [p.result().json()["clip"] for p in pictures] == alone
             assert query.result().status_code == 200
-            assert time.monotonic() - started < 8 * 0.3, "they run at the same time"
-        assert all(ping.status_code == 200 and ping.elapsed.total_seconds() < 1 for ping in pings)
-        assert tasks.most_running >= 8
+        assert all(ping.status_code == 200 and ping.elapsed.total_seconds() < 2 for ping in pings), "Immich's limit"
+        assert tasks.most_running >= 8, "they run at the same time"
 
 
 def test_clients_that_hang_up_are_dropped() -> None:

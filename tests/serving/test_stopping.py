@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from slow_worker import SlowWorker, slow_worker
+from slow_worker import AT_WORK, SlowWorker, slow_worker
 from wire import OCR, ask
 
 EIGHT = 8
@@ -18,18 +18,21 @@ LEAVE = "ml_target.api.server.LEAVE_S"
 
 
 @contextmanager
-def requests(worker: SlowWorker, settle_s: float = 0.7) -> Iterator[list["Future[httpx.Response]"]]:
-    """Eight requests inside the worker."""
+def requests(worker: SlowWorker, *, begin: bool = True) -> Iterator[list["Future[httpx.Response]"]]:
+    """Eight requests inside the worker, all of them at their task if they can `begin`."""
     with ThreadPoolExecutor(EIGHT) as pool, httpx.Client(base_url=worker.url, timeout=60) as client:
         asked = [pool.submit(ask, client, OCR) for _ in range(EIGHT)]
-        time.sleep(settle_s)
+        if begin:
+            worker.wait_for(AT_WORK, count=EIGHT)
+        else:
+            time.sleep(1)  # nothing tells that they wait
         yield asked
 
 
 def ended(worker: SlowWorker, seconds: float) -> None:
     """Checks how the process ends: in time, in good order, without a stack."""
     assert worker.process.wait(seconds) == 0
-    time.sleep(0.1)
+    worker.hear_all()
     assert "Traceback" not in worker.log, worker.log
     assert "ERROR" not in worker.log, worker.log
 
@@ -59,6 +62,7 @@ def test_those_left_get_503() -> None:
         assert "8 requests are answered with 503, as the worker stops" in worker.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_waits_for_nothing(stop: signal.Signals) -> None:
     with slow_worker(delay=100, constants={PATIENCE: 60}) as worker, requests(worker) as asked:
@@ -100,24 +104,30 @@ def _all_of(connection: socket.socket) -> bytes:
     return answer
 
 
+@pytest.mark.slow
 def test_stopping_while_loading() -> None:
     """Loading cannot be interrupted: those who wait for it are answered, and the process leaves all the same."""
-    with slow_worker(loading=100, constants={PATIENCE: 0.5, LEAVE: 4}) as worker, requests(worker) as asked:
+    with (
+        slow_worker(loading=100, constants={PATIENCE: 0.5, LEAVE: 4}) as worker,
+        requests(worker, begin=False) as asked,
+    ):
         worker.process.send_signal(signal.SIGTERM)
         check_503(asked)
         ended(worker, 20)
         assert "leaves with work undone" in worker.log
 
 
+@pytest.mark.slow
 def test_work_that_cannot_be_interrupted_holds_nobody_up() -> None:
     with slow_worker(stuck=100, constants={PATIENCE: 0.5, LEAVE: 4}, HOST_THREADS="2") as worker:
-        with requests(worker) as asked:
+        with requests(worker, begin=False) as asked:
             worker.process.send_signal(signal.SIGTERM)
             check_503(asked)
         ended(worker, 20)
         assert worker.log.count("outcome=503") == EIGHT
 
 
+@pytest.mark.slow
 def test_a_deadline_does_not_wait_for_work_that_cannot_be_interrupted() -> None:
     with slow_worker(stuck=100, HOST_THREADS="1", REQUEST_TIMEOUT_S="1") as worker:
         started = time.monotonic()

@@ -23,6 +23,10 @@ import httpx
 TESTS = Path(__file__).resolve().parent
 
 
+AT_WORK = "a task is at work"
+"""What the process says of every task that begins."""
+
+
 @dataclass
 class SlowWorker:
     """The process, its address and what it has said."""
@@ -30,6 +34,7 @@ class SlowWorker:
     process: "subprocess.Popen[str]"
     port: int
     said: list[str] = field(default_factory=list)
+    listening: Thread | None = None
 
     @property
     def url(self) -> str:
@@ -39,10 +44,15 @@ class SlowWorker:
     def log(self) -> str:
         return "".join(self.said)
 
-    def wait_for(self, words: str, seconds: float = 30) -> None:
-        """Until the log says so."""
+    def hear_all(self) -> None:
+        """Waits for the last words of a process that has ended."""
+        assert self.listening is not None
+        self.listening.join(30)
+
+    def wait_for(self, words: str, seconds: float = 30, *, count: int = 1) -> None:
+        """Until the log says so, `count` times."""
         end = time.monotonic() + seconds
-        while words not in self.log:
+        while self.log.count(words) < count:
             assert time.monotonic() < end, f"no {words!r} in {self.log}"
             time.sleep(0.02)
 
@@ -90,8 +100,8 @@ def slow_worker(
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         worker = SlowWorker(process, port)
         assert process.stderr is not None
-        listening = Thread(target=lambda: worker.said.extend(iter(process.stderr.readline, "")))  # type: ignore[union-attr]
-        listening.start()
+        worker.listening = Thread(target=lambda: worker.said.extend(iter(process.stderr.readline, "")))  # type: ignore[union-attr]
+        worker.listening.start()
         try:
             end = time.monotonic() + 60
             while worker.answers("/ping" if not loading else "/") != 200:
@@ -102,7 +112,7 @@ def slow_worker(
         finally:
             process.kill()
             process.wait(30)
-            listening.join(30)
+            worker.hear_all()
 
 
 def main() -> int:
@@ -126,6 +136,7 @@ def main() -> int:
             self._worker = worker
 
         async def _work(self) -> None:
+            print(AT_WORK, file=sys.stderr, flush=True)
             if wanted["stuck"]:
                 await self._worker.host.run(time.sleep, wanted["stuck"])
             await super()._work()
