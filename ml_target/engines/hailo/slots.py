@@ -95,7 +95,7 @@ def lend(array: Array, home: deque[Array]) -> Array:
 
     Every view keeps the memory's owner alive, which is a memoryview of this loan alone.
     """
-    lent = np.asarray(memoryview(array))
+    lent: Array = np.asarray(array.data)
     back = weakref.finalize(lent.base, home.append, array)
     back.atexit = False
     return lent
