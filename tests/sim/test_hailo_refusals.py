@@ -121,7 +121,7 @@ def test_a_file_that_hailort_refuses_is_no_fault_of_the_card(rig: Rig, engines: 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hailo_platform", None)
-    with pytest.raises(SettingsError, match=r"ENGINE=cpu.*-m ml_target doctor` says more"):
+    with pytest.raises(SettingsError, match=r"ENGINE=cpu.*-m ml_target doctor says more"):
         HailoEngine(CardSettings())
 
 
