@@ -6,15 +6,19 @@ submission on, and gives them up only when the burst has succeeded. The binding'
 help: they are dropped in the order of callbacks, so a callback that never comes releases the arrays
 of the next burst too early (seen with 4.23.0).
 
-Bindings are reused, arrays are new for every burst. The card never writes into numpy's memory,
-HailoRT copies, and a new array costs microseconds: reuse would gain nothing, and this way an answer
-stays valid as long as the caller keeps it.
+Arrays are reused once no view of their answer is left (`lend`). HailoRT copies into them, and copying a
+map of 0.5 MB into new memory took 0.33 ms instead of 0.02 ms (measured in a virtual machine); a burst of
+eight lines of text has 6 MB. Callers have nothing to give back, which a task that keeps a view of an
+answer, or fails half-way, could not do in time.
 """
 
-from collections import deque
+import weakref
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from ml_target.tensors import Array
 
@@ -52,6 +56,7 @@ class Configuration:
     blank: Slot | None = None
     blank_sent: bool = False
     _free: deque[Slot] = field(default_factory=deque)
+    _spare: defaultdict[str, deque[Array]] = field(default_factory=lambda: defaultdict(deque))
     _out: dict[int, Slot] = field(default_factory=dict)
 
     def slot(self) -> Slot:
@@ -61,13 +66,20 @@ class Configuration:
         except IndexError:
             return Slot(self.model.create_bindings())
 
+    def spare(self, stream: str) -> Array | None:
+        """An array of this output that is no longer in use; None if there is none."""
+        try:
+            return self._spare[stream].popleft()
+        except IndexError:
+            return None
+
     def hand_out(self, slots: Sequence[Slot]) -> None:
         """Marks these as sent: inputs and outputs stay alive until they are taken back or the model is gone."""
         self._out.update((id(slot), slot) for slot in slots)
 
-    def take_back(self, slots: Sequence[Slot]) -> list[Mapping[str, Array]]:
+    def take_back(self, slots: Sequence[Slot]) -> list[dict[str, Array]]:
         """Frees the slots of a burst that has succeeded: nothing writes to them any more. Returns its answers."""
-        answers = [slot.answers for slot in slots]
+        answers = [{name: lend(array, self._spare[name]) for name, array in slot.answers.items()} for slot in slots]
         for slot in slots:
             del self._out[id(slot)]
         self._free.extend(slots)
@@ -76,3 +88,14 @@ class Configuration:
     def forget_lost(self) -> None:
         """Drops what was lost: the configured model is gone, so nothing writes to it any more."""
         self._out.clear()
+
+
+def lend(array: Array, home: deque[Array]) -> Array:
+    """The array for a caller: when the last view of it is gone, it goes back into `home`.
+
+    Every view keeps the memory's owner alive, which is a memoryview of this loan alone.
+    """
+    lent: Array = np.asarray(array.data)
+    back = weakref.finalize(lent.base, home.append, array)
+    back.atexit = False
+    return lent
