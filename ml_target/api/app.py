@@ -28,7 +28,7 @@ from ml_target.errors import (
     UnusableInput,
     WorkerError,
 )
-from ml_target.log.private import without_logins, without_places
+from ml_target.log.private import without_addresses, without_logins
 from ml_target.log.requests import log_request
 from ml_target.log.trace import Trace
 from ml_target.runtime.lifecycle import Worker
@@ -78,7 +78,7 @@ class Predict:
             return CLIENT_GONE, {"detail": "the client has gone"}
         except WorkerError as error:
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-            words = without_places(without_logins(str(error)))
+            words = without_addresses(without_logins(str(error)))
             forget(error)
             return status, {"detail": MISSING_ENTRIES if isinstance(error, _NoEntriesError) else words}
         except Exception as error:
@@ -89,7 +89,7 @@ class Predict:
         async with AsyncExitStack() as held:
             with trace.stage("receive"), self._worker.arriving():
                 form = await self._form(request, held)
-                jobs, picture, text = _asked(form)
+                jobs, picture, text = _jobs_and_input(form)
             trace.tasks = [job.service for job in jobs]
             return await _unless_gone(request, self._run(jobs, picture, text, trace))
 
@@ -109,7 +109,7 @@ class Predict:
         return await read_form(body.pieces(), request.headers.get("content-type", ""))
 
 
-def _asked(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]:
+def _jobs_and_input(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]:
     """The jobs, and the picture or the text they are for."""
     if form.entries is None:
         raise _NoEntriesError("The form has no field entries.")

@@ -19,7 +19,7 @@ PACE_S, PACE_BYTES = 30, 128 * 1024
 A slower upload is given up: it keeps a place, and memory that others may want.
 """
 
-CROWDED_S, LOOK_S = 5, 1
+CROWDED_S, POLL_S = 5, 1
 """The same rate has to be kept over so few seconds while others wait for memory, which is looked at so often."""
 
 
@@ -76,7 +76,7 @@ class _Pace:
 
     def __init__(self) -> None:
         self._since = time.monotonic()
-        self._came = 0
+        self._arrived = 0
 
     async def keep(self, receive: Receive, crowded: Callable[[], bool]) -> Message:
         """The next message. Raises TooSlow."""
@@ -84,17 +84,17 @@ class _Pace:
             allowed = min(CROWDED_S, PACE_S) if crowded() else PACE_S
             left = self._since + allowed - time.monotonic()
             if left > 0:
-                message = await _within(min(left, LOOK_S), receive)
+                message = await _within(min(left, POLL_S), receive)
                 if message is not None:
-                    self._came += len(message.get("body", b""))
+                    self._arrived += len(message.get("body", b""))
                     return message
-            elif self._came < (wanted := PACE_BYTES * allowed // PACE_S):
+            elif self._arrived < (wanted := PACE_BYTES * allowed // PACE_S):
                 raise TooSlow(
                     f"Less than {wanted // 1024} KiB of the upload came in {allowed} s",
                     "Check the network, and send it again.",
                 )
             else:
-                self._since, self._came = time.monotonic(), 0
+                self._since, self._arrived = time.monotonic(), 0
 
     def pause(self, seconds: float) -> None:
         """Nothing was read for so long: that is not the sender's fault."""

@@ -21,7 +21,7 @@ NO_MEMORY = (
 )
 
 
-SAID = "ml_target.said"
+ANSWERED = "ml_target.answered"
 """In the scope of a request: the error that the application has answered and logged."""
 
 
@@ -88,7 +88,7 @@ class Guard:
         except asyncio.CancelledError:
             status, words = 503, ". ".join(STOPPED)
         except Exception as error:
-            if scope.get(SAID) is error:  # and answered, by the application's own handler
+            if scope.get(ANSWERED) is error:  # and answered, by the application's own handler
                 return
             status, words = fault(error)
         if not begun:
@@ -103,7 +103,7 @@ def _closes(scope: Scope) -> bool:
 
 async def answer_fault(request: Request, error: Exception) -> JSONResponse:
     """The application's handler of what nobody foresaw; its framework raises it once more afterwards."""
-    request.scope[SAID] = error
+    request.scope[ANSWERED] = error
     status, words = fault(error)
     return JSONResponse({"detail": words}, status)
 

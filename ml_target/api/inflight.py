@@ -15,7 +15,7 @@ T = TypeVar("T")
 LINGER_S = 1.0
 """What was called off gets so long to end by itself. Some work cannot be interrupted; its client is answered anyway."""
 
-LOOK_S = 0.05
+POLL_S = 0.05
 
 STOPPED = ("The worker stops before this request is done", "Send it again when it is back.")
 
@@ -59,7 +59,7 @@ class InFlight:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s
         while self._unanswered() and loop.time() < until and not hurry():
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
         self._ended = True
         waiting = self._unanswered()
         if waiting:

@@ -40,7 +40,7 @@ DESCRIPTORS = 200
 KEPT_IDLE = 1024
 """Connections beyond those of MAX_WAITING: clients keep them for their next request."""
 
-FEWEST_CONNECTIONS = 16
+MIN_CONNECTIONS = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def most_connections(max_waiting: int) -> int:
     """Connections that the process may have descriptors for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max_waiting + KEPT_IDLE
-    return wanted if soft == resource.RLIM_INFINITY else max(FEWEST_CONNECTIONS, min(wanted, soft - DESCRIPTORS))
+    return wanted if soft == resource.RLIM_INFINITY else max(MIN_CONNECTIONS, min(wanted, soft - DESCRIPTORS))
 
 
 def prepare_process(max_waiting: int) -> None:

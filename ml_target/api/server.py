@@ -11,7 +11,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from ml_target.api.connections import Connection, Crowd
+from ml_target.api.connections import Connection, OpenConnections
 from ml_target.api.guard import Guard
 from ml_target.api.inflight import LINGER_S, InFlight
 
@@ -34,14 +34,14 @@ class Server(uvicorn.Server):
     """Answers what is inside before it ends. A second signal ends it at once, with answers all the same."""
 
     def __init__(self, app: ASGIApp, in_flight: InFlight, keep_alive_s: int, connections: int) -> None:
-        self.crowd = Crowd(connections)
+        self.open_connections = OpenConnections(connections)
         self._in_flight = in_flight
         self._hurry = False
         self._leaving: threading.Timer | None = None
         config = uvicorn.Config(
             Guard(app),
             # What connections.py builds upon, whatever else is installed.
-            http=type("Served", (Connection,), {"crowd": self.crowd}),
+            http=type("Served", (Connection,), {"open_connections": self.open_connections}),
             loop="asyncio",
             ws="none",
             log_config=None,
@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        asyncio.get_running_loop().set_exception_handler(self.crowd.on_trouble)
+        asyncio.get_running_loop().set_exception_handler(self.open_connections.on_loop_error)
         for listener in sockets or ():
             listener.listen(BACKLOG)
 
@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
         until = asyncio.get_running_loop().time() + CARRY_S
         while self.server_state.connections and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)
-        self.crowd.abort()
+        self.open_connections.abort()
 
 
 def leave() -> None:

@@ -119,7 +119,7 @@ OCR_RECOGNITION = Network(
     ((StepSequence(CLASS_SCORES, 8, OCR_CLASSES),),),
     onnx=(files.OCR_RECOGNITION_FREE, files.OCR_RECOGNITION_FIXED),
     hef=files.OCR_RECOGNITION_HEF,
-    beside=(files.OCR_DICTIONARY,),
+    companions=(files.OCR_DICTIONARY,),
 )
 
 OCR_IMMICH_NAME = "PP-OCRv5_mobile"
@@ -166,7 +166,7 @@ def text_tower(
         onnx=(onnx,),
         hef=hef,
         space=backend,
-        beside=vocabulary,
+        companions=vocabulary,
         weights=weights,
         setting="clip_backend",
         service="clip.textual",
@@ -204,7 +204,7 @@ TINYCLIP = ClipBackend(
     width=512,
     immich_name="ViT-B-32__openai",
     resize="shortest",
-    hides_behind=True,
+    borrows_name=True,
 )
 SIGLIP = ClipBackend(
     "siglip",

@@ -163,7 +163,7 @@ class Network:
     have, the best first. `onnx` are its files for the CPU engine, first choice first. `hef` maps the chip (`hailo8`,
     `hailo8l`) to its file. `space` names the vector space for networks that end in an embedding.
 
-    `beside`: files that the task needs for it on any engine. `weights`: what a card's file leaves to the host; the
+    `companions`: files that the task needs for it on any engine. `weights`: what a card's file leaves to the host; the
     processor's may do without.
 
     `setting`: the attribute of `Settings` that asks for this network by its `choice`; "" for one that is always
@@ -183,7 +183,7 @@ class Network:
     hef: Mapping[str, ModelFile] = field(default_factory=dict)
     space: str | None = None
     note: str = ""
-    beside: tuple[ModelFile, ...] = ()
+    companions: tuple[ModelFile, ...] = ()
     weights: ModelFile | None = None
     setting: str = ""
     stand_in: "Network | None" = None
@@ -207,7 +207,7 @@ class ClipBackend:
 
     `family` decides pooling and text cleaning. `resize` is how a picture becomes the tower's square: "shortest" cuts
     the middle out, "squash" keeps everything; with `resize_by_setting` the setting SIGLIP_RESIZE decides instead.
-    `immich_name` is the model name to choose in Immich. `hides_behind` says that Immich has no entry for this model
+    `immich_name` is the model name to choose in Immich. `borrows_name` says that Immich has no entry for this model
     at all.
     """
 
@@ -219,12 +219,12 @@ class ClipBackend:
     immich_name: str
     resize: Resize
     resize_by_setting: bool = False
-    hides_behind: bool = False
+    borrows_name: bool = False
 
     @property
     def vocabulary(self) -> tuple[ModelFile, ...]:
         """The files of its tokenizer."""
-        return self.textual.beside
+        return self.textual.companions
 
     @property
     def text_weights(self) -> ModelFile:

@@ -83,7 +83,7 @@ def _decoded(request: dict[str, Any], files: list[int]) -> tuple[int, int]:
             mmap.mmap(pixels, request["room"]) as mapped,
             memoryview(mapped) as room,
         ):
-            return raster.read(stream, request["form"], room, request["cost"])
+            return raster.read(stream, request["format"], room, request["cost"])
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 

@@ -80,7 +80,7 @@ class Helper:
         with open(_memory("upload"), "w+b", buffering=0) as file, open(_memory("pixels"), "w+b", buffering=0) as room:
             size = structure.pixels * PIXEL
             os.ftruncate(room.fileno(), size)
-            request = {"form": structure.form, "cost": structure.cost, "room": size}
+            request = {"format": structure.format, "cost": structure.cost, "room": size}
             try:
                 await asyncio.to_thread(_copy, upload, file)
                 answer = await self._converse(request, [file.fileno(), room.fileno()])

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from ml_target.errors import Unavailable, UnusableInput, WorkerError
-from ml_target.imaging.source import damaged, no_picture
+from ml_target.imaging.source import damaged, not_a_picture
 from ml_target.imaging.structure import PIXEL
 
 Image.init()  # Pillow registers most of its formats only when asked
@@ -35,7 +35,7 @@ _DECODERS = ("_decoder", "png", "fp")
 """What Pillow's pictures keep of their files: as much as twice the picture, for later frames that nobody asks for."""
 
 
-def read(stream: BinaryIO, form: str, room: memoryview, cost: int) -> tuple[int, int]:
+def read(stream: BinaryIO, format: str, room: memoryview, cost: int) -> tuple[int, int]:
     """Decodes the first frame into `room`, H x W x 3 RGB uint8, and returns height and width.
 
     `cost`: the memory that it should take at most. Raises UnusableInput for a damaged picture or for one
@@ -44,7 +44,7 @@ def read(stream: BinaryIO, form: str, room: memoryview, cost: int) -> tuple[int,
     opened: Image.Image | WorkerError | None = None
     trouble: WorkerError | None = None
     try:
-        opened = _opened(stream, form, cost)
+        opened = _opened(stream, format, cost)
         if isinstance(opened, WorkerError):
             raise opened
         size = (opened.height, opened.width)
@@ -66,13 +66,13 @@ def memory_for(amount: int) -> bool:
     return True
 
 
-def _opened(stream: BinaryIO, form: str, cost: int) -> Image.Image | WorkerError:
+def _opened(stream: BinaryIO, format: str, cost: int) -> Image.Image | WorkerError:
     """The picture, its header read, or why not."""
     try:
-        return Image.open(stream, formats=(form,))
+        return Image.open(stream, formats=(format,))
     except Exception as error:  # decoders raise whatever their parsing stumbles over
         words, memory = _understood(error)
-    return _no_memory(words) if memory or not memory_for(cost) else no_picture(words)
+    return _no_memory(words) if memory or not memory_for(cost) else not_a_picture(words)
 
 
 def _decoded(image: Image.Image, room: memoryview, cost: int) -> WorkerError | None:

@@ -9,7 +9,7 @@ from ml_target.errors import TooLarge, UnusableInput
 PIECE = 2**20
 """Bytes searched at a time: other threads get their turn in between."""
 
-MOST_READS = 300_000
+MAX_READS = 300_000
 """Of a file's structure. The reading runs in a thread that nothing interrupts: this is about two seconds of it."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -27,8 +27,8 @@ class Source:
     def at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes. Raises UnusableInput for a file of far too many pieces."""
         self._reads += 1
-        if self._reads > MOST_READS:
-            raise unordinary(f"a file of more than {MOST_READS:,} pieces")
+        if self._reads > MAX_READS:
+            raise implausible(f"a file of more than {MAX_READS:,} pieces")
         self.stream.seek(offset)
         return self.stream.read(length)
 
@@ -36,7 +36,7 @@ class Source:
         """`length` bytes. Raises UnusableInput where the file ends before."""
         piece = self.at(offset, length)
         if len(piece) < length:
-            raise no_picture("the file ends within its header")
+            raise not_a_picture("the file ends within its header")
         return piece
 
     def number(self, offset: int, length: int, order: Literal["big", "little"] = "big") -> int:
@@ -53,7 +53,7 @@ class Source:
         return self.size
 
 
-def no_picture(why: str) -> UnusableInput:
+def not_a_picture(why: str) -> UnusableInput:
     """The refusal of what cannot be read at all."""
     return UnusableInput(
         f"The upload is not a picture this worker can read ({why})",
@@ -66,7 +66,7 @@ def damaged(why: str) -> UnusableInput:
     return UnusableInput(f"The picture is damaged or cut short ({why})", "Regenerate its preview in Immich.")
 
 
-def unordinary(why: str) -> UnusableInput:
+def implausible(why: str) -> UnusableInput:
     """The refusal of what only a file made to do harm has."""
     return UnusableInput(f"No ordinary picture is made like this: {why}", "Save it anew, and send that.")
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 class Structure:
     """Read off a file's structure, within a millisecond for usual files.
 
-    `form`: Pillow's name of the format. `width`, `height`: the most that the decoder can make of it.
+    `format`: Pillow's name of the format. `width`, `height`: the most that the decoder can make of it.
     `cost`: bytes that decoding takes at its peak, with the finished pixels, beside the upload itself.
     `ordinary`: decoding takes a short time that the size bounds, and leaves Python's lock to others.
     """
 
-    form: str
+    format: str
     width: int
     height: int
     cost: int

@@ -22,6 +22,6 @@ def without_login(address: str) -> str:
     return f"{scheme}://***@{rest.rpartition('@')[2]}"
 
 
-def without_places(text: str) -> str:
+def without_addresses(text: str) -> str:
     """The text without `<_io.BytesIO object at 0x7f…>`, which libraries put into their errors."""
     return _PLACE.sub("", text)

@@ -18,7 +18,7 @@ from ml_target.runtime.registry import Services
 from ml_target.runtime.shelf import Shelf
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.tasks.contract import Offer
 from ml_target.tasks.register import TASKS
@@ -42,9 +42,9 @@ class Loader:
     `text`: where search queries run.
     """
 
-    def __init__(self, settings: Settings, store: Store, host: HostPool, place: Place, text: Place) -> None:
+    def __init__(self, settings: Settings, store: Store, pool: ThreadPool, place: Place, text: Place) -> None:
         self.settings = settings
-        self.host = host
+        self.pool = pool
         self.folder = store.target
         self._shelf = Shelf(store)
         self._place = place

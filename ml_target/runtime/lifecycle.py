@@ -15,14 +15,14 @@ from ml_target.errors import Unavailable, WorkerError
 from ml_target.imaging.outside import Helper
 from ml_target.remedies import fetch
 from ml_target.runtime.announce import announce
-from ml_target.runtime.asked_names import NamesSeen
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.budget import Memory
+from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.pipeline import Pipeline
 from ml_target.runtime.place import open_places
 from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.tasks.register import TASKS
 
@@ -43,7 +43,7 @@ class Worker:
         self.names = NamesSeen()
         self.engine_name = choose_engine(settings.engine)
         host_threads, _, _ = thread_plan(settings, available_cores())
-        self.host = HostPool(host_threads)
+        self.pool = ThreadPool(host_threads)
         self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)
         self.helper = Helper(self.memory.uploads * 3 // 4)
         self.places: list[Place] = []
@@ -69,7 +69,7 @@ class Worker:
             on_failure()
             return
         self._pipeline = Pipeline(
-            self._services, self.host, self.names, self.memory, self.helper, self.settings.max_pixels
+            self._services, self.pool, self.names, self.memory, self.helper, self.settings.max_pixels
         )
         # A task that is only doubted may come back with the card.
         self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"
@@ -88,7 +88,7 @@ class Worker:
             log.warning("%s", words)
         place, text = open_places(settings)
         self.places = [place] if text is place else [place, text]
-        return Loader(settings, store, self.host, place, text).services()
+        return Loader(settings, store, self.pool, place, text).services()
 
     def _announce(self, services: Services, seconds: float) -> None:
         for label, service in services.all().items():
@@ -113,7 +113,7 @@ class Worker:
         self.helper.close()
         for place in self.places:
             place.arbiter.close()
-        self.host.close()
+        self.pool.close()
         for place in self.places:
             place.engine.close()
 
@@ -163,7 +163,7 @@ class Worker:
         if self.state == "loading":
             return []
         return [
-            {"engine": place.engine.name, "ready": place.arbiter.ready, **await self.host.run(place.engine.health)}
+            {"engine": place.engine.name, "ready": place.arbiter.ready, **await self.pool.run(place.engine.health)}
             for place in self.places
         ]
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ml_target.errors import TooLarge, UnusableInput
-from ml_target.imaging.forms import look
+from ml_target.imaging.formats import probe
 from ml_target.imaging.outside import Helper
 from ml_target.imaging.picture import decode_known
 from ml_target.imaging.structure import PIXEL, Structure
 from ml_target.log.trace import Trace
-from ml_target.runtime.asked_names import NamesSeen
 from ml_target.runtime.budget import MIB, Memory, Share
+from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.registry import Services
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.contract import Job
 from ml_target.tasks.service import Service
 from ml_target.tensors import UInt8
@@ -30,7 +30,7 @@ class Pipeline:
     """Runs the jobs of a request on the services there are."""
 
     services: Services
-    host: HostPool
+    pool: ThreadPool
     names: NamesSeen
     memory: Memory
     helper: Helper
@@ -46,7 +46,7 @@ class Pipeline:
 
     async def _picture(self, jobs: list[Job], upload: BinaryIO, trace: Trace) -> dict[str, Any]:
         answering = self._answering(jobs, text=False)
-        structure = await self.host.run(look, upload, self.max_pixels)
+        structure = await self.pool.run(probe, upload, self.max_pixels)
         trace.picture = (structure.width, structure.height)
         async with AsyncExitStack() as held:
             with _coming(answering):
@@ -72,7 +72,7 @@ class Pipeline:
         alone = structure.cost + (0 if ordinary else size)
         if alone > budget.largest:
             raise TooLarge(
-                f"The picture ({structure.form}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
+                f"The picture ({structure.format}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
                 f"decode, and {budget.largest // MIB} MiB are there for one",
                 f"Send a smaller one, or set MEMORY_MB to "
                 f"{self.memory.setting_for(alone)} or more if the machine has the memory.",
@@ -83,7 +83,7 @@ class Pipeline:
             with trace.stage("wait"):
                 share = await held.enter_async_context(budget.hold(amount))
             with trace.stage("decode"):
-                return await self.host.run(decode_known, upload, structure), share
+                return await self.pool.run(decode_known, upload, structure), share
         async with AsyncExitStack() as turn:
             with trace.stage("wait"):
                 await turn.enter_async_context(self.helper.turn(size))

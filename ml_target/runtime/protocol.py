@@ -49,7 +49,7 @@ def parse_entries(entries: str | bytes) -> list[Job]:
 @cache
 def _form(tasks: tuple[Task[Any, Any], ...]) -> type[BaseModel]:
     """What `entries` may hold: for each task what it says itself."""
-    fields: dict[str, Any] = {_field(task): (task.asked | None, Field(default=None, alias=task.name)) for task in tasks}
+    fields: dict[str, Any] = {_field(task): (task.entry | None, Field(default=None, alias=task.name)) for task in tasks}
     return create_model("Entries", __base__=Strict, **fields)
 
 

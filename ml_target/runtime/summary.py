@@ -88,7 +88,7 @@ def _tasks(services: Services) -> Iterator[tuple[str, Service[Any], str]]:
     for task in TASKS:
         offered = services.of[task.name]
         for service in offered:
-            name, served_by = task.words(service)
+            name, served_by = task.labels(service)
             several = sum(each.name == service.name for each in offered) > 1
             yield f"{name} {service.variant}" if several else name, service, served_by
 
@@ -97,7 +97,7 @@ def _to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
     yield "URL", address
     for task in TASKS:
         for service in services.of[task.name]:
-            if service.on and (field := task.to_type(service)):
+            if service.on and (field := task.immich_setting(service)):
                 yield field
 
 

@@ -9,7 +9,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class HostPool:
+class ThreadPool:
     """A bounded pool that decodes, prepares and post-processes; inference does not run here."""
 
     def __init__(self, threads: int) -> None:

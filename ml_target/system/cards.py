@@ -27,7 +27,7 @@ NODE_CLASS = "sys/class/hailo_chardev"
 """Where the driver lists the nodes that it made; the one place where HailoRT looks for cards."""
 
 SMALL_PAGE = 4096
-MOST_TRIES = 32
+MAX_TRIES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def id_choices(ids: Sequence[str], count: int, root: Path = Path("/")) -> list[l
     there = within_reach(root)
     if ids or not there or len(there) == len(locations(root)):
         return [list(ids)]
-    return [list(chosen) for chosen in islice(combinations(there, min(count, len(there))), MOST_TRIES)]
+    return [list(chosen) for chosen in islice(combinations(there, min(count, len(there))), MAX_TRIES)]
 
 
 def driver_version(root: Path = Path("/")) -> str:

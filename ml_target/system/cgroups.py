@@ -29,8 +29,8 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     """Processors' worth of time that this process may take; None where there is no quota."""
     return _least(
         [
-            *_asked(root, "", lambda group: _share(*_words(group / "cpu.max", 2))),
-            *_asked(
+            *_readings(root, "", lambda group: _share(*_words(group / "cpu.max", 2))),
+            *_readings(
                 root,
                 "cpu",
                 lambda group: _share(*_words(group / "cpu.cfs_quota_us", 1), *_words(group / "cpu.cfs_period_us", 1)),
@@ -43,8 +43,8 @@ def memory_left(root: Path = Path("/")) -> float | None:
     """Bytes that this process's groups may still take; None where memory is not limited."""
     return _least(
         [
-            *_asked(root, "", lambda group: _rest(group / "memory.max", group / "memory.current")),
-            *_asked(
+            *_readings(root, "", lambda group: _rest(group / "memory.max", group / "memory.current")),
+            *_readings(
                 root, "memory", lambda group: _rest(group / "memory.limit_in_bytes", group / "memory.usage_in_bytes")
             ),
         ]
@@ -78,7 +78,7 @@ def _words(file: Path, count: int) -> list[float | None]:
 # -------------------------------------------------------------------- groups
 
 
-def _asked(root: Path, controller: str, ask: Callable[[Path], float | None]) -> Iterator[float]:
+def _readings(root: Path, controller: str, ask: Callable[[Path], float | None]) -> Iterator[float]:
     """What each group of this process has to say; `controller` "" for version 2."""
     for group in _groups(root, controller):
         answer = ask(group)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-PIECE, MOST = 1 << 16, 1 << 24
+PIECE, MAX_BYTES = 1 << 16, 1 << 24
 """Bytes of one read, which gives one record; and of all, more than any kernel keeps."""
 
 DMESG_S = 5
@@ -59,7 +59,7 @@ def _records(device: Path) -> str:
     size = 0
     try:
         with suppress(BlockingIOError):  # the end: the next message is not there yet
-            while size < MOST:
+            while size < MAX_BYTES:
                 with suppress(BrokenPipeError):  # overwritten while it was read: the next one is the oldest now
                     parts.append(os.read(descriptor, PIECE))
                     size += len(parts[-1])

@@ -18,11 +18,11 @@ from ml_target.config import Settings
 from ml_target.engines import Engine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.service import Service
 
 T = TypeVar("T")
-Asked = TypeVar("Asked", bound=BaseModel)
+Entry = TypeVar("Entry", bound=BaseModel)
 Result = TypeVar("Result")
 
 MIB = 2**20
@@ -35,7 +35,7 @@ class Loading(Protocol):
     def settings(self) -> Settings: ...
 
     @property
-    def host(self) -> HostPool: ...
+    def pool(self) -> ThreadPool: ...
 
     @property
     def folder(self) -> Path:
@@ -76,7 +76,7 @@ class Offer(Generic[T]):
     @property
     def files(self) -> tuple[ModelFile, ...]:
         """Those that it cannot do without, beside the networks' own."""
-        return tuple(file for network in self.networks for file in network.beside)
+        return tuple(file for network in self.networks for file in network.companions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,11 @@ class Job:
     takes_text: bool = False
 
 
-class Task(ABC, Generic[Asked, Result]):
-    """One task. `name`: its key in a request's `entries` and in the answer; `asked`: what stands there."""
+class Task(ABC, Generic[Entry, Result]):
+    """One task. `name`: its key in a request's `entries` and in the answer; `entry`: what that key holds."""
 
     name: str
-    asked: type[Asked]
+    entry: type[Entry]
 
     @property
     def short(self) -> str:
@@ -114,7 +114,7 @@ class Task(ABC, Generic[Asked, Result]):
     # ---------------------------------------------------------------- request
 
     @abstractmethod
-    def jobs(self, asked: Asked) -> Sequence[Job]:
+    def jobs(self, entry: Entry) -> Sequence[Job]:
         """The jobs of one request. Raises MalformedRequest, UnusableInput."""
 
     def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
@@ -140,10 +140,10 @@ class Task(ABC, Generic[Asked, Result]):
     # ------------------------------------------------------------------ people
 
     @abstractmethod
-    def words(self, service: Service[Any]) -> tuple[str, str]:
+    def labels(self, service: Service[Any]) -> tuple[str, str]:
         """For the summary at start: what people call the service, and what serves it."""
 
-    def to_type(self, service: Service[Any]) -> tuple[str, str] | None:
+    def immich_setting(self, service: Service[Any]) -> tuple[str, str] | None:
         """A field of Immich's settings and what to type there, where this service is on."""
         return None
 

@@ -17,7 +17,7 @@ def backend_for(model_name: str, served: Sequence[ClipBackend]) -> ClipBackend:
     name = clean_name(model_name)
     width = WIDTHS.get(name)
     named = [b for b in served if clean_name(b.immich_name) == name]
-    narrow = [b for b in served if b.width == width and b.hides_behind]
+    narrow = [b for b in served if b.width == width and b.borrows_name]
     chosen = (named or narrow or served)[0]
     if width is not None and width != chosen.width:
         names = " or ".join(f"{b.immich_name} ({b.name})" for b in served)

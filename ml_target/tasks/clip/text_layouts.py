@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 NAME = "text_layouts.json"
 
 
-class LayoutBook:
+class LayoutCache:
     """A small JSON file in the models folder. What cannot be read or kept is found out again."""
 
     def __init__(self, folder: Path) -> None:

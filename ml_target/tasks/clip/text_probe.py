@@ -38,7 +38,7 @@ PROMPTS = (
 Run = Callable[[Array], Outputs]
 
 
-def settle(
+def find_layout(
     run: Run, intake: Intake, backend: ClipBackend, weights: Mapping[str, Array], tokenizer: Tokenizer
 ) -> TextLayout:
     """How this file wants to be fed and read. `run`: one frame through the card.
@@ -50,9 +50,9 @@ def settle(
         return run(TextHead(backend, weights, layout).frame(ids, intake))
 
     layout = TextLayout(add_positions=False, apply_norm=False)
-    if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, backend):
+    if not _tells_positions_apart(lambda ids: states(ids, layout), tokenizer, backend):
         layout = TextLayout(add_positions=True, apply_norm=False)
-        if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, backend):
+        if not _tells_positions_apart(lambda ids: states(ids, layout), tokenizer, backend):
             raise ModelError(
                 f"{backend.textual.name}: the order of the words changes nothing, with positions added or without",
                 f"The file cannot be the catalogue's: {replace()}; or set CLIP_TEXT_ENGINE=cpu.",
@@ -61,7 +61,7 @@ def settle(
     return TextLayout(layout.add_positions, _norm_is_outside(outputs, backend, weights))
 
 
-def agree(
+def require_agreement(
     card: tuple[LoadedNetwork, TextHead], processor: tuple[LoadedNetwork, TextHead], tokenizer: Tokenizer
 ) -> None:
     """Raises ModelError where the card's vectors and the processor's point in different directions."""
@@ -82,7 +82,7 @@ def agree(
         )
 
 
-def _tells_places_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, backend: ClipBackend) -> bool:
+def _tells_positions_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, backend: ClipBackend) -> bool:
     ids = tokenizer.encode(PROMPTS[1])
     repeated = states(np.full(len(ids), ids[1]))
     pooled, distances = EMBEDDING in repeated, list[float]()

@@ -6,7 +6,7 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.remedies import check_file
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import SLACK
 from ml_target.tasks.ocr.dbnet import MAX_CANDIDATES, Boxes, find_boxes
 from ml_target.tasks.ocr.mosaic import merge
@@ -20,12 +20,12 @@ class LineFinder:
     `max_lines`: boxes answered for one picture; `max_tiles`: frames that a detector of one size may take for it.
     """
 
-    def __init__(self, detector: Model, host: HostPool, max_lines: int, max_tiles: int) -> None:
+    def __init__(self, detector: Model, pool: ThreadPool, max_lines: int, max_tiles: int) -> None:
         if not isinstance(detector.network.input, PictureInput):
             raise ModelError(f"{detector.network.name} does not take pictures, so it cannot find text.")
         self._detector = detector
         self._spec = detector.network.input
-        self._host = host
+        self._pool = pool
         self._max_lines = max_lines
         self._max_patches = max(MAX_CANDIDATES, max_lines)
         self._max_tiles = max_tiles
@@ -39,12 +39,12 @@ class LineFinder:
         """
         tiling = self._tiling(picture, max_resolution)
         with trace.stage("ocr.prepare"), self._detector.coming(len(tiling.starts)):
-            frames = await self._host.run(tiles, picture, tiling, self._spec.colour)
+            frames = await self._pool.run(tiles, picture, tiling, self._spec.colour)
         with trace.stage("ocr.detect"):
             outputs = await self._detector.infer(frames)
         with trace.stage("ocr.boxes"):
             size = (picture.shape[0], picture.shape[1])
-            boxes = await self._host.run(self._boxes, outputs, tiling, size, min_score)
+            boxes = await self._pool.run(self._boxes, outputs, tiling, size, min_score)
         trace.count("tiles", len(frames))
         trace.count("boxes", len(boxes.scores))
         return self._bounded(boxes, tiling, trace)

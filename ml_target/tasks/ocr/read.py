@@ -10,7 +10,7 @@ from ml_target.catalogue.types import PictureInput, StepSequence
 from ml_target.errors import ModelError
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.crop import cut_line, line_width, pad_right
 from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
 from ml_target.tasks.ocr.fullwidth import seems_letter_spaced
@@ -37,13 +37,13 @@ class Piece(NamedTuple):
 class LineReader:
     """The text recogniser and its alphabet."""
 
-    def __init__(self, recognizer: Model, alphabet: Alphabet, host: HostPool) -> None:
+    def __init__(self, recognizer: Model, alphabet: Alphabet, pool: ThreadPool) -> None:
         if not isinstance(recognizer.network.input, PictureInput):
             raise ModelError(f"{recognizer.network.name} does not take pictures, so it cannot read text.")
         self._recognizer = recognizer
         self._spec = recognizer.network.input
         self._alphabet = alphabet
-        self._host = host
+        self._pool = pool
         self._step = _step(recognizer, len(alphabet))
         self._height = recognizer.intake.shape[0] or self._spec.height
         self._fixed_width = recognizer.intake.shape[1]
@@ -74,9 +74,9 @@ class LineReader:
         waiting: list[Piece] = []
         sent: asyncio.Task[None] | None = None
         try:
-            for group in await self._host.run(lambda: list(self._groups(corners, share))):
+            for group in await self._pool.run(lambda: list(self._groups(corners, share))):
                 with trace.stage("ocr.crop"), self._recognizer.coming(len(group)):
-                    waiting += await self._host.run(self._pieces, picture, corners, group)
+                    waiting += await self._pool.run(self._pieces, picture, corners, group)
                 *full, waiting = _chunks(waiting)
                 if _columns(waiting) + self._frame(1) > CHUNK:  # full, too
                     full, waiting = [*full, waiting], []
@@ -126,7 +126,7 @@ class LineReader:
         with trace.stage("ocr.recognise"):
             outputs = await self._recognizer.infer([piece.frame for piece in chunk])
         with trace.stage("ocr.decode"):
-            await self._host.run(self._keep, chunk, outputs, parts)
+            await self._pool.run(self._keep, chunk, outputs, parts)
 
     def _keep(self, chunk: Sequence[Piece], outputs: list[Outputs], parts: list[list[Part]]) -> None:
         """Reads each output and lets it go, so that nothing waits with this memory for its last reference."""
@@ -138,7 +138,7 @@ class LineReader:
     async def _texts(self, parts: Sequence[Sequence[Part]], trace: Trace) -> list[tuple[str, float]]:
         space = len(self._alphabet) - 1
         with trace.stage("ocr.decode"):
-            return await self._host.run(lambda: [decode(join(line, space), self._alphabet) for line in parts])
+            return await self._pool.run(lambda: [decode(join(line, space), self._alphabet) for line in parts])
 
 
 def _worth(reading: tuple[str, float]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.find import LineFinder
 from ml_target.tasks.ocr.read import LineReader
@@ -52,13 +52,13 @@ class TextReader:
         detector: Model,
         recognizer: Model,
         alphabet: Alphabet,
-        host: HostPool,
+        pool: ThreadPool,
         max_lines: int,
         max_tiles: int,
     ) -> None:
         self._recognizer = recognizer
-        self._finder = LineFinder(detector, host, max_lines, max_tiles)
-        self._reader = LineReader(recognizer, alphabet, host)
+        self._finder = LineFinder(detector, pool, max_lines, max_tiles)
+        self._reader = LineReader(recognizer, alphabet, pool)
 
     async def read(self, picture: UInt8, options: ReadOptions, trace: Trace) -> list[Line]:
         """The lines that can be read, in reading order.

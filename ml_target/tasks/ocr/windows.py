@@ -14,7 +14,7 @@ from ml_target.tensors import Float32, UInt8
 OVERLAP = 48
 """Columns that neighbours share at least, at a line's height of 48: one Chinese character, two or three letters."""
 
-SEARCH = 48
+BORDER_RANGE = 48
 """Columns among which the emptiest is looked for: most words have a gap by then, and every letter has ended."""
 
 BLUR = 2.5
@@ -31,7 +31,7 @@ class Window(NamedTuple):
 def windows(line: UInt8, widest: int) -> list[Window]:
     """Windows that cover the line, each at most `widest` columns, with neighbours that overlap.
 
-    `line`: H x W x 3 uint8, any colour order. `widest` is larger than `OVERLAP` + 2 x `SEARCH`.
+    `line`: H x W x 3 uint8, any colour order. `widest` is larger than `OVERLAP` + 2 x `BORDER_RANGE`.
     """
     width = line.shape[1]
     if width <= widest:
@@ -40,9 +40,9 @@ def windows(line: UInt8, widest: int) -> list[Window]:
     found: list[Window] = []
     start = 0
     while width - start > widest:
-        stop = _emptiest(ink, start + widest - SEARCH, start + widest)
+        stop = _emptiest(ink, start + widest - BORDER_RANGE, start + widest)
         found.append(Window(start, stop))
-        start = _emptiest(ink, stop - OVERLAP - SEARCH, stop - OVERLAP)
+        start = _emptiest(ink, stop - OVERLAP - BORDER_RANGE, stop - OVERLAP)
     return [*found, Window(start, width)]
 
 

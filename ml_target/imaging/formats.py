@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from ml_target.errors import TooLarge, UnusableInput
 from ml_target.imaging import avif, jpeg, jpeg2000, plain, png, tiff, webp
-from ml_target.imaging.source import Source, no_picture
+from ml_target.imaging.source import Source, not_a_picture
 from ml_target.imaging.structure import Structure
 
 HEAD = 18
@@ -29,35 +29,35 @@ def _is_tga(head: bytes) -> bool:
 
 
 # In the order in which Pillow is asked; the first that fits is the format.
-_FORMS: dict[str, tuple[Callable[[bytes], bool], Callable[[Source], Structure]]] = {
-    "JPEG": (lambda head: head.startswith(b"\xff\xd8\xff"), jpeg.look),
-    "WEBP": (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", webp.look),
-    "PNG": (lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), png.look),
-    "AVIF": (lambda head: head[4:8] == b"ftyp" and head[8:12] in _AVIF, avif.look),
-    "GIF": (lambda head: head.startswith((b"GIF87a", b"GIF89a")), plain.look_gif),
-    "BMP": (lambda head: head.startswith(b"BM"), plain.look_bmp),
-    "DIB": (lambda head: int.from_bytes(head[:4], "little") in _DIB_HEADERS, plain.look_dib),
-    "TIFF": (lambda head: head.startswith(_TIFF), tiff.look),
-    "JPEG2000": (lambda head: head.startswith(_JPEG2000), jpeg2000.look),
-    "PPM": (lambda head: head[:1] == b"P" and head[1:2] in tuple(b"%c" % c for c in b"0123456fy"), plain.look_ppm),
-    "TGA": (_is_tga, plain.look_tga),
-    "PCX": (lambda head: head[:1] == b"\x0a" and head[1:2] in (b"\0", b"\2", b"\3", b"\5"), plain.look_pcx),
+_FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[Source], Structure]]] = {
+    "JPEG": (lambda head: head.startswith(b"\xff\xd8\xff"), jpeg.probe),
+    "WEBP": (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", webp.probe),
+    "PNG": (lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), png.probe),
+    "AVIF": (lambda head: head[4:8] == b"ftyp" and head[8:12] in _AVIF, avif.probe),
+    "GIF": (lambda head: head.startswith((b"GIF87a", b"GIF89a")), plain.probe_gif),
+    "BMP": (lambda head: head.startswith(b"BM"), plain.probe_bmp),
+    "DIB": (lambda head: int.from_bytes(head[:4], "little") in _DIB_HEADERS, plain.probe_dib),
+    "TIFF": (lambda head: head.startswith(_TIFF), tiff.probe),
+    "JPEG2000": (lambda head: head.startswith(_JPEG2000), jpeg2000.probe),
+    "PPM": (lambda head: head[:1] == b"P" and head[1:2] in tuple(b"%c" % c for c in b"0123456fy"), plain.probe_ppm),
+    "TGA": (_is_tga, plain.probe_tga),
+    "PCX": (lambda head: head[:1] == b"\x0a" and head[1:2] in (b"\0", b"\2", b"\3", b"\5"), plain.probe_pcx),
 }
-FORMS = tuple(_FORMS)
+FORMATS = tuple(_FORMATS)
 """Everything Pillow decodes by itself. Left out are formats that start other programs (EPS) or hold no raster of
 their own (WMF, PDF), and those that decode before they are asked to (ICO)."""
 
 
-def look(data: bytes | BinaryIO, max_pixels: int) -> Structure:
+def probe(data: bytes | BinaryIO, max_pixels: int) -> Structure:
     """The structure of a file; nothing is decoded.
 
     Raises UnusableInput for what is no picture or what only a harmful file has, TooLarge above `max_pixels`.
     """
     source = Source(data)
     head = source.at(0, HEAD)
-    reader = next((reader for fits, reader in _FORMS.values() if fits(head)), None)
+    reader = next((reader for fits, reader in _FORMATS.values() if fits(head)), None)
     if reader is None:
-        raise no_picture("its format is unknown")
+        raise not_a_picture("its format is unknown")
     structure = reader(source)
     source.stream.seek(0)
     if structure.width < 1 or structure.height < 1:

@@ -7,7 +7,7 @@ from ml_target.log.words import quoted
 
 log = logging.getLogger(__name__)
 
-MOST = 100
+MAX_NAMES = 100
 """Names are free text from outside; beyond so many, further ones are neither kept nor announced."""
 
 
@@ -20,7 +20,7 @@ class NamesSeen:
     def note(self, task: str, asked: str, served_by: str) -> None:
         """Says it in the log at the first request for a name that is not the served model's own."""
         key = (task, asked[:200])
-        if key in self._served or len(self._served) >= MOST:
+        if key in self._served or len(self._served) >= MAX_NAMES:
             return
         self._served[key] = served_by
         if asked != served_by:
