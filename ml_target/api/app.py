@@ -47,7 +47,7 @@ STATUS: dict[type[WorkerError], int] = {
     ModelError: 500,
 }
 CLIENT_GONE = 499
-"""No client reads it; the log line does."""
+"""Only the log shows it: no client is left to read it."""
 
 MISSING_ENTRIES = [{"type": "missing", "loc": ["body", "entries"], "msg": "Field required", "input": None}]
 
@@ -67,7 +67,7 @@ class Predict:
         log_request(trace, status, None if status == 200 else body.get("detail"), self._worker.engine_name)
         if status == 200:
             return Response(encode(body), media_type="application/json")
-        # What is left of a refused body the connection drops, for a while: a sender would see a broken pipe, no answer.
+        # The connection drops the rest of a refused body for a while: else the sender sees a broken pipe and no answer.
         return JSONResponse(body, status)
 
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any]]:
@@ -102,7 +102,7 @@ class Predict:
         return await pipeline.text(jobs, text, trace)
 
     async def _form(self, request: Request, held: AsyncExitStack) -> Form:
-        """The form; `held` keeps the room that its body takes."""
+        """The form; `held` keeps the memory reserved for its body."""
         limit = self._settings.max_upload_mb * 2**20
         share = await held.enter_async_context(self._uploads.body(announced_size(request.headers.raw, limit)))
         body = Body(request.receive, limit, share)
@@ -150,7 +150,7 @@ async def _unless_gone(request: Request, work: Awaitable[dict[str, Any]]) -> dic
 def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) -> FastAPI:
     """The application around one worker, which it loads at start and closes at the end.
 
-    Its state has `in_flight`, the requests inside.
+    `app.state.in_flight` holds the requests being served.
     """
 
     @asynccontextmanager

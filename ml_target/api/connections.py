@@ -12,21 +12,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 log = logging.getLogger(__name__)
 
 HEAD_S = 10.0
-"""A request's head has to be complete so long after its first byte, and the rest of a refused body dropped."""
+"""Seconds from a request's first byte until its head must be complete, or the rest of a refused body dropped."""
 
 UNREAD_S = 30.0
-"""A client that has not taken all of its answer by then has gone."""
+"""Seconds after which a client that has not read all of its answer counts as gone."""
 
 MAX_READ, FIRST_READ, MIN_READ = 64 * 1024, 4 * 1024, 512
-"""Bytes that are read at a time: at first few, then what is worked through in `TURN_S`.
+"""Bytes that are read at a time: few at first, then as many as can be processed in `TURN_S`.
 
-Chunks may be of a byte each, and every one takes the event loop a dozen microseconds.
+A chunk may be a single byte, and each costs the event loop a dozen microseconds.
 """
 
 TURN_S = 0.002
 
 QUIET_S = 60.0
-"""The log hears of a shortage once in so many seconds."""
+"""Seconds between two log lines about a shortage."""
 
 AGAIN_S = 0.1
 
@@ -36,10 +36,10 @@ REFUSAL += b"Content-Length: %d\r\n\r\n" % len(REFUSED) + REFUSED
 
 
 class OpenConnections:
-    """All connections of one server, `most` at the most.
+    """All open connections of one server, at most `most`.
 
-    Those on which no request ever came make room first, then those that are kept for another one; of
-    each the one that has waited longest.
+    To make room, connections that never carried a request are closed first, then those kept alive for the next one;
+    of each kind, the one that has been idle longest.
     """
 
     def __init__(self, most: int) -> None:
@@ -48,7 +48,7 @@ class OpenConnections:
         self._said = self._made_room = -QUIET_S
 
     def add(self, connection: "Connection") -> bool:
-        """Whether there is room for it, which one without a request may have to make."""
+        """Whether there is room for it; a connection without a request may be closed to make some."""
         if len(self._open) >= self._most and not self.make_room():
             return False
         self._open.add(connection)
@@ -70,7 +70,7 @@ class OpenConnections:
         return True
 
     def abort(self) -> None:
-        """Ends every connection, answered or not."""
+        """Closes every connection, answered or not."""
         for connection in list(self._open):
             connection.abort()
 
@@ -82,7 +82,7 @@ class OpenConnections:
                 f"no connection can be accepted ({error.strerror}): raise `ulimit -n`. "
                 "Those that wait are served later."
             )
-            if time.monotonic() - self._made_room > AGAIN_S:  # what is closed is free only in a moment
+            if time.monotonic() - self._made_room > AGAIN_S:  # a closed descriptor takes a moment to become free
                 self.make_room()
             return
         loop.default_exception_handler(context)
@@ -95,10 +95,10 @@ class OpenConnections:
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, closed when no request comes of it, reading little enough for others to get their turn."""
+    """uvicorn's connection, closed when no request arrives on it. Reads little at a time, so that others get a turn."""
 
     open_connections: OpenConnections
-    """Set on the class that a server uses."""
+    """Set on the subclass that a server uses."""
 
     idle_since = 0.0
     has_served = False
@@ -138,7 +138,7 @@ class Connection(H11Protocol):
             self._cancel_timer()
             self._read_at_most(self._piece * 2 if time.perf_counter() - begun < TURN_S / 2 else self._piece // 2)
             if self.conn.their_state is h11.DONE and self.conn.trailing_data[0]:
-                # Another request, sent before this one's answer. uvicorn would gather such without bound;
+                # Another request, sent before this one's answer. uvicorn would queue these without limit;
                 # no client of ours sends them, and HTTP lets a server answer the first one and close.
                 self.cycle.keep_alive = False
         elif not self._in_head:
@@ -155,7 +155,7 @@ class Connection(H11Protocol):
             self.loop.call_later(UNREAD_S, self._abort_unread)
 
     def abort(self) -> None:
-        """Ends it at once, answered or not."""
+        """Closes it at once, answered or not."""
         self.transport.abort()
 
     def _abort_unread(self) -> None:
@@ -164,7 +164,7 @@ class Connection(H11Protocol):
 
     def _read_at_most(self, size: int) -> None:
         self._piece = max(MIN_READ, min(size, MAX_READ))
-        # asyncio's transports read up to `max_size` bytes, 256 KiB by themselves.
+        # asyncio's transports read up to `max_size` bytes, 256 KiB by default.
         setattr(self.transport, "max_size", self._piece)  # noqa: B010 - no type has it
 
     def _cancel_timer(self) -> None:

@@ -18,20 +18,20 @@ from ml_target.api.inflight import LINGER_S, InFlight
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 15.0
-"""After SIGTERM the requests inside have so long for their own answers; those left get 503."""
+"""Seconds after SIGTERM in which requests still get their own answers; those left then get 503."""
 
 CARRY_S = LINGER_S + 2
-"""Then the connections have so long to carry the answers off."""
+"""Seconds that the connections then have to deliver the answers."""
 
 LEAVE_S = 25.0
-"""From SIGTERM to the end of the process at the latest. `docker stop` and the Compose files wait for 30."""
+"""Seconds from SIGTERM to the end of the process at the latest. `docker stop` and the Compose files wait for 30."""
 
 ACCEPT_AT_A_TIME, BACKLOG = 64, 2048
 """Connections accepted before others get their turn, and those that the system holds until then."""
 
 
 class Server(uvicorn.Server):
-    """Answers what is inside before it ends. A second signal ends it at once, with answers all the same."""
+    """Answers the requests it has before it ends. A second signal ends it at once, with answers all the same."""
 
     def __init__(self, app: ASGIApp, in_flight: InFlight, keep_alive_s: int, connections: int) -> None:
         self.open_connections = OpenConnections(connections)
@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
         self._leaving: threading.Timer | None = None
         config = uvicorn.Config(
             Guard(app),
-            # What connections.py builds upon, whatever else is installed.
+            # h11, which connections.py extends, even where httptools is installed.
             http=type("Served", (Connection,), {"open_connections": self.open_connections}),
             loop="asyncio",
             ws="none",
@@ -83,7 +83,7 @@ class Server(uvicorn.Server):
 
 
 def leave() -> None:
-    """The end of a process in which something does not end: a decoder, a device, a file being read."""
+    """Ends a process in which something hangs: a decoder, a device, a file being read."""
     log.warning("the worker leaves with work undone that could not be interrupted")
     sys.stderr.flush()
     os._exit(0)

@@ -156,7 +156,7 @@ def text_tower(
     vocabulary: tuple[ModelFile, ...],
     weights: ModelFile,
 ) -> Network:
-    """The text tower of the backend of this name; it may end in the vector or in one state a token."""
+    """The text tower of the backend of this name; it may end in the vector or in one state per token."""
     return Network(
         name,
         "clip",
@@ -270,7 +270,7 @@ NETWORKS: list[Network] = [
     OCR_DETECTION,
     OCR_RECOGNITION,
 ]
-"""What each task needs follows from here: the networks that name it, the files of these, and those beside them."""
+"""What each task needs follows from here: the networks that name it, their files, and their companion files."""
 
 SHORT_NAMES = {"facial-recognition": "faces"}
 """What commands and lists call a task, where that is not its name on the wire."""

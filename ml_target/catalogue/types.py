@@ -68,9 +68,9 @@ Source = ZooFile | ZooZip | HubFile | WheelMember | CheckpointCut
 class ModelFile:
     """A file in MODELS_DIR. `size` (bytes) and `sha256` (hex) where they are known.
 
-    `aliases` are names under which publishers hand the same file out; they are accepted too.
-    `chip` is the one a HEF is for. `note` is said wherever the file is named in the log and on
-    the status page.
+    `aliases` are names under which publishers offer the same file; they are accepted too.
+    `chip` is the one a HEF is for. `note` appears wherever the file is named in the log and
+    on the status page.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class TokenStates:
-    """One vector a token: tokens x width."""
+    """One vector per token: tokens x width."""
 
     role: str
     tokens: int
@@ -128,7 +128,7 @@ class TokenStates:
 
 @dataclass(frozen=True, slots=True)
 class FeatureMap:
-    """`channels` numbers a cell of `stride` x `stride` pixels: H/stride x W/stride x channels.
+    """`channels` numbers per cell of `stride` x `stride` pixels: H/stride x W/stride x channels.
 
     `anchors` > 1 allows the flattened layout (H/stride * W/stride * anchors) x (channels/anchors),
     which holds the same numbers in the same order.
@@ -197,7 +197,7 @@ class Network:
 
     @property
     def takes_text(self) -> bool:
-        """Whether it runs where search queries run, not where pictures do."""
+        """Whether its input is text: it then runs where search queries run, not where pictures do."""
         return isinstance(self.input, TextInput)
 
 
@@ -207,8 +207,8 @@ class ClipBackend:
 
     `family` decides pooling and text cleaning. `resize` is how a picture becomes the tower's square: "shortest" cuts
     the middle out, "squash" keeps everything; with `resize_by_setting` the setting SIGLIP_RESIZE decides instead.
-    `immich_name` is the model name to choose in Immich. `borrows_name` says that Immich has no entry for this model
-    at all.
+    `immich_name` is the model name to choose in Immich. `borrows_name` says that Immich has no entry for this model,
+    so that `immich_name` is that of another one.
     """
 
     name: str

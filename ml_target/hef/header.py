@@ -1,4 +1,4 @@
-"""Reads a HEF, the file a Hailo chip runs, without HailoRT: what it is, for which chip, whether it is whole."""
+"""Reads a HEF, the file a Hailo chip runs, without HailoRT: what it is, for which chip, whether it is intact."""
 
 import hashlib
 import re
@@ -94,10 +94,10 @@ LAYOUTS = {
 
 
 def read_header(path: Path) -> HefHeader:
-    """The header of the HEF at `path`, its length rule checked; quick, for it reads a few bytes.
+    """The header of the HEF at `path`, the file's length checked; quick, as it reads only a few bytes.
 
-    Raises DamagedFileError, in words of their own, for: not a HEF, a container version from the
-    future, a cut or overlong file, a header without an architecture.
+    Raises DamagedFileError, each case with its own message, for: not a HEF, a container version that is
+    too new, a cut or overlong file, a header without an architecture.
     """
     try:
         with path.open("rb") as file:
@@ -130,7 +130,7 @@ def require_chip(header: HefHeader, chip: Chip, path: Path) -> None:
     """Raises ModelError when the file at `path` was compiled for a chip whose programs `chip` cannot run."""
     if header.architecture not in RUNS_ON[chip]:
         raise ModelError(
-            f"{path} was compiled for {header.chip}, a {CHIP_NAMES[chip]} cannot run it",
+            f"{path} was compiled for {header.chip}; a {CHIP_NAMES[chip]} cannot run it",
             f"Replace it by the build for {CHIP_NAMES[chip]}: {replace('--engine', 'hailo', '--chip', chip)}",
         )
 

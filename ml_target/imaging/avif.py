@@ -1,4 +1,4 @@
-"""AVIF: the largest picture that its boxes describe, and what a pixel of it takes."""
+"""AVIF: the largest picture that its boxes describe, and the memory for a pixel of it."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from ml_target.imaging.structure import CORE, FIXED, Structure
 
 MAX_BOXES = 10_000
 COPIES = 3
-"""Of the file, as read and as the decoder keeps it."""
+"""Of the file: as read, and as the decoder keeps it."""
 
 FRAMES = 2
-"""Of planes that the decoder has at a time: the picture, and one of film grain or of a grid's cell."""
+"""Sets of planes that the decoder holds at a time: the picture, and one for film grain or for a grid's cell."""
 
 _HIGH, _MONO, _SUBSAMPLED_X, _SUBSAMPLED_Y = 0x40, 0x10, 0x08, 0x04
 """Bits of the third byte of av1C: more than 8 bits, no colours, colours of half the width, of half the height."""
@@ -44,7 +44,7 @@ def boxes(source: Source, start: int, stop: int) -> Iterator[Box]:
 
 
 def probe(source: Source) -> Structure:
-    """The largest of the sizes in the file (pictures, cells of a grid, alpha) and its dearest kind of planes."""
+    """The largest of the sizes in the file (pictures, cells of a grid, alpha) and its costliest kind of planes."""
     sizes: list[tuple[int, int]] = []
     planes: list[float] = []
     for item in _properties(source):

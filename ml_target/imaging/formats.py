@@ -9,7 +9,7 @@ from ml_target.imaging.source import Source, not_a_picture
 from ml_target.imaging.structure import Structure
 
 HEAD = 18
-"""Bytes that tell the format: a TGA has no name, only a header that makes sense."""
+"""Bytes that tell the format: a TGA has no magic number, only a plausible header."""
 
 _DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _TIFF = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"MM\0+", b"II+\0")
@@ -28,7 +28,7 @@ def _is_tga(head: bytes) -> bool:
     )
 
 
-# In the order in which Pillow is asked; the first that fits is the format.
+# In the order in which Pillow tries them; the first that fits is the format.
 _FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[Source], Structure]]] = {
     "JPEG": (lambda head: head.startswith(b"\xff\xd8\xff"), jpeg.probe),
     "WEBP": (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", webp.probe),
@@ -45,13 +45,13 @@ _FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[Source], Structure]
 }
 FORMATS = tuple(_FORMATS)
 """Everything Pillow decodes by itself. Left out are formats that start other programs (EPS) or hold no raster of
-their own (WMF, PDF), and those that decode before they are asked to (ICO)."""
+their own (WMF, PDF), and those that Pillow decodes on opening (ICO)."""
 
 
 def probe(data: bytes | BinaryIO, max_pixels: int) -> Structure:
     """The structure of a file; nothing is decoded.
 
-    Raises UnusableInput for what is no picture or what only a harmful file has, TooLarge above `max_pixels`.
+    Raises UnusableInput for what is not a picture or what only a harmful file has, TooLarge above `max_pixels`.
     """
     source = Source(data)
     head = source.at(0, HEAD)

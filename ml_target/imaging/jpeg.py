@@ -1,4 +1,4 @@
-"""JPEG: its segments, and how many passes over the picture its data make."""
+"""JPEG: its segments, and how many passes over the picture its scans make."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ USUAL_SCANS = 24
 
 MAX_SCANS = 100
 USUAL_PASSES = 64_000_000
-"""Pixels times scans that are decoded at once, a quarter of a second or so: photos wait for the same threads."""
+"""Pixels times scans that are decoded in a thread, a quarter of a second or so: photos wait for the same threads."""
 
 USUAL_SEGMENTS, MAX_SEGMENTS = 512, 10_000
 USUAL_METADATA = 8 * 2**20
@@ -26,7 +26,7 @@ _ALONE = (0x01, *range(0xD0, 0xD9))
 
 @dataclass(slots=True)
 class _Frame:
-    """What the walk has met."""
+    """What the walk has found."""
 
     marker: int = 0
     precision: int = 8
@@ -38,7 +38,7 @@ class _Frame:
     metadata: int = 0
     scans: int = 0
     odd: bool = False
-    """Something that decoders accept and nobody writes."""
+    """It has something that decoders accept and no encoder writes."""
 
     @property
     def several_scans(self) -> bool:
@@ -46,7 +46,7 @@ class _Frame:
 
 
 def probe(source: Source) -> Structure:
-    """Walks the markers; of the compressed data only where further scans can follow."""
+    """Walks the markers, through compressed data only where further scans can follow."""
     frame = _Frame()
     offset = 2
     while offset < source.size:
@@ -77,7 +77,7 @@ def probe(source: Source) -> Structure:
 
 
 def _next(source: Source, offset: int, frame: _Frame) -> tuple[int, int]:
-    """The place behind the next marker, and the marker; EOI at the end of the file."""
+    """The offset after the next marker, and the marker; EOI at the end of the file."""
     head = source.at(offset, 2)
     if len(head) < 2 or head[0] != 0xFF or head[1] in (0x00, 0xFF):
         frame.odd = True
@@ -102,7 +102,7 @@ def _read_frame(source: Source, offset: int, marker: int, frame: _Frame) -> None
 
 
 def _scan(source: Source, offset: int, frame: _Frame) -> bool:
-    """Counts a scan. True where decoders stop behind it, as it holds everything."""
+    """Counts a scan. True where decoders stop after it, as it holds the whole picture."""
     frame.scans += 1
     if frame.scans > MAX_SCANS:
         raise implausible(f"a JPEG of more than {MAX_SCANS} scans, each a pass over the whole picture")

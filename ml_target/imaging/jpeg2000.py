@@ -10,7 +10,7 @@ MAX_TILES = 65_535
 """By the standard."""
 
 TILE, TILE_COMPONENT = 8 * 1024, 2 * 1024
-"""Bytes that OpenJPEG keeps of each tile and of each component of it before any is decoded."""
+"""Bytes that OpenJPEG keeps for each tile, and for each component of it, before any is decoded."""
 
 _SIZ = b"\xff\x4f\xff\x51"
 

@@ -24,7 +24,7 @@ def decode(data: bytes | BinaryIO, max_pixels: int) -> UInt8:
 def decode_known(data: bytes | BinaryIO, structure: Structure) -> UInt8:
     """As `decode`, of a file whose structure is known.
 
-    Raises UnusableInput for damaged data, Unavailable where the memory for it cannot be had.
+    Raises UnusableInput for damaged data, Unavailable where there is not enough memory.
     """
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     stream.seek(0)
@@ -32,7 +32,7 @@ def decode_known(data: bytes | BinaryIO, structure: Structure) -> UInt8:
     try:
         height, width = raster.read(stream, structure.format, room.data, structure.cost)
     except WorkerError:
-        del room  # whoever keeps the error must not keep the pixels
+        del room  # an error that is kept must not keep the pixels
         raise
     pixels = room[: height * width * PIXEL].reshape(height, width, PIXEL)
     pixels.flags.writeable = False

@@ -4,14 +4,14 @@ from ml_target.imaging.source import Source, implausible, not_a_picture
 from ml_target.imaging.structure import CORE, FIXED, PIXEL, Structure
 
 MAX_BLOCKS = 10_000
-"""Of a GIF before its first frame."""
+"""Blocks of a GIF before its first frame."""
 
 MAX_HEADER = 1024
 """Bytes of a PPM's header, comments included."""
 
 GIF = 2 + CORE + PIXEL
 BMP = 2 * CORE + PIXEL
-"""A BMP packed by runs is unpacked in Python, into bytes first."""
+"""A run-length encoded BMP is unpacked in Python, into bytes first."""
 
 PPM = 8 + CORE + PIXEL
 """A PPM of digits becomes bytes, twice."""
@@ -30,7 +30,7 @@ def probe_gif(source: Source) -> Structure:
         if kind == b"," or kind in (b"", b";"):
             break
         if kind == b"!":
-            offset = _behind_blocks(source, offset + 2)
+            offset = _after_blocks(source, offset + 2)
         else:
             offset += 1
     else:
@@ -41,13 +41,13 @@ def probe_gif(source: Source) -> Structure:
     return Structure("GIF", width, height, GIF * width * height + 4 * source.size + FIXED)
 
 
-def _behind_blocks(source: Source, offset: int) -> int:
+def _after_blocks(source: Source, offset: int) -> int:
     for _ in range(MAX_BLOCKS):
         length = source.at(offset, 1)
         if length in (b"", b"\0"):
             return offset + 1
         offset += 1 + length[0]
-    raise implausible(f"a GIF with a note of more than {MAX_BLOCKS:,} blocks")
+    raise implausible(f"a GIF with an extension of more than {MAX_BLOCKS:,} blocks")
 
 
 def probe_bmp(source: Source) -> Structure:
@@ -69,7 +69,7 @@ def _bitmap(source: Source, start: int, format: str) -> Structure:
 
 
 def probe_ppm(source: Source) -> Structure:
-    """Two whole numbers behind the name of the format; comments go from # to the end of the line."""
+    """Two whole numbers after the magic number; comments go from # to the end of the line."""
     head = source.at(2, MAX_HEADER)
     lines = [line.partition(b"#")[0] for line in head.replace(b"\r", b"\n").split(b"\n")]
     words = b" ".join(lines).split()

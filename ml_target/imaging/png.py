@@ -4,14 +4,14 @@ from ml_target.imaging.source import Source, implausible, not_a_picture
 from ml_target.imaging.structure import CORE, FIXED, PIXEL, Structure
 
 USUAL_CHUNKS, MAX_CHUNKS = 20_000, 200_000
-"""Chunks of pixel data hold 8 KB and more; Pillow takes one after the other in Python."""
+"""Chunks of pixel data hold 8 KB and more; Pillow handles one after the other in Python."""
 
 USUAL_PACKED = 8
 """Chunks of compressed texts or profiles; Pillow unpacks each to as much as 1 MiB."""
 
 USUAL_METADATA = 4 * 2**20
 TEXTS = 64 * 2**20
-"""The most that Pillow unpacks of texts (MAX_TEXT_MEMORY)."""
+"""The most bytes of text that Pillow unpacks (MAX_TEXT_MEMORY)."""
 
 _PACKED = (b"iCCP", b"zTXt", b"iTXt")
 _DATA = (b"IDAT", b"fdAT")

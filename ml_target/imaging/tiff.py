@@ -7,7 +7,7 @@ from ml_target.imaging.structure import CORE, FIXED, PIXEL, Structure
 
 MAX_ENTRIES = 4096
 MAX_VALUES = 1_000_000
-"""Of one entry: a strip each row of the largest picture is less. Pillow makes Python numbers of all of them."""
+"""Of one entry: a strip for each row of the largest picture needs fewer. Pillow turns all into Python numbers."""
 
 USUAL_PART = 64 * 2**20
 """Bytes of a strip or tile that may be larger than the picture: small pictures lie in one tile."""
@@ -18,7 +18,7 @@ _WHOLE_NUMBERS = (1, 3, 4, 16)
 
 
 def probe(source: Source) -> Structure:
-    """The first directory, of a classic or of a big TIFF."""
+    """The first directory, of a classic TIFF or a BigTIFF."""
     order: Literal["big", "little"] = "big" if source.at(0, 2) == b"MM" else "little"
     big = 43 in source.exactly(2, 2)
     values, metadata = _directory(source, order, big)
@@ -32,7 +32,7 @@ def probe(source: Source) -> Structure:
     pixels = width * height
     if part > USUAL_PART and part > 4 * per_pixel * pixels:
         raise too_much(f"{width} x {height} pixels lie in a tile of {part // per_pixel:,}")
-    # Pillow turns the picture by its orientation: a second one of it.
+    # Pillow turns the picture by its orientation, which takes a second copy.
     cost = max(CORE * pixels + part + part // 4, (CORE + CORE) * pixels, (CORE + PIXEL) * pixels)
     return Structure("TIFF", width, height, cost + 12 * metadata + 4 * FIXED)
 

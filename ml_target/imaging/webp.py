@@ -4,7 +4,7 @@ from ml_target.imaging.source import Source, not_a_picture
 from ml_target.imaging.structure import FIXED, Structure
 
 DECODING = 16
-"""Bytes a pixel: two canvases of the decoder, the frame as bytes, and Pillow's picture."""
+"""Bytes per pixel: two canvases of the decoder, the frame as bytes, and Pillow's picture."""
 
 COPIES = 3
 """Of the file: as read, as joined, as the decoder keeps it."""

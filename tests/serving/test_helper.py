@@ -157,7 +157,7 @@ def test_the_helper_ends_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     ("cause", "kind", "words"),
     [
         (signal.SIGSEGV, UnusableInput, "crashes its decoder .SIGSEGV"),
-        (signal.SIGKILL, Unavailable, "want of memory.*MEMORY_MB"),
+        (signal.SIGKILL, Unavailable, "lack of memory.*MEMORY_MB"),
     ],
 )
 def test_its_death_is_told_in_words(cause: signal.Signals, kind: type[Exception], words: str) -> None:
