@@ -130,7 +130,7 @@ def require_chip(header: HefHeader, chip: Chip, path: Path) -> None:
     """Raises ModelError when the file at `path` was compiled for a chip whose programs `chip` cannot run."""
     if header.architecture not in RUNS_ON[chip]:
         raise ModelError(
-            f"{path} was compiled for {header.chip}; a {CHIP_NAMES[chip]} cannot run it",
+            f"{path} was compiled for {header.chip}, a {CHIP_NAMES[chip]} cannot run it",
             f"Replace it by the build for {CHIP_NAMES[chip]}: {replace('--engine', 'hailo', '--chip', chip)}",
         )
 

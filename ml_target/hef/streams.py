@@ -208,7 +208,7 @@ def _stream(layer: Layer, operation: HostOperation | None, per_channel: bool) ->
     shape: Shape = {"NC": layer.size[2:], "NHW": layer.size[:2]}.get(order, layer.size)
     dtype = DTYPES.get(layer.value_bytes)
     if order != "HAILO_NMS_BY_CLASS" and (not 0 < math.prod(shape) <= MAX_VALUES or dtype is None):
-        raise ValueError(f"a stream {layer.name!r} of {layer.size}, {layer.value_bytes} bytes per value")
+        raise ValueError(f"a stream {layer.name!r} of {layer.size}, {layer.value_bytes} bytes a value")
     return Stream(
         operation.name or layer.name if operation else layer.name,
         "output" if layer.is_output else "input",

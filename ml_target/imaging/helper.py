@@ -52,7 +52,7 @@ def _prepare(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(0)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd signals every process of a unit; the worker ends this one itself
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd signals the whole unit; the worker ends this process itself
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -26,7 +26,7 @@ from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.tasks.register import TASKS
 
-log = logging.getLogger("ml_target.worker")  # the name in the log, wherever this file lies
+log = logging.getLogger("ml_target.worker")  # a documented log name, independent of where this file is
 
 State = Literal["loading", "ready", "recovering", "idle", "failed"]
 
@@ -120,7 +120,7 @@ class Worker:
     # ------------------------------------------------------------------ serve
 
     async def pipeline(self) -> Pipeline:
-        """The pipeline, held for until loading has ended. Raises Unavailable when there is none."""
+        """The pipeline, once loading has ended. Raises Unavailable when the worker could not start."""
         await self._loaded.wait()
         if self._pipeline is None:
             raise Unavailable(f"The worker could not start: {self.failure}")
@@ -128,7 +128,7 @@ class Worker:
 
     @property
     def state(self) -> State:
-        """What the worker is doing; `recovering` while a lost device is being got back."""
+        """What the worker is doing; `recovering` while it tries to get a lost device back."""
         if self._state == "ready" and not all(place.arbiter.ready for place in self.places):
             return "recovering"
         if self._state == "ready" and self._services is not None and not self._services.any_on:

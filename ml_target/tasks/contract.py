@@ -1,6 +1,6 @@
-"""What a task is: the contract that the worker asks instead of a task's name.
+"""What a task is: the contract that the worker uses, instead of deciding by a task's name.
 
-To add one: its networks in `catalogue/networks.py`, a room beside this module with a class that fulfils `Task`, a line
+To add one: its networks in `catalogue/networks.py`, a package beside this module with a class that implements `Task`, a line
 in `register.py`, and a line with its checks in `diagnostics/checks/register.py`. Tasks know nothing of each other.
 """
 
@@ -39,13 +39,13 @@ class Loading(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where what was found out about a file may be kept."""
+        """Where results about a file may be kept."""
 
     def engine(self, network: Network) -> Engine:
         """The engine that runs this network."""
 
     def has(self, network: Network) -> bool:
-        """Whether its engine has a file for it, sound or not."""
+        """Whether its engine has a file for it, intact or not."""
 
     def file(self, file: ModelFile) -> Path:
         """A vocabulary, dictionary or weights. Raises MissingFileError, DamagedFileError."""
@@ -75,16 +75,16 @@ class Offer(Generic[T]):
 
     @property
     def files(self) -> tuple[ModelFile, ...]:
-        """Those that it cannot do without, beside the networks' own."""
+        """Files that it cannot do without, besides the networks' own."""
         return tuple(file for network in self.networks for file in network.companions)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one request wants of one task.
+    """What one request asks of one task.
 
-    `service`: the name of what is to answer. `options`: what the task made of the options in the request.
-    `takes_text`: whether it is about a text; otherwise about a picture.
+    `service`: the name of the service that is to answer. `options`: the request's options, as the task parsed them.
+    `takes_text`: whether its input is a text; otherwise a picture.
     """
 
     task: "Task[Any, Any]"
@@ -102,14 +102,14 @@ class Task(ABC, Generic[Entry, Result]):
 
     @property
     def short(self) -> str:
-        """What commands call it."""
+        """Its name in commands."""
         return short_name(self.name)
 
     # ------------------------------------------------------------------ start
 
     @abstractmethod
     def offers(self, loading: Loading) -> Sequence[Offer[Any]]:
-        """What there is to be served with these settings; of several variants the default first."""
+        """What can be served with these settings; of several variants the default first."""
 
     # ---------------------------------------------------------------- request
 
@@ -122,31 +122,31 @@ class Task(ABC, Generic[Entry, Result]):
         return next(service for service in services if service.name == job.service)
 
     def served_by(self, job: Job, service: Service[Any]) -> str:
-        """The name of the model that answers. Raises UnusableInput for one whose place it must not take."""
+        """The name of the model that answers. Raises UnusableInput where it must not answer for the model asked for."""
         return " + ".join(model.network.name for model in service.models)
 
     @abstractmethod
     def memory(self, pixels: int) -> int:
-        """Bytes that it takes beside a picture of so many pixels."""
+        """Bytes that it needs besides a picture of `pixels` pixels."""
 
     @abstractmethod
     async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Result:
-        """`content`: H x W x 3 uint8 RGB, or the text. Raises EngineFault, Unavailable."""
+        """The result. `content`: H x W x 3 uint8 RGB, or the text. Raises EngineFault, Unavailable."""
 
     @abstractmethod
     def encode(self, result: Result) -> Any:
         """The result as it stands in the answer, ready for JSON."""
 
-    # ------------------------------------------------------------------ people
+    # ------------------------------------------------------------ for people
 
     @abstractmethod
     def labels(self, service: Service[Any]) -> tuple[str, str]:
-        """For the summary at start: what people call the service, and what serves it."""
+        """For the summary at start: a label for the service, and one for what serves it."""
 
     def immich_setting(self, service: Service[Any]) -> tuple[str, str] | None:
         """A field of Immich's settings and what to type there, where this service is on."""
         return None
 
     def status(self, services: Sequence[Service[Any]]) -> Mapping[str, Any]:
-        """What the status page says beside the services themselves."""
+        """What the status page says besides the services themselves."""
         return {}

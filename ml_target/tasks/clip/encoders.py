@@ -15,11 +15,11 @@ from ml_target.tasks.clip.tokenizer import Ids, Tokenizer
 from ml_target.tensors import Array, Float32, UInt8
 
 QUERY = 2048
-"""Characters of a text that is prepared on the spot: well under a millisecond."""
+"""Up to this many characters, a text is prepared on the event loop's thread: well under a millisecond."""
 
 
 class PictureEncoder:
-    """Pictures to vectors. `resize`: "shortest" cuts the middle out, "squash" keeps everything."""
+    """Pictures to vectors. `resize`: "shortest" crops to the middle, "squash" keeps everything."""
 
     def __init__(self, model: Model, pool: ThreadPool, resize: Resize) -> None:
         self._model = model
@@ -37,7 +37,7 @@ class PictureEncoder:
 
 
 class TextEncoder:
-    """Texts to vectors of the same space. Raises ModelError when tower, tokenizer and weights do not fit."""
+    """Texts to vectors of the same space. Raises ModelError when tower, tokenizer and weights do not fit together."""
 
     def __init__(self, model: Model, tokenizer: Tokenizer, head: TextHead, pool: ThreadPool) -> None:
         spec = model.network.input
@@ -55,7 +55,7 @@ class TextEncoder:
     async def embed(self, text: str, trace: Trace) -> Float32:
         """The vector of a text: float32 (width,), length 1. Raises EngineFault."""
         with trace.stage("clip.prepare"), self._model.coming():
-            # A query is a line; it must not queue behind pictures that are being decoded.
+            # A query is one line; it must not wait behind pictures that are being decoded.
             ids, frame = self._prepare(text) if len(text) <= QUERY else await self._pool.run(self._prepare, text)
         with trace.stage("clip.infer"):
             (outputs,) = await self._model.infer([frame])
@@ -67,7 +67,7 @@ class TextEncoder:
 
 
 def unit(vector: Float32, source: str) -> Float32:
-    """The vector at length 1, float32. Raises EngineFault for one without direction: it would be stored for years."""
+    """The vector at length 1, float32. Raises EngineFault for one without direction: Immich would store it for years."""
     wide = vector.astype(np.float64)
     length = float(np.linalg.norm(wide))
     if not np.isfinite(length) or length == 0.0:

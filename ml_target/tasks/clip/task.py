@@ -1,4 +1,4 @@
-"""The plug of smart search: two services, one for pictures and one for texts, of every backend."""
+"""The task of smart search: two services, one for pictures and one for texts, of every backend."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from ml_target.tensors import Float32
 VISUAL, TEXTUAL = "clip.visual", "clip.textual"
 
 WORKING_SET = 2 * MIB
-"""Frames that wait."""
+"""Bytes for frames that wait."""
 
 
 class _Entry(Strict):
@@ -31,7 +31,7 @@ class _Entry(Strict):
 
 
 def chosen_backends(settings: Settings) -> list[ClipBackend]:
-    """Those that the settings ask for, the default first."""
+    """The backends that the settings ask for, the default first."""
     return list(CLIP_BACKENDS.values()) if settings.clip_backend == "auto" else [CLIP_BACKENDS[settings.clip_backend]]
 
 
@@ -78,7 +78,7 @@ class ClipTask(Task[_Entry, Float32]):
         return backend.name if backend.borrows_name else backend.immich_name
 
     def memory(self, pixels: int) -> int:
-        """It makes a picture of Pillow's of the whole."""
+        """The whole picture becomes one of Pillow's."""
         return CORE * pixels + WORKING_SET
 
     async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Float32:

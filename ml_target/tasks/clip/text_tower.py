@@ -1,4 +1,4 @@
-"""A text tower with all that belongs to it: tokenizer, weights, and what its file leaves to the host."""
+"""Opens a text tower with its tokenizer, its weights, and what its file leaves to the host."""
 
 import logging
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Weights = Mapping[str, Array]
 
 
 def open_text_encoder(backend: ClipBackend, loading: Loading) -> tuple[TextEncoder, tuple[Model, ...]]:
-    """The encoder, and its model. Raises MissingFileError, DamagedFileError, ModelError."""
+    """The encoder and its model. Raises MissingFileError, DamagedFileError, ModelError."""
     tokenizer = open_tokenizer(backend.family, [loading.file(file) for file in backend.vocabulary])
     weights, without = _weights(backend, loading)
     model = loading.model(backend.textual, interactive=True)
@@ -32,7 +32,7 @@ def open_text_encoder(backend: ClipBackend, loading: Loading) -> tuple[TextEncod
     except ModelError as error:
         if isinstance(without, DamagedFileError):
             raise without from error
-        if without is not None:  # whether they are needed shows only when the tower is open
+        if without is not None:  # only the opened tower shows whether they are needed
             raise MissingFileError(error.reason, error.remedy, without.cause) from error
         raise
     if isinstance(without, DamagedFileError):
@@ -43,7 +43,7 @@ def open_text_encoder(backend: ClipBackend, loading: Loading) -> tuple[TextEncod
 def _weights(
     backend: ClipBackend, loading: Loading
 ) -> tuple[Weights | None, MissingFileError | DamagedFileError | None]:
-    """The weights, or why there are none. Raises DamagedFileError for a tower on a card: none does without."""
+    """The weights, or why there are none. Raises DamagedFileError for a tower on a card, which always needs them."""
     try:
         return load_text_weights(loading.file(backend.text_weights)), None
     except MissingFileError as error:
@@ -72,7 +72,7 @@ def _layout(
 
 
 def _confirm(model: Model, head: TextHead, plain: TextHead, tokenizer: Tokenizer, loading: Loading) -> None:
-    """Compares the card's text vectors with the processor's, where that tower's file happens to be there.
+    """Compares the card's text vectors with the processor's, where the processor's file is there.
 
     `plain`: the head of a tower that leaves nothing to the host.
     """

@@ -1,4 +1,4 @@
-"""Where faces are: the official worker's letterbox, and on request what that cannot show."""
+"""Face detection: in the official worker's letterbox, and on request in views that show what it cannot."""
 
 from typing import Literal
 

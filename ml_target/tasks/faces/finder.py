@@ -14,7 +14,7 @@ from ml_target.tasks.faces.align import align
 from ml_target.tasks.faces.detect import FaceDetectionMode, FaceDetector, frame_size
 from ml_target.tensors import Float32, Outputs, UInt8
 
-CROPS_AT_ONCE = 32  # a crowd's crops need not be in memory together
+CROPS_AT_ONCE = 32  # the crops of a crowd need not all be in memory at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +53,9 @@ class FaceFinder:
     async def find(self, picture: UInt8, min_score: float, trace: Trace) -> list[Face]:
         """The faces whose score is at least `min_score`, best first.
 
-        `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives what no face can be.
+        `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives impossible values.
         """
-        with self._recognizer.coming():  # most pictures that are asked about show somebody
+        with self._recognizer.coming():  # most pictures sent for face recognition show a face
             found = await self._search.find(picture, min_score, trace)
         trace.count("faces", len(found.scores))
         if found.unseen:

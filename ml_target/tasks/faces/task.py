@@ -1,4 +1,4 @@
-"""The plug of facial recognition."""
+"""The task of facial recognition."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from ml_target.tensors import UInt8
 log = logging.getLogger(__name__)
 
 WORKING_SET = 8 * MIB
-"""Frames that wait and crops; they are taken from the pixels without a copy of the whole."""
+"""Bytes for frames that wait and for crops; both are cut from the pixels without a copy of the whole."""
 
 
 class _DetectionOptions(Options):
@@ -87,7 +87,7 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
 
 
 def _or_stand_in(network: Network, loading: Loading) -> Network:
-    """The network; where nobody asked for it by name and only its stand-in is there, that one, announced."""
+    """The network; where nobody asked for it by name and only its stand-in is there, that one, with a warning."""
     stand_in = network.stand_in
     if loading.settings.face_recognizer or stand_in is None or loading.has(network) or not loading.has(stand_in):
         return network

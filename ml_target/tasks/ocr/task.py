@@ -1,4 +1,4 @@
-"""The plug of text recognition."""
+"""The task of text recognition."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
