@@ -67,7 +67,7 @@ class TextEncoder:
 
 
 def unit(vector: Float32, source: str) -> Float32:
-    """The vector at length 1, float32. Raises EngineFault for one without direction: Immich would store it for years."""
+    """The vector at length 1, float32. Raises EngineFault for one without direction: Immich would store it."""
     wide = vector.astype(np.float64)
     length = float(np.linalg.norm(wide))
     if not np.isfinite(length) or length == 0.0:

@@ -61,7 +61,7 @@ def decode(
     """
     if not math.isfinite(min_score):
         raise ValueError(f"min_score is {min_score}, not a finite number")
-    min_score = min(max(min_score, -1.0), 2.0)  # below 0 all pass, above 1 none
+    min_score = min(max(min_score, -1.0), 2.0)  # at -1 all pass, at 2 none
     strides = sorted(int(role.removeprefix("score_")) for role in outputs if role.startswith("score_"))
     found = [_passing(outputs[f"score_{stride}"], min_score) for stride in strides]
     scores = np.concatenate([score for _, score in found])

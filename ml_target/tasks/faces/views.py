@@ -27,8 +27,8 @@ WORTH = 1.3
 class View:
     """One frame for the detector, height x width x 3 uint8, and which part of the picture it is.
 
-    `scale`: frame pixels per picture pixel; `left`, `top`: where the frame begins, in frame pixels; `size`: of the whole picture
-    at this scale (height, width); `largest`: frame pixels of the longer side of a face that counts here.
+    `scale`: frame pixels per picture pixel; `left`, `top`: where the frame begins, in frame pixels; `size`: height and
+    width of the whole picture at this scale; `largest`: frame pixels of the longer side of a face that counts here.
     """
 
     frame: UInt8

@@ -1,4 +1,4 @@
-"""Where lines of text are: one map of the whole picture, however many frames the detector needs for it."""
+"""Finds lines of text: in one map of the whole picture, however many frames the detector needs for it."""
 
 from ml_target.catalogue.networks import PROBABILITY
 from ml_target.catalogue.types import PictureInput
@@ -34,8 +34,8 @@ class LineFinder:
     async def find(self, picture: UInt8, max_resolution: int, min_score: float, trace: Trace) -> Boxes:
         """The boxes that score at least `min_score`, in reading order.
 
-        `picture`: H x W x 3 uint8 RGB; `max_resolution`: its shorter side, in pixels, at which lines are looked
-        for. Raises EngineFault when the network gives what is no probability.
+        `picture`: H x W x 3 uint8 RGB; `max_resolution`: its shorter side, in pixels, at which lines are
+        looked for. Raises EngineFault when the network gives values that are not probabilities.
         """
         tiling = self._tiling(picture, max_resolution)
         with trace.stage("ocr.prepare"), self._detector.coming(len(tiling.starts)):
@@ -67,7 +67,7 @@ class LineFinder:
         return find_boxes(whole_map, size, min_score, self._max_patches)
 
     def _bounded(self, boxes: Boxes, tiling: Tiling, trace: Trace) -> Boxes:
-        """The first `max_lines`. Says what a limit left out."""
+        """The first `max_lines`. Warns of what a limit left out."""
         if tiling.reduced:
             cause, remedy = ("memory", "so that it fits") if self._free else ("the tiles", "or raise MAX_TEXT_TILES")
             trace.warn(
@@ -86,6 +86,6 @@ class LineFinder:
 
 
 def _is_probability(probability: Tensor) -> bool:
-    """Whether all of the map is; False for a NaN."""
+    """Whether all values of the map are probabilities; False for a NaN."""
     low, high = float(probability.values.min()), float(probability.values.max())
     return probability.raw(-SLACK) <= low and high <= probability.raw(1 + SLACK)

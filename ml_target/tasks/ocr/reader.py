@@ -12,7 +12,7 @@ from ml_target.tasks.ocr.find import LineFinder
 from ml_target.tasks.ocr.read import LineReader
 from ml_target.tensors import Float32, UInt8
 
-MIN_SIDE = 32  # the official worker does not look at pictures with a shorter side
+MIN_SIDE = 32  # the official worker skips pictures with a shorter side
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class ReadOptions:
 class TextReader:
     """Detector and recogniser together: a picture in, lines of text out.
 
-    `max_lines`: looked at in one picture; `max_tiles`: frames that a detector of one size may take for it.
+    `max_lines`: lines read in one picture; `max_tiles`: frames that a detector of one size may take for it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TextReader:
     async def read(self, picture: UInt8, options: ReadOptions, trace: Trace) -> list[Line]:
         """The lines that can be read, in reading order.
 
-        `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives what no text can be.
+        `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives impossible values.
         """
         if min(picture.shape[:2]) < MIN_SIDE:
             return []

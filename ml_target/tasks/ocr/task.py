@@ -20,7 +20,7 @@ from ml_target.tasks.wire import ModelEntry, Options, Score, Strict, both, empty
 from ml_target.tensors import UInt8
 
 WORKING_SET = 48 * MIB
-"""16 tiles, and 5120 columns of probabilities (`tasks.ocr.read.CHUNK`): by far the most of any task."""
+"""Bytes for 16 tiles and 5120 columns of probabilities (`tasks.ocr.read.CHUNK`): by far the most of any task."""
 
 MAX_RESOLUTION = 1_000_000
 """Beyond any picture's size a resolution changes nothing; the bound keeps the arithmetic small."""
@@ -87,14 +87,14 @@ class OcrTask(Task[_Entry, Sequence[Line]]):
         return text_model(job.model_name)
 
     def memory(self, pixels: int) -> int:
-        """The largest line becomes a picture of Pillow's, which may be all of it."""
+        """The largest line becomes a picture of Pillow's, and may be as large as the whole."""
         return CORE * pixels + WORKING_SET
 
     async def run(self, job: Job, serves: TextReader, content: UInt8, trace: Trace) -> Sequence[Line]:
         return await serves.read(content, job.options, trace)
 
     def encode(self, result: Sequence[Line]) -> dict[str, Any]:
-        """Four parallel lists; `box` is flat, eight numbers a line, 0..1, clockwise from the top left."""
+        """Four parallel lists; `box` is flat, eight numbers per line, 0..1, clockwise from the top left."""
         return {
             "text": [line.text for line in result],
             "box": [float(n) for line in result for n in np.clip(line.corners, 0, 1).reshape(-1)],
