@@ -22,8 +22,8 @@ test_worker_code() { # [--full] [ARG…]
   start_check "hadolint" check_dockerfiles
   finish_checks
   printf '\n--- pytest\n'
-  # Tests that share a port or an image are of one group, which one process runs.
-  "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup ${which[@]+"${which[@]}"} "$@" || failed+=(pytest)
+  # One process runs the tests of a file, and of all that build images (tests/support/processes.py).
+  "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadfile ${which[@]+"${which[@]}"} "$@" || failed+=(pytest)
   printf -v list '%s, ' ${failed[@]+"${failed[@]}"}
   ((${#failed[@]} == 0)) || fail "failed: ${list%, }" "Their words stand above."
   if [[ $set == full ]]; then

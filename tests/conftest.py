@@ -1,6 +1,7 @@
 """What tests share: where real networks and photos are, and the reason when they are not."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,10 @@ from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
 
-pytest_plugins = ["left_out", "setup_fixtures"]
+pytest_plugins = ["left_out", "processes", "setup_fixtures"]
+
+# Without it every process that a test starts would compile all modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 CACHE = TESTS / ".cache" / "models"
 SLOW = (TESTS / "parity", TESTS / "setup", TESTS / "images")
@@ -33,6 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in SLOW):
             item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_at_the_start() -> None:
+    """Commands and libraries set logging up for their whole process; the next test finds it as it was."""
+    logging.getLogger().setLevel(logging.WARNING)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if type(logger) is logging.Logger and name.startswith("ml_target"):
+            logger.disabled, logger.propagate = False, True
+            logger.setLevel(logging.NOTSET)
 
 
 # -------------------------------------------------------------------- tables

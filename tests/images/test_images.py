@@ -18,9 +18,6 @@ from project import SHARED
 from standin_docker import Docker, make_node
 from standin_hailort import deb_name, wheel_name
 
-pytestmark = pytest.mark.xdist_group("containers")
-"""With the others that build images: they share podman's store, and port 3003 of this machine."""
-
 BASE = "docker build -t hailo-base:v4.23.0 -f Dockerfile.hailo-base ."
 WORKER = "docker build -t immich-ml-hailo:v4.23.0 -f Dockerfile.immich-ml-hailo ."
 SLIM = "docker build -t immich-ml-hailo:slim --build-arg MODELS=none -f Dockerfile.immich-ml-hailo ."

@@ -197,6 +197,7 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.slow
 def test_without_descriptors_it_neither_spins_nor_floods_the_log() -> None:
     """More connections than descriptors: one line, little work, and others are still served."""
     too_many = {"ml_target.api.serve.MIN_CONNECTIONS": 1000}

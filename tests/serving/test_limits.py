@@ -335,6 +335,7 @@ def pictures_held() -> int:
     return sum(not upload.closed and upload.getbuffer().nbytes > 10**6 for upload in uploads)
 
 
+@pytest.mark.slow
 def test_no_upload_outlives_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answered, refused, cut, given up, late, abandoned: its memory is free at once, without the collector."""
     monkeypatch.setattr("ml_target.api.body.PACE_S", 1)

@@ -43,6 +43,7 @@ def check_503(answers: list["Future[httpx.Response]"]) -> None:
         assert answer.result().json()["detail"].startswith("The worker stops before this request is done.")
 
 
+@pytest.mark.slow
 def test_requests_get_their_own_answers() -> None:
     with slow_worker(delay=2) as worker, requests(worker) as asked:
         worker.process.send_signal(signal.SIGTERM)

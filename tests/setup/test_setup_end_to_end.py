@@ -24,9 +24,6 @@ from standin_hailort import VERSION, wheel_name, write_wheel
 
 from ml_target.catalogue import files
 
-pytestmark = pytest.mark.xdist_group("containers")
-"""With the others that build images: they share podman's store, and port 3003 of this machine."""
-
 CONTAINER, WORKER = "immich-ml-hailo", "immich-ml-hailo:v4.23.0"
 COMPLETE = SHARED.is_dir()
 """Whether networks for faces are here. Without them their task is off, and setup.sh is told to go on."""

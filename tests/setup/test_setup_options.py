@@ -43,7 +43,7 @@ def test_what_there_is_the_workers_own_code_knows(
     assert host.refusal(*arguments, **given)[0].startswith("a setting is not right; the line above says which")
     assert words in host.run("--yes", *arguments, **given).out
     (host.bin / "python3").unlink()
-    host.run("--yes", *arguments, **given)
+    host.run("--yes", "--no-start", *arguments, **given)
     asked = next(call for call in host.calls() if "ml_target.diagnostics.settings" in call)
     assert "CLIP_BACKEND=clip" in asked or asked[asked.index("--chip") + 1] == "hailo15"
 

@@ -18,10 +18,7 @@ SCRIPT = HERE / "test.sh"
 PICTURE = HERE / "test.jpg"
 EVERYTHING = frozenset({"clip.visual", "clip.textual", "facial-recognition", "ocr"})
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here (apt-get install curl)"),
-    pytest.mark.xdist_group("test.sh"),  # the runs on wrong workers are made once
-]
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here (apt-get install curl)")
 
 
 class Run:

@@ -53,7 +53,7 @@ class Docker:
             stdin=subprocess.DEVNULL,
             text=True,
             errors="replace",
-            timeout=900,
+            timeout=1800,
             check=False,
         )
 

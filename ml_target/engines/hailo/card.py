@@ -13,10 +13,10 @@ from ml_target.engines.hailo.device import chip_of, take_cards
 from ml_target.engines.hailo.fit import Fit
 from ml_target.engines.hailo.health import Health
 from ml_target.engines.hailo.package import explain_import
+from ml_target.engines.hailo.status import doctor
 from ml_target.engines.hailo.watchdog import bounded
 from ml_target.errors import DeviceError, ModelError, SettingsError
 from ml_target.hef.header import CHIP_NAMES
-from ml_target.remedies import command
 from ml_target.system.cards import id_choices
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class HeldCard:
             from hailo_platform.pyhailort import pyhailort
         except Exception as error:  # a version mismatch shows as almost any of them
             wrong, remedy = explain_import(error)
-            raise SettingsError(wrong, f"{remedy}; or set ENGINE=cpu. `{command('doctor')}` says more.") from error
+            raise SettingsError(wrong, f"{remedy}; or set ENGINE=cpu. {doctor()}.") from error
         self._hailo: Any = hailo_platform
         self.errors: tuple[type[Exception], ...] = (
             hailo_platform.HailoRTException,

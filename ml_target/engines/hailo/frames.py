@@ -1,6 +1,6 @@
 """What one frame of a network looks like to those who ask, and to the card."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -48,9 +48,10 @@ class Frames:
         """An empty frame, as the card reads it."""
         return np.zeros(self._fit.input.shape, self._fit.input.dtype)
 
-    def answers(self) -> dict[str, Array]:
-        """New arrays for what the card writes of one frame, by stream."""
-        return {stream.name: np.empty(stream.shape, stream.dtype) for stream in self._fit.group.outputs}
+    def answers(self, spare: Callable[[str], Array | None]) -> dict[str, Array]:
+        """Arrays for what the card writes of one frame, by stream; new ones where there is no `spare` one."""
+        found = {stream: spare(stream.name) for stream in self._fit.group.outputs}
+        return {s.name: np.empty(s.shape, s.dtype) if array is None else array for s, array in found.items()}
 
     def named(self, answers: Mapping[str, Array]) -> Outputs:
         """The arrays by role, in the catalogue's arrangement."""

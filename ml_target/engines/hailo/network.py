@@ -11,7 +11,7 @@ The rules this module keeps, from how HailoRT 4.2x behaves:
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml_target.catalogue.types import Network
@@ -97,7 +97,7 @@ class HailoNetwork:
         first, again = (digest(self._burst(current, [frame])[0]) for _ in range(2))
         self._believe(self._trust.doubt(first, again))
         current.blank = current.slot()
-        current.blank.take(self.fit.input.name, self._frames.blank(), self._frames.answers())
+        current.blank.take(self.fit.input.name, self._frames.blank(), self._frames.answers(current.spare))
 
     def _believe(self, doubt: str) -> None:
         if doubt:
@@ -162,7 +162,7 @@ class HailoNetwork:
         except Exception:
             self._end(current)  # its next burst says why
 
-    def _burst(self, current: Configuration, buffers: Sequence[Array]) -> list[Mapping[str, Array]]:
+    def _burst(self, current: Configuration, buffers: Sequence[Array]) -> list[dict[str, Array]]:
         """Runs one burst from slots that are nobody else's until it has ended well; each frame's answers by stream."""
         turn = self._turns.enter()
         self._count(len(buffers))
@@ -191,7 +191,7 @@ class HailoNetwork:
         try:
             slots = [current.slot() for _ in buffers]
             for slot, buffer in zip(slots, buffers, strict=True):
-                slot.take(self.fit.input.name, buffer, self._frames.answers())
+                slot.take(self.fit.input.name, buffer, self._frames.answers(current.spare))
             with self._submission:  # between check and act another burst could take the room
                 if not self._take_room(current, len(slots), ROOM_TIMEOUT_S):
                     raise BurstLost("no room in the card's queue")
@@ -204,9 +204,7 @@ class HailoNetwork:
             raise BurstLost(f"{self.network.name}: the card took no burst ({describe(error)})") from error
         return slots
 
-    def _settle(
-        self, current: Configuration, slots: Sequence[Slot], failed: Sequence[Any]
-    ) -> list[Mapping[str, Array]]:
+    def _settle(self, current: Configuration, slots: Sequence[Slot], failed: Sequence[Any]) -> list[dict[str, Array]]:
         """The burst's callback has come. Raises BurstLost where it says so, or where another's did before it."""
         if failed or not current.alive:
             current.aborted |= any(status_of(each) == ABORTED for each in failed)

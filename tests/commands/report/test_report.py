@@ -149,6 +149,7 @@ def test_it_comes_when_everything_is_broken(tmp_path: Path) -> None:
     assert len(text) < 65_536
 
 
+@pytest.mark.slow
 def test_beside_a_running_worker_it_asks_that_one(tmp_path: Path) -> None:
     """Nothing is loaded a second time; the log comes from the worker's memory."""
     folder = tmp_path / "models"

@@ -25,6 +25,7 @@ from ml_target.remedies import command
 from ml_target.tasks.faces.detect import FaceDetector
 
 
+@pytest.mark.slow
 def test_right_files_are_right_and_the_report_has_its_form(check: Check, folder: Path) -> None:
     run = check("--json")
     report = run.report
@@ -62,6 +63,7 @@ def test_right_files_are_right_and_the_report_has_its_form(check: Check, folder:
     assert len(used) == 12
 
 
+@pytest.mark.slow
 def test_the_report_for_people(check: Check, folder: Path) -> None:
     onnx_path(folder, TINYCLIP.textual).unlink()
     run = check(*CLIP)
@@ -77,6 +79,7 @@ def test_the_report_for_people(check: Check, folder: Path) -> None:
     assert "checking" not in run.out
 
 
+@pytest.mark.slow
 def test_photos_of_the_user_are_compared_too(check: Check, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, ...]] = []
     gallery = Samples.gallery
@@ -105,6 +108,7 @@ def test_a_pasted_report_holds_nothing_private(check: Check, folder: Path, monke
             assert private not in run.out
 
 
+@pytest.mark.slow
 def test_both_sides_look_for_faces_in_the_same_way(check: Check, fewer: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Faces that one side alone looks for would count against the card."""
     modes: list[str] = []
@@ -134,6 +138,7 @@ def test_a_fault_of_our_own_costs_one_line(check: Check, monkeypatch: pytest.Mon
     assert run.verdicts()["clip.textual (tinyclip)"] == "right"
 
 
+@pytest.mark.slow
 def test_the_processor_alone(check: Check, fewer: None) -> None:
     run = check("--json", ENGINE="cpu")
     assert run.code == 0

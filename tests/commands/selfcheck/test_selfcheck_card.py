@@ -73,6 +73,7 @@ def test_a_card_that_stops_answering(check: Check, monkeypatch: pytest.MonkeyPat
     assert run.check("ocr")["reason"] == "the engine stopped answering before"
 
 
+@pytest.mark.slow
 def test_while_a_worker_runs_in_another_process(folder: Path, tmp_path: Path) -> None:
     """The worker serves on the simulated card; the selfcheck beside it cannot have it, and says so."""
     port = str(free_port())

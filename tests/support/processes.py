@@ -1,0 +1,23 @@
+"""A plugin of pytest: with `--dist loadfile` pytest-xdist gives the tests of a file to one process.
+
+Those that build images are given to one, too: they share podman's store, and port 3003 of this machine.
+(`--dist loadgroup` does nothing under pytest 9.2: pytest-xdist 3.8 renames tests in a way that no longer counts.)
+"""
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+CONTAINERS = ("tests/images/test_images.py", "tests/setup/test_setup_end_to_end.py")
+
+
+class ByFile(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "containers" if file in CONTAINERS else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
