@@ -141,7 +141,7 @@ def test_uploads_are_closed_when_they_are_decoded(
         uploads.append(upload)
         return probe(upload, max_pixels)
 
-    monkeypatch.setattr("ml_target.runtime.pipeline.look", noted)
+    monkeypatch.setattr("ml_target.runtime.pipeline.probe", noted)
     for data in (picture(), b"no picture", hostile.FORMS["TIFF"](hostile.photo(30, 20))):
         ask(served[0], CLIP, data)
     assert [upload.closed for upload in uploads] == [True] * 3
