@@ -84,7 +84,7 @@ def _decoded(image: Image.Image, room: memoryview, cost: int) -> WorkerError | N
         image.load()
         if image.mode in ("I", "F"):
             return UnusableInput("The picture has 32-bit pixels of unknown range", "Convert it to 8 bits a channel.")
-        _let_go(image)
+        _drop_decoder(image)
         _to_rgb(image, room)
         return None
     except Exception as error:  # as above
@@ -127,14 +127,14 @@ def _piece(image: Image.Image, box: tuple[int, int, int, int]) -> bytes:
     return (band if band.mode == "RGB" else band.convert("RGB")).tobytes()
 
 
-def _let_go(image: Image.Image) -> None:
+def _drop_decoder(image: Image.Image) -> None:
     for name in _DECODERS:
         if getattr(image, name, None) is not None:
             setattr(image, name, None)
 
 
 def _close(image: Image.Image) -> None:
-    _let_go(image)
+    _drop_decoder(image)
     image.close()
 
 

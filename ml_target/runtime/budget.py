@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 MIB = 2**20
 UPLOADS, KEPT = 8, 12
-"""One part in so many of the whole is for uploads, and kept for ordinary pictures."""
+"""The fractions of MEMORY_MB for uploads (1/8), and kept for ordinary pictures (1/12)."""
 
 
 class Budget:
