@@ -34,7 +34,7 @@ class Tensor:
         return real
 
     def raw(self, real: float) -> float:
-        """The (fractional) stored value that stands for `real`: compare `values` with it."""
+        """The (fractional) stored value that stands for `real`, to compare `values` with."""
         return real / self.scale + self.zero_point
 
 

@@ -29,7 +29,7 @@ from ml_target.imaging.picture import decode  # noqa: E402
 from ml_target.log.trace import Trace  # noqa: E402
 from ml_target.scheduling.arbiter import Arbiter  # noqa: E402
 from ml_target.scheduling.model import Model, Provenance  # noqa: E402
-from ml_target.scheduling.threads import HostPool  # noqa: E402
+from ml_target.scheduling.threads import ThreadPool  # noqa: E402
 from ml_target.store.command import open_store  # noqa: E402
 from ml_target.tasks.faces.finder import FaceFinder  # noqa: E402
 from ml_target.tasks.ocr.ctc import Alphabet  # noqa: E402
@@ -41,7 +41,7 @@ Side = Callable[[UInt8], object]
 AsyncSide = Callable[[UInt8], Awaitable[object]]
 
 
-def pairs(host: HostPool, arbiter: Arbiter) -> Iterator[tuple[str, AsyncSide, Side]]:
+def pairs(host: ThreadPool, arbiter: Arbiter) -> Iterator[tuple[str, AsyncSide, Side]]:
     """Task, ours, and the reference's, for each task whose files are there."""
     store = open_store(Settings.from_environment(), None)
     engine = OnnxEngine(THREADS)
@@ -83,7 +83,7 @@ def pairs(host: HostPool, arbiter: Arbiter) -> Iterator[tuple[str, AsyncSide, Si
 
 
 async def compare(photos: list[Path], repeats: int) -> None:
-    host, arbiter = HostPool(THREADS), Arbiter(1)
+    host, arbiter = ThreadPool(THREADS), Arbiter(1)
     print(f"{THREADS} threads, {repeats} pairs a row\n")
     print("| task | photo | ours, ms | reference, ms | ratio |\n|---|---|---|---|---|")
     try:

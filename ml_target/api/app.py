@@ -28,7 +28,7 @@ from ml_target.errors import (
     UnusableInput,
     WorkerError,
 )
-from ml_target.log.private import without_logins, without_places
+from ml_target.log.private import without_addresses, without_logins
 from ml_target.log.requests import log_request
 from ml_target.log.trace import Trace
 from ml_target.runtime.lifecycle import Worker
@@ -47,7 +47,7 @@ STATUS: dict[type[WorkerError], int] = {
     ModelError: 500,
 }
 CLIENT_GONE = 499
-"""No client reads it; the log line does."""
+"""Only the log shows it: no client is left to read it."""
 
 MISSING_ENTRIES = [{"type": "missing", "loc": ["body", "entries"], "msg": "Field required", "input": None}]
 
@@ -67,7 +67,7 @@ class Predict:
         log_request(trace, status, None if status == 200 else body.get("detail"), self._worker.engine_name)
         if status == 200:
             return Response(encode(body), media_type="application/json")
-        # What is left of a refused body the connection drops, for a while: a sender would see a broken pipe, no answer.
+        # The connection drops the rest of a refused body for a while: else the sender sees a broken pipe and no answer.
         return JSONResponse(body, status)
 
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any]]:
@@ -78,7 +78,7 @@ class Predict:
             return CLIENT_GONE, {"detail": "the client has gone"}
         except WorkerError as error:
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-            words = without_places(without_logins(str(error)))
+            words = without_addresses(without_logins(str(error)))
             forget(error)
             return status, {"detail": MISSING_ENTRIES if isinstance(error, _NoEntriesError) else words}
         except Exception as error:
@@ -89,7 +89,7 @@ class Predict:
         async with AsyncExitStack() as held:
             with trace.stage("receive"), self._worker.arriving():
                 form = await self._form(request, held)
-                jobs, picture, text = _asked(form)
+                jobs, picture, text = _jobs_and_input(form)
             trace.tasks = [job.service for job in jobs]
             return await _unless_gone(request, self._run(jobs, picture, text, trace))
 
@@ -102,14 +102,14 @@ class Predict:
         return await pipeline.text(jobs, text, trace)
 
     async def _form(self, request: Request, held: AsyncExitStack) -> Form:
-        """The form; `held` keeps the room that its body takes."""
+        """The form; `held` keeps the memory reserved for its body."""
         limit = self._settings.max_upload_mb * 2**20
         share = await held.enter_async_context(self._uploads.body(announced_size(request.headers.raw, limit)))
         body = Body(request.receive, limit, share)
         return await read_form(body.pieces(), request.headers.get("content-type", ""))
 
 
-def _asked(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]:
+def _jobs_and_input(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]:
     """The jobs, and the picture or the text they are for."""
     if form.entries is None:
         raise _NoEntriesError("The form has no field entries.")
@@ -150,7 +150,7 @@ async def _unless_gone(request: Request, work: Awaitable[dict[str, Any]]) -> dic
 def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) -> FastAPI:
     """The application around one worker, which it loads at start and closes at the end.
 
-    Its state has `in_flight`, the requests inside.
+    `app.state.in_flight` holds the requests being served.
     """
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A bound on the body of a request: its length, its pace, its end."""
+"""Limits on the body of a request: its length and its pace."""
 
 import asyncio
 import time
@@ -11,23 +11,23 @@ from ml_target.api.uploads import Upload
 from ml_target.errors import TooLarge, TooSlow, UnusableInput
 
 SMALL_BODY = 64 * 1024
-"""Bytes that every body may have without waiting for room: a search query never waits."""
+"""Bytes that every body may hold without waiting for memory: a search query never waits."""
 
 PACE_S, PACE_BYTES = 30, 128 * 1024
-"""In so many seconds at least so many bytes have to come, or the end: a tenth of what slow Wi-Fi brings.
+"""At least `PACE_BYTES` must arrive in every `PACE_S` seconds: a tenth of the rate of slow Wi-Fi.
 
-A slower upload is given up: it keeps a place, and memory that others may want.
+A slower upload is refused: it holds a place in the queue, and memory that others may need.
 """
 
-CROWDED_S, LOOK_S = 5, 1
-"""The same rate has to be kept over so few seconds while others wait for memory, which is looked at so often."""
+CROWDED_S, POLL_S = 5, 1
+"""While others wait for memory, the rate is measured over `CROWDED_S`; whether they do is checked every `POLL_S`."""
 
 
 def announced_size(headers: list[tuple[bytes, bytes]], limit: int) -> int:
     """The most bytes that the body may come to, from its headers; `limit` where they do not say.
 
-    Raises TooLarge for more than `limit`, and UnusableInput for two lengths: what stands between the
-    client and here may believe the other one.
+    Raises TooLarge for more than `limit`, and UnusableInput for two lengths: a proxy
+    on the way may believe the other one.
     """
     names = [name for name, _ in headers]
     if b"transfer-encoding" in names:
@@ -51,7 +51,7 @@ class Body:
         self.ended = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Each piece as it comes. Raises TooLarge, TooSlow, ClientDisconnect."""
+        """Each piece as it arrives. Raises TooLarge, TooSlow, ClientDisconnect."""
         pace = _Pace()
         while not self.ended:
             message = await pace.keep(self._receive, self._share.others_wait)
@@ -72,11 +72,11 @@ class Body:
 
 
 class _Pace:
-    """Watches that a body comes fast enough."""
+    """Checks that a body arrives fast enough."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
-        self._came = 0
+        self._arrived = 0
 
     async def keep(self, receive: Receive, crowded: Callable[[], bool]) -> Message:
         """The next message. Raises TooSlow."""
@@ -84,27 +84,27 @@ class _Pace:
             allowed = min(CROWDED_S, PACE_S) if crowded() else PACE_S
             left = self._since + allowed - time.monotonic()
             if left > 0:
-                message = await _within(min(left, LOOK_S), receive)
+                message = await _within(min(left, POLL_S), receive)
                 if message is not None:
-                    self._came += len(message.get("body", b""))
+                    self._arrived += len(message.get("body", b""))
                     return message
-            elif self._came < (wanted := PACE_BYTES * allowed // PACE_S):
+            elif self._arrived < (wanted := PACE_BYTES * allowed // PACE_S):
                 raise TooSlow(
-                    f"Less than {wanted // 1024} KiB of the upload came in {allowed} s",
+                    f"Less than {wanted // 1024} KiB of the upload arrived in {allowed} s",
                     "Check the network, and send it again.",
                 )
             else:
-                self._since, self._came = time.monotonic(), 0
+                self._since, self._arrived = time.monotonic(), 0
 
     def pause(self, seconds: float) -> None:
-        """Nothing was read for so long: that is not the sender's fault."""
+        """Leaves out seconds in which nothing was read here: the sender is not at fault."""
         self._since += seconds
 
 
 async def _within(seconds: float, receive: Receive) -> Message | None:
-    """The next message; None when it does not come in time.
+    """The next message; None when it does not arrive in time.
 
-    Unlike `wait_for` of Python before 3.12 it never loses a cancellation that comes together with a message.
+    Unlike `wait_for` of Python before 3.12 it never loses a cancellation that arrives together with a message.
     """
     coming = asyncio.ensure_future(receive())
     try:

@@ -12,21 +12,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 log = logging.getLogger(__name__)
 
 HEAD_S = 10.0
-"""A request's head has to be complete so long after its first byte, and the rest of a refused body dropped."""
+"""Seconds from a request's first byte until its head must be complete, or the rest of a refused body dropped."""
 
 UNREAD_S = 30.0
-"""A client that has not taken all of its answer by then has gone."""
+"""Seconds after which a client that has not read all of its answer counts as gone."""
 
-MOST, FIRST, FEWEST = 64 * 1024, 4 * 1024, 512
-"""Bytes that are read at a time: at first few, then what is worked through in `TURN_S`.
+MAX_READ, FIRST_READ, MIN_READ = 64 * 1024, 4 * 1024, 512
+"""Bytes that are read at a time: few at first, then as many as can be processed in `TURN_S`.
 
-Chunks may be of a byte each, and every one takes the event loop a dozen microseconds.
+A chunk may be a single byte, and each costs the event loop a dozen microseconds.
 """
 
 TURN_S = 0.002
 
 QUIET_S = 60.0
-"""The log hears of a shortage once in so many seconds."""
+"""Seconds between two log lines about a shortage."""
 
 AGAIN_S = 0.1
 
@@ -35,34 +35,32 @@ REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r
 REFUSAL += b"Content-Length: %d\r\n\r\n" % len(REFUSED) + REFUSED
 
 
-class Crowd:
-    """All connections of one server, `most` at the most.
+class OpenConnections:
+    """All open connections of one server, at most `most`.
 
-    Those on which no request ever came make room first, then those that are kept for another one; of
-    each the one that has waited longest.
+    To make room, connections that never carried a request are closed first, then those kept alive for the next one;
+    of each kind, the one that has been idle longest.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._there: set[Connection] = set()
+        self._open: set[Connection] = set()
         self._said = self._made_room = -QUIET_S
 
     def add(self, connection: "Connection") -> bool:
-        """Whether there is room for it, which one without a request may have to make."""
-        if len(self._there) >= self._most and not self.make_room():
+        """Whether there is room for it; a connection without a request may be closed to make some."""
+        if len(self._open) >= self._most and not self.make_room():
             return False
-        self._there.add(connection)
+        self._open.add(connection)
         return True
 
     def discard(self, connection: "Connection") -> None:
-        self._there.discard(connection)
+        self._open.discard(connection)
 
     def make_room(self) -> bool:
         """Closes a connection on which no request is being served. False when there is none."""
-        self._say(
-            f"{len(self._there)} connections are open: those without a request are closed. Is a client in a loop?"
-        )
-        idle = [connection for connection in self._there if connection.idle]
+        self._say(f"{len(self._open)} connections are open: those without a request are closed. Is a client in a loop?")
+        idle = [connection for connection in self._open if connection.idle]
         if not idle:
             return False
         self._made_room = time.monotonic()
@@ -72,11 +70,11 @@ class Crowd:
         return True
 
     def abort(self) -> None:
-        """Ends every connection, answered or not."""
-        for connection in list(self._there):
+        """Closes every connection, answered or not."""
+        for connection in list(self._open):
             connection.abort()
 
-    def on_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The event loop's exception handler: without descriptors the loop complains many times a second."""
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
@@ -84,7 +82,7 @@ class Crowd:
                 f"no connection can be accepted ({error.strerror}): raise `ulimit -n`. "
                 "Those that wait are served later."
             )
-            if time.monotonic() - self._made_room > AGAIN_S:  # what is closed is free only in a moment
+            if time.monotonic() - self._made_room > AGAIN_S:  # a closed descriptor takes a moment to become free
                 self.make_room()
             return
         loop.default_exception_handler(context)
@@ -97,15 +95,15 @@ class Crowd:
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, closed when no request comes of it, reading little enough for others to get their turn."""
+    """uvicorn's connection, closed when no request arrives on it. Reads little at a time, so that others get a turn."""
 
-    crowd: Crowd
-    """Set on the class that a server uses."""
+    open_connections: OpenConnections
+    """Set on the subclass that a server uses."""
 
     idle_since = 0.0
     has_served = False
     _timer: asyncio.TimerHandle | None = None
-    _piece = FIRST
+    _piece = FIRST_READ
     _in_head = False
     _refused = False
 
@@ -117,8 +115,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.idle_since = self.loop.time()
-        self._read_at_most(FIRST)
-        if self.crowd.add(self):
+        self._read_at_most(FIRST_READ)
+        if self.open_connections.add(self):
             self._timer = self.loop.call_later(self.timeout_keep_alive, self.abort)
             return
         self._refused = True
@@ -126,8 +124,8 @@ class Connection(H11Protocol):
         transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.crowd.discard(self)
-        self._keep()
+        self.open_connections.discard(self)
+        self._cancel_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -137,27 +135,27 @@ class Connection(H11Protocol):
         super().data_received(data)
         if not self.idle:
             self._in_head = False
-            self._keep()
+            self._cancel_timer()
             self._read_at_most(self._piece * 2 if time.perf_counter() - begun < TURN_S / 2 else self._piece // 2)
             if self.conn.their_state is h11.DONE and self.conn.trailing_data[0]:
-                # Another request, sent before this one's answer. uvicorn would gather such without bound;
+                # Another request, sent before this one's answer. uvicorn would queue these without limit;
                 # no client of ours sends them, and HTTP lets a server answer the first one and close.
                 self.cycle.keep_alive = False
         elif not self._in_head:
             self._in_head = True
-            self._keep()
+            self._cancel_timer()
             self._timer = self.loop.call_later(HEAD_S, self.abort)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self.has_served = True
         self.idle_since = self.loop.time()
-        self._read_at_most(FIRST)
+        self._read_at_most(FIRST_READ)
         if self.transport.get_write_buffer_size():
             self.loop.call_later(UNREAD_S, self._abort_unread)
 
     def abort(self) -> None:
-        """Ends it at once, answered or not."""
+        """Closes it at once, answered or not."""
         self.transport.abort()
 
     def _abort_unread(self) -> None:
@@ -165,11 +163,11 @@ class Connection(H11Protocol):
             self.abort()
 
     def _read_at_most(self, size: int) -> None:
-        self._piece = max(FEWEST, min(size, MOST))
-        # asyncio's transports read up to `max_size` bytes, 256 KiB by themselves.
+        self._piece = max(MIN_READ, min(size, MAX_READ))
+        # asyncio's transports read up to `max_size` bytes, 256 KiB by default.
         setattr(self.transport, "max_size", self._piece)  # noqa: B010 - no type has it
 
-    def _keep(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""The form of a request, read as it arrives: each field has its limit on the way, the others are dropped."""
+"""The form of a request, read as it arrives: fields are checked against their limits, unknown ones dropped."""
 
 import asyncio
 import io
@@ -18,12 +18,12 @@ MAX_TEXT = 64 * 1024
 
 MAX_PARTS = 100
 MAX_HEAD = 4 * 1024
-"""Bytes of the form's Content-Type, and of one part's headers: taking apart 60 KiB holds the event loop for 0.3 s."""
+"""Bytes of the form's Content-Type, and of one part's headers: parsing 60 KiB blocks the event loop for 0.3 s."""
 
 AT_A_TIME, TURN_S = 4096, 0.002
 """Bytes that are parsed at a time, and how long that may go on before others get their turn.
 
-An ordinary megabyte takes half a millisecond; one of almost boundaries takes 300.
+An ordinary megabyte takes half a millisecond; one full of near-boundaries takes 300.
 """
 
 MULTIPART, URLENCODED = b"multipart/form-data", b"application/x-www-form-urlencoded"
@@ -33,7 +33,7 @@ CHARSETS = {
     **dict.fromkeys(("iso-8859-1", "latin-1", "latin1"), "iso-8859-1"),
     "windows-1252": "windows-1252",
 }
-"""Python knows a hundred more; some of them decode nothing, or take minutes for it."""
+"""Python knows a hundred more; some of them do not decode text, or take minutes to."""
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Form:
 async def read_form(pieces: AsyncIterator[bytes], content_type: str) -> Form:
     """Reads a form to its end; another content type gives an empty form, and is not read.
 
-    Raises MalformedRequest, TooLarge and UnusableInput as soon as what has come shows that it is wrong.
+    Raises MalformedRequest, TooLarge and UnusableInput as soon as what has arrived shows that it is wrong.
     """
     if len(content_type) > MAX_HEAD:
         raise MalformedRequest(
@@ -108,18 +108,18 @@ class _MultipartReader:
                 raise UnusableInput("The form ends before its closing boundary", "Send the whole of it.")
             return _form(self._fields)
         finally:
-            # Parser and reader know each other: a picture would stay until the collector comes by.
+            # Parser and reader refer to each other: a picture would stay in memory until the garbage collector runs.
             self._parser.callbacks = {}
             self._fields, self._field = {}, None
 
     def _parse(self, piece: bytes) -> None:
         if self._closed:
-            return  # what follows the closing boundary means nothing
+            return  # what follows the closing boundary is ignored
         try:
             self._parser.write(piece)
         except FormParserError as error:
             raise UnusableInput(
-                f"The form is no valid multipart/form-data ({error})", "Send it as Immich does."
+                f"The form is not valid multipart/form-data ({error})", "Send it as Immich does."
             ) from error
 
     def _begin(self) -> None:
@@ -188,17 +188,17 @@ def _text_too_long() -> TooLarge:
 
 
 FIELDS = ("entries", "image", "text")
-"""Those that are kept."""
+"""The fields that are kept."""
 
 LIMITS: dict[str, tuple[int, Callable[[], Exception]]] = {
     "entries": (MAX_ENTRIES, entries_too_long),
     "text": (MAX_TEXT, _text_too_long),
 }
-"""The most bytes of a field, and what is said beyond. A picture may be as long as the body."""
+"""The most bytes that a field may have, and the error for more. A picture may be as long as the body."""
 
 
 class _Field:
-    """One field, as far as it has come."""
+    """One field, as far as it has arrived."""
 
     def __init__(self, name: str, is_file: bool, charset: str) -> None:
         self.name = name
@@ -216,7 +216,7 @@ class _Field:
         self.content.write(data)
 
     def text(self) -> str:
-        """Raises MalformedRequest for bytes that are no text."""
+        """Raises MalformedRequest for bytes that are not text."""
         try:
             return self.content.getvalue().decode(self._charset)
         except UnicodeDecodeError as error:
@@ -236,12 +236,12 @@ def _form(fields: dict[str, _Field]) -> Form:
 
 
 def _charset(options: dict[bytes, bytes], default: str) -> str:
-    """The codec of a content type's options. Raises MalformedRequest for one that is not offered."""
+    """The codec of a content type's options. Raises MalformedRequest for one that is not supported."""
     if b"charset" not in options:
         return default
     name = options[b"charset"].decode("latin-1").strip().lower()
     if name not in CHARSETS:
-        raise MalformedRequest(f"The charset {name[:40]!a} is not read here", "Send UTF-8.")
+        raise MalformedRequest(f"The charset {name[:40]!a} is not supported", "Send UTF-8.")
     return CHARSETS[name]
 
 
@@ -249,7 +249,7 @@ def _charset(options: dict[bytes, bytes], default: str) -> str:
 
 
 async def _read_urlencoded(pieces: AsyncIterator[bytes], charset: str) -> Form:
-    most = 3 * (MAX_ENTRIES + MAX_TEXT)  # every byte may be written with three
+    most = 3 * (MAX_ENTRIES + MAX_TEXT)  # percent-encoding may write each byte as three
     body = bytearray()
     async for piece in pieces:
         body += piece

@@ -16,25 +16,25 @@ log = logging.getLogger(__name__)
 
 INTERNAL = "Internal error. The worker's log has the details: please report it."
 NO_MEMORY = (
-    "The worker has no memory left for this request. Send it again later; if it comes back, lower the job concurrency "
-    "in Immich or HOST_THREADS, or give the worker more memory."
+    "The worker has no memory left for this request. Send it again later; if this happens again, lower the job "
+    "concurrency in Immich or HOST_THREADS, or give the worker more memory."
 )
 
 
-SAID = "ml_target.said"
-"""In the scope of a request: the error that the application has answered and logged."""
+ANSWERED = "ml_target.answered"
+"""Key in the scope of a request: the error that the application has answered and logged."""
 
 
 DROP_S = 10.0
-"""What is left of a refused body is read and dropped for so long before a connection that has to close is closed.
+"""Seconds for which the rest of a refused body is read and dropped before a connection that has to close is closed.
 
-One closed with bytes unread is reset, and a reset overtakes the answer: a proxy that sends
+Closing with bytes unread resets the connection, and the reset overtakes the answer: a proxy that sends
 `Connection: close` (HAProxy's `option httpclose`) would then report 502 instead of our 413.
 """
 
 
 class _Body:
-    """What an application reads of a request, watched for its end."""
+    """The body of a request as the application reads it, and whether its end has been read."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -46,7 +46,7 @@ class _Body:
         return message
 
     async def drop(self, seconds: float) -> None:
-        """Reads on to the end of the body, for so long at the most."""
+        """Reads on to the end of the body, for at most `seconds`."""
         dropping = asyncio.ensure_future(self._read())
         try:
             await asyncio.wait({dropping}, timeout=seconds)
@@ -88,7 +88,7 @@ class Guard:
         except asyncio.CancelledError:
             status, words = 503, ". ".join(STOPPED)
         except Exception as error:
-            if scope.get(SAID) is error:  # and answered, by the application's own handler
+            if scope.get(ANSWERED) is error:  # and answered, by the application's own handler
                 return
             status, words = fault(error)
         if not begun:
@@ -96,25 +96,25 @@ class Guard:
 
 
 def _closes(scope: Scope) -> bool:
-    """Whether the connection ends with this answer. One that goes on drops what is unread by itself."""
+    """Whether the connection ends with this answer. One that stays open drops what is unread by itself."""
     asked = (value for name, value in scope["headers"] if name == b"connection")
     return scope["http_version"] == "1.0" or any(b"close" in value.lower() for value in asked)
 
 
 async def answer_fault(request: Request, error: Exception) -> JSONResponse:
-    """The application's handler of what nobody foresaw; its framework raises it once more afterwards."""
-    request.scope[SAID] = error
+    """The application's handler for unexpected errors; the framework raises the error once more afterwards."""
+    request.scope[ANSWERED] = error
     status, words = fault(error)
     return JSONResponse({"detail": words}, status)
 
 
 def fault(error: Exception) -> tuple[int, str]:
-    """Status and words for an error that nobody foresaw; the log gets the rest of it."""
+    """Status and message for an unexpected error; the log gets the details."""
     if isinstance(error, MemoryError):
-        log.error("a request failed for want of memory")
+        log.error("a request failed: out of memory")
         forget(error)
         return 503, NO_MEMORY
-    log.exception("a request failed for a reason nobody foresaw", exc_info=error)
+    log.exception("a request failed with an unexpected error", exc_info=error)
     return 500, INTERNAL
 
 

@@ -11,9 +11,9 @@ ANYWHERE = ("", "::", "0.0.0.0")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
+    """Adds none."""
     parser.description = run.__doc__
-    parser.epilog = "It asks on IMMICH_HOST and IMMICH_PORT, as the worker here is set; there are no other options."
+    parser.epilog = "It uses IMMICH_HOST and IMMICH_PORT, as the worker does; there are no other options."
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(error)
         return 1
     host = settings.host.strip("[]")
-    # Past any proxy: HTTP_PROXY is for the way to the internet.
+    # Without a proxy: HTTP_PROXY is for the internet.
     connection = http.client.HTTPConnection("127.0.0.1" if host in ANYWHERE else host, settings.port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/ping")

@@ -1,4 +1,4 @@
-"""The requests inside: how many, how long each may take, and what becomes of them when the worker stops."""
+"""The requests being served: how many, how long each may take, and what happens to them when the worker stops."""
 
 import asyncio
 import logging
@@ -13,15 +13,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LINGER_S = 1.0
-"""What was called off gets so long to end by itself. Some work cannot be interrupted; its client is answered anyway."""
+"""Seconds that cancelled work has to end. Some work cannot be interrupted; its client is answered anyway."""
 
-LOOK_S = 0.05
+POLL_S = 0.05
 
 STOPPED = ("The worker stops before this request is done", "Send it again when it is back.")
 
 
 class InFlight:
-    """Runs requests, each with a deadline; when the worker stops, those that are left."""
+    """Runs requests, each with a deadline, and ends those that are left when the worker stops."""
 
     def __init__(self, most: int, timeout_s: float) -> None:
         self._most = most
@@ -32,7 +32,7 @@ class InFlight:
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`. Raises Unavailable when there is no place, at the deadline, and when the worker stops.
 
-        What cannot be interrupted goes on by itself then, and keeps its place until it ends.
+        Work that cannot be interrupted then goes on by itself, and counts until it ends.
         """
         if self._ended or len(self._running) >= self._most:
             work.close()
@@ -45,7 +45,7 @@ class InFlight:
             await asyncio.wait({running, call_off}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
             in_time = running.done()
         finally:
-            running.cancel()  # once: a second time it would give up waiting for what cannot be interrupted
+            running.cancel()  # once: a second time would end the wait for work that cannot be interrupted
         if not in_time:
             await asyncio.wait({running}, timeout=LINGER_S)
         call_off.cancel()  # nobody waits for it any more
@@ -54,12 +54,12 @@ class InFlight:
         raise Unavailable(*(STOPPED if self._ended else self._late()))
 
     async def stop(self, patience_s: float, hurry: Callable[[], bool]) -> None:
-        """Waits for the requests inside, as long as `patience_s` and until `hurry()`, then calls off those left."""
+        """Waits for the requests being served, up to `patience_s` or until `hurry()`, then refuses those left."""
         log.info("stopping, %d requests left", len(self._unanswered()))
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s
         while self._unanswered() and loop.time() < until and not hurry():
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
         self._ended = True
         waiting = self._unanswered()
         if waiting:

@@ -1,4 +1,4 @@
-"""What a failure leaves behind in memory: a picture, until the collector comes by, were it not let go of here."""
+"""Frees at once what a failure would keep in memory, such as a picture, until the garbage collector runs."""
 
 import asyncio
 import traceback
@@ -6,9 +6,9 @@ from typing import Any
 
 
 def forget(error: BaseException | None) -> None:
-    """Lets go of what the frames of a failure hold.
+    """Frees what the frames of a failure hold.
 
-    An error knows the frames it came through, and these know the tasks that end with the error: a circle.
+    An error refers to the frames it passed through, and these to the tasks that end with it: a reference cycle.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -19,7 +19,7 @@ def forget(error: BaseException | None) -> None:
 
 
 def dismiss(task: "asyncio.Task[Any]") -> None:
-    """Takes note of how a task has ended whose end nobody waits for, and lets go of what its cancellation holds."""
+    """Retrieves the outcome of a task that nobody awaits, and frees what its cancellation holds."""
     try:
         task.exception()
     except asyncio.CancelledError as error:
@@ -27,9 +27,9 @@ def dismiss(task: "asyncio.Task[Any]") -> None:
 
 
 async def end_all(tasks: "set[asyncio.Task[Any]]") -> None:
-    """Cancels tasks, and returns when all have ended: with the memory that they use, their caller may not go before.
+    """Cancels tasks, and returns when all have ended: their caller must not go first, for they use its memory.
 
-    A cancellation that comes meanwhile (a client has gone, then the deadline passes) takes effect afterwards.
+    A cancellation that arrives meanwhile (a client has gone, then the deadline passes) takes effect afterwards.
     """
     for task in tasks:
         task.cancel()

@@ -18,38 +18,38 @@ from ml_target.runtime.lifecycle import Worker
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = """Serves Immich over HTTP until it is told to stop (Ctrl-C, SIGTERM): the command when none is named.
+DESCRIPTION = """Serves Immich over HTTP until it is told to stop (Ctrl-C, SIGTERM). This is the default command.
 
-In Immich, under Administration > Settings > Machine Learning Settings, the URL is then http://HOST:3003. The worker
-tells at its start which tasks are on and which are off, and why; GET /status tells it at any time.
-It takes no options. Settings come from environment variables, and a bad value stops it with words.
+In Immich, under Administration > Settings > Machine Learning Settings, the URL is then http://HOST:3003. The log
+says at the start which tasks are on and which are off, and why; GET /status says it at any time.
+It takes no options. Settings come from environment variables; with a bad value it does not start, and says why.
 
 examples:
   %(prog)s
   CLIP_BACKEND=siglip IMMICH_PORT=3004 %(prog)s
   docker run ... -e CLIP_BACKEND=siglip immich-ml-hailo:v4.23.0
 
-Exit code: 0 it was told to stop, 1 it could not start, which the last line of its log explains."""
+Exit code: 0 it was told to stop, 1 it could not start; the last line of its log says why."""
 
 M_MMAP_THRESHOLD = -3
 """glibc's number of the option (malloc.h)."""
 
 DESCRIPTORS = 200
-"""Beside one for each connection: model files, threads' pipes, the log."""
+"""File descriptors needed besides one for each connection: model files, threads' pipes, the log."""
 
 KEPT_IDLE = 1024
 """Connections beyond those of MAX_WAITING: clients keep them for their next request."""
 
-FEWEST_CONNECTIONS = 16
+MIN_CONNECTIONS = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
+    """Adds none."""
     parser.description = DESCRIPTION
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Serves, with the log's last lines kept for the report. Returns the exit code that `DESCRIPTION` tells."""
+    """Serves, with the log's last lines kept for the report. Returns the exit code that `DESCRIPTION` explains."""
     keep_last_lines(settings.port)
     return serve(settings)
 
@@ -61,7 +61,7 @@ def serve(settings: Settings) -> int:
     worker = Worker(settings)
     log.info("listening on %s port %d", settings.host, settings.port)
     server = build_server(worker)
-    # Before uvicorn listens to signals, and when it has ended in good order and raises the signal once more.
+    # For the time before uvicorn handles signals, and for the signal it raises again after an orderly end.
     signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
@@ -69,7 +69,7 @@ def serve(settings: Settings) -> int:
 
 
 def build_server(worker: Worker) -> Server:
-    """uvicorn around one worker; it stops by itself when the worker cannot start."""
+    """uvicorn around one worker; it stops when the worker cannot start."""
 
     def stop() -> None:
         server.should_exit = True
@@ -81,16 +81,16 @@ def build_server(worker: Worker) -> Server:
 
 
 def most_connections(max_waiting: int) -> int:
-    """Connections that the process may have descriptors for."""
+    """How many connections the process may have file descriptors for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max_waiting + KEPT_IDLE
-    return wanted if soft == resource.RLIM_INFINITY else max(FEWEST_CONNECTIONS, min(wanted, soft - DESCRIPTORS))
+    return wanted if soft == resource.RLIM_INFINITY else max(MIN_CONNECTIONS, min(wanted, soft - DESCRIPTORS))
 
 
 def prepare_process(max_waiting: int) -> None:
     """Memory goes back to the system when it is freed, and there are file descriptors for every connection."""
     with suppress(OSError, AttributeError):  # another C library than glibc
-        # Freed pictures and tensors would otherwise stay with the process, a little of each size.
+        # Otherwise the process would keep some of the freed pictures and tensors of each size.
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 * 1024)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -104,7 +104,7 @@ def prepare_process(max_waiting: int) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Answers leave at once: without that option each small one would wait 40 ms."""
+    """A listening socket, with TCP_NODELAY: without it each small answer would wait 40 ms."""
     listener = _listen(host, port)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -11,37 +11,37 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from ml_target.api.connections import Connection, Crowd
+from ml_target.api.connections import Connection, OpenConnections
 from ml_target.api.guard import Guard
 from ml_target.api.inflight import LINGER_S, InFlight
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 15.0
-"""After SIGTERM the requests inside have so long for their own answers; those left get 503."""
+"""Seconds after SIGTERM in which requests still get their own answers; those left then get 503."""
 
 CARRY_S = LINGER_S + 2
-"""Then the connections have so long to carry the answers off."""
+"""Seconds that the connections then have to deliver the answers."""
 
 LEAVE_S = 25.0
-"""From SIGTERM to the end of the process at the latest. `docker stop` and the Compose files wait for 30."""
+"""Seconds from SIGTERM to the end of the process at the latest. `docker stop` and the Compose files wait for 30."""
 
 ACCEPT_AT_A_TIME, BACKLOG = 64, 2048
 """Connections accepted before others get their turn, and those that the system holds until then."""
 
 
 class Server(uvicorn.Server):
-    """Answers what is inside before it ends. A second signal ends it at once, with answers all the same."""
+    """Answers the requests it has before it ends. A second signal ends it at once, with answers all the same."""
 
     def __init__(self, app: ASGIApp, in_flight: InFlight, keep_alive_s: int, connections: int) -> None:
-        self.crowd = Crowd(connections)
+        self.open_connections = OpenConnections(connections)
         self._in_flight = in_flight
         self._hurry = False
         self._leaving: threading.Timer | None = None
         config = uvicorn.Config(
             Guard(app),
-            # What connections.py builds upon, whatever else is installed.
-            http=type("Served", (Connection,), {"crowd": self.crowd}),
+            # h11, which connections.py extends, even where httptools is installed.
+            http=type("Served", (Connection,), {"open_connections": self.open_connections}),
             loop="asyncio",
             ws="none",
             log_config=None,
@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        asyncio.get_running_loop().set_exception_handler(self.crowd.on_trouble)
+        asyncio.get_running_loop().set_exception_handler(self.open_connections.on_loop_error)
         for listener in sockets or ():
             listener.listen(BACKLOG)
 
@@ -79,11 +79,11 @@ class Server(uvicorn.Server):
         until = asyncio.get_running_loop().time() + CARRY_S
         while self.server_state.connections and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)
-        self.crowd.abort()
+        self.open_connections.abort()
 
 
 def leave() -> None:
-    """The end of a process in which something does not end: a decoder, a device, a file being read."""
+    """Ends a process in which something hangs: a decoder, a device, a file being read."""
     log.warning("the worker leaves with work undone that could not be interrupted")
     sys.stderr.flush()
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The memory that arriving bodies may take together, charged as they arrive."""
+"""The memory that request bodies may take together, charged as they arrive."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,18 +9,18 @@ STEP = 256 * 1024
 
 
 class Uploads:
-    """Bytes of bodies held at a time.
+    """Bytes of request bodies held at a time.
 
-    A body is charged for what has come of it, not for what it announces: who only announces holds
-    nobody up. A body gets more as long as every older one could still come to its end: so the
-    oldest never waits, and bodies that have half arrived cannot wait for one another for ever.
+    A body is charged for what has arrived, not for what it announces: an announcement alone
+    blocks nobody. A body gets more as long as every older one could still be completed: so the
+    oldest never waits, and bodies that have half arrived cannot deadlock.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.free = total
         self._holders: dict[Upload, None] = {}  # in the order in which they got their first share
-        self._newcomers: dict[Upload, None] = {}  # that wait for it
+        self._newcomers: dict[Upload, None] = {}  # that wait for their first share
 
     @asynccontextmanager
     async def body(self, most: int) -> AsyncIterator["Upload"]:
@@ -35,16 +35,16 @@ class Uploads:
             self.serve()
 
     def enter(self, upload: "Upload") -> None:
-        """It wants something. One that holds nothing yet is in nobody's way."""
+        """Puts the upload in line. One that holds nothing yet blocks nobody."""
         if upload not in self._holders:
             self._newcomers.setdefault(upload)
 
     def crowded(self) -> bool:
-        """Whether somebody waits."""
+        """Whether any upload waits."""
         return any(upload.wanted > upload.held for upload in (*self._holders, *self._newcomers))
 
     def serve(self) -> None:
-        """Gives those who wait what they may have, the oldest first."""
+        """Gives waiting uploads what they may have, the oldest first."""
         spare = self.free  # what all bodies seen so far leave over, at the worst
         within_reach = self.free  # what a body can have once all older ones have ended
         for upload in (*self._holders, *self._newcomers):
@@ -63,7 +63,7 @@ class Uploads:
 
 
 class Upload:
-    """What one body has of the memory. Counts above the whole of it as the whole."""
+    """One body's share of the memory. A body larger than all of it counts as all of it."""
 
     def __init__(self, uploads: Uploads, most: int) -> None:
         self._uploads = uploads
@@ -94,7 +94,7 @@ class Upload:
             self._turn.set_result(None)
 
     def complete(self, seen: int) -> None:
-        """All of it has come: `seen` bytes."""
+        """All of it has arrived: `seen` bytes."""
         kept = min(seen, self.held)
         self._uploads.free += self.held - kept
         self.held = self.wanted = self.most = kept

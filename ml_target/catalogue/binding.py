@@ -1,6 +1,6 @@
 """Which output of a file plays which role: decided by shape alone, checked against the catalogue.
 
-Names of outputs are products of exporters and compilers, so they decide nothing here.
+The names of outputs are made up by exporters and compilers, so they are ignored.
 """
 
 from collections.abc import Sequence

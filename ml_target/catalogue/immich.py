@@ -37,7 +37,7 @@ _BY_WIDTH: dict[int, str] = {
 def clean_name(name: str) -> str:
     """The official worker's clean-up: what follows the last slash, without dots, `:` and `\\` as `_`.
 
-    And without the blanks around it, which a name that was pasted into Immich's settings may bring along.
+    Blanks around it go too: a name pasted into Immich's settings may have some.
     """
     return name.rsplit("/", 1)[-1].strip().replace(".", "").replace(":", "_").replace("\\", "_")
 

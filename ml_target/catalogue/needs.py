@@ -101,7 +101,7 @@ def _of(network: Network, engine: EngineName, chip: Chip, *, named: bool) -> Ite
         yield Need(label, "cpu", network.onnx + instead, service=service)
     else:
         yield Need(label, chip, (network.hef[chip],), service=service)
-    yield from (Need(label, "any", (file,), service=service) for file in network.beside)
+    yield from (Need(label, "any", (file,), service=service) for file in network.companions)
     if network.weights:
         # The processor uses them only where its file takes embeddings.
         yield Need(label, "any", (network.weights,), engine == "cpu", service)

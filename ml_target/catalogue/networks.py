@@ -119,7 +119,7 @@ OCR_RECOGNITION = Network(
     ((StepSequence(CLASS_SCORES, 8, OCR_CLASSES),),),
     onnx=(files.OCR_RECOGNITION_FREE, files.OCR_RECOGNITION_FIXED),
     hef=files.OCR_RECOGNITION_HEF,
-    beside=(files.OCR_DICTIONARY,),
+    companions=(files.OCR_DICTIONARY,),
 )
 
 OCR_IMMICH_NAME = "PP-OCRv5_mobile"
@@ -156,7 +156,7 @@ def text_tower(
     vocabulary: tuple[ModelFile, ...],
     weights: ModelFile,
 ) -> Network:
-    """The text tower of the backend of this name; it may end in the vector or in one state a token."""
+    """The text tower of the backend of this name; it may end in the vector or in one state per token."""
     return Network(
         name,
         "clip",
@@ -166,7 +166,7 @@ def text_tower(
         onnx=(onnx,),
         hef=hef,
         space=backend,
-        beside=vocabulary,
+        companions=vocabulary,
         weights=weights,
         setting="clip_backend",
         service="clip.textual",
@@ -204,7 +204,7 @@ TINYCLIP = ClipBackend(
     width=512,
     immich_name="ViT-B-32__openai",
     resize="shortest",
-    hides_behind=True,
+    borrows_name=True,
 )
 SIGLIP = ClipBackend(
     "siglip",
@@ -270,7 +270,7 @@ NETWORKS: list[Network] = [
     OCR_DETECTION,
     OCR_RECOGNITION,
 ]
-"""What each task needs follows from here: the networks that name it, the files of these, and those beside them."""
+"""What each task needs follows from here: the networks that name it, their files, and their companion files."""
 
 SHORT_NAMES = {"facial-recognition": "faces"}
 """What commands and lists call a task, where that is not its name on the wire."""

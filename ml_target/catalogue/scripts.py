@@ -1,4 +1,4 @@
-"""The names of text models, what each reads, and what of that the served network cannot spell.
+"""The names of text models, what each reads, and which of those letters the served network lacks.
 
 Sources: the options of Immich's OCR settings (since 2.2) and its official worker's list of Paddle models; the further
 language builds of PP-OCRv5 that PaddleOCR publishes; PP-OCRv6, which has been proposed for Immich

@@ -68,9 +68,9 @@ Source = ZooFile | ZooZip | HubFile | WheelMember | CheckpointCut
 class ModelFile:
     """A file in MODELS_DIR. `size` (bytes) and `sha256` (hex) where they are known.
 
-    `aliases` are names under which publishers hand the same file out; they are accepted too.
-    `chip` is the one a HEF is for. `note` is said wherever the file is named in the log and on
-    the status page.
+    `aliases` are names under which publishers offer the same file; they are accepted too.
+    `chip` is the one a HEF is for. `note` appears wherever the file is named in the log and
+    on the status page.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class TokenStates:
-    """One vector a token: tokens x width."""
+    """One vector per token: tokens x width."""
 
     role: str
     tokens: int
@@ -128,7 +128,7 @@ class TokenStates:
 
 @dataclass(frozen=True, slots=True)
 class FeatureMap:
-    """`channels` numbers a cell of `stride` x `stride` pixels: H/stride x W/stride x channels.
+    """`channels` numbers per cell of `stride` x `stride` pixels: H/stride x W/stride x channels.
 
     `anchors` > 1 allows the flattened layout (H/stride * W/stride * anchors) x (channels/anchors),
     which holds the same numbers in the same order.
@@ -163,7 +163,7 @@ class Network:
     have, the best first. `onnx` are its files for the CPU engine, first choice first. `hef` maps the chip (`hailo8`,
     `hailo8l`) to its file. `space` names the vector space for networks that end in an embedding.
 
-    `beside`: files that the task needs for it on any engine. `weights`: what a card's file leaves to the host; the
+    `companions`: files that the task needs for it on any engine. `weights`: what a card's file leaves to the host; the
     processor's may do without.
 
     `setting`: the attribute of `Settings` that asks for this network by its `choice`; "" for one that is always
@@ -183,7 +183,7 @@ class Network:
     hef: Mapping[str, ModelFile] = field(default_factory=dict)
     space: str | None = None
     note: str = ""
-    beside: tuple[ModelFile, ...] = ()
+    companions: tuple[ModelFile, ...] = ()
     weights: ModelFile | None = None
     setting: str = ""
     stand_in: "Network | None" = None
@@ -197,7 +197,7 @@ class Network:
 
     @property
     def takes_text(self) -> bool:
-        """Whether it runs where search queries run, not where pictures do."""
+        """Whether its input is text: it then runs where search queries run, not where pictures do."""
         return isinstance(self.input, TextInput)
 
 
@@ -207,8 +207,8 @@ class ClipBackend:
 
     `family` decides pooling and text cleaning. `resize` is how a picture becomes the tower's square: "shortest" cuts
     the middle out, "squash" keeps everything; with `resize_by_setting` the setting SIGLIP_RESIZE decides instead.
-    `immich_name` is the model name to choose in Immich. `hides_behind` says that Immich has no entry for this model
-    at all.
+    `immich_name` is the model name to choose in Immich. `borrows_name` says that Immich has no entry for this model,
+    so that `immich_name` is that of another one.
     """
 
     name: str
@@ -219,12 +219,12 @@ class ClipBackend:
     immich_name: str
     resize: Resize
     resize_by_setting: bool = False
-    hides_behind: bool = False
+    borrows_name: bool = False
 
     @property
     def vocabulary(self) -> tuple[ModelFile, ...]:
         """The files of its tokenizer."""
-        return self.textual.beside
+        return self.textual.companions
 
     @property
     def text_weights(self) -> ModelFile:

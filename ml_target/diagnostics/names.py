@@ -18,7 +18,7 @@ def lines(backend: str) -> list[str]:
         return [f"CLIP model  {', '.join(others)} or {last}: the name decides"]
     chosen = CLIP_BACKENDS[backend]
     found = [f"CLIP model  {chosen.immich_name}  ({chosen.width} numbers)"]
-    if chosen.hides_behind:
+    if chosen.borrows_name:
         who = f"{chosen.name} hides behind this name"
         found.append(f"            {who}: let no other worker, Immich's own neither, serve this library.")
     return found

@@ -22,7 +22,7 @@ from ml_target.tasks.clip.task import CLIP
 from ml_target.tasks.faces.finder import Face
 from ml_target.tasks.faces.task import FACES
 from ml_target.tasks.ocr.reader import Line, ReadOptions
-from ml_target.tasks.ocr.task import MOST_RESOLUTION, OCR
+from ml_target.tasks.ocr.task import MAX_RESOLUTION, OCR
 from ml_target.tensors import UInt8
 
 TASKS = ("clip", "faces", "ocr")
@@ -203,6 +203,6 @@ def _score(text: str) -> float:
 
 
 def _resolution(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MOST_RESOLUTION):
-        raise ArgumentTypeError(f"{text!r} is no resolution: it takes whole pixels from 1 to {MOST_RESOLUTION}")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_RESOLUTION):
+        raise ArgumentTypeError(f"{text!r} is no resolution: it takes whole pixels from 1 to {MAX_RESOLUTION}")
     return int(text)

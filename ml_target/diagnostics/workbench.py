@@ -8,7 +8,7 @@ from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.place import open_places
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.store.command import open_store
 from ml_target.tasks.service import Service
 
@@ -23,7 +23,7 @@ class Workbench:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.host = HostPool(thread_plan(settings, available_cores())[0])
+        self.host = ThreadPool(thread_plan(settings, available_cores())[0])
         self._started: list[Place] = []
 
     def __enter__(self) -> "Workbench":

@@ -1,4 +1,4 @@
-"""Reads a HEF, the file a Hailo chip runs, without HailoRT: what it is, for which chip, whether it is whole."""
+"""Reads a HEF, the file a Hailo chip runs, without HailoRT: what it is, for which chip, whether it is intact."""
 
 import hashlib
 import re
@@ -94,10 +94,10 @@ LAYOUTS = {
 
 
 def read_header(path: Path) -> HefHeader:
-    """The header of the HEF at `path`, its length rule checked; quick, for it reads a few bytes.
+    """The header of the HEF at `path`, the file's length checked; quick, as it reads only a few bytes.
 
-    Raises DamagedFileError, in words of their own, for: not a HEF, a container version from the
-    future, a cut or overlong file, a header without an architecture.
+    Raises DamagedFileError, each case with its own message, for: not a HEF, a container version that is
+    too new, a cut or overlong file, a header without an architecture.
     """
     try:
         with path.open("rb") as file:

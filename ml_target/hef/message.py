@@ -7,7 +7,7 @@ Only the fields that matter here are followed, by number. Paths from the top of 
       8 operations (4 core, 5 NMS, 6 logits) and 9 their edges where the graph extension is on
     context 3.2 edge layer: 1 output?, 2 kind, 3 layer, 4 multiplexed, 8 planes, 5.3 connection (0 = host), 7 pad
     layer: 1 name, 2 base, 3 numeric, 5 original names, 6 transposed
-    base: 1/2 height, 3/4 width, 5/6 channels (each with its padded value), 7 format, 12 bytes a value
+    base: 1/2 height, 3/4 width, 5/6 channels (each with its padded value), 7 format, 12 bytes per value
     numeric: 1 zero point, 2 scale, 3/4 limits (floats), 5 zero points, 6 scales of the channels (doubles)
 """
 
@@ -83,7 +83,7 @@ class RawContent:
 
 
 def read_message(message: View, architecture: int) -> RawContent:
-    """The network groups in `message`. Raises ValueError where the bytes are no such message."""
+    """The network groups in `message`. Raises ValueError where the bytes are not such a message."""
     top = _pick(memoryview(message), 2, 5, 6)
     extensions = {_number(_pick(e, 1), 1) for e in _messages(top, 5)}
     graph = GRAPH_EXTENSION in extensions
@@ -184,7 +184,7 @@ def _layer(message: View, is_output: bool, pad: int | None, transposed: bool) ->
 
 
 def _planes(message: View, is_output: bool) -> Layer:
-    """A picture in planes (NV12 and the like); no network of ours has one, but it must be named to be refused."""
+    """A picture in planes (NV12 and the like); no network of ours takes one, but it must be named to be refused."""
     fields = _pick(message, 1, 2, 4, 5, 6)
     size = (_number(fields, 4), _number(fields, 5), _number(fields, 6))
     form = {0: 14, 1: 15, 2: 16}.get(_number(fields, 2), -1)
@@ -216,7 +216,7 @@ def _messages(fields: Fields, number: int) -> list[View]:
 
 
 def _only(fields: Fields, number: int) -> View:
-    """The last one wins, as the format rules; a message that was left out is empty."""
+    """The last one wins, as protobuf demands; a message that was left out is empty."""
     return (_messages(fields, number) or [b""])[-1]
 
 
@@ -253,4 +253,4 @@ def _doubles(fields: Fields, number: int) -> tuple[float, ...]:
 
 
 def _no_doubles(number: int) -> tuple[float, ...]:
-    raise ValueError(f"field {number} is no list of doubles")
+    raise ValueError(f"field {number} is not a list of doubles")

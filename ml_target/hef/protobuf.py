@@ -1,4 +1,4 @@
-"""Walks protobuf messages without their schema: enough to read headers and to see that a file is whole."""
+"""Walks protobuf messages without their schema: enough to read headers and to see that a file is intact."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 def walk(message: bytes | memoryview) -> Iterator[tuple[int, int | bytes | memoryview]]:
     """The fields of a protobuf message in order: number, and an integer or the bytes, as a view of a view.
 
-    Raises ValueError where the bytes are no such message.
+    Raises ValueError where the bytes are not such a message.
     """
     at = 0
     while at < len(message):

@@ -16,7 +16,7 @@ from ml_target.hef.header import HefHeader, read_header
 from ml_target.hef.message import HostOperation, Layer, RawGroup, read_message
 from ml_target.remedies import damaged, replace, unreadable
 
-MAX_MESSAGE = 256 << 20  # bytes; the messages of real files are a thousandth to a hundredth of it
+MAX_MESSAGE = 256 << 20  # bytes; the messages of real files take a thousandth to a hundredth of it
 MAX_VALUES = 1 << 28  # elements of one frame
 MAX_STREAMS = 256
 
@@ -101,7 +101,7 @@ class HefContent:
 
 
 def read_streams(path: Path) -> HefContent:
-    """Header, groups and streams of the HEF at `path`; its checksum is not looked at (`hef.verify` does).
+    """Header, groups and streams of the HEF at `path`; its checksum is not checked (`hef.verify` does that).
 
     Reads the protobuf section alone, not the weights. Raises DamagedFileError for a file that is
     missing, damaged, or not understood.
@@ -118,7 +118,7 @@ def read_streams(path: Path) -> HefContent:
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError as error:
-        # It may be whole by its checksum, so a fetch alone would leave it.
+        # Its checksum may be right, so a fetch alone would keep it.
         reason = f"{path} is a HEF whose description is not understood ({error})"
         raise DamagedFileError(reason, f"Take the catalogue's build: {replace()}") from error
 
@@ -126,8 +126,8 @@ def read_streams(path: Path) -> HefContent:
 def uniform_quantisation(stream: Stream) -> tuple[float, float]:
     """(scale, zero point) that hold for all channels of the stream, scale > 0.
 
-    The pairs of the channels count where the file lists them. Raises ModelError when they differ, for HailoRT
-    applies a single one to such a stream, and when the numbers make no sense.
+    The pairs of the channels count where the file lists them. Raises ModelError when they differ, because HailoRT
+    applies a single one to such a stream, and when the numbers are impossible.
     """
     if stream.dtype == "float32":
         return 1.0, 0.0
@@ -146,11 +146,11 @@ def uniform_quantisation(stream: Stream) -> tuple[float, float]:
 
 
 def channel_quantisation(stream: Stream) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(scales, zero points) of an output's channels, the last axis of its shape; mostly one that holds for all.
+    """(scales, zero points) of an output's channels, the last axis of its shape; usually one that holds for all.
 
     More than one only where the chip was told to scale each channel by its own pair: the single pair
     that HailoRT shows then means nothing, and the file's list is what counts. Raises ModelError
-    as `uniform_quantisation` does, and for a list that is not one pair a channel.
+    as `uniform_quantisation` does, and for a list that is not one pair per channel.
     """
     own = stream.scaled_per_channel and stream.dtype != "float32"
     channels = 1 if stream.order == "NHW" else stream.shape[-1]

@@ -1,1 +1,1 @@
-"""Files into pixels: what a file is made of is read before it is decoded, in this process or outside."""
+"""Files into pixels: the structure of a file is read before it is decoded, in this process or in the helper."""

@@ -1,17 +1,17 @@
-"""AVIF: the largest picture that its boxes describe, and what a pixel of it takes."""
+"""AVIF: the largest picture that its boxes describe, and the memory for a pixel of it."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ml_target.imaging.source import Source, no_picture, unordinary
+from ml_target.imaging.source import Source, implausible, not_a_picture
 from ml_target.imaging.structure import CORE, FIXED, Structure
 
-MOST_BOXES = 10_000
+MAX_BOXES = 10_000
 COPIES = 3
-"""Of the file, as read and as the decoder keeps it."""
+"""Of the file: as read, and as the decoder keeps it."""
 
 FRAMES = 2
-"""Of planes that the decoder has at a time: the picture, and one of film grain or of a grid's cell."""
+"""Sets of planes that the decoder holds at a time: the picture, and one for film grain or for a grid's cell."""
 
 _HIGH, _MONO, _SUBSAMPLED_X, _SUBSAMPLED_Y = 0x40, 0x10, 0x08, 0x04
 """Bits of the third byte of av1C: more than 8 bits, no colours, colours of half the width, of half the height."""
@@ -28,7 +28,7 @@ class Box(NamedTuple):
 def boxes(source: Source, start: int, stop: int) -> Iterator[Box]:
     """The boxes from `start` to `stop`, one level."""
     stop = min(stop, source.size)
-    for _ in range(MOST_BOXES):
+    for _ in range(MAX_BOXES):
         head = source.at(start, 16)
         if start + 8 > stop or len(head) < 8:
             return
@@ -40,20 +40,20 @@ def boxes(source: Source, start: int, stop: int) -> Iterator[Box]:
             return
         yield Box(head[4:8], content, min(end, stop))
         start = end
-    raise unordinary(f"a file of more than {MOST_BOXES:,} boxes")
+    raise implausible(f"a file of more than {MAX_BOXES:,} boxes")
 
 
-def look(source: Source) -> Structure:
-    """The largest of the sizes in the file (pictures, cells of a grid, alpha) and its dearest kind of planes."""
+def probe(source: Source) -> Structure:
+    """The largest of the sizes in the file (pictures, cells of a grid, alpha) and its costliest kind of planes."""
     sizes: list[tuple[int, int]] = []
     planes: list[float] = []
     for item in _properties(source):
         if item.kind == b"ispe":
             sizes.append((source.number(item.start + 4, 4), source.number(item.start + 8, 4)))
         elif item.kind == b"av1C":
-            planes.append(_bytes_a_pixel(source.number(item.start + 2, 1)))
+            planes.append(_bytes_per_pixel(source.number(item.start + 2, 1)))
     if not sizes:
-        raise no_picture("an AVIF without a size")
+        raise not_a_picture("an AVIF without a size")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     decoding = FRAMES * max(planes, default=6.0) + 2 * CORE + max(0, len(planes) - 1) * 2
     cost = int(decoding * width * height) + COPIES * source.size + 8 * FIXED
@@ -71,6 +71,6 @@ def _properties(source: Source) -> Iterator[Box]:
                         yield from boxes(source, ipco.start, ipco.stop)
 
 
-def _bytes_a_pixel(flags: int) -> float:
+def _bytes_per_pixel(flags: int) -> float:
     chroma = 0.0 if flags & _MONO else 2.0 / (1 + bool(flags & _SUBSAMPLED_X)) / (1 + bool(flags & _SUBSAMPLED_Y))
     return (1 + chroma) * (2 if flags & _HIGH else 1)

@@ -1,6 +1,6 @@
-"""The helper process: decodes what may take long, hold Python's lock or much memory, one picture after another.
+"""The helper process: decodes what may take long, hold Python's lock or need much memory, one picture at a time.
 
-Started by `outside.Helper` with one end of a socket, and of nobody else's use. A request is a JSON object with two
+Started by `outside.Helper` with one end of a socket, and of no use to anybody else. A request is a JSON object with two
 files in memory: the upload, and the room for the pixels. The answer is a JSON object. It ends when the socket does.
 """
 
@@ -22,10 +22,10 @@ from ml_target.imaging import raster
 
 MESSAGE = 64 * 1024
 SLACK = 16 * 2**20
-"""Bytes beside what a picture is counted as: Python's own, and what the allocator rounds up."""
+"""Bytes beyond the estimate for a picture: Python's own, and what the allocator rounds up."""
 
 STALE = 24 * 2**20
-"""Bytes that a used process may keep; one that keeps more ends, as only that gives them back."""
+"""Bytes that a used process may keep; one that keeps more ends, as only that returns them to the system."""
 
 _PR_SET_PDEATHSIG = 1
 """Linux's number of the option (linux/prctl.h)."""
@@ -48,11 +48,11 @@ def main() -> None:
 
 
 def _prepare(parent: int) -> None:
-    """It never outlives the worker, is the first to be ended where memory runs out, and lets photos go first."""
+    """It never outlives the worker, is the first to be killed when memory runs out, and lets photos go first."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(0)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd tells everybody; the worker ends this process when it wants
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd signals the whole unit; the worker ends this process itself
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -83,7 +83,7 @@ def _decoded(request: dict[str, Any], files: list[int]) -> tuple[int, int]:
             mmap.mmap(pixels, request["room"]) as mapped,
             memoryview(mapped) as room,
         ):
-            return raster.read(stream, request["form"], room, request["cost"])
+            return raster.read(stream, request["format"], room, request["cost"])
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 

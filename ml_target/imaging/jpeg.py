@@ -1,19 +1,19 @@
-"""JPEG: its segments, and how many passes over the picture its data make."""
+"""JPEG: its segments, and how many passes over the picture its scans make."""
 
 import math
 from dataclasses import dataclass, field
 
-from ml_target.imaging.source import Source, no_picture, unordinary
+from ml_target.imaging.source import Source, implausible, not_a_picture
 from ml_target.imaging.structure import CORE, FIXED, PIXEL, Structure
 
 USUAL_SCANS = 24
 """Programs write 1 to about 16; each is a pass over the whole picture."""
 
-MOST_SCANS = 100
+MAX_SCANS = 100
 USUAL_PASSES = 64_000_000
-"""Pixels times scans that are decoded at once, a quarter of a second or so: photos wait for the same threads."""
+"""Pixels times scans that are decoded in a thread, a quarter of a second or so: photos wait for the same threads."""
 
-USUAL_SEGMENTS, MOST_SEGMENTS = 512, 10_000
+USUAL_SEGMENTS, MAX_SEGMENTS = 512, 10_000
 USUAL_METADATA = 8 * 2**20
 """Bytes of all segments beside the picture: Pillow joins those of EXIF one by one."""
 
@@ -26,7 +26,7 @@ _ALONE = (0x01, *range(0xD0, 0xD9))
 
 @dataclass(slots=True)
 class _Frame:
-    """What the walk has met."""
+    """What the walk has found."""
 
     marker: int = 0
     precision: int = 8
@@ -38,15 +38,15 @@ class _Frame:
     metadata: int = 0
     scans: int = 0
     odd: bool = False
-    """Something that decoders accept and nobody writes."""
+    """It has something that decoders accept and no encoder writes."""
 
     @property
     def several_scans(self) -> bool:
         return self.marker not in (_BASELINE, _EXTENDED) or self.odd
 
 
-def look(source: Source) -> Structure:
-    """Walks the markers; of the compressed data only where further scans can follow."""
+def probe(source: Source) -> Structure:
+    """Walks the markers, through compressed data only where further scans can follow."""
     frame = _Frame()
     offset = 2
     while offset < source.size:
@@ -54,8 +54,8 @@ def look(source: Source) -> Structure:
         if marker == EOI:
             break
         frame.segments += 1  # markers without a length too: a file may be nothing else
-        if frame.segments > MOST_SEGMENTS:
-            raise unordinary(f"a JPEG of more than {MOST_SEGMENTS:,} segments")
+        if frame.segments > MAX_SEGMENTS:
+            raise implausible(f"a JPEG of more than {MAX_SEGMENTS:,} segments")
         if marker in _ALONE:
             continue
         length = source.number(offset, 2)
@@ -72,12 +72,12 @@ def look(source: Source) -> Structure:
             frame.metadata += length
         offset += max(2, length)
     if not frame.frames:
-        raise no_picture("a JPEG without a picture")
+        raise not_a_picture("a JPEG without a picture")
     return _structure(source, frame)
 
 
 def _next(source: Source, offset: int, frame: _Frame) -> tuple[int, int]:
-    """The place behind the next marker, and the marker; EOI at the end of the file."""
+    """The offset after the next marker, and the marker; EOI at the end of the file."""
     head = source.at(offset, 2)
     if len(head) < 2 or head[0] != 0xFF or head[1] in (0x00, 0xFF):
         frame.odd = True
@@ -90,22 +90,22 @@ def _read_frame(source: Source, offset: int, marker: int, frame: _Frame) -> None
     head = source.exactly(offset, 8)
     components = head[7]
     if not components:
-        raise no_picture("a JPEG without colours")
+        raise not_a_picture("a JPEG without colours")
     table = source.exactly(offset + 8, 3 * components)
     frame.frames += 1
     frame.odd |= frame.frames > 1
     if frame.frames > 1 and (frame.width, frame.height) != (_big(head[5:7]), _big(head[3:5])):
-        raise unordinary("a JPEG that gives two sizes")
+        raise implausible("a JPEG that gives two sizes")
     frame.marker, frame.precision = marker, head[2]
     frame.height, frame.width = _big(head[3:5]), _big(head[5:7])
     frame.sampling = [(table[n + 1] >> 4 or 1, table[n + 1] & 15 or 1) for n in range(0, 3 * components, 3)]
 
 
 def _scan(source: Source, offset: int, frame: _Frame) -> bool:
-    """Counts a scan. True where decoders stop behind it, as it holds everything."""
+    """Counts a scan. True where decoders stop after it, as it holds the whole picture."""
     frame.scans += 1
-    if frame.scans > MOST_SCANS:
-        raise unordinary(f"a JPEG of more than {MOST_SCANS} scans, each a pass over the whole picture")
+    if frame.scans > MAX_SCANS:
+        raise implausible(f"a JPEG of more than {MAX_SCANS} scans, each a pass over the whole picture")
     whole = source.number(offset + 2, 1) == len(frame.sampling)
     return whole and frame.scans == 1 and not frame.several_scans
 

@@ -30,7 +30,7 @@ IDLE_S = 20.0
 
 _CODE = Path(__file__).resolve().parents[2]
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
-"""What the helper sees of the worker's environment: it takes hostile files, and has no use for addresses."""
+"""What the helper sees of the worker's environment: it reads hostile files, and needs no addresses or passwords."""
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -52,7 +52,7 @@ class Helper:
 
     @property
     def process(self) -> int | None:
-        """The number of the helper's process, if there is one."""
+        """The helper's process id, if there is one."""
         return None if self._process is None else self._process.pid
 
     @asynccontextmanager
@@ -80,7 +80,7 @@ class Helper:
         with open(_memory("upload"), "w+b", buffering=0) as file, open(_memory("pixels"), "w+b", buffering=0) as room:
             size = structure.pixels * PIXEL
             os.ftruncate(room.fileno(), size)
-            request = {"form": structure.form, "cost": structure.cost, "room": size}
+            request = {"format": structure.format, "cost": structure.cost, "room": size}
             try:
                 await asyncio.to_thread(_copy, upload, file)
                 answer = await self._converse(request, [file.fileno(), room.fileno()])
@@ -110,7 +110,7 @@ class Helper:
         raise _died(await asyncio.to_thread(process.wait))
 
     def _started(self) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
-        """The helper that there is, or a new one. On the loop's thread: it ends with the thread that started it."""
+        """The running helper, or a new one. On the loop's thread: it ends with the thread that started it."""
         if self._line is not None and self._process is not None and self._process.poll() is None:
             return self._line, self._process
         self.close()
@@ -178,23 +178,23 @@ class Helper:
 
 
 def _died(status: int) -> UnusableInput | Unavailable:
-    """What it means that the helper ended with `status` and without an answer."""
+    """The error for a helper that ended with `status` and without an answer."""
     if status in (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL):
         name = signal.Signals(-status).name
         log.error("a picture crashed its decoder (%s); the worker was not touched", name)
         return UnusableInput(
-            f"The picture crashes its decoder ({name}), so it is damaged or made to do harm",
+            f"The picture crashes its decoder ({name}), so it is damaged or malicious",
             "Regenerate its preview in Immich.",
         )
-    log.error("the decoding process was ended (status %d), most likely for want of memory", status)
+    log.error("the decoding process was killed (status %d), most likely for lack of memory", status)
     return Unavailable(
-        f"The process that decoded this picture was ended (status {status}), most likely for want of memory",
+        f"The process that decoded this picture was killed (status {status}), most likely for lack of memory",
         "Give the worker more memory, or lower MEMORY_MB so that less is done at a time.",
     )
 
 
 def _memory(name: str) -> int:
-    """A new file that lies in memory and in no file system."""
+    """The descriptor of a new file that lies in memory and in no file system."""
     return os.memfd_create(f"picture-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
@@ -207,7 +207,7 @@ def _copy(upload: BinaryIO, target: io.RawIOBase) -> None:
 
 
 def _pixels(room: io.RawIOBase, height: int, width: int) -> UInt8:
-    """The room as an array. It is sealed first: nobody can change or shorten it any more."""
+    """The buffer as an array. It is sealed first, so that nobody can change or shorten it any more."""
     fcntl.fcntl(room.fileno(), fcntl.F_ADD_SEALS, _SEALS)
     size = height * width * PIXEL
     mapped = mmap.mmap(room.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ)  # shared ones Linux 6.6 refuses here

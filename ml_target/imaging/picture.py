@@ -11,28 +11,28 @@ import numpy as np
 
 from ml_target.errors import WorkerError
 from ml_target.imaging import raster
-from ml_target.imaging.forms import look
+from ml_target.imaging.formats import probe
 from ml_target.imaging.structure import PIXEL, Structure
 from ml_target.tensors import UInt8
 
 
 def decode(data: bytes | BinaryIO, max_pixels: int) -> UInt8:
-    """The first frame in this process: H x W x 3 RGB uint8, read-only. Raises as `look` and `decode_known` do."""
-    return decode_known(data, look(data, max_pixels))
+    """The first frame in this process: H x W x 3 RGB uint8, read-only. Raises as `probe` and `decode_known` do."""
+    return decode_known(data, probe(data, max_pixels))
 
 
 def decode_known(data: bytes | BinaryIO, structure: Structure) -> UInt8:
     """As `decode`, of a file whose structure is known.
 
-    Raises UnusableInput for damaged data, Unavailable where the memory for it cannot be had.
+    Raises UnusableInput for damaged data, Unavailable where there is not enough memory.
     """
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     stream.seek(0)
     room = np.empty(structure.pixels * PIXEL, np.uint8)
     try:
-        height, width = raster.read(stream, structure.form, room.data, structure.cost)
+        height, width = raster.read(stream, structure.format, room.data, structure.cost)
     except WorkerError:
-        del room  # whoever keeps the error must not keep the pixels
+        del room  # an error that is kept must not keep the pixels
         raise
     pixels = room[: height * width * PIXEL].reshape(height, width, PIXEL)
     pixels.flags.writeable = False

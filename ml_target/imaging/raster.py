@@ -12,7 +12,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from ml_target.errors import Unavailable, UnusableInput, WorkerError
-from ml_target.imaging.source import damaged, no_picture
+from ml_target.imaging.source import damaged, not_a_picture
 from ml_target.imaging.structure import PIXEL
 
 Image.init()  # Pillow registers most of its formats only when asked
@@ -23,28 +23,28 @@ with suppress(ImportError, AttributeError):  # Pillow before 11.3 has no AVIF
     import_module("PIL.AvifImagePlugin").DEFAULT_MAX_THREADS = 1  # type: ignore[attr-defined]
 
 BAND = 2**18
-"""Pixels converted at a time: beside the picture, only so many exist twice."""
+"""Pixels converted at a time: no more than these exist twice."""
 
 _SIXTEEN_BIT = {"I;16": 1, "I;16L": 1, "I;16N": 1, "I;16B": 0}
-"""Grey modes of two bytes, and which of them is the upper one."""
+"""Grey modes of two bytes, and which byte is the high one."""
 
 _MEMORY = "out of memory"
-"""Pillow's words for a codec that got none; it raises OSError there."""
+"""Pillow's message for a codec that got none; it raises OSError then."""
 
 _DECODERS = ("_decoder", "png", "fp")
 """What Pillow's pictures keep of their files: as much as twice the picture, for later frames that nobody asks for."""
 
 
-def read(stream: BinaryIO, form: str, room: memoryview, cost: int) -> tuple[int, int]:
+def read(stream: BinaryIO, format: str, room: memoryview, cost: int) -> tuple[int, int]:
     """Decodes the first frame into `room`, H x W x 3 RGB uint8, and returns height and width.
 
     `cost`: the memory that it should take at most. Raises UnusableInput for a damaged picture or for one
-    larger than `room`, Unavailable where the memory cannot be had: then the picture is not to blame.
+    larger than `room`, Unavailable where there is not enough memory: then the picture is not to blame.
     """
     opened: Image.Image | WorkerError | None = None
     trouble: WorkerError | None = None
     try:
-        opened = _opened(stream, form, cost)
+        opened = _opened(stream, format, cost)
         if isinstance(opened, WorkerError):
             raise opened
         size = (opened.height, opened.width)
@@ -53,7 +53,7 @@ def read(stream: BinaryIO, form: str, room: memoryview, cost: int) -> tuple[int,
             raise trouble
         return size
     finally:
-        # Whoever keeps an error keeps this frame: it must hold no pixels, and not the error either.
+        # An error that is kept keeps this frame: it must hold no pixels, and not the error either.
         del opened, trouble, room
 
 
@@ -66,13 +66,13 @@ def memory_for(amount: int) -> bool:
     return True
 
 
-def _opened(stream: BinaryIO, form: str, cost: int) -> Image.Image | WorkerError:
+def _opened(stream: BinaryIO, format: str, cost: int) -> Image.Image | WorkerError:
     """The picture, its header read, or why not."""
     try:
-        return Image.open(stream, formats=(form,))
-    except Exception as error:  # decoders raise whatever their parsing stumbles over
+        return Image.open(stream, formats=(format,))
+    except Exception as error:  # decoders raise errors of any type
         words, memory = _understood(error)
-    return _no_memory(words) if memory or not memory_for(cost) else no_picture(words)
+    return _no_memory(words) if memory or not memory_for(cost) else not_a_picture(words)
 
 
 def _decoded(image: Image.Image, room: memoryview, cost: int) -> WorkerError | None:
@@ -84,7 +84,7 @@ def _decoded(image: Image.Image, room: memoryview, cost: int) -> WorkerError | N
         image.load()
         if image.mode in ("I", "F"):
             return UnusableInput("The picture has 32-bit pixels of unknown range", "Convert it to 8 bits a channel.")
-        _let_go(image)
+        _drop_decoder(image)
         _to_rgb(image, room)
         return None
     except Exception as error:  # as above
@@ -97,7 +97,7 @@ def _decoded(image: Image.Image, room: memoryview, cost: int) -> WorkerError | N
 def _no_memory(words: str) -> Unavailable:
     return Unavailable(
         f"The machine has no memory left to decode this picture ({words})",
-        "Send it again later; if that stays, "
+        "Send it again later; if this happens again, "
         "give the worker more memory, or lower MEMORY_MB so that less is done at a time.",
     )
 
@@ -127,23 +127,23 @@ def _piece(image: Image.Image, box: tuple[int, int, int, int]) -> bytes:
     return (band if band.mode == "RGB" else band.convert("RGB")).tobytes()
 
 
-def _let_go(image: Image.Image) -> None:
+def _drop_decoder(image: Image.Image) -> None:
     for name in _DECODERS:
         if getattr(image, name, None) is not None:
             setattr(image, name, None)
 
 
 def _close(image: Image.Image) -> None:
-    _let_go(image)
+    _drop_decoder(image)
     image.close()
 
 
 def _understood(error: BaseException | None) -> tuple[str, bool]:
-    """An error in words, and whether it is for want of memory. Frees what its frames hold.
+    """An error's message, and whether memory ran out. Frees what its frames hold.
 
-    They hold pictures of hundreds of megabytes, and would until the collector happens to run.
+    They hold pictures of hundreds of megabytes, and would until the garbage collector runs.
     """
-    # Pillow names the file object, whose address helps nobody.
+    # Pillow names the file object by its address in memory, which helps nobody.
     words = str(error).split(" <")[0] or type(error).__name__
     memory = isinstance(error, MemoryError) or _MEMORY in words
     while error is not None:

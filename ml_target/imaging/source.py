@@ -1,4 +1,4 @@
-"""A file as the readers of structure see it: small pieces at any place, and the refusals they end in."""
+"""A file as the readers of structure see it: small pieces at any offset, and the errors for what is refused."""
 
 import io
 import re
@@ -9,8 +9,8 @@ from ml_target.errors import TooLarge, UnusableInput
 PIECE = 2**20
 """Bytes searched at a time: other threads get their turn in between."""
 
-MOST_READS = 300_000
-"""Of a file's structure. The reading runs in a thread that nothing interrupts: this is about two seconds of it."""
+MAX_READS = 300_000
+"""Of a file's structure. It is read in a thread that nothing can interrupt: this many take about two seconds."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """What ends the compressed data of a JPEG scan: a marker that is neither a stuffed byte nor a restart."""
@@ -27,34 +27,34 @@ class Source:
     def at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes. Raises UnusableInput for a file of far too many pieces."""
         self._reads += 1
-        if self._reads > MOST_READS:
-            raise unordinary(f"a file of more than {MOST_READS:,} pieces")
+        if self._reads > MAX_READS:
+            raise implausible(f"a file of more than {MAX_READS:,} pieces")
         self.stream.seek(offset)
         return self.stream.read(length)
 
     def exactly(self, offset: int, length: int) -> bytes:
-        """`length` bytes. Raises UnusableInput where the file ends before."""
+        """`length` bytes. Raises UnusableInput where the file ends earlier."""
         piece = self.at(offset, length)
         if len(piece) < length:
-            raise no_picture("the file ends within its header")
+            raise not_a_picture("the file ends within its header")
         return piece
 
     def number(self, offset: int, length: int, order: Literal["big", "little"] = "big") -> int:
         return int.from_bytes(self.exactly(offset, length), order)
 
     def marker(self, offset: int) -> int:
-        """The place of the next JPEG marker, or the end of the file."""
+        """The offset of the next JPEG marker, or the end of the file."""
         while offset < self.size:
             piece = self.at(offset, PIECE)
             found = _MARKER.search(piece)
             if found:
                 return offset + found.start()
-            offset += max(1, len(piece) - 1)  # a marker may lie across the border
+            offset += max(1, len(piece) - 1)  # a marker may straddle two pieces
         return self.size
 
 
-def no_picture(why: str) -> UnusableInput:
-    """The refusal of what cannot be read at all."""
+def not_a_picture(why: str) -> UnusableInput:
+    """The error for a file that cannot be read at all."""
     return UnusableInput(
         f"The upload is not a picture this worker can read ({why})",
         "Send JPEG, WebP, PNG or another format that Pillow decodes.",
@@ -62,15 +62,15 @@ def no_picture(why: str) -> UnusableInput:
 
 
 def damaged(why: str) -> UnusableInput:
-    """The refusal of a picture whose data are wrong."""
+    """The error for a picture whose data are wrong."""
     return UnusableInput(f"The picture is damaged or cut short ({why})", "Regenerate its preview in Immich.")
 
 
-def unordinary(why: str) -> UnusableInput:
-    """The refusal of what only a file made to do harm has."""
+def implausible(why: str) -> UnusableInput:
+    """The error for what only a malicious file has."""
     return UnusableInput(f"No ordinary picture is made like this: {why}", "Save it anew, and send that.")
 
 
 def too_much(why: str) -> TooLarge:
-    """The refusal of a small picture whose decoding takes the memory of a huge one."""
+    """The error for a small picture whose decoding takes the memory of a huge one."""
     return TooLarge(f"The picture takes far more memory than its size: {why}", "Save it anew, and send that.")

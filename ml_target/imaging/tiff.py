@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from ml_target.imaging.source import Source, no_picture, too_much, unordinary
+from ml_target.imaging.source import Source, implausible, not_a_picture, too_much
 from ml_target.imaging.structure import CORE, FIXED, PIXEL, Structure
 
-MOST_ENTRIES = 4096
-MOST_VALUES = 1_000_000
-"""Of one entry: a strip each row of the largest picture is less. Pillow makes Python numbers of all of them."""
+MAX_ENTRIES = 4096
+MAX_VALUES = 1_000_000
+"""Of one entry: a strip for each row of the largest picture needs fewer. Pillow turns all into Python numbers."""
 
 USUAL_PART = 64 * 2**20
 """Bytes of a strip or tile that may be larger than the picture: small pictures lie in one tile."""
@@ -17,22 +17,22 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _WHOLE_NUMBERS = (1, 3, 4, 16)
 
 
-def look(source: Source) -> Structure:
-    """The first directory, of a classic or of a big TIFF."""
+def probe(source: Source) -> Structure:
+    """The first directory, of a classic TIFF or a BigTIFF."""
     order: Literal["big", "little"] = "big" if source.at(0, 2) == b"MM" else "little"
     big = 43 in source.exactly(2, 2)
     values, metadata = _directory(source, order, big)
     width, height = values.get(_WIDTH, 0), values.get(_HEIGHT, 0)
     bits = max(8, values.get(_BITS, 1)) * (1 if values.get(_PLANES) == 2 else values.get(_SAMPLES, 1))
-    a_pixel = max(CORE, bits // 8)
+    per_pixel = max(CORE, bits // 8)
     if _TILE_WIDTH in values:
-        part = a_pixel * values[_TILE_WIDTH] * values.get(_TILE_HEIGHT, height)
+        part = per_pixel * values[_TILE_WIDTH] * values.get(_TILE_HEIGHT, height)
     else:
-        part = a_pixel * width * min(height, values.get(_ROWS, height) or height)
+        part = per_pixel * width * min(height, values.get(_ROWS, height) or height)
     pixels = width * height
-    if part > USUAL_PART and part > 4 * a_pixel * pixels:
-        raise too_much(f"{width} x {height} pixels lie in a tile of {part // a_pixel:,}")
-    # Pillow turns the picture by its orientation: a second one of it.
+    if part > USUAL_PART and part > 4 * per_pixel * pixels:
+        raise too_much(f"{width} x {height} pixels lie in a tile of {part // per_pixel:,}")
+    # Pillow turns the picture by its orientation, which takes a second copy.
     cost = max(CORE * pixels + part + part // 4, (CORE + CORE) * pixels, (CORE + PIXEL) * pixels)
     return Structure("TIFF", width, height, cost + 12 * metadata + 4 * FIXED)
 
@@ -42,8 +42,8 @@ def _directory(source: Source, order: Literal["big", "little"], big: bool) -> tu
     word, offset_size, entry_size = (8, 8, 20) if big else (2, 4, 12)
     start = source.number(8 if big else 4, offset_size, order)
     count = source.number(start, word, order)
-    if count > MOST_ENTRIES:
-        raise unordinary(f"a TIFF directory of {count:,} entries")
+    if count > MAX_ENTRIES:
+        raise implausible(f"a TIFF directory of {count:,} entries")
     table = source.at(start + word, count * entry_size)
     values: dict[int, int] = {}
     metadata = 0
@@ -51,8 +51,8 @@ def _directory(source: Source, order: Literal["big", "little"], big: bool) -> tu
         entry = table[n : n + entry_size]
         tag, kind = int.from_bytes(entry[:2], order), int.from_bytes(entry[2:4], order)
         size, number = _SIZES.get(kind, 0), int.from_bytes(entry[4:-offset_size], order)
-        if size > 1 and number > MOST_VALUES:
-            raise unordinary(f"a TIFF entry of {number:,} values")
+        if size > 1 and number > MAX_VALUES:
+            raise implausible(f"a TIFF entry of {number:,} values")
         metadata += min(size * number, source.size)
         if kind in _WHOLE_NUMBERS and number:
             place = entry[-offset_size:]
@@ -60,5 +60,5 @@ def _directory(source: Source, order: Literal["big", "little"], big: bool) -> tu
             first = place[:size] if inside else source.at(int.from_bytes(place, order), size)
             values[tag] = int.from_bytes(first, order)
     if not values.get(_WIDTH) and not values:
-        raise no_picture("a TIFF without a directory")
+        raise not_a_picture("a TIFF without a directory")
     return values, metadata

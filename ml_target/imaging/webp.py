@@ -1,10 +1,10 @@
 """WebP: the size of its canvas."""
 
-from ml_target.imaging.source import Source, no_picture
+from ml_target.imaging.source import Source, not_a_picture
 from ml_target.imaging.structure import FIXED, Structure
 
 DECODING = 16
-"""Bytes a pixel: two canvases of the decoder, the frame as bytes, and Pillow's picture."""
+"""Bytes per pixel: two canvases of the decoder, the frame as bytes, and Pillow's picture."""
 
 COPIES = 3
 """Of the file: as read, as joined, as the decoder keeps it."""
@@ -13,7 +13,7 @@ USUAL_SIZE = 32 * 2**20
 _ANIMATION = 0x02
 
 
-def look(source: Source) -> Structure:
+def probe(source: Source) -> Structure:
     """The first chunk: VP8X of an extended file, VP8 or VP8L of a simple one."""
     kind = source.exactly(12, 4)
     animated = False
@@ -27,6 +27,6 @@ def look(source: Source) -> Structure:
     elif kind == b"VP8 ":
         width, height = source.number(26, 2, "little") & 0x3FFF, source.number(28, 2, "little") & 0x3FFF
     else:
-        raise no_picture("a WebP without a picture")
+        raise not_a_picture("a WebP without a picture")
     cost = DECODING * width * height + COPIES * source.size + FIXED
     return Structure("WEBP", width, height, cost, not animated and source.size <= USUAL_SIZE)

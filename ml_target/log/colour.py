@@ -1,4 +1,4 @@
-"""Colour in the log, where it goes to a terminal that takes it: errors in red, and what an event marks as such."""
+"""Colour in the log, where it goes to a terminal that supports it: errors in red, and lines that an event marks."""
 
 import logging
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ RED, PLAIN = "\x1b[31m", "\x1b[0m"
 
 
 def takes_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether escape sequences do any good there: a terminal that is not dumb, and nobody has said NO_COLOR."""
+    """Whether escape sequences work there: it is a terminal, not a dumb one, and NO_COLOR is not set."""
     terminal = environment.get("TERM", "")
     return stream.isatty() and terminal not in ("", "dumb") and not environment.get("NO_COLOR")
 
 
 class RedErrors(logging.StreamHandler):  # type: ignore[type-arg]
-    """Errors in red; of other events the lines (counted from 0) that their `red` names: `extra={"red": {3}}`.
+    """Errors in red; in other events the lines (counted from 0) that their `red` names: `extra={"red": {3}}`.
 
-    A handler, so that the form of the lines stays as it is for whoever else keeps them.
+    It is a handler, so that other handlers get the lines without colour.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,4 +1,4 @@
-"""What words must not carry out: passwords in addresses, and where something lies in memory."""
+"""What messages must not reveal: passwords in URLs, and addresses in memory."""
 
 import re
 
@@ -7,21 +7,21 @@ _PLACE = re.compile(r"\s?<[\w.]+(?: object| [\w.]+)? at 0x[0-9a-fA-F]+>|\sat 0x[
 
 
 def without_logins(text: str) -> str:
-    """Every address in the text without user and password: `https://***@files.lan/models`.
+    """The text with user and password cut from every URL: `https://***@files.lan/models`.
 
-    As far as the last @ of the word: a password that is not written as it should be may hold / or #.
+    Cut up to the last @ of the word: a password that is not escaped as it should be may hold / or #.
     """
     return _LOGIN.sub("***@", text)
 
 
 def without_login(address: str) -> str:
-    """One address without user and password, as above; blanks belong to it."""
+    """One URL without user and password, as above; blanks are part of it."""
     scheme, separator, rest = address.partition("://")
     if not separator or "@" not in rest:
         return address
     return f"{scheme}://***@{rest.rpartition('@')[2]}"
 
 
-def without_places(text: str) -> str:
-    """The text without `<_io.BytesIO object at 0x7f…>`, which libraries put into their errors."""
+def without_addresses(text: str) -> str:
+    """The text without memory addresses, such as `<_io.BytesIO object at 0x7f…>` in errors of libraries."""
     return _PLACE.sub("", text)

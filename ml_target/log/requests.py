@@ -1,4 +1,4 @@
-"""The log: how it looks, and the one line each request leaves in it."""
+"""The log: its format, and the one line for each request."""
 
 import json
 import logging
@@ -14,24 +14,24 @@ from ml_target.log.words import quoted
 log = logging.getLogger("ml_target.request")
 
 
-class _Discreet(logging.Formatter):
-    """Lines without the passwords of addresses, whoever wrote them: a traceback, a library."""
+class _WithoutLogins(logging.Formatter):
+    """Lines without the passwords in URLs, also where a traceback or a library wrote them."""
 
     def format(self, record: logging.LogRecord) -> str:
         return without_logins(super().format(record))
 
 
 def set_up(level: int) -> None:
-    """Everything to stderr, one line an event but for the summary at start; uvicorn's own access log stays silent."""
+    """Everything to stderr, one line per event except for the start-up summary; uvicorn's access log stays silent."""
     kind = RedErrors if takes_colour(sys.stderr, os.environ) else logging.StreamHandler
     lines = kind(sys.stderr)
-    lines.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    lines.setFormatter(_WithoutLogins("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[lines], level=level, force=True)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
     for noisy in ("multipart", "python_multipart", "PIL"):
         logging.getLogger(noisy).setLevel(max(level, logging.INFO))
-    # It tells every address, with what is secret in it.
+    # It logs every URL, with any secret in it.
     logging.getLogger("httpx2").setLevel(max(level, logging.WARNING))
 
 

@@ -1,13 +1,12 @@
-"""The last lines of a worker's log, where the report finds them: in memory, without a file, an endpoint or a socket.
+"""The last lines of a worker's log, where the report finds them: in memory, not on disk or behind an endpoint.
 
-A worker's log goes to standard error, and only whoever started it (Docker, systemd, a terminal) has it afterwards.
-The report has to have it too, by one command in the same container or by the same user. An endpoint would be
-reachable by more than these: behind a proxy on the same host every client comes from the loopback address. A file
-needs a folder that can be written, stays behind, and is found by others. So the lines lie in an anonymous file in
-memory (memfd) that the kernel shows under the process's open files: whoever may look at those (the same user, root)
-can read it, and it goes with the process.
+A worker's log goes to standard error, and only what started it (Docker, systemd, a terminal) has it afterwards.
+The report needs it too, when it runs in the same container or as the same user. More clients than these could reach
+an endpoint: behind a proxy on the same host every client comes from the loopback address. A file on disk needs a
+writable folder, stays behind, and others find it. So the lines are in an anonymous file in memory (memfd) that the
+kernel shows among the process's open files: the same user and root can read it, and it ends with the process.
 
-Kept are the first lines, which say what is on and off, and the last ones. For what came before a restart there is
+It keeps the first lines, which say what is on and off, and the last ones. For the time before a restart there are
 `docker logs` and the report's `--log`.
 """
 
@@ -59,7 +58,7 @@ class LogRing(logging.Handler):
 
 
 def keep_last_lines(port: int) -> None:
-    """From now on the log is kept for the report as well, in the form that it has."""
+    """From now on the log is kept for the report as well, in its present format."""
     root = logging.getLogger()
     try:
         ring = LogRing(port)
@@ -87,7 +86,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _port(link: Path) -> int | None:
-    """Of the worker that keeps its log there; None for any other file, and for one that was closed meanwhile."""
+    """The port of the worker that keeps its log there; None for any other file, and for one closed meanwhile."""
     try:
         target = str(link.readlink())
     except OSError:

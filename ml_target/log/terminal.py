@@ -1,4 +1,4 @@
-"""The terminal may be older than the words that go there: a latin-1 one, or none with a language at all."""
+"""Output for terminals that cannot print every letter, such as latin-1 ones or those without a locale."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import sys
 def replace_unprintable() -> None:
     """From here on a letter that stdout or stderr cannot print comes out as `?`, instead of ending the program.
 
-    To be called first by every command. It also takes names of files whose bytes are no letters at all.
+    Every command calls it first. It also covers file names whose bytes are not valid text.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # in a test, or with the stream closed, it is something else
@@ -17,10 +17,10 @@ def replace_unprintable() -> None:
 
 
 def printable_json(text: str) -> str:
-    """JSON for stdout: as a `?` would be another value, letters that cannot be printed are escaped."""
+    """JSON for stdout: letters that cannot be printed are escaped, because a `?` would change the value."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except UnicodeEncodeError:
-        # What is not ASCII stands inside of strings only.
+        # Anything beyond ASCII is inside strings.
         return re.sub(r"[^\x00-\x7f]+", lambda letters: json.dumps(letters.group())[1:-1], text)
     return text

@@ -1,4 +1,4 @@
-"""What happened to one request: milliseconds a stage, counts, warnings. It becomes one log line."""
+"""What happened to one request: milliseconds per stage, counts, warnings. It becomes one log line."""
 
 import time
 from collections.abc import Iterator
@@ -34,5 +34,5 @@ class Trace:
         self.counts[name] = self.counts.get(name, 0) + number
 
     def warn(self, text: str) -> None:
-        """Something the operator should know about this answer, though it is a right one."""
+        """Something the operator should know about this answer, although it is right."""
         self.warnings.append(text)

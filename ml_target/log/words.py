@@ -1,11 +1,11 @@
-"""How text from outside enters log lines and answers: short, and on one line."""
+"""Makes text from outside fit for log lines and answers: short, and on one line."""
 
 import json
 from typing import Any
 
 
 def short(text: str, most: int = 200) -> str:
-    """The text, cut where it is longer: it came from outside and goes into lines and answers."""
+    """The text, cut to `most` characters: it came from outside and goes into log lines and answers."""
     return text if len(text) <= most else f"{text[:most]}…"
 
 

@@ -1,1 +1,1 @@
-"""A request on its way: what it waits for and what it may use."""
+"""The running worker: loading, the way of a request, and the memory it may use."""

@@ -1,4 +1,4 @@
-"""Says in the log that a task is on, with what, or off, and why."""
+"""Logs that a task is on, and with which files, or that it is off, and why."""
 
 import logging
 from typing import Any
@@ -10,7 +10,7 @@ log = logging.getLogger("ml_target.worker")
 
 
 def announce(label: str, service: Service[Any]) -> None:
-    """A line for each network of a task that is on; for one that is off a warning, an error where it is a fault."""
+    """A line for each network of a task that is on; for one that is off a warning, or an error where it is a fault."""
     if not service.on:
         log.log(logging.ERROR if service.fault else logging.WARNING, "task %s is OFF: %s", label, service.why_off)
         return

@@ -1,7 +1,7 @@
 """From settings and files to services, at start.
 
-A file that is missing or damaged turns its task off, with the reason. A file that is whole, but not the network that
-the catalogue says, stops the worker: somebody meant it to be served.
+A file that is missing or damaged turns its task off, with the reason. A file that is intact, but not the network
+that the catalogue names, stops the worker: somebody meant it to be served.
 """
 
 import logging
@@ -18,7 +18,7 @@ from ml_target.runtime.registry import Services
 from ml_target.runtime.shelf import Shelf
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.tasks.contract import Offer
 from ml_target.tasks.register import TASKS
@@ -37,14 +37,14 @@ class Place:
 
 
 class Loader:
-    """Opens what the settings ask for, with files from one store: the `Loading` of the tasks' contract.
+    """Opens what the settings ask for, with files from one store. It implements `Loading` of the tasks' contract.
 
     `text`: where search queries run.
     """
 
-    def __init__(self, settings: Settings, store: Store, host: HostPool, place: Place, text: Place) -> None:
+    def __init__(self, settings: Settings, store: Store, pool: ThreadPool, place: Place, text: Place) -> None:
         self.settings = settings
-        self.host = host
+        self.pool = pool
         self.folder = store.target
         self._shelf = Shelf(store)
         self._place = place
@@ -72,7 +72,7 @@ class Loader:
     def service(self, offer: Offer[T]) -> Service[T]:
         """One service, once the engines have started. Raises ModelError for a file of another network."""
         try:
-            for network in offer.networks:  # before half a task has been put on a device
+            for network in offer.networks:  # before half a task is on a device
                 self._shelf.network(self.engine(network), network)
             serves, models = offer.load(self)
         except MissingFileError as error:
@@ -83,14 +83,14 @@ class Loader:
             return Service(offer.name, never=error, broken=True, variant=offer.variant)
         return Service(offer.name, serves, models, variant=offer.variant)
 
-    # --------------------------------------------------- what tasks load with
+    # ------------------------------------------------ the contract: Loading
 
     def engine(self, network: Network) -> Engine:
         """The engine that runs this network."""
         return self._place_of(network).engine
 
     def has(self, network: Network) -> bool:
-        """Whether its engine has a file for it, sound or not."""
+        """Whether its engine has a file for it, intact or not."""
         return self._shelf.has(self.engine(network), network)
 
     def file(self, file: ModelFile) -> Path:
@@ -115,7 +115,7 @@ class Loader:
         return self._text if network.takes_text else self._place
 
     def _say_loading(self, network: Network) -> None:
-        """Loading may take a minute: which network it is at, and how many there are."""
+        """Loading may take a minute: logs which network it is working on, and how many there are."""
         if network.name in self._to_load:
             self._begun += 1
             log.info("loading %s (%d of %d)", network.name, self._begun, len(self._to_load))

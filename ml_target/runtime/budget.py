@@ -1,4 +1,4 @@
-"""What keeps memory bounded: a budget that is waited for, and how one setting is divided."""
+"""Keeps memory bounded: a budget that requests wait for, and how MEMORY_MB is divided."""
 
 import asyncio
 import math
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 MIB = 2**20
 UPLOADS, KEPT = 8, 12
-"""The parts of the whole that are for uploads, and kept for ordinary pictures."""
+"""The fractions of MEMORY_MB for uploads (1/8), and kept for ordinary pictures (1/12)."""
 
 
 class Budget:
-    """So many units (bytes) in use at a time; whoever asks for more waits, first come first served.
+    """At most `total` units (bytes) in use at a time; further requests wait, first come first served.
 
-    `kept`: room that patient holders leave to the others. A patient one waits in a queue of its
-    own, and is passed by others as long as they stay within `kept` together.
+    `kept`: units that patient holders leave to the others. A patient one waits in a queue of its
+    own, and the others pass it as long as they stay within `kept` together.
 
-    An amount above what can ever be free counts as all of it: such a one runs alone.
+    An amount larger than the whole budget counts as the whole: its holder runs alone.
     """
 
     def __init__(self, total: int, kept: int = 0) -> None:
@@ -53,19 +53,19 @@ class Budget:
             return
         try:
             await turn.come
-        except asyncio.CancelledError:  # a turn that came in the same moment is given back with the share
+        except asyncio.CancelledError:  # a turn that came at the same moment is given back with the share
             if turn in queue:
                 queue.remove(turn)
             self._wake()
             raise
 
     def give_back(self, share: "Share", amount: int) -> None:
-        """Frees `amount` of `share` for those who wait."""
+        """Frees `amount` of `share` for the waiting ones."""
         self._count(share, -amount)
         self._wake()
 
     def _wake(self) -> None:
-        """Lets everybody in whose turn has come."""
+        """Gives every waiting one its amount whose turn has come."""
         for queue in (self._patient, self._queue):
             while queue and self._may(queue[0].share, queue[0].amount):
                 turn = queue.popleft()
@@ -107,10 +107,10 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """MEMORY_MB, divided: what arrives can never take the room of what is worked on, so work always goes on.
+    """MEMORY_MB, divided: uploads can never take the memory of pictures being worked on, so work always goes on.
 
     `uploads`: bytes, an eighth, at least one upload of the largest size. `pictures`: the rest; a
-    twelfth of the whole is kept for ordinary pictures, whatever large ones wait for.
+    twelfth of the whole is kept for ordinary pictures, however many large ones wait.
     """
 
     uploads: int

@@ -1,14 +1,14 @@
-"""Leaving a process that cannot go on: in good order, and with a bound."""
+"""Ends a process that cannot go on: in good order, and within a bounded time."""
 
 import os
 import signal
 import threading
 
 LEAVE_S = 10.0
-"""For the answers that are on their way; what the stopping server would wait for beyond that will not come."""
+"""Seconds for answers that are on their way; what the stopping server would wait for beyond that never comes."""
 
 HURRY_S = 6.0
-"""Then a second signal tells the server to wait for nobody: who is left gets 503 before the end, not a closed line."""
+"""Seconds until a second signal tells the server not to wait: clients left get 503, not a closed connection."""
 
 
 def leave(status: int) -> None:

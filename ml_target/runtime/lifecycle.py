@@ -15,18 +15,18 @@ from ml_target.errors import Unavailable, WorkerError
 from ml_target.imaging.outside import Helper
 from ml_target.remedies import fetch
 from ml_target.runtime.announce import announce
-from ml_target.runtime.asked_names import NamesSeen
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.budget import Memory
+from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.pipeline import Pipeline
 from ml_target.runtime.place import open_places
 from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.tasks.register import TASKS
 
-log = logging.getLogger("ml_target.worker")  # the name in the log, wherever this file lies
+log = logging.getLogger("ml_target.worker")  # a documented log name, independent of where this file is
 
 State = Literal["loading", "ready", "recovering", "idle", "failed"]
 
@@ -43,7 +43,7 @@ class Worker:
         self.names = NamesSeen()
         self.engine_name = choose_engine(settings.engine)
         host_threads, _, _ = thread_plan(settings, available_cores())
-        self.host = HostPool(host_threads)
+        self.pool = ThreadPool(host_threads)
         self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)
         self.helper = Helper(self.memory.uploads * 3 // 4)
         self.places: list[Place] = []
@@ -69,7 +69,7 @@ class Worker:
             on_failure()
             return
         self._pipeline = Pipeline(
-            self._services, self.host, self.names, self.memory, self.helper, self.settings.max_pixels
+            self._services, self.pool, self.names, self.memory, self.helper, self.settings.max_pixels
         )
         # A task that is only doubted may come back with the card.
         self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"
@@ -88,7 +88,7 @@ class Worker:
             log.warning("%s", words)
         place, text = open_places(settings)
         self.places = [place] if text is place else [place, text]
-        return Loader(settings, store, self.host, place, text).services()
+        return Loader(settings, store, self.pool, place, text).services()
 
     def _announce(self, services: Services, seconds: float) -> None:
         for label, service in services.all().items():
@@ -113,14 +113,14 @@ class Worker:
         self.helper.close()
         for place in self.places:
             place.arbiter.close()
-        self.host.close()
+        self.pool.close()
         for place in self.places:
             place.engine.close()
 
     # ------------------------------------------------------------------ serve
 
     async def pipeline(self) -> Pipeline:
-        """The pipeline, held for until loading has ended. Raises Unavailable when there is none."""
+        """The pipeline, once loading has ended. Raises Unavailable when the worker could not start."""
         await self._loaded.wait()
         if self._pipeline is None:
             raise Unavailable(f"The worker could not start: {self.failure}")
@@ -128,7 +128,7 @@ class Worker:
 
     @property
     def state(self) -> State:
-        """What the worker is doing; `recovering` while a lost device is being got back."""
+        """What the worker is doing; `recovering` while it tries to get a lost device back."""
         if self._state == "ready" and not all(place.arbiter.ready for place in self.places):
             return "recovering"
         if self._state == "ready" and self._services is not None and not self._services.any_on:
@@ -163,7 +163,7 @@ class Worker:
         if self.state == "loading":
             return []
         return [
-            {"engine": place.engine.name, "ready": place.arbiter.ready, **await self.host.run(place.engine.health)}
+            {"engine": place.engine.name, "ready": place.arbiter.ready, **await self.pool.run(place.engine.health)}
             for place in self.places
         ]
 

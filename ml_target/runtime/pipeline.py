@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ml_target.errors import TooLarge, UnusableInput
-from ml_target.imaging.forms import look
+from ml_target.imaging.formats import probe
 from ml_target.imaging.outside import Helper
 from ml_target.imaging.picture import decode_known
 from ml_target.imaging.structure import PIXEL, Structure
 from ml_target.log.trace import Trace
-from ml_target.runtime.asked_names import NamesSeen
 from ml_target.runtime.budget import MIB, Memory, Share
+from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.registry import Services
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.contract import Job
 from ml_target.tasks.service import Service
 from ml_target.tensors import UInt8
@@ -27,17 +27,17 @@ Answering = Sequence[tuple[Job, Service[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Runs the jobs of a request on the services there are."""
+    """Runs the jobs of a request on the services that are loaded."""
 
     services: Services
-    host: HostPool
+    pool: ThreadPool
     names: NamesSeen
     memory: Memory
     helper: Helper
     max_pixels: int
 
     async def picture(self, jobs: list[Job], data: bytes | BinaryIO, trace: Trace) -> dict[str, Any]:
-        """The answer for a picture, whose file is closed: its memory is not needed any more.
+        """The answer for a picture. Closes its file as soon as it is decoded, to free the memory.
 
         Raises UnusableInput, TooLarge, Unavailable, EngineFault.
         """
@@ -46,7 +46,7 @@ class Pipeline:
 
     async def _picture(self, jobs: list[Job], upload: BinaryIO, trace: Trace) -> dict[str, Any]:
         answering = self._answering(jobs, text=False)
-        structure = await self.host.run(look, upload, self.max_pixels)
+        structure = await self.pool.run(probe, upload, self.max_pixels)
         trace.picture = (structure.width, structure.height)
         async with AsyncExitStack() as held:
             with _coming(answering):
@@ -64,26 +64,26 @@ class Pipeline:
     ) -> tuple[UInt8, Share]:
         """The pixels, and the share of memory that `held` keeps for them.
 
-        Ordinary pictures are decoded in a thread. The rest goes to the helper, one at a time and behind a wait of its
-        own, so that no photo is ever behind it.
+        Ordinary pictures are decoded in a thread. The rest goes to the helper, one at a time and in a queue of its
+        own, so that no photo ever waits behind it.
         """
         budget, size = self.memory.pictures, upload.seek(0, io.SEEK_END)
         ordinary = structure.ordinary and structure.cost <= budget.kept
         alone = structure.cost + (0 if ordinary else size)
         if alone > budget.largest:
             raise TooLarge(
-                f"The picture ({structure.form}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
+                f"The picture ({structure.format}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
                 f"decode, and {budget.largest // MIB} MiB are there for one",
                 f"Send a smaller one, or set MEMORY_MB to "
                 f"{self.memory.setting_for(alone)} or more if the machine has the memory.",
             )
-        # Tasks of a picture this large do not all copy it: text detection first averages it down.
+        # Not every task copies a picture this large: text detection first averages it down.
         amount = min(max(alone, _with_tasks(jobs, structure)), budget.largest)
         if ordinary:
             with trace.stage("wait"):
                 share = await held.enter_async_context(budget.hold(amount))
             with trace.stage("decode"):
-                return await self.host.run(decode_known, upload, structure), share
+                return await self.pool.run(decode_known, upload, structure), share
         async with AsyncExitStack() as turn:
             with trace.stage("wait"):
                 await turn.enter_async_context(self.helper.turn(size))
@@ -126,7 +126,7 @@ def _coming(answering: Answering) -> Iterator[None]:
 
 
 def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[Awaitable[dict[str, Any]]]:
-    """The part of the answer that each job comes to."""
+    """Each job's part of the answer."""
 
     async def part(job: Job, service: Service[Any]) -> dict[str, Any]:
         return {job.task.name: job.task.encode(await job.task.run(job, service.get(), content, trace))}
@@ -135,12 +135,12 @@ def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[A
 
 
 def _with_tasks(jobs: list[Job], structure: Structure) -> int:
-    """Bytes that the finished pixels take, and what the tasks make of them."""
+    """Bytes of the finished pixels, and of what the tasks make of them."""
     return PIXEL * structure.pixels + sum(job.task.memory(structure.pixels) for job in jobs)
 
 
 def _together(results: list[dict[str, Any] | BaseException]) -> dict[str, Any]:
-    """All jobs have ended; the first failure among them is the answer's."""
+    """One answer from the results of all jobs. Raises the first failure among them."""
     answer: dict[str, Any] = {}
     for result in results:
         if isinstance(result, BaseException):

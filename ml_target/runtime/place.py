@@ -1,4 +1,4 @@
-"""Where networks run: each engine with the arbiter of its device, made from what the engine says that it can."""
+"""Where networks run: each engine with the arbiter of its device, set up by the engine's capabilities."""
 
 from ml_target.config import Settings
 from ml_target.engines import Engine
@@ -19,7 +19,7 @@ def open_places(settings: Settings) -> tuple[Place, Place]:
 
 
 def place_of(engine: Engine) -> Place:
-    """The engine with an arbiter that gives it as many bursts, and in such a way, as suits it."""
+    """The engine, with an arbiter that sends it bursts in the way that suits it."""
     can = engine.capabilities
     arbiter = Arbiter(
         can.lanes,

@@ -1,4 +1,4 @@
-"""Immich's wire format: `entries` to jobs, answers to JSON. What stands inside of an entry only its task knows."""
+"""Immich's wire format: `entries` to jobs, answers to JSON. Only its task knows what an entry may hold."""
 
 from functools import cache
 from typing import Any
@@ -13,13 +13,13 @@ from ml_target.tasks.register import TASKS
 from ml_target.tasks.wire import Strict
 
 MAX_ENTRIES = 64 * 1024
-"""Bytes or characters; Immich's are below 300, and checking more would hold the event loop."""
+"""Bytes or characters; Immich's are below 300, and checking more would block the event loop."""
 
 
 def parse_entries(entries: str | bytes) -> list[Job]:
     """The jobs of one request.
 
-    Raises MalformedRequest for a wrong form, UnusableInput for recognition without detection.
+    Raises MalformedRequest for `entries` in the wrong format, UnusableInput for recognition without detection.
     """
     if len(entries) > MAX_ENTRIES:
         raise entries_too_long()
@@ -30,7 +30,7 @@ def parse_entries(entries: str | bytes) -> list[Job]:
     if not isinstance(content, dict):
         raise MalformedRequest("Invalid request format: entries is not a JSON object.")
     for task, stages in content.items():
-        # What is asked for must be answered or refused, so a task that is there has to ask for something.
+        # What is asked for must be answered or refused, so a task that is named has to ask for something.
         if stages is None or stages == {} or (isinstance(stages, dict) and None in stages.values()):
             raise MalformedRequest(f"Invalid request format: {short(task)} asks for nothing.")
     tasks = tuple(TASKS)
@@ -48,8 +48,8 @@ def parse_entries(entries: str | bytes) -> list[Job]:
 
 @cache
 def _form(tasks: tuple[Task[Any, Any], ...]) -> type[BaseModel]:
-    """What `entries` may hold: for each task what it says itself."""
-    fields: dict[str, Any] = {_field(task): (task.asked | None, Field(default=None, alias=task.name)) for task in tasks}
+    """The model of `entries`: for each task its own entry."""
+    fields: dict[str, Any] = {_field(task): (task.entry | None, Field(default=None, alias=task.name)) for task in tasks}
     return create_model("Entries", __base__=Strict, **fields)
 
 
@@ -58,7 +58,7 @@ def _field(task: Task[Any, Any]) -> str:
 
 
 def entries_too_long() -> MalformedRequest:
-    """The refusal of `entries` beyond `MAX_ENTRIES`, for those who can tell before all of it is there."""
+    """The error for `entries` beyond `MAX_ENTRIES`; also raised before all of it has arrived."""
     return MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters.")
 
 

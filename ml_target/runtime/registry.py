@@ -15,7 +15,7 @@ class Services:
     of: Mapping[str, Sequence[Service[Any]]]
 
     def for_job(self, job: Job) -> Service[Any]:
-        """The service that answers. Raises UnusableInput where none may."""
+        """The service that answers. Raises UnusableInput where none of them may."""
         return job.task.pick(job, self.of[job.task.name])
 
     @property

@@ -1,4 +1,4 @@
-"""The files that serve: of each network the first sound one, found before half a task is on a device."""
+"""The files that are served: for each network the first intact one, found before half a task is on a device."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A sound file. `note`: what is to be known about it, such as the damaged one in whose place it serves."""
+    """An intact file. `note`: what to know about it, such as the damaged file that it replaces."""
 
     path: Path
     sha256: str
@@ -23,7 +23,7 @@ class Taken:
 
 
 class Shelf:
-    """The files of one start; each is looked at once. Not thread-safe."""
+    """The files of one start; each is checked once. Not thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -31,18 +31,18 @@ class Shelf:
         self._taken: dict[tuple[str, str], Taken] = {}
 
     def has(self, engine: Engine, network: Network) -> bool:
-        """Whether a file is there for this network, sound or not."""
+        """Whether a file is there for this network, intact or not."""
         return bool(self._candidates(engine, network))
 
     def inspect(self, engine: Engine, network: Network) -> None:
-        """Lets the engine look at the files up to the first sound one; what is damaged comes out when it is taken.
+        """Lets the engine check the files up to the first intact one; damage is reported when a file is taken.
 
         Raises ModelError for another network.
         """
         any(self._passes(engine, path, network) for _, path in self._candidates(engine, network))
 
     def complete(self, networks: Sequence[tuple[Engine, Network]], files: Sequence[ModelFile]) -> bool:
-        """Whether all of these will be loaded, as far as it is known before the device is open."""
+        """Whether all of these will be loaded, as far as that is known before the device is open."""
         try:
             for file in files:
                 self.file(file)
@@ -52,7 +52,7 @@ class Shelf:
 
     def _promises(self, engine: Engine, network: Network) -> bool:
         candidates = self._candidates(engine, network)
-        if any(file.chip for file, _ in candidates):  # which build it has to be, only the card tells
+        if any(file.chip for file, _ in candidates):  # only the card tells which build it has to be
             return any(path not in self._damaged for _, path in candidates)
         return bool(self.network(engine, network))
 
@@ -97,7 +97,7 @@ class Shelf:
         raise all_damaged(damages)
 
     def _check(self, file: ModelFile, path: Path) -> str | DamagedFileError:
-        """The hash, or what is wrong. The store's words come before the engine's: it knows what files turn into."""
+        """The hash, or what is wrong. The store's message comes first: it recognises what a file has become."""
         try:
             sha256 = self._store.check(file, path)
         except DamagedFileError as damage:
@@ -107,7 +107,7 @@ class Shelf:
 
 
 def _taken(file: ModelFile, path: Path, sha256: str, damages: Sequence[DamagedFileError]) -> Taken:
-    """The file; where it serves in the place of damaged ones that is said in the log and kept as a note."""
+    """The file; where it replaces damaged ones, the log says so and the note keeps it."""
     if not damages:
         return Taken(path, sha256, file.note)
     damage = all_damaged(damages)

@@ -1,4 +1,4 @@
-"""What starting ends with: the tasks, where the worker is found, and what to type into Immich. For 80 columns."""
+"""The summary at the end of the start: the tasks, the address, and what to type into Immich. For 80 columns."""
 
 import os
 import socket
@@ -18,14 +18,14 @@ WIDTH, MARGIN, COLUMN = 79, "  ", 19
 UNKNOWN_HOST = "THIS-MACHINE"
 LOCAL = ("127.0.0.1", "::1", "localhost")
 ANYWHERE = ("192.0.2.1", 9)
-"""An address set aside for documentation (RFC 5737): asking for the way there sends nothing."""
+"""An address set aside for documentation (RFC 5737): looking up the route there sends nothing."""
 
 DOCKER_MARK, PODMAN_MARK = Path("/.dockerenv"), Path("/run/.containerenv")
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Lines for the eyes; `red`: which of them, counted from 0, tell of a fault."""
+    """Lines for people; `red`: which of them, counted from 0, report a fault."""
 
     lines: tuple[str, ...]
     red: frozenset[int]
@@ -55,7 +55,7 @@ def summarise(services: Services, engine: str, address: str) -> Summary:
 
 
 def address(host: str, port: int) -> str:
-    """What to type into Immich as URL, as far as it can be known from here. `host`: what the worker listens on."""
+    """The URL to type into Immich, as far as it can be known from here. `host`: what the worker listens on."""
     bare = host.strip("[]")
     host = f"[{bare}]" if ":" in bare else bare
     if contained():
@@ -84,11 +84,11 @@ def own_address() -> str:
 
 
 def _tasks(services: Services) -> Iterator[tuple[str, Service[Any], str]]:
-    """Name, service and what serves it, as people call them; of several variants the name says which."""
+    """The service's label, the service, and the label of what serves it; of several variants the first says which."""
     for task in TASKS:
         offered = services.of[task.name]
         for service in offered:
-            name, served_by = task.words(service)
+            name, served_by = task.labels(service)
             several = sum(each.name == service.name for each in offered) > 1
             yield f"{name} {service.variant}" if several else name, service, served_by
 
@@ -97,12 +97,12 @@ def _to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
     yield "URL", address
     for task in TASKS:
         for service in services.of[task.name]:
-            if service.on and (field := task.to_type(service)):
+            if service.on and (field := task.immich_setting(service)):
                 yield field
 
 
 def _row(name: str, text: str, hang: int = 0) -> Sequence[str]:
-    """A name and what is to be said of it, in lines that fit; `hang`: how far the second and later are indented."""
+    """A name and the text about it, in lines that fit; `hang`: extra indent of the second and later lines."""
     start = f"{MARGIN}{name:<{COLUMN}}"
     return textwrap.wrap(
         text,

@@ -1,1 +1,1 @@
-"""Who gets a device next, and how much at a time."""
+"""Which model gets a device next, and how many frames at a time."""

@@ -1,4 +1,4 @@
-"""Whose burst goes next: one arbiter for each device, the owner of all its queues.
+"""Decides whose burst goes next: one arbiter for each device, the owner of all its queues.
 
 A burst is what has accumulated for one model, up to its batch size, across requests. Interactive
 work goes first, within bounds; the others take turns, so none starves. A burst that would leave
@@ -6,8 +6,8 @@ partly filled may wait a moment for work that is known to come, never longer tha
 what that saves. Where the device has a queue of its own, the next burst is sent just before the
 running one is expected to end: late enough to be as full as it can be, early enough for the device
 never to be idle. All of it happens on the event loop's thread, so there are no locks, and all
-time is the event loop's: its clock, its timers, its sleep. A loop of another time, as the tests
-have, makes another time here.
+time is the event loop's: its clock, its timers, its sleep. The tests run it on a loop with
+virtual time.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from ml_target.scheduling.queue import Entry, ModelQueue
 log = logging.getLogger(__name__)
 
 INTERACTIVE_IN_A_ROW = 3
-"""Interactive bursts that may pass waiting bulk work before one of that goes."""
+"""Interactive bursts that may pass waiting bulk work before a bulk burst goes."""
 
 PASSED_BY_FULL = 8
 """Turns that a partly filled burst may lose to full ones: meanwhile it fills, and no model starves."""
@@ -36,10 +36,10 @@ BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 
 LEAD_S = 0.003
 LEAD_SHARE = 0.04
-"""How long before the expected end of a burst the next one is sent: at least so many seconds, or that share of it."""
+"""How long before the expected end of a burst the next one is sent: at least `LEAD_S`, or `LEAD_SHARE` of the burst."""
 
 ANSWERED_S = 0.5
-"""After telling everybody that the device hangs, before the process is asked to leave."""
+"""Seconds between answering all requests that the device hangs and asking the process to end."""
 
 Recover = Callable[[LoadedNetwork], None]
 
@@ -50,7 +50,7 @@ def _now() -> float:
 
 @dataclass(eq=False)
 class _Running:
-    """A burst on the device. `own_lane`: one of interactive work beside the others."""
+    """A burst on the device. `own_lane`: interactive work, in the lane of its own."""
 
     queue: ModelQueue
     burst: list[Entry]
@@ -62,10 +62,10 @@ class _Running:
 class Arbiter:
     """Runs bursts on one device.
 
-    `lanes`: bursts at a time. `own_lane`: interactive work has a lane of its own besides.
-    `patient`: whether fuller bursts save anything here. `ahead`: the device keeps one more burst
-    in a queue of its own. `recover`: gets a network that lost a burst going again, blocking; it may
-    be called again after it has failed. `leave`: gets the process to end with a status.
+    `lanes`: bursts at a time. `own_lane`: interactive work has an extra lane of its own.
+    `patient`: whether fuller bursts save anything on this device. `ahead`: the device keeps one more burst
+    in a queue of its own. `recover`: makes a network that lost a burst work again, blocking; it may
+    be called again after it has failed. `leave`: makes the process end with a status.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Arbiter:
 
     @contextmanager
     def arriving(self) -> Iterator[None]:
-        """A request's body is arriving: nobody knows yet what it asks for."""
+        """A request's body is arriving: it is not known yet what it asks for."""
         self._arriving += 1
         try:
             yield
@@ -114,18 +114,18 @@ class Arbiter:
 
     @property
     def ready(self) -> bool:
-        """False while a lost device is being got back."""
+        """False while a lost device is being recovered."""
         return self._recovering is None
 
     def wake(self) -> None:
-        """Something has changed: looks for a burst to send, once, when the running code has ended."""
+        """Something has changed: looks for a burst to send, once, when the running callback has ended."""
         loop = asyncio.get_running_loop()
-        if self._woken is not loop:  # a loop that has ended may have taken its call with it
+        if self._woken is not loop:  # a loop that has ended may have dropped its call
             self._woken = loop
             loop.call_soon(self._pump)
 
     def close(self) -> None:
-        """Ends the threads when their bursts have ended. What waits stays unanswered."""
+        """Ends the threads when their bursts have ended. Waiting frames stay unanswered."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     # ------------------------------------------------------------------- turns
@@ -154,7 +154,7 @@ class Arbiter:
         now = _now()
         patience = {id(q): q.patience(now, self._arriving) if self._patient else 0.0 for q in bulk}
         ready = [q for q in bulk if patience[id(q)] <= 0]
-        # Only work that would go now may be passed, and only it may hold interactive work up.
+        # Only work that is ready to go counts as passed, and only it may hold up interactive work.
         passed = self._interactive_in_a_row if ready else 0
         if interactive and (self._own_lane or passed < INTERACTIVE_IN_A_ROW):
             self._interactive_in_a_row = passed + 1
@@ -191,7 +191,7 @@ class Arbiter:
         return early <= 0
 
     def _begun(self, running: _Running) -> float:
-        """When the device began with a burst: one that was sent ahead waited for the last to end."""
+        """When the device began with a burst: one that was sent ahead waited for the previous one to end."""
         return max(running.started, self._last_end)
 
     def _wake_in(self, seconds: float) -> None:
@@ -221,7 +221,7 @@ class Arbiter:
         except Unavailable as error:
             queue.fail(burst, error)
         except Exception as error:
-            log.exception("%s failed for a reason nobody foresaw", queue.name)
+            log.exception("%s failed with an unexpected error", queue.name)
             queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__})", "The log has the details."))
         else:
             queue.deliver(burst, outputs, _now() - self._begun(running))
@@ -235,7 +235,7 @@ class Arbiter:
         if queue not in self._lost:
             self._lost.append(queue)
         if self._recovering is None:
-            log.error("%s; getting it back, requests wait meanwhile", error)
+            log.error("%s; recovering it, requests wait meanwhile", error)
             self._recovering = asyncio.get_running_loop().create_task(self._get_back())
 
     async def _get_back(self) -> None:
@@ -253,7 +253,7 @@ class Arbiter:
             except WorkerError as error:
                 log.error("attempt %d to get the device back failed: %s", attempt, error)
             except Exception:
-                log.exception("attempt %d to get the device back failed for a reason nobody foresaw", attempt)
+                log.exception("attempt %d to get the device back failed with an unexpected error", attempt)
             else:
                 self._lost.remove(queue)
                 attempt = 0 if self._lost else attempt
@@ -263,7 +263,7 @@ class Arbiter:
         self.wake()
 
     async def _answer_and_leave(self, error: CardHangs) -> None:
-        """Nothing will run on the device in this process: everybody learns so at once, then it ends."""
+        """Nothing will run on the device in this process any more: answers all requests at once, then ends it."""
         log.critical("%s", error)
         words = "The card hangs and the worker restarts to free it. Try again in a minute; its log says more."
         for queue in self._queues:

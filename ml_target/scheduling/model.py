@@ -22,9 +22,9 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One network on one engine: `await model.infer(frames)`, and a word when frames are coming.
+    """One network on one engine: `await model.infer(frames)`, and `coming` to announce frames.
 
-    `queue`: where its frames wait, from the arbiter of its device. `doubt`: why its answers cannot be believed now,
+    `queue`: where its frames wait, from the arbiter of its device. `doubt`: why its answers cannot be trusted now,
     "" while they can.
     """
 

@@ -13,15 +13,15 @@ from ml_target.errors import BurstLost, EngineFault, Unavailable
 from ml_target.tensors import Array, Outputs
 
 KNOWN_SHARE = 0.5
-"""A burst waits for announced work at most this share of the overhead that one burst less saves."""
+"""A burst waits for announced work at most this share of one burst's overhead, which the wait may save."""
 
 HOPED_SHARE = 0.1
-"""And this share for requests just arriving, and for clients just answered, who mostly come back at once."""
+"""The same for requests just arriving, and for clients just answered, which mostly send the next one at once."""
 
 
 @dataclass(eq=False)
 class Entry:
-    """One frame on its way."""
+    """One frame that waits or runs."""
 
     values: Array
     done: "asyncio.Future[Outputs]"
@@ -39,7 +39,7 @@ class ModelQueue:
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
         self.passed = 0
-        """Turns lost to other queues since the last burst; the arbiter's."""
+        """Turns lost to other queues since the last burst; counted by the arbiter."""
         self._wake = wake
         self._announced = 0
         self._answered = 0
@@ -65,7 +65,7 @@ class ModelQueue:
         finally:
             for entry in entries:
                 if not entry.done.cancel() and not entry.done.cancelled():
-                    entry.done.exception()  # one failure was raised; the others need no second word
+                    entry.done.exception()  # one failure was raised; the others count as retrieved
 
     @contextmanager
     def coming(self, frames: int = 1) -> Iterator[None]:
@@ -80,19 +80,19 @@ class ModelQueue:
     # ----------------------------------------------------------- for the arbiter
 
     def refuse(self, words: str) -> None:
-        """Nothing will be sent any more: tells everybody who waits, and whoever asks later."""
+        """Nothing will be sent any more: fails the waiting frames, and all later ones."""
         self._refusal = words
         self.fail(list(self.waiting), Unavailable(words))
 
     def drop_abandoned(self) -> None:
-        """Forgets frames nobody waits for any more, so that they are never sent."""
+        """Drops frames that nobody waits for any more, so that they are never sent."""
         if any(entry.done.done() for entry in self.waiting):
             self.waiting = deque(entry for entry in self.waiting if not entry.done.done())
         if not self.waiting:
             self._patient_since = None
 
     def patience(self, now: float, arriving: int) -> float:
-        """Seconds the next burst would rather wait before it goes; 0 when it should go now."""
+        """Seconds that the next burst should still wait; 0 when it should go now."""
         if len(self.waiting) >= self.network.max_batch:
             return 0.0
         if self._patient_since is None:
@@ -112,7 +112,7 @@ class ModelQueue:
         return burst
 
     def deliver(self, burst: list[Entry], outputs: list[Outputs], seconds: float) -> None:
-        """Answers the frames of a burst that took so long."""
+        """Answers the frames of a burst that took `seconds`."""
         self.cost.add(len(burst), seconds)
         self._answered = len(burst)
         for entry, output in zip(burst, outputs, strict=True):
@@ -120,10 +120,10 @@ class ModelQueue:
                 entry.done.set_result(output)
 
     def fail(self, burst: list[Entry], error: Exception) -> None:
-        """Tells everybody in the burst, each with an error of its own.
+        """Fails every frame of the burst, each with an error of its own.
 
-        One that several requests shared would collect the frames of them all, and who has answered
-        first clears these (`api.memory.forget`): that ends the others' coroutines in the middle.
+        An error that several requests shared would collect the stack frames of them all, and the first to answer
+        clears these (`api.memory.forget`): that would end the others' coroutines in the middle.
         """
         for entry in burst:
             if not entry.done.done():
@@ -139,7 +139,7 @@ class ModelQueue:
         self.waiting.extendleft(reversed(burst))
 
     def put_back(self, burst: list[Entry], error: BurstLost) -> None:
-        """A lost burst goes once more, first; frames lost for the second time are given up."""
+        """A lost burst goes once more, first; frames lost for the second time fail."""
         again = [entry for entry in burst if not entry.lost and not entry.done.done()]
         self.fail(
             [entry for entry in burst if entry.lost],

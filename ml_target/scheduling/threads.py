@@ -9,7 +9,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class HostPool:
+class ThreadPool:
     """A bounded pool that decodes, prepares and post-processes; inference does not run here."""
 
     def __init__(self, threads: int) -> None:
@@ -19,7 +19,7 @@ class HostPool:
         """Awaits `function(*args, **kwargs)` run in the pool.
 
         When cancelled, work that has not started is dropped, and work that has is waited for: what
-        its caller holds (memory budgets above all) must not be given back while it still runs.
+        its caller holds (above all its share of the memory) must not be given back while it still runs.
         """
         work = self._executor.submit(function, *args, **kwargs)
         future = asyncio.wrap_future(work)
@@ -29,10 +29,10 @@ class HostPool:
             if not work.cancel():
                 await asyncio.wait({future})
                 if not future.cancelled():
-                    future.exception()  # nobody is left to hear of it
+                    future.exception()  # nobody is left to receive it
             raise
         finally:
-            del work, future  # an error of theirs leads back to this frame: a circle that only the collector ends
+            del work, future  # their error refers to this frame: a cycle that only the garbage collector would end
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -1,1 +1,1 @@
-"""What the machine says of itself: limits, cards, folders. Imports nothing of ours."""
+"""Facts about the machine: limits, cards, folders. Imports no other room."""

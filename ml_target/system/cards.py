@@ -1,4 +1,4 @@
-"""What the host shows of its Hailo cards before anything opens one: bus, driver, device nodes, who holds them.
+"""What the host shows of its Hailo cards before anything opens one: bus, driver, device nodes, their users.
 
 Everything is read below `root`, so that it can be another tree than the machine's own. Numbers and
 names: PCI ids and sysfs of the open-source driver hailo_pci 4.20 to 4.23, which calls itself `hailo`
@@ -15,26 +15,26 @@ from pathlib import Path
 VENDOR = "0x1e60"
 HAILO_8 = "0x2864"
 DRIVER = "hailo"
-"""What the name of a driver of Hailo's begins with on the bus; another one keeps the card for somebody else."""
+"""The name of Hailo's driver on the bus begins with this; another driver reserves the card for somebody else."""
 
 NODE = re.compile(r"hailo\d+")
 """The name of a card's device node."""
 
 NODES, FIRST_NODE = "/dev/hailo*", "/dev/hailo0"
-"""What such a node is called in words, and where there is only one."""
+"""What messages call such nodes, and the only one of a single card."""
 
 NODE_CLASS = "sys/class/hailo_chardev"
-"""Where the driver lists the nodes that it made; the one place where HailoRT looks for cards."""
+"""Where the driver lists the nodes that it made; HailoRT looks for cards only there."""
 
 SMALL_PAGE = 4096
-MOST_TRIES = 32
+MAX_TRIES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `ok` None: neither right nor wrong, but worth knowing. `remedy`: "" for none.
+    """The result of one check. `ok` None: neither right nor wrong, but worth knowing. `remedy`: "" for none.
 
-    `looked`: False for what could not be looked at, or was not to be. `bars`: the card is not asked while it is wrong.
+    `looked`: False for what could not be checked, or was left out. `bars`: the card is not opened while it is wrong.
     """
 
     ok: bool | None
@@ -61,7 +61,7 @@ class Card:
 
     @property
     def driven(self) -> bool:
-        """Whether Hailo's driver has it."""
+        """Whether Hailo's driver is bound to it."""
         return self.driver.startswith(DRIVER)
 
 
@@ -83,7 +83,7 @@ def nodes(root: Path = Path("/")) -> list[Path]:
 
 
 def locations(root: Path = Path("/")) -> dict[str, str]:
-    """Name of every node that the driver made -> PCI address of its card, "" where it is not told.
+    """Name of every node that the driver made -> PCI address of its card, "" where it is unknown.
 
     A container sees those of all cards of the host, whether it was given the node or not.
     """
@@ -106,16 +106,16 @@ def full_address(text: str) -> str:
 
 
 def id_choices(ids: Sequence[str], count: int, root: Path = Path("/")) -> list[list[str]]:
-    """The device ids to open with, the next where one of those before is held; [] leaves them to HailoRT.
+    """The sets of device ids to try in turn, as a card may be in use; [] leaves the choice to HailoRT.
 
     `ids`, `count`: what the settings ask for. HailoRT gives up at the first card that it cannot
     open, although another one would do (status 36), so where some cards have no node here it
-    has to be told which have.
+    must be told which ones have.
     """
     there = within_reach(root)
     if ids or not there or len(there) == len(locations(root)):
         return [list(ids)]
-    return [list(chosen) for chosen in islice(combinations(there, min(count, len(there))), MOST_TRIES)]
+    return [list(chosen) for chosen in islice(combinations(there, min(count, len(there))), MAX_TRIES)]
 
 
 def driver_version(root: Path = Path("/")) -> str:
@@ -124,7 +124,7 @@ def driver_version(root: Path = Path("/")) -> str:
 
 
 def large_pages(root: Path = Path("/"), page_size: int | None = None) -> int:
-    """Bytes of the kernel's pages where the driver takes larger ones than the card does; 0 where all is well."""
+    """Bytes of a kernel page where the driver uses larger pages than the card supports; 0 where all is well."""
     size = os.sysconf("SC_PAGE_SIZE") if page_size is None else page_size
     told = fact(root / "sys/module/hailo_pci/parameters/force_desc_page_size")
     small = told.isdecimal() and 0 < int(told) <= SMALL_PAGE
@@ -132,7 +132,7 @@ def large_pages(root: Path = Path("/"), page_size: int | None = None) -> int:
 
 
 def board(root: Path = Path("/")) -> str:
-    """What a small computer calls itself, as "Raspberry Pi 5 Model B"; "" for a PC."""
+    """The model name of a single-board computer, such as "Raspberry Pi 5 Model B"; "" for a PC."""
     return fact(root / "proc/device-tree/model").rstrip("\0")
 
 
@@ -148,7 +148,7 @@ def holders(root: Path = Path("/")) -> list[str]:
 
 
 def fact(path: Path) -> str:
-    """What a small file of /sys or /proc says, "" where it cannot be read."""
+    """The content of a small file of /sys or /proc, "" where it cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
@@ -156,7 +156,7 @@ def fact(path: Path) -> str:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder, by name; nothing where it cannot be read."""
+    """The entries of a folder, by name; none where it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:

@@ -1,8 +1,8 @@
-"""What the container or service that this process runs in may take: processors and memory.
+"""The limits of the container or service that this process runs in: processors and memory.
 
 Linux keeps such limits in control groups, of which there are two versions. Version 1 (Debian 10, Unraid 6, older NAS
 systems) has a tree of folders for each controller, version 2 one tree for all. A limit counts for every group below
-the one that it was set for, so all groups from this process's own up to the top of what is mounted are asked.
+the one that it was set for, so all groups from this process's own up to the top of the mounted tree are read.
 Source: the kernel's documentation, admin-guide/cgroup-v1 and cgroup-v2.rst, and proc(5) on mountinfo.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 USUAL = "sys/fs/cgroup"
-"""Where the trees are mounted; asked where /proc does not tell."""
+"""Where the trees are usually mounted; read where /proc does not say."""
 
 UNLIMITED = 1 << 60
 """Version 1 has no word for "no limit": it says the largest whole number of pages."""
@@ -29,8 +29,8 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     """Processors' worth of time that this process may take; None where there is no quota."""
     return _least(
         [
-            *_asked(root, "", lambda group: _share(*_words(group / "cpu.max", 2))),
-            *_asked(
+            *_readings(root, "", lambda group: _share(*_words(group / "cpu.max", 2))),
+            *_readings(
                 root,
                 "cpu",
                 lambda group: _share(*_words(group / "cpu.cfs_quota_us", 1), *_words(group / "cpu.cfs_period_us", 1)),
@@ -43,8 +43,8 @@ def memory_left(root: Path = Path("/")) -> float | None:
     """Bytes that this process's groups may still take; None where memory is not limited."""
     return _least(
         [
-            *_asked(root, "", lambda group: _rest(group / "memory.max", group / "memory.current")),
-            *_asked(
+            *_readings(root, "", lambda group: _rest(group / "memory.max", group / "memory.current")),
+            *_readings(
                 root, "memory", lambda group: _rest(group / "memory.limit_in_bytes", group / "memory.usage_in_bytes")
             ),
         ]
@@ -70,7 +70,7 @@ def _words(file: Path, count: int) -> list[float | None]:
     """The file's first numbers; None for a word, as in `max`. Nothing where the file cannot be read."""
     try:
         words = file.read_text(encoding="ascii", errors="replace").split()[:count]
-    except OSError:  # that controller is not there, or this user may not look
+    except OSError:  # that controller is not there, or this user may not read it
         return []
     return [float(word) if word.lstrip("-").isdecimal() else None for word in words]
 
@@ -78,8 +78,8 @@ def _words(file: Path, count: int) -> list[float | None]:
 # -------------------------------------------------------------------- groups
 
 
-def _asked(root: Path, controller: str, ask: Callable[[Path], float | None]) -> Iterator[float]:
-    """What each group of this process has to say; `controller` "" for version 2."""
+def _readings(root: Path, controller: str, ask: Callable[[Path], float | None]) -> Iterator[float]:
+    """The limit in each group of this process; `controller` "" for version 2."""
     for group in _groups(root, controller):
         answer = ask(group)
         if answer is not None:
@@ -87,13 +87,13 @@ def _asked(root: Path, controller: str, ask: Callable[[Path], float | None]) -> 
 
 
 def _groups(root: Path, controller: str) -> list[Path]:
-    """The folders of this process's own group and of those above it, as far up as they are mounted."""
+    """The folders of this process's own group and of those above it, as far up as the tree is mounted."""
     trees, path = _trees(root, controller), _own_path(root, controller)
     found: list[Path] = []
     for tree in trees:
         try:
             below = PurePosixPath(path).relative_to(tree.top)
-        except ValueError:  # the tree's top is another group's: what is mounted is what this container was given
+        except ValueError:  # the tree's top is another group: this container's own is mounted as the top
             below = PurePosixPath()
         inside = () if ".." in below.parts else below.parts
         found += [tree.folder.joinpath(*inside[:depth]) for depth in range(len(inside), -1, -1)]
@@ -128,5 +128,5 @@ def _own_path(root: Path, controller: str) -> str:
 def _lines(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:  # no Linux, or /proc is not there
+    except OSError:  # not Linux, or /proc is not there
         return []

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-PIECE, MOST = 1 << 16, 1 << 24
-"""Bytes of one read, which gives one record; and of all, more than any kernel keeps."""
+PIECE, MAX_BYTES = 1 << 16, 1 << 24
+"""Bytes of one read, which returns one record; and of all records, more than any kernel keeps."""
 
 DMESG_S = 5
 _STAMPED = re.compile(r"\[ *(\d+\.\d+)\] ?(.*)")
@@ -17,16 +17,16 @@ _STAMPED = re.compile(r"\[ *(\d+\.\d+)\] ?(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `seconds`: since the host's start, None where they are not told."""
+    """One message. `seconds`: since the host's start, None where unknown."""
 
     seconds: float | None
     text: str
 
 
 def kernel_messages(root: Path = Path("/")) -> list[Message]:
-    """Everything that the kernel still has, oldest first; waits for nothing.
+    """Everything that the kernel still has, oldest first; never waits.
 
-    From dmesg where the device may not be read, for that may ask in another way. Raises OSError where neither tells.
+    From dmesg where the device may not be read: dmesg may have other rights. Raises OSError where neither can be read.
     """
     try:
         records = _records(root / "dev/kmsg")
@@ -35,7 +35,7 @@ def kernel_messages(root: Path = Path("/")) -> list[Message]:
         if told is None:
             raise
         return [_of_dmesg(line) for line in told.splitlines()]
-    # A line that begins with a blank belongs to the record above it.
+    # A line that begins with a blank is a continuation of the record above it.
     return [_of_record(line) for line in records.splitlines() if not line.startswith(" ")]
 
 
@@ -59,8 +59,8 @@ def _records(device: Path) -> str:
     size = 0
     try:
         with suppress(BlockingIOError):  # the end: the next message is not there yet
-            while size < MOST:
-                with suppress(BrokenPipeError):  # overwritten while it was read: the next one is the oldest now
+            while size < MAX_BYTES:
+                with suppress(BrokenPipeError):  # overwritten meanwhile: the next read gets the oldest one left
                     parts.append(os.read(descriptor, PIECE))
                     size += len(parts[-1])
                     if not parts[-1]:

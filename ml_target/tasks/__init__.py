@@ -1,1 +1,1 @@
-"""What the worker can do with a picture or a text, a room each."""
+"""What the worker can do with a picture or a text: one package per task."""

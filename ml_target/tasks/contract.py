@@ -1,7 +1,8 @@
-"""What a task is: the contract that the worker asks instead of a task's name.
+"""What a task is: the contract that the worker uses, instead of deciding by a task's name.
 
-To add one: its networks in `catalogue/networks.py`, a room beside this module with a class that fulfils `Task`, a line
-in `register.py`, and a line with its checks in `diagnostics/checks/register.py`. Tasks know nothing of each other.
+To add one: its networks in `catalogue/networks.py`, a package beside this module with a class that implements
+`Task`, a line in `register.py`, and a line with its checks in `diagnostics/checks/register.py`. Tasks know nothing of
+each other.
 """
 
 from abc import ABC, abstractmethod
@@ -18,11 +19,11 @@ from ml_target.config import Settings
 from ml_target.engines import Engine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.service import Service
 
 T = TypeVar("T")
-Asked = TypeVar("Asked", bound=BaseModel)
+Entry = TypeVar("Entry", bound=BaseModel)
 Result = TypeVar("Result")
 
 MIB = 2**20
@@ -35,17 +36,17 @@ class Loading(Protocol):
     def settings(self) -> Settings: ...
 
     @property
-    def host(self) -> HostPool: ...
+    def pool(self) -> ThreadPool: ...
 
     @property
     def folder(self) -> Path:
-        """Where what was found out about a file may be kept."""
+        """Where results about a file may be kept."""
 
     def engine(self, network: Network) -> Engine:
         """The engine that runs this network."""
 
     def has(self, network: Network) -> bool:
-        """Whether its engine has a file for it, sound or not."""
+        """Whether its engine has a file for it, intact or not."""
 
     def file(self, file: ModelFile) -> Path:
         """A vocabulary, dictionary or weights. Raises MissingFileError, DamagedFileError."""
@@ -75,16 +76,16 @@ class Offer(Generic[T]):
 
     @property
     def files(self) -> tuple[ModelFile, ...]:
-        """Those that it cannot do without, beside the networks' own."""
-        return tuple(file for network in self.networks for file in network.beside)
+        """Files that it cannot do without, besides the networks' own."""
+        return tuple(file for network in self.networks for file in network.companions)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one request wants of one task.
+    """What one request asks of one task.
 
-    `service`: the name of what is to answer. `options`: what the task made of the options in the request.
-    `takes_text`: whether it is about a text; otherwise about a picture.
+    `service`: the name of the service that is to answer. `options`: the request's options, as the task parsed them.
+    `takes_text`: whether its input is a text; otherwise a picture.
     """
 
     task: "Task[Any, Any]"
@@ -94,27 +95,27 @@ class Job:
     takes_text: bool = False
 
 
-class Task(ABC, Generic[Asked, Result]):
-    """One task. `name`: its key in a request's `entries` and in the answer; `asked`: what stands there."""
+class Task(ABC, Generic[Entry, Result]):
+    """One task. `name`: its key in a request's `entries` and in the answer; `entry`: what that key holds."""
 
     name: str
-    asked: type[Asked]
+    entry: type[Entry]
 
     @property
     def short(self) -> str:
-        """What commands call it."""
+        """Its name in commands."""
         return short_name(self.name)
 
     # ------------------------------------------------------------------ start
 
     @abstractmethod
     def offers(self, loading: Loading) -> Sequence[Offer[Any]]:
-        """What there is to be served with these settings; of several variants the default first."""
+        """What can be served with these settings; of several variants the default first."""
 
     # ---------------------------------------------------------------- request
 
     @abstractmethod
-    def jobs(self, asked: Asked) -> Sequence[Job]:
+    def jobs(self, entry: Entry) -> Sequence[Job]:
         """The jobs of one request. Raises MalformedRequest, UnusableInput."""
 
     def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
@@ -122,31 +123,31 @@ class Task(ABC, Generic[Asked, Result]):
         return next(service for service in services if service.name == job.service)
 
     def served_by(self, job: Job, service: Service[Any]) -> str:
-        """The name of the model that answers. Raises UnusableInput for one whose place it must not take."""
+        """The name of the model that answers. Raises UnusableInput where it must not answer for the model asked for."""
         return " + ".join(model.network.name for model in service.models)
 
     @abstractmethod
     def memory(self, pixels: int) -> int:
-        """Bytes that it takes beside a picture of so many pixels."""
+        """Bytes that it needs besides a picture of `pixels` pixels."""
 
     @abstractmethod
     async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Result:
-        """`content`: H x W x 3 uint8 RGB, or the text. Raises EngineFault, Unavailable."""
+        """The result. `content`: H x W x 3 uint8 RGB, or the text. Raises EngineFault, Unavailable."""
 
     @abstractmethod
     def encode(self, result: Result) -> Any:
         """The result as it stands in the answer, ready for JSON."""
 
-    # ------------------------------------------------------------------ people
+    # ------------------------------------------------------------ for people
 
     @abstractmethod
-    def words(self, service: Service[Any]) -> tuple[str, str]:
-        """For the summary at start: what people call the service, and what serves it."""
+    def labels(self, service: Service[Any]) -> tuple[str, str]:
+        """For the summary at start: a label for the service, and one for what serves it."""
 
-    def to_type(self, service: Service[Any]) -> tuple[str, str] | None:
+    def immich_setting(self, service: Service[Any]) -> tuple[str, str] | None:
         """A field of Immich's settings and what to type there, where this service is on."""
         return None
 
     def status(self, services: Sequence[Service[Any]]) -> Mapping[str, Any]:
-        """What the status page says beside the services themselves."""
+        """What the status page says besides the services themselves."""
         return {}

@@ -1,4 +1,4 @@
-"""The tasks of this worker, in the order in which everything lists them. The contract is in `contract.py`."""
+"""The tasks of this worker, in the order in which they are listed everywhere. The contract is in `contract.py`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""One thing that is served, or the reason why it is not."""
+"""One service, or the reason why it is off."""
 
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[T]):
-    """A task, or one of its parts: `get()` it, or learn in words why it is off.
+    """A task, or one of its parts: `get()` returns what serves, `why_off` says why nothing does.
 
-    `name`: what requests, the log and the status page call it; `variant`: which one of several of that name.
-    `never`: why it could not be loaded; `broken`: something is wrong with it, not just missing. A task
-    that was loaded goes off, and on again, while the answers of one of its models cannot be believed.
+    `name`: its name in requests, the log and the status page; `variant`: which one of several of that name.
+    `never`: why it could not be loaded; `broken`: something is wrong with it, not just missing. A service
+    that was loaded goes off, and on again, while the answers of one of its models cannot be trusted.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Service(Generic[T]):
 
     @property
     def why_off(self) -> str:
-        """In words, with the remedy; "" while it is on. May change at any time."""
+        """The reason, with the remedy; "" while it is on. May change at any time."""
         doubted = (f"{model.network.name}: {doubt}" for model in self.models if (doubt := model.doubt()))
         return str(self.never) if self.never else next(doubted, "")
 
@@ -46,7 +46,7 @@ class Service(Generic[T]):
         return self.broken or bool(self.why_off and not self.never)
 
     def get(self) -> T:
-        """Raises Unavailable when it is off."""
+        """What serves. Raises Unavailable when it is off."""
         if self.serves is None or self.why_off:
             raise Unavailable(f"{self.label} is off: {self.why_off}")
         return self.serves

@@ -1,4 +1,4 @@
-"""Immich's wire format, as far as tasks share it: how `entries` name models and options, how vectors are written.
+"""The part of Immich's wire format that tasks share: how `entries` name models and options, how vectors are written.
 
 Source: the Immich server's requests and the official worker's request types.
 """
@@ -21,7 +21,7 @@ Score = Annotated[StrictInt | StrictFloat, Field(ge=0, le=1, allow_inf_nan=False
 
 
 class Options(BaseModel):
-    """Unknown options are ignored, so that this worker survives a newer server."""
+    """Unknown options are ignored, so that this worker works with a newer server."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -51,5 +51,5 @@ def both(task: str, detection: ModelEntry | None, recognition: ModelEntry | None
 
 
 def vector_text(vector: Float32) -> str:
-    """A JSON array as text: Immich binds it straight into SQL. Shortest float32 digits."""
+    """A JSON array as text, which Immich binds straight into SQL. Numbers have the shortest float32 digits."""
     return orjson.dumps(np.ascontiguousarray(vector, np.float32), option=orjson.OPT_SERIALIZE_NUMPY).decode()

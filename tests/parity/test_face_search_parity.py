@@ -15,8 +15,8 @@ from ml_target.engines.onnx import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
-from ml_target.tasks.faces.detect import FaceSearch, FaceSearchMode
+from ml_target.scheduling.threads import ThreadPool
+from ml_target.tasks.faces.detect import FaceDetectionMode, FaceDetector
 from ml_target.tasks.faces.scrfd import Detections
 from ml_target.tasks.faces.views import tiny_views
 from ml_target.tensors import UInt8
@@ -24,15 +24,15 @@ from ml_target.tensors import UInt8
 PEOPLE = [f"person{n}_{side}.jpg" for n in range(6) for side in "ab"]
 SMALL = 22
 """Pixels of a face in a crowd on a preview of 1920 x 1440: seven in the letterbox, eighteen in a tile."""
-Find = Callable[[FaceSearchMode, UInt8], Detections]
+Find = Callable[[FaceDetectionMode, UInt8], Detections]
 
 
 @pytest.fixture(scope="module")
 def find(face_models: Path) -> Iterator[Find]:
-    host, pool = HostPool(1), Arbiter(1)
+    host, pool = ThreadPool(1), Arbiter(1)
     loaded = OnnxEngine(threads=2).open(face_models / "scrfd_2.5g_bnkps.onnx", SCRFD_2_5G)
     model = Model(SCRFD_2_5G, pool.queue(loaded, SCRFD_2_5G.name), Provenance("scrfd", "", "cpu"))
-    yield lambda mode, picture: asyncio.run(FaceSearch(model, host, 500, mode).find(picture, 0.7, Trace()))
+    yield lambda mode, picture: asyncio.run(FaceDetector(model, host, 500, mode).find(picture, 0.7, Trace()))
     host.close()
     pool.close()
 
@@ -92,7 +92,7 @@ def test_tiny_faces_in_a_large_picture(find: Find, crowd: UInt8) -> None:
 
 
 @pytest.mark.parametrize("mode", ["close", "tiny", "both"])
-def test_what_the_letterbox_finds_stays_as_it_is(find: Find, photos: Path, mode: FaceSearchMode) -> None:
+def test_what_the_letterbox_finds_stays_as_it_is(find: Find, photos: Path, mode: FaceDetectionMode) -> None:
     for name in ("faces_four.jpg", "faces_nine_rolled.jpg", "astronaut.jpg"):
         picture = read_rgb(photos / name)
         official, more = find("official", picture), find(mode, picture)
@@ -103,7 +103,7 @@ def test_what_the_letterbox_finds_stays_as_it_is(find: Find, photos: Path, mode:
 
 
 @pytest.mark.parametrize("mode", ["close", "tiny", "both"])
-def test_pictures_of_nobody_stay_empty(find: Find, photos: Path, mode: FaceSearchMode) -> None:
+def test_pictures_of_nobody_stay_empty(find: Find, photos: Path, mode: FaceDetectionMode) -> None:
     for name in ("coffee.jpg", "rocket.jpg"):
         assert not len(find(mode, read_rgb(photos / name)).scores)
 

@@ -18,7 +18,7 @@ from ml_target.engines import LoadedNetwork
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.faces.finder import FaceFinder
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
 
@@ -63,7 +63,7 @@ def detector(face_models: Path) -> LoadedNetwork:
 @pytest.fixture(scope="module")
 def build(face_models: Path) -> Iterator[Callable[[LoadedNetwork], FaceFinder]]:
     """Makes the faces task on the CPU engine from an opened detector."""
-    host, pool = HostPool(2), Arbiter(1)
+    host, pool = ThreadPool(2), Arbiter(1)
     recognizer = OnnxEngine(threads=2).open(face_models / RECOGNIZER, STAND_IN_EMBEDDER)
 
     def model(network: Network, loaded: LoadedNetwork) -> Model:

@@ -19,7 +19,7 @@ from ml_target.engines.onnx import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr import read as linereader
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.read import LineReader
@@ -30,7 +30,7 @@ FIXED = Intake((48, 320, 3), "uint8")
 
 @contextmanager
 def reading(network: Any, alphabet: Alphabet) -> Iterator[LineReader]:
-    pool, host = Arbiter(1), HostPool(1)
+    pool, host = Arbiter(1), ThreadPool(1)
     try:
         yield LineReader(
             Model(OCR_RECOGNITION, pool.queue(network, OCR_RECOGNITION.name), Provenance("fake", "", "fake")),

@@ -20,7 +20,7 @@ from ml_target.engines.onnx import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
@@ -60,7 +60,7 @@ class Bench:
     detector: Model
     recognizer: Model
     alphabet: Alphabet
-    host: HostPool
+    host: ThreadPool
     pool: Arbiter
 
     def reader(
@@ -75,15 +75,15 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def threads() -> Iterator[tuple[HostPool, Arbiter]]:
-    host, pool = HostPool(2), Arbiter(1)
+def threads() -> Iterator[tuple[ThreadPool, Arbiter]]:
+    host, pool = ThreadPool(2), Arbiter(1)
     yield host, pool
     host.close()
     pool.close()
 
 
 @pytest.fixture(scope="module")
-def bench(wheel_models: Path, threads: tuple[HostPool, Arbiter]) -> Bench:
+def bench(wheel_models: Path, threads: tuple[ThreadPool, Arbiter]) -> Bench:
     engine = OnnxEngine(threads=2)
     host, pool = threads
 

@@ -36,7 +36,7 @@ from ml_target.imaging.picture import decode
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
 from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
@@ -70,7 +70,7 @@ class Bench:
     tokenizer: Tokenizer
     engine: OnnxEngine
     pool: Arbiter
-    host: HostPool
+    host: ThreadPool
 
     @cached_property
     def reference(self) -> list[Float32]:
@@ -111,7 +111,7 @@ def bench(
         "siglip2": lambda: list(substitute_table(folder)),
     }[towers.backend.family]()
     tokenizer = open_tokenizer(towers.backend.family, vocabulary)
-    pool, host = Arbiter(1), HostPool(1)
+    pool, host = Arbiter(1), ThreadPool(1)
     yield Bench(request.param, towers, folder, tokenizer, OnnxEngine(threads=2), pool, host)
     host.close()
     pool.close()

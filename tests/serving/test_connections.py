@@ -200,7 +200,7 @@ def processor_seconds(pid: int) -> float:
 @pytest.mark.slow
 def test_without_descriptors_it_neither_spins_nor_floods_the_log() -> None:
     """More connections than descriptors: one line, little work, and others are still served."""
-    too_many = {"ml_target.api.serve.FEWEST_CONNECTIONS": 1000}
+    too_many = {"ml_target.api.serve.MIN_CONNECTIONS": 1000}
     with slow_worker(descriptors=60, constants=too_many) as process, ExitStack() as opened:
         address = ("127.0.0.1", process.port)
         for _ in range(150):

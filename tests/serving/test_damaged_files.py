@@ -36,7 +36,7 @@ from ml_target.errors import DamagedFileError, ModelError
 from ml_target.runtime.assembly import Loader
 from ml_target.runtime.place import open_places
 from ml_target.runtime.registry import Services
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store, command
 
 Damage = Callable[[Path], None]
@@ -98,7 +98,7 @@ def _loaded(engine: str, folder: Path, spare: Path | None = None) -> Iterator[Se
     """The services that a start with this folder comes to; the simulated card takes no time."""
     settings = Settings(engine=engine, models_dir=folder, host_threads=2)  # type: ignore[arg-type]
     with simulated(Rig(clock="virtual")):
-        host = HostPool(2)
+        host = ThreadPool(2)
         place, text = open_places(settings)
         try:
             yield Loader(settings, Store(folder, spare=spare), host, place, text).services()

@@ -15,7 +15,7 @@ import pytest
 
 from ml_target.errors import Unavailable, UnusableInput
 from ml_target.imaging import outside
-from ml_target.imaging.forms import look
+from ml_target.imaging.formats import probe
 from ml_target.imaging.outside import Helper
 from ml_target.imaging.picture import decode
 from ml_target.imaging.structure import Structure
@@ -40,7 +40,7 @@ def with_helper(use: Callable[[Helper], Awaitable[T]], room: int = 10**9) -> T:
 
 async def ask(helper: Helper, data: bytes) -> UInt8:
     async with helper.turn(len(data)):
-        pixels, _ = await helper.decode(io.BytesIO(data), look(data, MOST))
+        pixels, _ = await helper.decode(io.BytesIO(data), probe(data, MOST))
         return pixels
 
 
@@ -157,7 +157,7 @@ def test_the_helper_ends_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     ("cause", "kind", "words"),
     [
         (signal.SIGSEGV, UnusableInput, "crashes its decoder .SIGSEGV"),
-        (signal.SIGKILL, Unavailable, "want of memory.*MEMORY_MB"),
+        (signal.SIGKILL, Unavailable, "lack of memory.*MEMORY_MB"),
     ],
 )
 def test_its_death_is_told_in_words(cause: signal.Signals, kind: type[Exception], words: str) -> None:
@@ -218,7 +218,7 @@ def test_uploads_of_any_kind_of_file_are_read_from_their_start() -> None:
     async def use(helper: Helper) -> None:
         stream = io.BytesIO(data)
         stream.seek(7)
-        pixels, milliseconds = await helper.decode(stream, look(data, MOST))
+        pixels, milliseconds = await helper.decode(stream, probe(data, MOST))
         np.testing.assert_array_equal(pixels, decode(data, MOST))
         assert milliseconds >= 0
 

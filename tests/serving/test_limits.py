@@ -24,7 +24,7 @@ from ml_target.errors import EngineFault, ModelError, Unavailable
 from ml_target.runtime.budget import Budget
 from ml_target.runtime.lifecycle import Worker
 from ml_target.runtime.registry import Services
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 
 
 def test_an_upload_over_the_limit_is_refused_before_it_is_read() -> None:
@@ -165,7 +165,7 @@ async def _hold(budget: Budget, amount: int) -> None:
 
 def test_work_that_has_begun_is_waited_for_before_its_room_is_given_back() -> None:
     async def scenario() -> None:
-        host = HostPool(1)
+        host = ThreadPool(1)
         begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
 
         def work() -> None:

@@ -60,15 +60,15 @@ class _Mean(Strict):
     options: _Options = _Options()
 
 
-class _Asked(Strict):
+class _Entry(Strict):
     mean: _Mean
 
 
-class Colours(Task[_Asked, list[float]]):
+class Colours(Task[_Entry, list[float]]):
     """The mean of a picture's upper left corner, as shares of red, green and blue."""
 
     name = "colours"
-    asked = _Asked
+    entry = _Entry
 
     def offers(self, loading: Loading) -> Sequence[Offer[Model]]:
         def load(loading: Loading) -> tuple[Model, tuple[Model, ...]]:
@@ -77,8 +77,8 @@ class Colours(Task[_Asked, list[float]]):
 
         return [Offer((COLOUR_NETWORK,), load)]
 
-    def jobs(self, asked: _Asked) -> list[Job]:
-        return [Job(self, self.name, asked.mean.modelName, asked.mean.options.decimals)]
+    def jobs(self, entry: _Entry) -> list[Job]:
+        return [Job(self, self.name, entry.mean.modelName, entry.mean.options.decimals)]
 
     def memory(self, pixels: int) -> int:
         return 0
@@ -91,10 +91,10 @@ class Colours(Task[_Asked, list[float]]):
     def encode(self, result: list[float]) -> dict[str, float]:
         return dict(zip(("red", "green", "blue"), result, strict=True))
 
-    def words(self, service: Service[Any]) -> tuple[str, str]:
+    def labels(self, service: Service[Any]) -> tuple[str, str]:
         return "colours", "three numbers"
 
-    def to_type(self, service: Service[Any]) -> tuple[str, str]:
+    def immich_setting(self, service: Service[Any]) -> tuple[str, str]:
         return "Colour model", "any"
 
 

@@ -11,7 +11,7 @@ import pytest
 from ml_target.api.app import _ClientGoneError, _unless_gone
 from ml_target.api.inflight import InFlight
 from ml_target.errors import Unavailable
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 
 
 class _Request:
@@ -42,7 +42,7 @@ def test_it_keeps_its_place_until_it_ends(around: Callable[[Any], Any], monkeypa
     monkeypatch.setattr("ml_target.api.inflight.LINGER_S", 0.1)
 
     async def check() -> None:
-        gate, pool, inside = threading.Event(), HostPool(1), InFlight(1, 0.3)
+        gate, pool, inside = threading.Event(), ThreadPool(1), InFlight(1, 0.3)
         try:
             with pytest.raises(Unavailable, match="Not answered within"):
                 await inside.run(around(pool.run(gate.wait, 30)))

@@ -15,7 +15,7 @@ from serving import FakeTasks, fake_services, live
 from wire import CLIP, FACES, OCR, ask
 
 from ml_target.config import Settings
-from ml_target.imaging.forms import look
+from ml_target.imaging.formats import probe
 from ml_target.imaging.structure import Structure
 from ml_target.runtime.lifecycle import Worker
 
@@ -139,9 +139,9 @@ def test_uploads_are_closed_when_they_are_decoded(
 
     def noted(upload: BinaryIO, max_pixels: int) -> Structure:
         uploads.append(upload)
-        return look(upload, max_pixels)
+        return probe(upload, max_pixels)
 
-    monkeypatch.setattr("ml_target.runtime.pipeline.look", noted)
+    monkeypatch.setattr("ml_target.runtime.pipeline.probe", noted)
     for data in (picture(), b"no picture", hostile.FORMS["TIFF"](hostile.photo(30, 20))):
         ask(served[0], CLIP, data)
     assert [upload.closed for upload in uploads] == [True] * 3

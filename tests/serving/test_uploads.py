@@ -203,7 +203,7 @@ def test_a_trickle_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_stands_still_makes_room_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a minute is fine while there is room for all."""
     monkeypatch.setattr("ml_target.api.body.CROWDED_S", 0.2)
-    monkeypatch.setattr("ml_target.api.body.LOOK_S", 0.05)
+    monkeypatch.setattr("ml_target.api.body.POLL_S", 0.05)
 
     async def scenario() -> None:
         uploads = Uploads(2 * STEP)

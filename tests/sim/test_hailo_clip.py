@@ -45,11 +45,11 @@ from ml_target.engines.onnx import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
-from ml_target.tasks.clip.text_probe import settle
+from ml_target.tasks.clip.text_probe import find_layout
 from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
 from ml_target.tensors import Array, Float32, UInt8
 
@@ -75,7 +75,7 @@ class Bench:
     tokenizer: Tokenizer
     photos: Path
     pool: Arbiter
-    host: HostPool
+    host: ThreadPool
 
     @property
     def backend(self) -> ClipBackend:
@@ -143,7 +143,7 @@ def bench(
     export_text_tower(towers, folder / "text.onnx")
     merges = wheel_models / "bpe_simple_vocab_16e6.txt.gz"
     vocabulary = [merges] if towers.backend.family == "clip" else list(substitute_table(folder))
-    pool, host = Arbiter(1), HostPool(1)
+    pool, host = Arbiter(1), ThreadPool(1)
     yield Bench(towers, folder, open_tokenizer(towers.backend.family, vocabulary), photos, pool, host)
     host.close()
     pool.close()
@@ -223,7 +223,9 @@ def test_texts_however_the_tower_was_cut(
     hef_path(tmp_path, bench.backend.textual).write_bytes(content)
     model = card.model(tmp_path, bench.backend.textual)
     weights = bench.towers.weights
-    layout = settle(lambda frame: model.loaded.run([frame])[0], model.intake, bench.backend, weights, bench.tokenizer)
+    layout = find_layout(
+        lambda frame: model.loaded.run([frame])[0], model.intake, bench.backend, weights, bench.tokenizer
+    )
     norm = {"vector": None, "states": False, "states before norm": True}[end]
     assert layout == TextLayout(add_positions=not positions_inside, apply_norm=norm)
     encoder = TextEncoder(model, bench.tokenizer, TextHead(bench.backend, weights, layout), card.host)

@@ -9,7 +9,7 @@ from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_DETECTIO
 from ml_target.engines import Intake
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.reader import TextReader
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
@@ -35,7 +35,7 @@ class Fake:
 
 
 def fake_reader(
-    threads: tuple[HostPool, Arbiter], detector: Fake, recognizer: Fake, alphabet: Alphabet = LETTERS
+    threads: tuple[ThreadPool, Arbiter], detector: Fake, recognizer: Fake, alphabet: Alphabet = LETTERS
 ) -> TextReader:
     host, pool = threads
     made = [

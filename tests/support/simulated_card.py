@@ -16,7 +16,7 @@ from ml_target.engines.hailo.engine import HailoEngine
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.faces.align import align
 from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tasks.faces.scrfd import decode
@@ -33,7 +33,7 @@ class Card:
     rig: Rig
     engine: HailoEngine
     arbiter: Arbiter
-    host: HostPool
+    host: ThreadPool
 
     def model(self, folder: Path, network: Network) -> Model:
         """The network's file in `folder`, checked and configured."""
@@ -50,7 +50,7 @@ class Card:
 def open_card() -> Iterator[Card]:
     """One simulated card that takes no time, with the worker's queue for it."""
     with simulated(Rig(clock="virtual")) as rig:
-        engine, host = HailoEngine(CardSettings()), HostPool(2)
+        engine, host = HailoEngine(CardSettings()), ThreadPool(2)
         engine.start()
         arbiter = Arbiter(1, patient=True, ahead=True, recover=engine.recover)
         yield Card(rig, engine, arbiter, host)

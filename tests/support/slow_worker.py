@@ -138,7 +138,7 @@ def main() -> int:
         async def _work(self) -> None:
             print(AT_WORK, file=sys.stderr, flush=True)
             if wanted["stuck"]:
-                await self._worker.host.run(time.sleep, wanted["stuck"])
+                await self._worker.pool.run(time.sleep, wanted["stuck"])
             await super()._work()
 
     def load(worker: Worker) -> Services:

@@ -16,7 +16,7 @@ from ml_target.log.requests import set_up
 from ml_target.log.trace import Trace
 from ml_target.runtime.lifecycle import Worker
 from ml_target.runtime.registry import Services
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.clip.resize import squash
 from ml_target.tasks.faces.align import align
 from ml_target.tasks.faces.finder import Face
@@ -34,7 +34,7 @@ NETWORK_S = 0.02
 class HostTasks(FakeTasks):
     """Answers from nothing; memory and processor time are those of real requests."""
 
-    def __init__(self, host: HostPool) -> None:
+    def __init__(self, host: ThreadPool) -> None:
         super().__init__(delay=NETWORK_S)
         self._host = host
 
@@ -65,7 +65,7 @@ class HostTasks(FakeTasks):
 
 def with_host_tasks(settings: Settings) -> Worker:
     def load(worker: Worker) -> Services:
-        return fake_services(HostTasks(worker.host))
+        return fake_services(HostTasks(worker.pool))
 
     return Worker(settings, load)
 

@@ -11,8 +11,8 @@ from ml_target.engines import Intake
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
-from ml_target.tasks.faces.detect import FaceSearch, FaceSearchMode
+from ml_target.scheduling.threads import ThreadPool
+from ml_target.tasks.faces.detect import FaceDetectionMode, FaceDetector
 from ml_target.tasks.faces.scrfd import Detections, combine
 from ml_target.tasks.faces.views import OVERLAP, TILES, View, close_view, tiny_views
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
@@ -106,17 +106,17 @@ def face(score: float, left: float = 2, right: float = 2) -> Outputs:
     return outputs
 
 
-def search(mode: FaceSearchMode, picture: UInt8, *answers: Outputs) -> tuple[Detections, Scripted]:
+def search(mode: FaceDetectionMode, picture: UInt8, *answers: Outputs) -> tuple[Detections, Scripted]:
     """What is found when the frames are answered in this order, the last answer for all that follow."""
     waiting = list(answers)
 
     def answer(frame: Array) -> Outputs:
         return waiting.pop(0) if len(waiting) > 1 else waiting[0]
 
-    host, pool = HostPool(1), Arbiter(1)
+    host, pool = ThreadPool(1), Arbiter(1)
     network = Scripted(Intake((640, 640, 3), "uint8"), answer)
     model = Model(SCRFD_2_5G, pool.queue(network, SCRFD_2_5G.name), Provenance("made up", "", "scripted"))
-    found = asyncio.run(FaceSearch(model, host, 500, mode).find(picture, 0.7, Trace()))
+    found = asyncio.run(FaceDetector(model, host, 500, mode).find(picture, 0.7, Trace()))
     host.close()
     pool.close()
     return found, network

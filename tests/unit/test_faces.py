@@ -15,7 +15,7 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.faces.align import ARCFACE_POINTS
 from ml_target.tasks.faces.finder import CROPS_AT_ONCE, Face, FaceFinder
 from ml_target.tensors import Float32, Tensor
@@ -24,8 +24,8 @@ PICTURE = np.full((640, 640, 3), 90, np.uint8)
 
 
 @pytest.fixture
-def host() -> Iterator[HostPool]:
-    pool = HostPool(1)
+def host() -> Iterator[ThreadPool]:
+    pool = ThreadPool(1)
     yield pool
     pool.close()
 
@@ -62,7 +62,7 @@ def describer(vector: Float32 | None = None) -> Scripted:
 
 
 def find(
-    detector: Scripted, recognizer: Scripted, host: HostPool, pool: Arbiter, trace: Trace, limit: int = 500
+    detector: Scripted, recognizer: Scripted, host: ThreadPool, pool: Arbiter, trace: Trace, limit: int = 500
 ) -> list[Face]:
     finder = FaceFinder(
         model(SCRFD_2_5G, detector, pool), model(STAND_IN_EMBEDDER, recognizer, pool), host, max_faces=limit
@@ -70,7 +70,7 @@ def find(
     return asyncio.run(finder.find(PICTURE, 0.5, trace))
 
 
-def test_faces_of_a_crowd_come_best_first_with_their_vectors(host: HostPool, pool: Arbiter) -> None:
+def test_faces_of_a_crowd_come_best_first_with_their_vectors(host: ThreadPool, pool: Arbiter) -> None:
     count = 2 * CROPS_AT_ONCE + 3
     detector, recognizer, trace = crowd(count), describer(), Trace()
     numbers = iter(range(1, 10_000))
@@ -85,14 +85,14 @@ def test_faces_of_a_crowd_come_best_first_with_their_vectors(host: HostPool, poo
     assert not trace.warnings
 
 
-def test_no_face_asks_no_recogniser(host: HostPool, pool: Arbiter) -> None:
+def test_no_face_asks_no_recogniser(host: ThreadPool, pool: Arbiter) -> None:
     recognizer, trace = describer(), Trace()
     assert find(crowd(0), recognizer, host, pool, trace) == []
     assert not recognizer.seen
     assert trace.counts == {"faces": 0}
 
 
-def test_the_limit_is_said(host: HostPool, pool: Arbiter) -> None:
+def test_the_limit_is_said(host: ThreadPool, pool: Arbiter) -> None:
     trace = Trace()
     assert len(find(crowd(20), describer(), host, pool, trace, limit=5)) == 5
     assert trace.warnings == [
@@ -100,7 +100,7 @@ def test_the_limit_is_said(host: HostPool, pool: Arbiter) -> None:
     ]
 
 
-def test_frames_have_the_size_of_the_file(host: HostPool, pool: Arbiter) -> None:
+def test_frames_have_the_size_of_the_file(host: ThreadPool, pool: Arbiter) -> None:
     detector = crowd(1)
     for shape, expected in (((None, None, 3), (640, 640, 3)), ((320, 480, 3), (320, 480, 3))):
         detector.intake = Intake(shape, "uint8")
@@ -108,7 +108,7 @@ def test_frames_have_the_size_of_the_file(host: HostPool, pool: Arbiter) -> None
         assert detector.seen[-1].shape == expected
 
 
-def test_integers_become_real_vectors(host: HostPool, pool: Arbiter) -> None:
+def test_integers_become_real_vectors(host: ThreadPool, pool: Arbiter) -> None:
     recognizer = describer()
     recognizer.answer = lambda crop: {"embedding": Tensor(np.full((1, 512), 146, np.uint8), 0.5, 144)}
     [face] = find(crowd(1), recognizer, host, pool, Trace())
@@ -117,24 +117,24 @@ def test_integers_become_real_vectors(host: HostPool, pool: Arbiter) -> None:
 
 
 @pytest.mark.parametrize("entry", [np.nan, np.inf])
-def test_vectors_that_are_no_numbers_are_refused(entry: float, host: HostPool, pool: Arbiter) -> None:
+def test_vectors_that_are_no_numbers_are_refused(entry: float, host: ThreadPool, pool: Arbiter) -> None:
     vector = np.ones(512, np.float32)
     vector[7] = entry
     with pytest.raises(EngineFault, match="not numbers"):
         find(crowd(3), describer(vector), host, pool, Trace())
 
 
-def test_vectors_of_zeros_are_refused(host: HostPool, pool: Arbiter) -> None:
+def test_vectors_of_zeros_are_refused(host: ThreadPool, pool: Arbiter) -> None:
     with pytest.raises(EngineFault, match="zeros"):
         find(crowd(3), describer(np.zeros(512, np.float32)), host, pool, Trace())
 
 
-def test_a_face_without_extent_is_refused(host: HostPool, pool: Arbiter) -> None:
+def test_a_face_without_extent_is_refused(host: ThreadPool, pool: Arbiter) -> None:
     with pytest.raises(EngineFault, match="upright"):
         find(crowd(3, np.full((5, 2), 0.25, np.float32)), describer(), host, pool, Trace())
 
 
-def test_networks_that_cannot_serve_faces(host: HostPool, pool: Arbiter) -> None:
+def test_networks_that_cannot_serve_faces(host: ThreadPool, pool: Arbiter) -> None:
     detector, recognizer = model(SCRFD_2_5G, crowd(1), pool), model(STAND_IN_EMBEDDER, describer(), pool)
     with pytest.raises(ModelError, match="RGB"):
         FaceFinder(replace(detector, network=OCR_DETECTION), recognizer, host, 500)

@@ -294,7 +294,7 @@ def nested(depth: int) -> bytes:
         (lonely(nested(20)), "nested too deeply"),
         (lonely(build.blob(7, b"x")), "field 7 is not an integer"),
         (lonely(build.blob(3, build.blob(3, build.blob(1, b"abc")))), "field 1 is not a float"),
-        (lonely(build.blob(3, build.blob(3, build.blob(5, b"abc")))), "field 5 is no list of doubles"),
+        (lonely(build.blob(3, build.blob(3, build.blob(5, b"abc")))), "field 5 is not a list of doubles"),
         (lonely(build.blob(3, build.blob(3, build.doubles(5, 1.0)))), "1 zero points stand beside 0 scales"),
         (lonely(L("n/a", (1 << 20, 1 << 20, 3)).edge()), "a stream 'n/a' of"),
         (lonely(L("n/a", (0, 1, 3)).edge()), "a stream 'n/a' of"),

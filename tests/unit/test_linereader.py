@@ -19,7 +19,7 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.dbnet import MAX_CANDIDATES
 from ml_target.tasks.ocr.find import LineFinder
 from ml_target.tasks.ocr.read import CHUNK, LineReader, Piece
@@ -44,8 +44,8 @@ class Slow(Fake):
 
 
 @pytest.fixture
-def threads() -> Iterator[tuple[HostPool, Arbiter]]:
-    host, pool = HostPool(2), Arbiter(1)
+def threads() -> Iterator[tuple[ThreadPool, Arbiter]]:
+    host, pool = ThreadPool(2), Arbiter(1)
     yield host, pool
     host.close()
     pool.close()
@@ -57,7 +57,7 @@ def slow(seconds: float = 0.0) -> Slow:
     return network
 
 
-def reader(network: Fake, threads: tuple[HostPool, Arbiter]) -> LineReader:
+def reader(network: Fake, threads: tuple[ThreadPool, Arbiter]) -> LineReader:
     model = Model(OCR_RECOGNITION, threads[1].queue(network, OCR_RECOGNITION.name), Provenance("fake", "", "fake"))
     return LineReader(model, LETTERS, threads[0])
 
@@ -71,7 +71,7 @@ def corners(count: int, width: int) -> Float32:
     return np.array(boxes, np.float32)
 
 
-def test_windows_of_all_lines_fill_bursts(threads: tuple[HostPool, Arbiter]) -> None:
+def test_windows_of_all_lines_fill_bursts(threads: tuple[ThreadPool, Arbiter]) -> None:
     network = slow()
     texts = asyncio.run(reader(network, threads).read(bars(100, 60), corners(100, 60), Trace()))
     assert len(texts) == 100
@@ -97,7 +97,7 @@ def what_it_is(frame: Array) -> Outputs:
     return {CLASS_SCORES: Tensor(values)}
 
 
-def test_long_and_short_lines_mix_and_every_line_gets_its_own_text(threads: tuple[HostPool, Arbiter]) -> None:
+def test_long_and_short_lines_mix_and_every_line_gets_its_own_text(threads: tuple[ThreadPool, Arbiter]) -> None:
     boxes = corners(30, 500)
     boxes[np.arange(30) % 3 != 0, 1:3, 0] -= 440  # every third is many windows long
     network = slow()
@@ -117,7 +117,7 @@ def test_long_and_short_lines_mix_and_every_line_gets_its_own_text(threads: tupl
 
 @pytest.mark.parametrize(("width", "frames"), [(320, 1), (330, 1), (350, 2)])
 def test_a_line_a_little_too_wide_is_squeezed_into_one_frame(
-    threads: tuple[HostPool, Arbiter], width: int, frames: int
+    threads: tuple[ThreadPool, Arbiter], width: int, frames: int
 ) -> None:
     network = slow()
     ends: list[int] = []
@@ -135,7 +135,7 @@ def test_a_line_a_little_too_wide_is_squeezed_into_one_frame(
 
 
 def test_lines_are_announced_while_they_are_cut_out(
-    threads: tuple[HostPool, Arbiter], monkeypatch: pytest.MonkeyPatch
+    threads: tuple[ThreadPool, Arbiter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that a burst which is not full waits for them."""
     lines, events = reader(slow(), threads), list[str | int]()
@@ -160,7 +160,7 @@ def test_lines_are_announced_while_they_are_cut_out(
 
 
 def test_the_next_lines_are_cut_out_while_the_device_works(
-    threads: tuple[HostPool, Arbiter], monkeypatch: pytest.MonkeyPatch
+    threads: tuple[ThreadPool, Arbiter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first burst does not end before the second group of lines is being cut out."""
     network, cut = slow(), [threading.Event(), threading.Event()]
@@ -182,7 +182,7 @@ def test_the_next_lines_are_cut_out_while_the_device_works(
     assert len(texts) == 2 * FRAMES_A_CHUNK
 
 
-def test_reading_ends_when_the_client_goes(threads: tuple[HostPool, Arbiter]) -> None:
+def test_reading_ends_when_the_client_goes(threads: tuple[ThreadPool, Arbiter]) -> None:
     network = slow(0.05)
 
     async def leave() -> None:
@@ -200,7 +200,7 @@ def test_reading_ends_when_the_client_goes(threads: tuple[HostPool, Arbiter]) ->
 
 @pytest.mark.parametrize("cause", ["the client goes", "the next lines cannot be cut out"])
 def test_what_was_sent_is_dropped_when_reading_ends_meanwhile(
-    threads: tuple[HostPool, Arbiter], monkeypatch: pytest.MonkeyPatch, cause: str
+    threads: tuple[ThreadPool, Arbiter], monkeypatch: pytest.MonkeyPatch, cause: str
 ) -> None:
     """The first chunk's first burst is on the device, and the second chunk is being cut out."""
     network, cutting, over = slow(), threading.Event(), threading.Event()
@@ -243,7 +243,7 @@ def test_what_was_sent_is_dropped_when_reading_ends_meanwhile(
 
 
 def test_reading_does_not_end_before_its_work_does(
-    threads: tuple[HostPool, Arbiter], monkeypatch: pytest.MonkeyPatch
+    threads: tuple[ThreadPool, Arbiter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second chunk cannot be cut out while the first is decoded: what that holds is not given back before."""
     lines, decoding, over = reader(slow(), threads), threading.Event(), threading.Event()
@@ -277,7 +277,7 @@ def test_reading_does_not_end_before_its_work_does(
 
 
 def test_a_fault_ends_the_page_and_is_told_once(
-    threads: tuple[HostPool, Arbiter], caplog: pytest.LogCaptureFixture
+    threads: tuple[ThreadPool, Arbiter], caplog: pytest.LogCaptureFixture
 ) -> None:
     network = slow()
 
@@ -292,7 +292,7 @@ def test_a_fault_ends_the_page_and_is_told_once(
 
 
 @pytest.mark.parametrize(("limit", "more"), [(10, 7), (MAX_CANDIDATES + 5, 2)])
-def test_patches_that_were_not_looked_at_are_said(threads: tuple[HostPool, Arbiter], limit: int, more: int) -> None:
+def test_patches_that_were_not_looked_at_are_said(threads: tuple[ThreadPool, Arbiter], limit: int, more: int) -> None:
     """Specks, too small for a box: they count among what is looked at all the same."""
     count = max(limit, MAX_CANDIDATES) + more
     page = np.full((288, 416, 3), 255, np.uint8)
@@ -311,13 +311,13 @@ def test_patches_that_were_not_looked_at_are_said(threads: tuple[HostPool, Arbit
     ]
 
 
-def test_no_lines_ask_nobody(threads: tuple[HostPool, Arbiter]) -> None:
+def test_no_lines_ask_nobody(threads: tuple[ThreadPool, Arbiter]) -> None:
     network = slow()
     assert asyncio.run(reader(network, threads).read(bars(2, 60), np.empty((0, 4, 2), np.float32), Trace())) == []
     assert not network.frames
 
 
-def test_networks_that_take_no_pictures_are_refused(threads: tuple[HostPool, Arbiter]) -> None:
+def test_networks_that_take_no_pictures_are_refused(threads: tuple[ThreadPool, Arbiter]) -> None:
     model = Model(OCR_DETECTION, threads[1].queue(slow(), OCR_DETECTION.name), Provenance("fake", "", "fake"))
     text = replace(model, network=TINYCLIP.textual)
     with pytest.raises(ModelError, match="cannot read text"):

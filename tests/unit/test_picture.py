@@ -15,9 +15,9 @@ from PIL import Image
 
 from ml_target.errors import TooLarge, Unavailable, UnusableInput
 from ml_target.imaging import raster
-from ml_target.imaging.forms import look
+from ml_target.imaging.formats import probe
 from ml_target.imaging.picture import decode
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tensors import UInt8
 
 LIMIT = 10_000_000
@@ -136,8 +136,8 @@ def test_a_refusal_tells_the_remedy_and_no_addresses() -> None:
 def test_the_pixel_limit_holds_before_decoding() -> None:
     data = encode(Image.new("1", (4000, 4000)), "PNG")
     with pytest.raises(TooLarge, match=r"4000 x 4000 pixels, more than 10,000,000.*MAX_PIXELS"):
-        look(data, LIMIT)
-    assert look(data, 16_000_000).pixels == 16_000_000
+        probe(data, LIMIT)
+    assert probe(data, 16_000_000).pixels == 16_000_000
 
 
 def test_pixels_of_unknown_range_are_refused() -> None:
@@ -183,7 +183,7 @@ def test_an_error_that_is_kept_keeps_no_pixels(no_collector: None) -> None:
     kept: list[BaseException] = []
 
     async def scenario() -> None:
-        host = HostPool(1)
+        host = ThreadPool(1)
         try:
             await host.run(decode, data, LIMIT)
         except UnusableInput as error:

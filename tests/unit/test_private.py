@@ -12,7 +12,7 @@ import pytest
 from ml_target.catalogue.types import HubFile, ModelFile
 from ml_target.config import Settings
 from ml_target.errors import SettingsError, WorkerError
-from ml_target.log.private import without_login, without_logins, without_places
+from ml_target.log.private import without_addresses, without_login, without_logins
 from ml_target.log.requests import set_up
 from ml_target.store import Store
 from ml_target.store.offers import Mirror
@@ -51,9 +51,9 @@ def test_logins_in_the_middle_of_words() -> None:
 def test_places_in_memory() -> None:
     with tempfile.SpooledTemporaryFile(1) as file:
         for thing in (io.BytesIO(), file, object(), test_places_in_memory, io.BytesIO().read):
-            words = without_places(f"cannot identify image file {thing!r}.")
+            words = without_addresses(f"cannot identify image file {thing!r}.")
             assert "0x" not in words, words
-    assert without_places("a <b> at 0 and 0x12") == "a <b> at 0 and 0x12"
+    assert without_addresses("a <b> at 0 and 0x12") == "a <b> at 0 and 0x12"
 
 
 def test_the_log_is_discreet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def test_siglip_resize_is_about_the_siglip_family(backend: ClipBackend, setting:
     shape = (backend.visual.input.height, backend.visual.input.width, 3)  # type: ignore[union-attr]
     model = SimpleNamespace(network=backend.visual, intake=SimpleNamespace(shape=shape))
     loading = SimpleNamespace(
-        settings=Settings(siglip_resize=setting), host=None, folder=Path(), model=lambda network: model
+        settings=Settings(siglip_resize=setting), pool=None, folder=Path(), model=lambda network: model
     )
     encoder, _ = CLIP.pictures(backend).load(cast(Any, loading))
     assert encoder._resize is prepares

@@ -14,7 +14,7 @@ from ml_target.catalogue.types import Network
 from ml_target.engines import Intake
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.clip.encoders import QUERY, PictureEncoder, TextEncoder, unit
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.text_head import TextHead
@@ -59,7 +59,7 @@ class FakeTokenizer:
         return np.full(77, len(text) % 10, np.int64)
 
 
-class CountingHost(HostPool):
+class CountingHost(ThreadPool):
     """Counts what it is given to run."""
 
     runs = 0

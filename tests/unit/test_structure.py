@@ -10,8 +10,8 @@ from hostile_pictures import saved
 from PIL import Image
 
 from ml_target.errors import TooLarge, UnusableInput
-from ml_target.imaging.forms import FORMS, look
-from ml_target.imaging.jpeg import MOST_SCANS
+from ml_target.imaging.formats import FORMATS, probe
+from ml_target.imaging.jpeg import MAX_SCANS
 from ml_target.imaging.picture import decode
 
 MOST = 200_000_000
@@ -30,27 +30,27 @@ def tiff(entries: dict[int, tuple[int, int]], big: bool = False) -> bytes:
 @pytest.mark.parametrize("form", hostile.FORMS)
 def test_the_structure_has_the_size_that_pillow_finds(form: str) -> None:
     data = hostile.FORMS[form](PICTURE)
-    structure = look(data, MOST)
-    with Image.open(io.BytesIO(data), formats=[structure.form]) as image:
+    structure = probe(data, MOST)
+    with Image.open(io.BytesIO(data), formats=[structure.format]) as image:
         assert (structure.width, structure.height) == image.size
     assert structure.cost >= 4 * structure.pixels
 
 
 def test_every_format_is_looked_at() -> None:
-    assert {look(make(PICTURE), MOST).form for make in hostile.FORMS.values()} | {"DIB"} == set(FORMS)
-    assert look(saved(PICTURE, "DIB"), MOST).form == "DIB"
+    assert {probe(make(PICTURE), MOST).format for make in hostile.FORMS.values()} | {"DIB"} == set(FORMATS)
+    assert probe(saved(PICTURE, "DIB"), MOST).format == "DIB"
 
 
 @pytest.mark.parametrize(("form", "ordinary"), [("JPEG", True), ("WebP", True), ("PNG", True), ("AVIF", False)])
 def test_what_immich_sends_is_ordinary(form: str, ordinary: bool) -> None:
-    assert look(hostile.FORMS[form](PICTURE), MOST).ordinary is ordinary
+    assert probe(hostile.FORMS[form](PICTURE), MOST).ordinary is ordinary
 
 
 @pytest.mark.parametrize(
     "options", [{"progressive": True}, {"restart_marker_rows": 1}, {"comment": "x", "dpi": (1, 1)}]
 )
 def test_jpegs_of_many_kinds_are_ordinary(options: dict[str, object]) -> None:
-    assert look(saved(PICTURE, "JPEG", **options), MOST).ordinary
+    assert probe(saved(PICTURE, "JPEG", **options), MOST).ordinary
 
 
 def test_the_longest_ordinary_search_reads_a_jpeg_once() -> None:
@@ -58,58 +58,58 @@ def test_the_longest_ordinary_search_reads_a_jpeg_once() -> None:
     scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00"
     for gap in range(2**20 - 16, 2**20 + 2):
         data = hostile.slow_jpeg(8, 8, 2)[:-2] + scan + bytes(gap) + scan + b"\x00\xff\xd9"
-        assert look(data, MOST).form == "JPEG"
+        assert probe(data, MOST).format == "JPEG"
         with pytest.raises(UnusableInput):
-            look(data[:-3] + (scan + b"\0") * MOST_SCANS, MOST)
+            probe(data[:-3] + (scan + b"\0") * MAX_SCANS, MOST)
 
 
 def test_hundreds_of_scans_are_refused_and_a_few_dozen_go_outside() -> None:
-    assert look(hostile.slow_jpeg(800, 800, 10), MOST).ordinary
-    assert not look(hostile.slow_jpeg(800, 800, 60), MOST).ordinary
-    assert not look(hostile.slow_jpeg(6000, 6000, 10), MOST).ordinary, "360 million pixels pass by"
+    assert probe(hostile.slow_jpeg(800, 800, 10), MOST).ordinary
+    assert not probe(hostile.slow_jpeg(800, 800, 60), MOST).ordinary
+    assert not probe(hostile.slow_jpeg(6000, 6000, 10), MOST).ordinary, "360 million pixels pass by"
     with pytest.raises(UnusableInput, match=r"No ordinary picture .* more than 100 scans.*Save it anew"):
-        look(hostile.slow_jpeg(800, 800, 400), MOST)
+        probe(hostile.slow_jpeg(800, 800, 400), MOST)
     assert decode(hostile.slow_jpeg(80, 80, 60), MOST)[0, 0].tolist() == [128] * 3
 
 
 def test_scans_behind_a_whole_one_are_not_decoded_and_not_counted() -> None:
     data = saved(PICTURE, "JPEG")
     scan = data[data.index(b"\xff\xda") : -2]
-    assert look(data[:-2] + scan * 500 + data[-2:], MOST).ordinary
+    assert probe(data[:-2] + scan * 500 + data[-2:], MOST).ordinary
 
 
 def test_tricks_with_jpeg_markers_never_count_as_ordinary() -> None:
     data = saved(PICTURE, "JPEG")
     frame = data.index(b"\xff\xc0")
-    assert not look(data[:20] + b"junk" + data[20:], MOST).ordinary
-    assert not look(data[:20] + b"\xff" + data[20:], MOST).ordinary, "fill bytes"
-    assert not look(data[:2] + b"\xff\xfe\x00\x03x" * 600 + data[2:], MOST).ordinary
-    assert not look(data[:2] + (b"\xff\xe1\xff\xff" + bytes(65533)) * 200 + data[2:], MOST).ordinary
-    assert not look(data[:frame] + data[frame : frame + 19] + data[frame:], MOST).ordinary, "two frames of one size"
+    assert not probe(data[:20] + b"junk" + data[20:], MOST).ordinary
+    assert not probe(data[:20] + b"\xff" + data[20:], MOST).ordinary, "fill bytes"
+    assert not probe(data[:2] + b"\xff\xfe\x00\x03x" * 600 + data[2:], MOST).ordinary
+    assert not probe(data[:2] + (b"\xff\xe1\xff\xff" + bytes(65533)) * 200 + data[2:], MOST).ordinary
+    assert not probe(data[:frame] + data[frame : frame + 19] + data[frame:], MOST).ordinary, "two frames of one size"
     larger = data[frame : frame + 5] + struct.pack(">HH", 9000, 9000) + data[frame + 9 : frame + 19]
     with pytest.raises(UnusableInput, match="two sizes"):
-        look(data[:frame] + larger + data[frame:], MOST)
+        probe(data[:frame] + larger + data[frame:], MOST)
     with pytest.raises(UnusableInput, match="segments"):
-        look(data[:2] + b"\xff\xfe\x00\x02" * 20_000 + data[2:], MOST)
+        probe(data[:2] + b"\xff\xfe\x00\x02" * 20_000 + data[2:], MOST)
     frameless = data[:frame]
     with pytest.raises(UnusableInput, match="JPEG without a picture"):
-        look(frameless, MOST)
+        probe(frameless, MOST)
 
 
 def test_pngs_of_many_chunks_and_packed_texts_go_outside_or_are_refused() -> None:
     data = saved(PICTURE, "PNG")
     text = hostile.png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**20)))
     empty = hostile.png_chunk(b"IDAT", b"")
-    assert look(data[:33] + text * 3 + data[33:], MOST).ordinary
-    assert not look(data[:33] + text * 30 + data[33:], MOST).ordinary
-    assert not look(data[:33] + empty * 30_000 + data[33:], MOST).ordinary
+    assert probe(data[:33] + text * 3 + data[33:], MOST).ordinary
+    assert not probe(data[:33] + text * 30 + data[33:], MOST).ordinary
+    assert not probe(data[:33] + empty * 30_000 + data[33:], MOST).ordinary
     with pytest.raises(UnusableInput, match="200,000 chunks"):
-        look(data[:33] + empty * 300_000 + data[33:], MOST)
+        probe(data[:33] + empty * 300_000 + data[33:], MOST)
     with pytest.raises(UnusableInput, match="two headers"):
-        look(data[:33] + data[8:33] + data[33:], MOST)
+        probe(data[:33] + data[8:33] + data[33:], MOST)
     frames = [PICTURE, hostile.photo(200, 120, seed=1)]
-    assert not look(saved(frames[0], "PNG", save_all=True, append_images=frames[1:]), MOST).ordinary
-    assert not look(saved(frames[0], "WEBP", save_all=True, append_images=frames[1:]), MOST).ordinary
+    assert not probe(saved(frames[0], "PNG", save_all=True, append_images=frames[1:]), MOST).ordinary
+    assert not probe(saved(frames[0], "WEBP", save_all=True, append_images=frames[1:]), MOST).ordinary
 
 
 def test_a_pixel_in_a_large_tile_is_refused_in_words() -> None:
@@ -118,33 +118,33 @@ def test_a_pixel_in_a_large_tile_is_refused_in_words() -> None:
     huge = {256: (4, 1), 257: (4, 1), 258: (3, 8), 322: (4, 32768), 323: (4, 32768)}
     for data in (tiff(huge), tiff(huge, big=True)):
         with pytest.raises(TooLarge, match=r"1 x 1 pixels lie in a tile of 1,073,741,824"):
-            look(data, MOST)
+            probe(data, MOST)
     strip = {256: (4, 1), 257: (4, 1), 258: (3, 8), 278: (4, 2**32 - 1)}
-    assert look(tiff(strip), MOST).cost < 20 * 2**20, "a strip ends with the picture"
+    assert probe(tiff(strip), MOST).cost < 20 * 2**20, "a strip ends with the picture"
 
 
 def test_tiff_directories_beyond_reason_are_refused() -> None:
     values = b"II*\x00" + struct.pack("<IHHHII", 8, 1, 273, 4, 30_000_000, 26) + bytes(4)
     with pytest.raises(UnusableInput, match="30,000,000 values"):
-        look(values, MOST)
+        probe(values, MOST)
     with pytest.raises(UnusableInput, match="60,000 entries"):
-        look(b"II*\x00" + struct.pack("<IH", 8, 60_000) + bytes(100), MOST)
+        probe(b"II*\x00" + struct.pack("<IH", 8, 60_000) + bytes(100), MOST)
 
 
 def test_jpeg2000_tiles_are_counted() -> None:
     data = bytearray(saved(PICTURE, "JPEG2000", no_jp2=True))
-    one = look(bytes(data), MOST).cost
+    one = probe(bytes(data), MOST).cost
     struct.pack_into(">II", data, 24, 8, 8)
-    assert look(bytes(data), MOST).cost > one, "many tables weigh more than one small tile"
+    assert probe(bytes(data), MOST).cost > one, "many tables weigh more than one small tile"
     struct.pack_into(">II", data, 8, 100_000, 1_000)
     with pytest.raises(UnusableInput, match="1,562,500 tiles"):
-        look(bytes(data), MOST)
+        probe(bytes(data), MOST)
 
 
 def test_a_gif_frame_beyond_the_screen_counts() -> None:
     data = bytearray(saved(PICTURE.quantize(16), "GIF"))
     struct.pack_into("<HH", data, 6, 10, 10)
-    assert (look(bytes(data), MOST).width, look(bytes(data), MOST).height) == (200, 120)
+    assert (probe(bytes(data), MOST).width, probe(bytes(data), MOST).height) == (200, 120)
     assert decode(bytes(data), MOST).shape == (120, 200, 3)
 
 
@@ -153,7 +153,7 @@ def test_cut_headers_are_refused_and_never_crash(form: str) -> None:
     data = hostile.FORMS[form](PICTURE)
     for length in [*range(80), *range(80, min(len(data), 900), 13)]:
         try:
-            structure = look(data[:length], MOST)
+            structure = probe(data[:length], MOST)
         except UnusableInput:
             continue
         assert structure.pixels <= MOST
@@ -177,4 +177,4 @@ MANY_PIECES = {
 def test_reading_a_structure_comes_to_an_end(kind: str) -> None:
     """Nothing interrupts it: 50 MB of pieces of two bytes took minutes."""
     with pytest.raises(UnusableInput, match=r"more than [\d,]+ (segments|pieces)"):
-        look(MANY_PIECES[kind], MOST)
+        probe(MANY_PIECES[kind], MOST)

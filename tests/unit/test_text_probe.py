@@ -11,8 +11,8 @@ from ml_target.catalogue.types import ClipBackend, TextInput
 from ml_target.engines import Intake
 from ml_target.errors import ModelError
 from ml_target.tasks.clip.text_head import TextHead, TextLayout, layer_norm
-from ml_target.tasks.clip.text_layouts import LayoutBook
-from ml_target.tasks.clip.text_probe import agree, settle
+from ml_target.tasks.clip.text_layouts import LayoutCache
+from ml_target.tasks.clip.text_probe import find_layout, require_agreement
 from ml_target.tasks.clip.tokenizer import Ids
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
@@ -79,7 +79,7 @@ class Tower:
 
     def settle(self, backend: ClipBackend) -> TextLayout:
         intake = Intake((self.tokens, self.width), "float32")
-        return settle(self, intake, backend, self.weights, Words(self.tokens))
+        return find_layout(self, intake, backend, self.weights, Words(self.tokens))
 
 
 @pytest.mark.parametrize("positions", [True, False])
@@ -143,27 +143,27 @@ def test_card_and_processor_must_agree() -> None:
     outside = Tower(TINYCLIP, positions=False, norm=False, pooled=False, causal=True)
     processor = (Opened(inside), TextHead(TINYCLIP, inside.weights))
     found = outside.settle(TINYCLIP)
-    agree((Opened(outside), TextHead(TINYCLIP, outside.weights, found)), processor, words)
+    require_agreement((Opened(outside), TextHead(TINYCLIP, outside.weights, found)), processor, words)
     wrong = TextLayout(add_positions=True, apply_norm=True)
     twice = (Opened(inside), TextHead(TINYCLIP, inside.weights, wrong))
     with pytest.raises(ModelError, match=r"disagrees with the one on the processor \(cosine 0\.\d+"):
-        agree(twice, processor, words)
+        require_agreement(twice, processor, words)
 
 
 def test_findings_are_kept_by_hash(tmp_path: Path) -> None:
-    book = LayoutBook(tmp_path)
+    book = LayoutCache(tmp_path)
     assert book.get("a" * 64) is None
     book.keep("a" * 64, TextLayout(True, None))
     book.keep("b" * 64, TextLayout(False, True))
-    assert LayoutBook(tmp_path).get("a" * 64) == TextLayout(True, None)
-    assert LayoutBook(tmp_path).get("b" * 64) == TextLayout(False, True)
+    assert LayoutCache(tmp_path).get("a" * 64) == TextLayout(True, None)
+    assert LayoutCache(tmp_path).get("b" * 64) == TextLayout(False, True)
     assert [p.name for p in tmp_path.iterdir()] == ["text_layouts.json"]
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"x": 1}', '{"x": {"add_positions": 1, "apply_norm": null}}'])
 def test_a_damaged_book_is_as_good_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "text_layouts.json").write_text(content, encoding="utf-8")
-    assert LayoutBook(tmp_path).get("x") is None
+    assert LayoutCache(tmp_path).get("x") is None
 
 
 def test_a_book_that_cannot_be_written_is_told_and_is_no_fault(
@@ -171,7 +171,7 @@ def test_a_book_that_cannot_be_written_is_told_and_is_no_fault(
 ) -> None:
     """As in every image with its models baked in."""
     with caplog.at_level("INFO", "ml_target"):
-        LayoutBook(tmp_path / "missing").keep("a", TextLayout())
+        LayoutCache(tmp_path / "missing").keep("a", TextLayout())
     (record,) = caplog.records
     assert "the probe runs at every start" in record.message
     assert record.levelname == "INFO"

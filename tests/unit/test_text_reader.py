@@ -16,7 +16,7 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.read import CHUNK
 from ml_target.tasks.ocr.reader import ReadOptions, TextReader
@@ -24,15 +24,15 @@ from ml_target.tensors import Array, Outputs, Tensor
 
 
 @pytest.fixture(scope="module")
-def threads() -> Iterator[tuple[HostPool, Arbiter]]:
-    host, pool = HostPool(2), Arbiter(1)
+def threads() -> Iterator[tuple[ThreadPool, Arbiter]]:
+    host, pool = ThreadPool(2), Arbiter(1)
     yield host, pool
     host.close()
     pool.close()
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_memory_is_bounded_on_dense_pages(threads: tuple[HostPool, Arbiter], fixed: bool) -> None:
+def test_memory_is_bounded_on_dense_pages(threads: tuple[ThreadPool, Arbiter], fixed: bool) -> None:
     """Two hundred lines would be 0.6 GB of probabilities at once."""
     recognizer = Fake(one_letter, Intake((48, 320 if fixed else None, 3), "uint8"))
     trace, picture = Trace(), bars(200, 300)
@@ -55,7 +55,7 @@ def test_memory_is_bounded_on_dense_pages(threads: tuple[HostPool, Arbiter], fix
     assert peak <= outputs + 40e6
 
 
-def test_free_widths_fall_into_few_sizes(threads: tuple[HostPool, Arbiter]) -> None:
+def test_free_widths_fall_into_few_sizes(threads: tuple[ThreadPool, Arbiter]) -> None:
     recognizer = Fake(one_letter, Intake((48, None, 3), "uint8"))
     picture = np.full((1400, 1400, 3), 255, np.uint8)
     for n in range(40):
@@ -67,7 +67,7 @@ def test_free_widths_fall_into_few_sizes(threads: tuple[HostPool, Arbiter]) -> N
     assert len(widths) < 30
 
 
-def test_a_panorama_is_looked_at_smaller_with_words(threads: tuple[HostPool, Arbiter]) -> None:
+def test_a_panorama_is_looked_at_smaller_with_words(threads: tuple[ThreadPool, Arbiter]) -> None:
     picture = np.full((736, 20_000, 3), 255, np.uint8)
     cv2.rectangle(picture, (15_000, 300), (16_000, 340), (0, 0, 0), -1)
     detector, trace = Fake(dark_is_text), Trace()
@@ -78,7 +78,7 @@ def test_a_panorama_is_looked_at_smaller_with_words(threads: tuple[HostPool, Arb
 
 
 @pytest.mark.parametrize("which", ["detector", "recogniser"])
-def test_what_is_not_a_number_is_a_fault(threads: tuple[HostPool, Arbiter], which: str) -> None:
+def test_what_is_not_a_number_is_a_fault(threads: tuple[ThreadPool, Arbiter], which: str) -> None:
     def broken(answer: Callable[[Array], Outputs]) -> Callable[[Array], Outputs]:
         return lambda frame: {role: Tensor(t.values * np.float32(np.nan)) for role, t in answer(frame).items()}
 
@@ -88,13 +88,13 @@ def test_what_is_not_a_number_is_a_fault(threads: tuple[HostPool, Arbiter], whic
         read(fake_reader(threads, detector, recognizer), bars(4, 300))
 
 
-def test_logits_of_the_detector_are_a_fault(threads: tuple[HostPool, Arbiter]) -> None:
+def test_logits_of_the_detector_are_a_fault(threads: tuple[ThreadPool, Arbiter]) -> None:
     detector = Fake(lambda frame: {PROBABILITY: Tensor((frame[:, :, :1] < 128) * np.float32(9) - 4)})
     with pytest.raises(EngineFault, match=r"from 0 to 1.*models verify"):
         read(fake_reader(threads, detector, Fake(one_letter)), bars(4, 300))
 
 
-def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbiter]) -> None:
+def test_the_warning_names_what_lowered_the_scale(threads: tuple[ThreadPool, Arbiter]) -> None:
     """A picture that fills the only tile it may have, exactly."""
     host, pool = threads
     models = [
@@ -110,7 +110,7 @@ def test_the_warning_names_what_lowered_the_scale(threads: tuple[HostPool, Arbit
     assert "MAX_TEXT_TILES" in trace.warnings[0]
 
 
-def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, Arbiter]) -> None:
+def test_blank_texts_go_with_their_boxes(threads: tuple[ThreadPool, Arbiter]) -> None:
     def only_spaces(frame: Array) -> Outputs:
         values = one_letter(frame)[CLASS_SCORES].values
         values[:, [7, -1]] = values[:, [-1, 7]]
@@ -122,6 +122,6 @@ def test_blank_texts_go_with_their_boxes(threads: tuple[HostPool, Arbiter]) -> N
     assert trace.counts == {"tiles": 1, "boxes": 4, "lines": 0}
 
 
-def test_another_dictionary_is_refused(threads: tuple[HostPool, Arbiter]) -> None:
+def test_another_dictionary_is_refused(threads: tuple[ThreadPool, Arbiter]) -> None:
     with pytest.raises(ModelError, match=r"18,385 classes and the dictionary stands for 3.*Replace the dictionary"):
         fake_reader(threads, Fake(dark_is_text), Fake(one_letter), Alphabet(("", "a", " ")))

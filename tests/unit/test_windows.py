@@ -9,7 +9,7 @@ from text_pages import latin
 
 from ml_target.tasks.ocr.ctc import Alphabet, Glyphs, decode
 from ml_target.tasks.ocr.stitch import Part, join
-from ml_target.tasks.ocr.windows import OVERLAP, SEARCH, Window, windows
+from ml_target.tasks.ocr.windows import BORDER_RANGE, OVERLAP, Window, windows
 from ml_target.tensors import UInt8
 
 RANDOM = np.random.default_rng(59)
@@ -47,8 +47,8 @@ def test_windows_cover_every_column(widest: int) -> None:
         assert all(0 < w.stop - w.start <= widest for w in found)
         for a, b in pairwise(found):
             assert a.start < b.start < a.stop < b.stop
-            assert OVERLAP <= a.stop - b.start < OVERLAP + SEARCH
-            assert b.stop - a.start > widest - SEARCH
+            assert OVERLAP <= a.stop - b.start < OVERLAP + BORDER_RANGE
+            assert b.stop - a.start > widest - BORDER_RANGE
         if width <= widest:
             assert found == [(0, width)]
 
@@ -56,7 +56,7 @@ def test_windows_cover_every_column(widest: int) -> None:
 def test_so_many_windows() -> None:
     """At most one for each 320 - 48 - 2 x 48 columns, however the ink lies."""
     for width in (400, 640, 960, 1500, 9000):
-        assert len(windows(noise(width), 320)) <= 1 + -(-(width - 320) // (320 - OVERLAP - 2 * SEARCH))
+        assert len(windows(noise(width), 320)) <= 1 + -(-(width - 320) // (320 - OVERLAP - 2 * BORDER_RANGE))
     assert len(windows(np.full((48, 1500, 3), 255, np.uint8), 320)) == 6
 
 

@@ -21,7 +21,7 @@ from ml_target.remedies import command
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.place import open_places, place_of
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.store.command import open_store
 from ml_target.system.cards import holders
 from ml_target.tasks.service import Service
@@ -43,7 +43,7 @@ class Bench:
         self.settings = settings
         self.store = open_store(settings)
         self.engine_name = choose_engine(settings.engine)
-        self.host = HostPool(thread_plan(settings, available_cores())[0])
+        self.host = ThreadPool(thread_plan(settings, available_cores())[0])
         self.used: dict[str, Provenance] = {}
         self._places: list[Place] = []
         self._silent = False

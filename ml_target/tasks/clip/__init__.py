@@ -1,1 +1,1 @@
-"""Smart search: pictures and texts as vectors of one space."""
+"""Smart search: pictures and texts as vectors in one space."""

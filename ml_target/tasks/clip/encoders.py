@@ -8,38 +8,38 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.remedies import command, replace
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Ids, Tokenizer
 from ml_target.tensors import Array, Float32, UInt8
 
 QUERY = 2048
-"""Characters of a text that is prepared on the spot: well under a millisecond."""
+"""Up to this many characters, a text is prepared on the event loop's thread: well under a millisecond."""
 
 
 class PictureEncoder:
-    """Pictures to vectors. `resize`: "shortest" cuts the middle out, "squash" keeps everything."""
+    """Pictures to vectors. `resize`: "shortest" crops to the middle, "squash" keeps everything."""
 
-    def __init__(self, model: Model, host: HostPool, resize: Resize) -> None:
+    def __init__(self, model: Model, pool: ThreadPool, resize: Resize) -> None:
         self._model = model
-        self._host = host
+        self._pool = pool
         self._resize = shortest_side_crop if resize == "shortest" else squash
         self._size = _side(model)
 
     async def embed(self, picture: UInt8, trace: Trace) -> Float32:
         """The vector of a picture, H x W x 3 RGB uint8: float32 (width,), length 1. Raises EngineFault."""
         with trace.stage("clip.prepare"), self._model.coming():
-            frame = await self._host.run(self._resize, picture, self._size)
+            frame = await self._pool.run(self._resize, picture, self._size)
         with trace.stage("clip.infer"):
             (outputs,) = await self._model.infer([frame])
         return unit(outputs[EMBEDDING].real().reshape(-1), self._model.network.name)
 
 
 class TextEncoder:
-    """Texts to vectors of the same space. Raises ModelError when tower, tokenizer and weights do not fit."""
+    """Texts to vectors of the same space. Raises ModelError when tower, tokenizer and weights do not fit together."""
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, head: TextHead, host: HostPool) -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer, head: TextHead, pool: ThreadPool) -> None:
         spec = model.network.input
         if not isinstance(spec, TextInput) or spec.tokens != tokenizer.length:
             raise ModelError(
@@ -50,13 +50,13 @@ class TextEncoder:
         self._model = model
         self._tokenizer = tokenizer
         self._head = head
-        self._host = host
+        self._pool = pool
 
     async def embed(self, text: str, trace: Trace) -> Float32:
         """The vector of a text: float32 (width,), length 1. Raises EngineFault."""
         with trace.stage("clip.prepare"), self._model.coming():
-            # A query is a line; it must not queue behind pictures that are being decoded.
-            ids, frame = self._prepare(text) if len(text) <= QUERY else await self._host.run(self._prepare, text)
+            # A query is one line; it must not wait behind pictures that are being decoded.
+            ids, frame = self._prepare(text) if len(text) <= QUERY else await self._pool.run(self._prepare, text)
         with trace.stage("clip.infer"):
             (outputs,) = await self._model.infer([frame])
         return unit(self._head.vector(outputs, ids), self._model.network.name)
@@ -67,7 +67,7 @@ class TextEncoder:
 
 
 def unit(vector: Float32, source: str) -> Float32:
-    """The vector at length 1, float32. Raises EngineFault for one without direction: it would be stored for years."""
+    """The vector at length 1, float32. Raises EngineFault for one without direction: Immich would store it."""
     wide = vector.astype(np.float64)
     length = float(np.linalg.norm(wide))
     if not np.isfinite(length) or length == 0.0:

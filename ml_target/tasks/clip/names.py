@@ -9,15 +9,15 @@ from ml_target.log.words import short
 
 
 def backend_for(model_name: str, served: Sequence[ClipBackend]) -> ClipBackend:
-    """The one of those `served`, the default first, that answers for an Immich model name.
+    """The backend of those `served`, the default first, that answers for an Immich model name.
 
     Raises UnusableInput when the name's known width differs from the vectors served: Immich's
-    column has that name's width, so it could only fail to store them.
+    column has the width of that name, so it would fail to store them.
     """
     name = clean_name(model_name)
     width = WIDTHS.get(name)
     named = [b for b in served if clean_name(b.immich_name) == name]
-    narrow = [b for b in served if b.width == width and b.hides_behind]
+    narrow = [b for b in served if b.width == width and b.borrows_name]
     chosen = (named or narrow or served)[0]
     if width is not None and width != chosen.width:
         names = " or ".join(f"{b.immich_name} ({b.name})" for b in served)

@@ -15,7 +15,7 @@ from PIL import Image
 from ml_target.tensors import UInt8
 
 LONGEST_WHOLE = 100
-"""Up to this ratio of the sides the whole picture is resized and cut (20 MB at 224); beyond it only the crop is."""
+"""Up to this ratio of the sides the whole picture is resized and cropped (20 MB at 224); beyond it only the crop."""
 
 _FRACTION_BITS = 22
 """Pillow's 8-bit resampling: weights are whole numbers of 2^-22 (PRECISION_BITS in its Resample.c)."""
@@ -30,7 +30,7 @@ class Taps(NamedTuple):
 
 
 def squash(rgb: UInt8, size: int) -> UInt8:
-    """The whole picture, H x W x 3 uint8, as size x size x 3; the ratio of its sides is lost."""
+    """The whole picture, H x W x 3 uint8, as size x size x 3; its aspect ratio is lost."""
     return np.asarray(Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC))
 
 
@@ -73,14 +73,14 @@ def _crop_of_panorama(rgb: UInt8, size: int) -> UInt8:
     columns = _taps(width, new_width, _start(new_width, size), size)
     rows = _taps(height, new_height, _start(new_height, size), size)
     if height > width and new_height < height:
-        # Pillow 12.2, the official worker's, shrinks pictures this tall downwards first; 11 and 13 draw that line
-        # elsewhere. The order shows, as each pass rounds to 8 bits.
+        # Pillow 12.2, the official worker's, shrinks pictures this tall downwards first; 11 and 13 have another
+        # limit. The order matters, as each pass rounds to 8 bits.
         return np.ascontiguousarray(_two_passes(rgb.transpose(1, 0, 2), rows, columns).transpose(1, 0, 2))
     return np.ascontiguousarray(_two_passes(rgb, columns, rows))
 
 
 def _two_passes(picture: UInt8, first: list[Taps], second: list[Taps]) -> UInt8:
-    """`first` along axis 1, then `second` along axis 0, on the part of the picture that `second` looks at."""
+    """`first` along axis 1, then `second` along axis 0, on the part of the picture that `second` uses."""
     low, high = second[0].start, second[-1].start + len(second[-1].weights)
     once = _along_axis_1(picture[low:high], first)
     shifted = [Taps(taps.start - low, taps.weights) for taps in second]
@@ -112,7 +112,7 @@ def _tap(length: int, full: int, position: int) -> Taps:
     last = min(length, int(centre + _SUPPORT * stretch + 0.5))
     raw = [_bicubic((pixel - centre + 0.5) * (1.0 / stretch)) for pixel in range(first, last)]
     total = 1.0 / sum(raw)
-    # Half is added away from zero, as C's cast to int makes of it.
+    # Rounds half away from zero, as Pillow does with C's cast to int.
     fixed = [math.trunc(math.copysign(0.5, w) + w * total * (1 << _FRACTION_BITS)) for w in raw]
     return Taps(first, np.array(fixed, np.int64))
 

@@ -1,4 +1,4 @@
-"""The plug of smart search: two services, one for pictures and one for texts, of every backend."""
+"""The task of smart search: two services, one for pictures and one for texts, of every backend."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,25 +21,25 @@ from ml_target.tensors import Float32
 
 VISUAL, TEXTUAL = "clip.visual", "clip.textual"
 
-BESIDE = 2 * MIB
-"""Frames that wait."""
+WORKING_SET = 2 * MIB
+"""Bytes for frames that wait."""
 
 
-class _Asked(Strict):
+class _Entry(Strict):
     visual: ModelEntry | None = None
     textual: ModelEntry | None = None
 
 
 def chosen_backends(settings: Settings) -> list[ClipBackend]:
-    """Those that the settings ask for, the default first."""
+    """The backends that the settings ask for, the default first."""
     return list(CLIP_BACKENDS.values()) if settings.clip_backend == "auto" else [CLIP_BACKENDS[settings.clip_backend]]
 
 
-class ClipTask(Task[_Asked, Float32]):
+class ClipTask(Task[_Entry, Float32]):
     """One vector: of the picture (`visual`) or of the text (`textual`)."""
 
     name = "clip"
-    asked = _Asked
+    entry = _Entry
 
     def offers(self, loading: Loading) -> list[Offer[Any]]:
         return [
@@ -54,7 +54,7 @@ class ClipTask(Task[_Asked, Float32]):
         def load(loading: Loading) -> tuple[PictureEncoder, tuple[Model, ...]]:
             model = loading.model(backend.visual)
             resize = loading.settings.siglip_resize if backend.resize_by_setting else backend.resize
-            return PictureEncoder(model, loading.host, resize), (model,)
+            return PictureEncoder(model, loading.pool, resize), (model,)
 
         return Offer((backend.visual,), load)
 
@@ -62,12 +62,12 @@ class ClipTask(Task[_Asked, Float32]):
         """The text tower of a backend, with tokenizer and weights."""
         return Offer((backend.textual,), lambda loading: open_text_encoder(backend, loading))
 
-    def jobs(self, asked: _Asked) -> list[Job]:
-        if asked.visual and asked.textual:
+    def jobs(self, entry: _Entry) -> list[Job]:
+        if entry.visual and entry.textual:
             raise MalformedRequest("clip has one result a request: ask for visual or for textual, not for both.")
-        if asked.visual:
-            return [Job(self, VISUAL, asked.visual.modelName)]
-        return [Job(self, TEXTUAL, asked.textual.modelName, takes_text=True)] if asked.textual else []
+        if entry.visual:
+            return [Job(self, VISUAL, entry.visual.modelName)]
+        return [Job(self, TEXTUAL, entry.textual.modelName, takes_text=True)] if entry.textual else []
 
     def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
         stage = {service.variant: service for service in services if service.name == job.service}
@@ -75,11 +75,11 @@ class ClipTask(Task[_Asked, Float32]):
 
     def served_by(self, job: Job, service: Service[Any]) -> str:
         backend = CLIP_BACKENDS[service.variant]
-        return backend.name if backend.hides_behind else backend.immich_name
+        return backend.name if backend.borrows_name else backend.immich_name
 
     def memory(self, pixels: int) -> int:
-        """It makes a picture of Pillow's of the whole."""
-        return CORE * pixels + BESIDE
+        """The whole picture becomes one of Pillow's."""
+        return CORE * pixels + WORKING_SET
 
     async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Float32:
         vector: Float32 = await serves.embed(content, trace)
@@ -88,17 +88,17 @@ class ClipTask(Task[_Asked, Float32]):
     def encode(self, result: Float32) -> str:
         return vector_text(result)
 
-    def words(self, service: Service[Any]) -> tuple[str, str]:
+    def labels(self, service: Service[Any]) -> tuple[str, str]:
         backend = CLIP_BACKENDS[service.variant]
         if service.name == VISUAL:
             return "search", f"{backend.name}, {backend.width} numbers"
         return "queries", backend.name
 
-    def to_type(self, service: Service[Any]) -> tuple[str, str] | None:
+    def immich_setting(self, service: Service[Any]) -> tuple[str, str] | None:
         if service.name != VISUAL:
             return None
         backend = CLIP_BACKENDS[service.variant]
-        hidden = " (hides TinyCLIP: keep other workers off)" if backend.hides_behind else ""
+        hidden = " (hides TinyCLIP: keep other workers off)" if backend.borrows_name else ""
         return "CLIP model", f"{backend.immich_name}{hidden}"
 
     def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:

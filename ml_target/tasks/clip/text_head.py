@@ -1,6 +1,6 @@
 """The maths around a text tower: what the file itself leaves to the host.
 
-A text tower may take ids or token embeddings, and may end in the vector or in one state a token.
+A text tower may take ids or token embeddings, and may end in the vector or in one state per token.
 What it lacks is done here from the backend's text weights, arrays named:
 
 ``tokens`` [vocabulary, W], ``positions`` [T, W], ``norm_weight`` and ``norm_bias`` [W],
@@ -31,7 +31,7 @@ class TextLayout:
     """What a compiled tower left out. The defaults hold for every plain ONNX file.
 
     `add_positions`: add the position table to the token embeddings. `apply_norm`: apply the final
-    layer norm to token states; None looks at the states and applies it where it is missing.
+    layer norm to token states; None checks the states and applies it where it is missing.
     """
 
     add_positions: bool = False
@@ -88,7 +88,7 @@ class TextHead:
         """The text's vector, float32 (width,), not normalised."""
         if EMBEDDING in outputs:
             return outputs[EMBEDDING].real().reshape(-1)
-        # Of all the states only one row is looked at, so only that row becomes floats.
+        # Only one row of the states is used, so only that row becomes floats.
         if self._backend.family == "clip":
             # The end-of-text id is the largest; what follows it is padding with the same id.
             row = self._normed(outputs[TOKEN_STATES].real(int(np.argmax(ids))), CLIP_NORM_EPS)
@@ -111,7 +111,7 @@ class TextHead:
     def _problem(self, name: str, shape: Sequence[int]) -> str | None:
         array = self._weights.get(name)
         if array is None:
-            return f"it has to give '{name}'"
+            return f"it must have '{name}'"
         # A token table may have spare rows at its end.
         fits = array.shape[1:] == tuple(shape[1:]) and (
             array.shape[0] >= shape[0] if name == "tokens" else array.shape[0] == shape[0]
@@ -128,9 +128,9 @@ def layer_norm(row: Float32, weight: Float32, bias: Float32, eps: float) -> Floa
 
 
 def is_normed(row: Float32, weight: Float32, bias: Float32) -> bool:
-    """True when undoing scale and shift leaves mean 0 and variance 1, as behind a layer norm.
+    """True when undoing scale and shift leaves mean 0 and variance 1, as after a layer norm.
 
-    Numbers with a scale near zero are left out: they say nothing, and dividing would blow up their rounding.
+    Entries with a scale near zero are left out: dividing would magnify their rounding errors.
     """
     told = np.abs(weight) > 0.01 * np.median(np.abs(weight))
     if not told.any():

@@ -1,4 +1,4 @@
-"""What the probe found out about each text tower, by the SHA-256 of its file, so that it is asked once."""
+"""What the probe found out about each text tower, by the SHA-256 of its file, so that it runs only once."""
 
 import json
 import logging
@@ -12,8 +12,8 @@ log = logging.getLogger(__name__)
 NAME = "text_layouts.json"
 
 
-class LayoutBook:
-    """A small JSON file in the models folder. What cannot be read or kept is found out again."""
+class LayoutCache:
+    """A small JSON file in the models folder. What cannot be read or written is found out again."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
@@ -29,7 +29,7 @@ class LayoutBook:
         return TextLayout(add, norm)
 
     def keep(self, sha256: str, layout: TextLayout) -> None:
-        """Writes the finding down, atomically."""
+        """Writes the layout to the file, atomically."""
         content = {**self._read(), sha256: asdict(layout)}
         draft = self._path.with_suffix(".part")
         try:

@@ -1,9 +1,9 @@
-"""Two questions about a compiled text tower that only the card can answer, asked without a reference.
+"""Two questions about a compiled text tower that only the card can answer, without a reference to compare with.
 
-Are the positions inside? Without positions a tower cannot tell one place from another: of a text
-that is one token repeated, every state comes out the same, causal mask or not; and a tower that
-sees everything at once ends in the same last state for any order of the tokens before it. Where
-both can be asked both are: which shows weak positions better differs from tower to tower.
+Are the positions inside? Without positions a tower cannot tell one position from another: for a
+text that is one token repeated, every state is the same, with a causal mask or without; and a tower
+that sees all tokens at once ends in the same last state for any order of the tokens before it. Where
+both tests are possible both run: which of them shows weak positions better differs between towers.
 Is the final layer norm inside? Its mark, mean 0 and variance 1, shows in the states themselves.
 """
 
@@ -22,7 +22,7 @@ from ml_target.tensors import Array, Float32, Outputs
 
 SAME = 0.02
 DIFFERENT = 0.05
-"""Relative distances: below the first only the rounding of the tensors differs, above the second the answers do."""
+"""Relative distances: below `SAME` only the rounding of the tensors differs, above `DIFFERENT` the answers do."""
 
 LEAST_COSINE = 0.9
 """Between the card's text vector and the processor's; a good file reaches 0.97."""
@@ -38,10 +38,10 @@ PROMPTS = (
 Run = Callable[[Array], Outputs]
 
 
-def settle(
+def find_layout(
     run: Run, intake: Intake, backend: ClipBackend, weights: Mapping[str, Array], tokenizer: Tokenizer
 ) -> TextLayout:
-    """How this file wants to be fed and read. `run`: one frame through the card.
+    """How to prepare this file's input and read its output. `run`: one frame through the card.
 
     Raises ModelError when the answers contradict each other.
     """
@@ -50,9 +50,9 @@ def settle(
         return run(TextHead(backend, weights, layout).frame(ids, intake))
 
     layout = TextLayout(add_positions=False, apply_norm=False)
-    if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, backend):
+    if not _tells_positions_apart(lambda ids: states(ids, layout), tokenizer, backend):
         layout = TextLayout(add_positions=True, apply_norm=False)
-        if not _tells_places_apart(lambda ids: states(ids, layout), tokenizer, backend):
+        if not _tells_positions_apart(lambda ids: states(ids, layout), tokenizer, backend):
             raise ModelError(
                 f"{backend.textual.name}: the order of the words changes nothing, with positions added or without",
                 f"The file cannot be the catalogue's: {replace()}; or set CLIP_TEXT_ENGINE=cpu.",
@@ -61,7 +61,7 @@ def settle(
     return TextLayout(layout.add_positions, _norm_is_outside(outputs, backend, weights))
 
 
-def agree(
+def require_agreement(
     card: tuple[LoadedNetwork, TextHead], processor: tuple[LoadedNetwork, TextHead], tokenizer: Tokenizer
 ) -> None:
     """Raises ModelError where the card's vectors and the processor's point in different directions."""
@@ -82,7 +82,7 @@ def agree(
         )
 
 
-def _tells_places_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, backend: ClipBackend) -> bool:
+def _tells_positions_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, backend: ClipBackend) -> bool:
     ids = tokenizer.encode(PROMPTS[1])
     repeated = states(np.full(len(ids), ids[1]))
     pooled, distances = EMBEDDING in repeated, list[float]()
@@ -117,7 +117,7 @@ def _norm_is_outside(
 
 
 def _last(outputs: Outputs) -> Float32:
-    """The pooled vector, or the state it is made of."""
+    """The pooled vector, or the state it is made from."""
     return outputs[EMBEDDING].real().reshape(-1) if EMBEDDING in outputs else outputs[TOKEN_STATES].real(-1)
 
 

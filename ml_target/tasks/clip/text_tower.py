@@ -1,4 +1,4 @@
-"""A text tower with all that belongs to it: tokenizer, weights, and what its file leaves to the host."""
+"""Opens a text tower with its tokenizer, its weights, and what its file leaves to the host."""
 
 import logging
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from ml_target.scheduling.model import Model
 from ml_target.store import load_text_weights
 from ml_target.tasks.clip.encoders import TextEncoder
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
-from ml_target.tasks.clip.text_layouts import LayoutBook
-from ml_target.tasks.clip.text_probe import agree, settle
+from ml_target.tasks.clip.text_layouts import LayoutCache
+from ml_target.tasks.clip.text_probe import find_layout, require_agreement
 from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
 from ml_target.tasks.contract import Loading
 from ml_target.tensors import Array
@@ -22,17 +22,17 @@ Weights = Mapping[str, Array]
 
 
 def open_text_encoder(backend: ClipBackend, loading: Loading) -> tuple[TextEncoder, tuple[Model, ...]]:
-    """The encoder, and its model. Raises MissingFileError, DamagedFileError, ModelError."""
+    """The encoder and its model. Raises MissingFileError, DamagedFileError, ModelError."""
     tokenizer = open_tokenizer(backend.family, [loading.file(file) for file in backend.vocabulary])
     weights, without = _weights(backend, loading)
     model = loading.model(backend.textual, interactive=True)
     try:
         head = TextHead(backend, weights, _layout(model, backend, weights, tokenizer, loading))
-        encoder = TextEncoder(model, tokenizer, head, loading.host)
+        encoder = TextEncoder(model, tokenizer, head, loading.pool)
     except ModelError as error:
         if isinstance(without, DamagedFileError):
             raise without from error
-        if without is not None:  # whether they are needed shows only when the tower is open
+        if without is not None:  # only the opened tower shows whether they are needed
             raise MissingFileError(error.reason, error.remedy, without.cause) from error
         raise
     if isinstance(without, DamagedFileError):
@@ -43,7 +43,7 @@ def open_text_encoder(backend: ClipBackend, loading: Loading) -> tuple[TextEncod
 def _weights(
     backend: ClipBackend, loading: Loading
 ) -> tuple[Weights | None, MissingFileError | DamagedFileError | None]:
-    """The weights, or why there are none. Raises DamagedFileError for a tower on a card: none does without."""
+    """The weights, or why there are none. Raises DamagedFileError for a tower on a card, which always needs them."""
     try:
         return load_text_weights(loading.file(backend.text_weights)), None
     except MissingFileError as error:
@@ -60,11 +60,11 @@ def _layout(
     """What a tower on the card leaves to the host: found out once, kept with the file's hash."""
     if weights is None or not loading.engine(backend.textual).capabilities.text_layout:
         return TextLayout()
-    book, sha256 = LayoutBook(loading.folder), model.provenance.sha256
+    book, sha256 = LayoutCache(loading.folder), model.provenance.sha256
     layout = book.get(sha256)
     if layout is None:
         TextHead(backend, weights).check(model.intake, model.loaded.roles, tokenizer.size)
-        layout = settle(lambda frame: model.loaded.run([frame])[0], model.intake, backend, weights, tokenizer)
+        layout = find_layout(lambda frame: model.loaded.run([frame])[0], model.intake, backend, weights, tokenizer)
         _confirm(model, TextHead(backend, weights, layout), TextHead(backend, weights), tokenizer, loading)
         book.keep(sha256, layout)
     log.info("%s on the card: %s", backend.textual.name, layout)
@@ -72,7 +72,7 @@ def _layout(
 
 
 def _confirm(model: Model, head: TextHead, plain: TextHead, tokenizer: Tokenizer, loading: Loading) -> None:
-    """Compares the card's text vectors with the processor's, where that tower's file happens to be there.
+    """Compares the card's text vectors with the processor's, where the processor's file is there.
 
     `plain`: the head of a tower that leaves nothing to the host.
     """
@@ -85,4 +85,4 @@ def _confirm(model: Model, head: TextHead, plain: TextHead, tokenizer: Tokenizer
         log.error("the card's text vectors are not compared with the processor's: %s", damage)
         return
     plain.check(tower.intake, tower.roles, tokenizer.size)
-    agree((model.loaded, head), (tower, plain), tokenizer)
+    require_agreement((model.loaded, head), (tower, plain), tokenizer)

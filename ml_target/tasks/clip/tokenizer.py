@@ -38,7 +38,7 @@ _CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 BEGINNING = 2048
-"""Characters that are tried first of a longer text: several times what fills the ids, as a rule."""
+"""Characters of a longer text that are tried first: usually several times what fills the ids."""
 
 _WORD_END = re.compile(r"(?<! ) ")
 _MARK = "▁"
@@ -64,7 +64,7 @@ class Tokenizer(Protocol):
 def clean(text: str) -> str:
     """White space of any kind collapsed to single blanks, none at the ends; lone surrogates become U+FFFD.
 
-    Text with a lone surrogate has no UTF-8 form, so no reference has ids for it; a query must not fail on it.
+    Text with a lone surrogate has no UTF-8 form, so no reference has ids for it; yet a query with one must not fail.
     """
     collapsed = " ".join(text.split())
     try:
@@ -86,11 +86,11 @@ def canonicalize(text: str) -> str:
 
 
 def first_ids(text: str, encode: Callable[[str], tuple[Ids, bool]]) -> Ids:
-    """The ids of a clean text, from as much of it as they need: those of a megabyte would take seconds.
+    """The ids of a clean text, from only as much of it as they need: encoding a megabyte would take seconds.
 
     `encode` gives ids, and whether they are full: then no further word can change them. Text is cut
-    between words only, where a blank follows a letter. No token reaches across such a place, so what
-    stands before it has the same ids with and without the rest. A word is never cut: its
+    between words only, where a blank follows a letter. No token reaches across such a cut, so the text
+    before it has the same ids with and without the rest. A word is never cut: its
     ids depend on all of it.
     """
     size = BEGINNING
@@ -131,7 +131,7 @@ class _TableTokenizer:
         return first_ids(cleaned, self._encode) if self.words_apart else self._encode(cleaned)[0]
 
     def _encode(self, text: str) -> tuple[Ids, bool]:
-        # One text as a batch: only that call lets go of Python's lock, and a long word takes a while.
+        # One text as a batch: only that call releases Python's lock, and a long word takes a while.
         found = self.table.encode_batch([text])[0]
         return np.array(found.ids, dtype=np.int64), sum(found.attention_mask) == self.length
 
@@ -191,7 +191,7 @@ def clip_tokenizer(vocabulary: Path) -> Tokenizer:
     table.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in (CLIP_START, CLIP_END)])
     table.enable_truncation(CLIP_LENGTH)
     table.enable_padding(length=CLIP_LENGTH, pad_id=ids[CLIP_END], pad_token=CLIP_END)
-    return _TableTokenizer(table, clean, CLIP_LENGTH, words_apart=True)  # the pattern knows no blank
+    return _TableTokenizer(table, clean, CLIP_LENGTH, words_apart=True)  # the pattern matches no blank
 
 
 def siglip_tokenizer(model: Path) -> Tokenizer:
@@ -244,7 +244,7 @@ TOKENIZERS: dict[str, Callable[..., Tokenizer]] = {
     "siglip": siglip_tokenizer,
     "siglip2": siglip2_tokenizer,
 }
-"""What opens a family's tokenizer, from its vocabulary files in the catalogue's order."""
+"""Opens a family's tokenizer from its vocabulary files, in the catalogue's order."""
 
 
 def open_tokenizer(family: str, files: Sequence[Path]) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""Faces turned, scaled and shifted to where a recogniser expects eyes, nose and mouth."""
+"""Turns, scales and shifts faces, so that eyes, nose and mouth are where a recogniser expects them."""
 
 import math
 
@@ -27,7 +27,7 @@ def similarity(landmarks: Float32, size: int = ARCFACE_SIZE) -> Float64:
     finds them. Raises ValueError for a face whose landmarks are not finite or all the same point.
 
     In the plane the answer is one complex number: with both point sets centred, the `a` that
-    minimises ``|a * source - target|`` is their inner product over the length of the source.
+    minimises ``|a * source - target|`` is their inner product over the squared length of the source.
     """
     points = np.asarray(landmarks, np.float64)
     target = ARCFACE_POINTS * (size / ARCFACE_SIZE)
@@ -36,7 +36,7 @@ def similarity(landmarks: Float32, size: int = ARCFACE_SIZE) -> Float64:
     target = target - target_middle
     length = (source**2).sum(axis=(-2, -1))
     if not (np.isfinite(points).all() and (length > 0).all()):
-        raise ValueError("the landmarks of a face are one point, or no numbers")
+        raise ValueError("the landmarks of a face are one point, or not numbers")
     along = (source * target).sum(axis=(-2, -1)) / length
     across = (source[..., 0] * target[:, 1] - source[..., 1] * target[:, 0]).sum(axis=-1) / length
     linear = np.stack([np.stack([along, -across], -1), np.stack([across, along], -1)], -2)
@@ -67,7 +67,7 @@ def _warp(picture: UInt8, matrix: Float64, size: int) -> UInt8:
 
 
 def _cut(picture: UInt8, matrix: Float64, size: int) -> tuple[UInt8, Float64]:
-    """The part of a very long picture that the crop shows, and the matrix from there."""
+    """The part of a very long picture that the crop shows, and the matrix for that part."""
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
     seen = (corners - matrix[:, 2]) @ np.linalg.pinv(matrix[:, :2]).T
     slices = []

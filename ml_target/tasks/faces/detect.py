@@ -1,4 +1,4 @@
-"""Where faces are: the official worker's letterbox, and on request what that cannot show."""
+"""Face detection: in the official worker's letterbox, and on request in views that show what it cannot."""
 
 from typing import Literal
 
@@ -6,21 +6,21 @@ from ml_target.catalogue.types import PictureInput
 from ml_target.errors import ModelError
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tasks.faces.scrfd import Detections, combine, decode
 from ml_target.tasks.faces.views import View, close_view, tiny_views
 from ml_target.tensors import Outputs, UInt8
 
-FaceSearchMode = Literal["official", "close", "tiny", "both"]
+FaceDetectionMode = Literal["official", "close", "tiny", "both"]
 
 
-class FaceSearch:
+class FaceDetector:
     """The face detector. `mode`: `close` adds faces that fill the picture, `tiny` small ones in a large picture."""
 
-    def __init__(self, detector: Model, host: HostPool, max_faces: int, mode: FaceSearchMode) -> None:
+    def __init__(self, detector: Model, pool: ThreadPool, max_faces: int, mode: FaceDetectionMode) -> None:
         self._detector = detector
-        self._host = host
+        self._pool = pool
         self._max_faces = max_faces
         self._mode = mode
         self._size = frame_size(detector)
@@ -31,22 +31,22 @@ class FaceSearch:
         What the letterbox shows is answered exactly as the official worker does; the other views only add to it.
         """
         with trace.stage("faces.prepare"), self._detector.coming():
-            frame, scale = await self._host.run(letterbox, picture, *self._size)
+            frame, scale = await self._pool.run(letterbox, picture, *self._size)
         with trace.stage("faces.detect"):
             [outputs] = await self._detector.infer([frame])
         with trace.stage("faces.decode"):
-            found = await self._host.run(decode, outputs, scale, min_score, self._max_faces)
+            found = await self._pool.run(decode, outputs, scale, min_score, self._max_faces)
         if self._mode == "official":
             return found
         with trace.stage("faces.prepare"):
-            views = await self._host.run(self._views, picture, nothing=not len(found.scores) and not found.unseen)
+            views = await self._pool.run(self._views, picture, nothing=not len(found.scores) and not found.unseen)
         if not views:
             return found
         trace.count("views", len(views))
         with trace.stage("faces.detect"):
             more = await self._detector.infer([view.frame for view in views])
         with trace.stage("faces.decode"):
-            return await self._host.run(self._add, found, views, more, min_score)
+            return await self._pool.run(self._add, found, views, more, min_score)
 
     def _views(self, picture: UInt8, nothing: bool) -> list[View]:
         close = [close_view(picture, *self._size)] if self._mode in ("close", "both") and nothing else []

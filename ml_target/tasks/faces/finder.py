@@ -9,12 +9,12 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.remedies import check_file
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.faces.align import align
-from ml_target.tasks.faces.detect import FaceSearch, FaceSearchMode, frame_size
+from ml_target.tasks.faces.detect import FaceDetectionMode, FaceDetector, frame_size
 from ml_target.tensors import Float32, Outputs, UInt8
 
-CROPS_AT_ONCE = 32  # a crowd's crops need not be in memory together
+CROPS_AT_ONCE = 32  # the crops of a crowd need not all be in memory at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,14 +38,14 @@ class FaceFinder:
         self,
         detector: Model,
         recognizer: Model,
-        host: HostPool,
+        pool: ThreadPool,
         max_faces: int,
-        search: FaceSearchMode = "official",
+        search: FaceDetectionMode = "official",
     ) -> None:
         self._detector = detector
         self._recognizer = recognizer
-        self._host = host
-        self._search = FaceSearch(detector, host, max_faces, search)
+        self._pool = pool
+        self._search = FaceDetector(detector, pool, max_faces, search)
         self._crop, width = frame_size(recognizer)
         if self._crop != width:
             raise ModelError(f"{recognizer.network.name} takes {self._crop} x {width}, a square is wanted for faces.")
@@ -53,9 +53,9 @@ class FaceFinder:
     async def find(self, picture: UInt8, min_score: float, trace: Trace) -> list[Face]:
         """The faces whose score is at least `min_score`, best first.
 
-        `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives what no face can be.
+        `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives impossible values.
         """
-        with self._recognizer.coming():  # most pictures that are asked about show somebody
+        with self._recognizer.coming():  # most pictures sent for face recognition show a face
             found = await self._search.find(picture, min_score, trace)
         trace.count("faces", len(found.scores))
         if found.unseen:
@@ -77,7 +77,7 @@ class FaceFinder:
             chunk = landmarks[start : start + CROPS_AT_ONCE]
             with trace.stage("faces.align"), self._recognizer.coming(len(chunk)):
                 try:
-                    crops = await self._host.run(align, picture, chunk, self._crop)
+                    crops = await self._pool.run(align, picture, chunk, self._crop)
                 except ValueError as error:
                     raise _fault(self._detector, f"a face that cannot be turned upright ({error})") from error
             with trace.stage("faces.recognise"):

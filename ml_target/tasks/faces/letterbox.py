@@ -1,4 +1,4 @@
-"""A picture into a frame of fixed size, its proportions kept: top-left, the rest black."""
+"""Fits a picture into a frame of fixed size, its proportions kept: at the top left, the rest black."""
 
 import cv2
 import numpy as np

@@ -27,7 +27,7 @@ class Detections:
     `boxes`: N x 4 float32 (x1, y1, x2, y2) in picture pixels, neither rounded nor clipped.
     `scores`: N float32. `landmarks`: N x 5 x 2 float32 in picture pixels: left eye, right eye (as
     seen in the picture), nose, left and right corner of the mouth. `unseen`: candidates at or above
-    the score asked for that a limit left out; all faces here are better than each of them.
+    the score asked for that a limit left out; every face here has a better score than any of them.
     """
 
     boxes: Float32
@@ -36,11 +36,11 @@ class Detections:
     unseen: int = 0
 
     def part(self, index: npt.NDArray[Any]) -> "Detections":
-        """Those that numpy's `index` picks."""
+        """The faces that numpy's `index` picks."""
         return Detections(self.boxes[index], self.scores[index], self.landmarks[index], self.unseen)
 
     def shifted(self, right: float, down: float) -> "Detections":
-        """Moved by so many picture pixels."""
+        """The faces moved by `right` and `down` picture pixels."""
         by = np.array([right, down], np.float32)
         return Detections(self.boxes + np.tile(by, 2), self.scores, self.landmarks + by, self.unseen)
 
@@ -51,17 +51,17 @@ def decode(
     """The faces in the outputs of one frame.
 
     `outputs`: for every stride s the roles `score_s`, `box_s`, `kps_s`, maps of H/s x W/s x
-    (A, 4A, 10A) for A anchors a cell. Scores are probabilities; distances are in strides.
-    `scale`: frame pixels a picture pixel. Scores of at least `min_score` count, compared as float32.
+    (A, 4A, 10A) for A anchors per cell. Scores are probabilities; distances are in strides.
+    `scale`: frame pixels per picture pixel. Scores of at least `min_score` count, compared as float32.
     Among equals the finer stride, then the upper, then the left one is first.
 
     The limits cut off the weakest faces only: whether a face stays depends on better ones alone.
-    Raises EngineFault for numbers that no sound network gives, ValueError for a `min_score`
+    Raises EngineFault for numbers that no intact network gives, ValueError for a `min_score`
     that is not finite.
     """
     if not math.isfinite(min_score):
-        raise ValueError(f"min_score is {min_score}, a number is wanted")
-    min_score = min(max(min_score, -1.0), 2.0)  # below is all, above is none
+        raise ValueError(f"min_score is {min_score}, not a finite number")
+    min_score = min(max(min_score, -1.0), 2.0)  # at -1 all pass, at 2 none
     strides = sorted(int(role.removeprefix("score_")) for role in outputs if role.startswith("score_"))
     found = [_passing(outputs[f"score_{stride}"], min_score) for stride in strides]
     scores = np.concatenate([score for _, score in found])
@@ -88,7 +88,7 @@ def suppress(boxes: Float32, limit: int, iou: float = NMS_IOU) -> tuple[Indices,
     """Non-maximum suppression of boxes that are sorted best first.
 
     `boxes`: N x 4 float32. Returns the indices of at most `limit` boxes that stay, and how many
-    further ones were not looked at that none of those overlaps by more than `iou`. Sides
+    more would overlap none of those by more than `iou` but were left unexamined. Sides
     count one pixel more than their difference, as in InsightFace.
     """
     x1, y1, x2, y2 = boxes.T
@@ -108,7 +108,7 @@ def suppress(boxes: Float32, limit: int, iou: float = NMS_IOU) -> tuple[Indices,
 
 
 def combine(first: Detections, more: Sequence[Detections], max_faces: int) -> Detections:
-    """`first` as it is, and of `more` the faces that overlap none of it nor a better one of `more`; best first."""
+    """`first` as it is, and the faces of `more` that overlap neither it nor a better one of `more`; best first."""
     extra = _joined(more)
     extra = extra.part(np.argsort(-extra.scores, kind="stable"))
     together = _joined([first, extra])
@@ -132,7 +132,7 @@ def _joined(parts: Sequence[Detections]) -> Detections:
 
 
 def _passing(scores: Tensor, min_score: float) -> tuple[Indices, Float32]:
-    """Indices (row-major, anchors innermost) and real scores of the anchors that reach `min_score`."""
+    """Indices (row-major, anchors innermost) and real scores of the anchors that score at least `min_score`."""
     flat = Tensor(scores.values.reshape(-1), scores.scale, scores.zero_point)
     lowest, highest = flat.real(flat.values.argmin()), flat.real(flat.values.argmax())
     if not (lowest >= -_SCORE_SLACK and highest <= 1 + _SCORE_SLACK):  # NaN is neither
@@ -146,7 +146,7 @@ def _passing(scores: Tensor, min_score: float) -> tuple[Indices, Float32]:
 
 
 def _place(outputs: Outputs, stride: int, anchors: Indices) -> tuple[Float32, Float32]:
-    """Boxes (N x 4) and landmarks (N x 5 x 2) of some anchors of one stride, in frame pixels."""
+    """Boxes (N x 4) and landmarks (N x 5 x 2) of the given anchors of one stride, in frame pixels."""
     _, width, per_cell = outputs[f"score_{stride}"].values.shape
     rows, columns = np.divmod(anchors // per_cell, width)
     # A cell's anchors stand on its top-left corner, not in its middle.
@@ -158,7 +158,7 @@ def _place(outputs: Outputs, stride: int, anchors: Indices) -> tuple[Float32, Fl
 
 
 def _rows(tensor: Tensor, numbers: int) -> Tensor:
-    """The map with one row an anchor."""
+    """The map with one row per anchor."""
     return Tensor(tensor.values.reshape(-1, numbers), tensor.scale, tensor.zero_point)
 
 

@@ -1,4 +1,4 @@
-"""The plug of facial recognition."""
+"""The task of facial recognition."""
 
 import logging
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from ml_target.tensors import UInt8
 
 log = logging.getLogger(__name__)
 
-BESIDE = 8 * MIB
-"""Frames that wait and crops; they are taken from the pixels without a copy of the whole."""
+WORKING_SET = 8 * MIB
+"""Bytes for frames that wait and for crops; both are cut from the pixels without a copy of the whole."""
 
 
 class _DetectionOptions(Options):
@@ -31,16 +31,16 @@ class _Detection(ModelEntry):
     options: Annotated[_DetectionOptions, BeforeValidator(empty_if_null)] = _DetectionOptions()
 
 
-class _Asked(Strict):
+class _Entry(Strict):
     detection: _Detection | None = None
     recognition: ModelEntry | None = None
 
 
-class FaceTask(Task[_Asked, Sequence[Face]]):
+class FaceTask(Task[_Entry, Sequence[Face]]):
     """Boxes, scores and vectors of the faces that score at least the score asked for."""
 
     name = "facial-recognition"
-    asked = _Asked
+    entry = _Entry
 
     def offers(self, loading: Loading) -> list[Offer[FaceFinder]]:
         return [self.offer(loading)]
@@ -52,18 +52,18 @@ class FaceTask(Task[_Asked, Sequence[Face]]):
 
         def load(loading: Loading) -> tuple[FaceFinder, tuple[Model, ...]]:
             settings, models = loading.settings, (loading.model(networks[0]), loading.model(networks[1]))
-            return FaceFinder(*models, loading.host, settings.max_faces, settings.face_search), models
+            return FaceFinder(*models, loading.pool, settings.max_faces, settings.face_search), models
 
         return Offer(networks, load)
 
-    def jobs(self, asked: _Asked) -> list[Job]:
-        if not both(self.name, asked.detection, asked.recognition):
+    def jobs(self, entry: _Entry) -> list[Job]:
+        if not both(self.name, entry.detection, entry.recognition):
             return []
-        assert asked.detection is not None
-        return [Job(self, self.name, asked.detection.modelName, float(asked.detection.options.minScore))]
+        assert entry.detection is not None
+        return [Job(self, self.name, entry.detection.modelName, float(entry.detection.options.minScore))]
 
     def memory(self, pixels: int) -> int:
-        return BESIDE
+        return WORKING_SET
 
     async def run(self, job: Job, serves: FaceFinder, content: UInt8, trace: Trace) -> Sequence[Face]:
         return await serves.find(content, job.options, trace)
@@ -79,15 +79,15 @@ class FaceTask(Task[_Asked, Sequence[Face]]):
             for face in result
         ]
 
-    def words(self, service: Service[Any]) -> tuple[str, str]:
+    def labels(self, service: Service[Any]) -> tuple[str, str]:
         return "faces", " + ".join(model.network.name for model in service.models)
 
-    def to_type(self, service: Service[Any]) -> tuple[str, str]:
+    def immich_setting(self, service: Service[Any]) -> tuple[str, str]:
         return "Facial recognition", FACES_IMMICH_NAME
 
 
 def _or_stand_in(network: Network, loading: Loading) -> Network:
-    """The network; where nobody asked for it by name and only its stand-in is there, that one, announced."""
+    """The network; where nobody asked for it by name and only its stand-in is there, that one, with a warning."""
     stand_in = network.stand_in
     if loading.settings.face_recognizer or stand_in is None or loading.has(network) or not loading.has(stand_in):
         return network

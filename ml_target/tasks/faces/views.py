@@ -10,10 +10,10 @@ from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tensors import Float32, UInt8
 
 CLOSE = 0.5
-"""A face without a margin is found in a frame shrunk to this: 100 % at 320 of 640, 30 % at 448, none at 640."""
+"""A face without a margin is found when shrunk to this share: 100 % at 320 of 640, 30 % at 448, none at 640."""
 
 TILES = 8
-"""Frames that one picture may take: 1920 x 1440 is looked at 2.4 times as large as in the letterbox."""
+"""Frames that one picture may take: they show 1920 x 1440 at 2.4 times the size of the letterbox."""
 
 OVERLAP = 128
 """Frame pixels that tiles share. Larger faces are left to the letterbox: in one of 640 they have 40 pixels and more up
@@ -27,8 +27,8 @@ WORTH = 1.3
 class View:
     """One frame for the detector, height x width x 3 uint8, and which part of the picture it is.
 
-    `scale`: frame pixels a picture pixel; `left`, `top`: of the frame, in frame pixels; `size`: of the whole picture
-    at this scale (height, width); `largest`: frame pixels of the longer side of a face that counts here.
+    `scale`: frame pixels per picture pixel; `left`, `top`: where the frame begins, in frame pixels; `size`: height and
+    width of the whole picture at this scale; `largest`: frame pixels of the longer side of a face that counts here.
     """
 
     frame: UInt8

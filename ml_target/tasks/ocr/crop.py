@@ -1,4 +1,4 @@
-"""Lines of text cut out of a picture, upright, for the recogniser.
+"""Cuts lines of text out of a picture, upright, for the recogniser.
 
 Pillow does what the official worker does with Pillow (perspective with its bicubic), OpenCV what it does
 with OpenCV (bilinear to the height of a line), so that the network sees the same pixels.
@@ -14,16 +14,16 @@ from ml_target.catalogue.types import Colour
 from ml_target.tensors import Float32, UInt8
 
 PADDING = 128
-"""Right of a line: 0 after `(x - 127.5) / 127.5`, as near as a byte gets; PaddleOCR pads with 0 there."""
+"""Fills the frame right of a line: 0 after `(x - 127.5) / 127.5`, as near as a byte gets, as in PaddleOCR."""
 
 UPRIGHT_BELOW = 1.5
-"""A crop this many times higher than wide, or more, is text that runs downwards: it is turned."""
+"""A crop at least this many times as high as wide holds text that runs downwards: it is turned."""
 
-_TAPS = 3  # bicubic looks at two pixels around a point, one more for rounding
+_TAPS = 3  # bicubic reads two pixels around a point, and one more for rounding
 
 
 def crop_size(corners: Float32) -> tuple[int, int]:
-    """Width and height of the crop of a quadrilateral, whole pixels: the longer of opposite sides, cut off.
+    """Width and height of the crop of a quadrilateral, whole pixels: the longer of opposite sides, truncated.
 
     `corners`: 4 x 2 in pixels: top-left, top-right, bottom-right, bottom-left.
     """
@@ -43,7 +43,7 @@ def cut_line(picture: UInt8, corners: Float32, height: int, width: int, colour: 
     """The line upright, `height` x `width` x 3 uint8 in the network's colour order.
 
     `picture`: H x W x 3 uint8 RGB; `corners` as for `crop_size`, inside the picture. A crop that is at
-    least 1.5 times higher than wide is turned by 90 degrees counter-clockwise. Bilinear without
+    least 1.5 times as high as wide is turned by 90 degrees counter-clockwise. Bilinear without
     antialiasing, as the reference scales lines.
     """
     crop = cut(picture, corners)
@@ -56,7 +56,7 @@ def cut_line(picture: UInt8, corners: Float32, height: int, width: int, colour: 
 def cut(picture: UInt8, corners: Float32) -> UInt8:
     """The quadrilateral as a rectangle of `crop_size`, in the picture's colour order.
 
-    Pillow's perspective transform and bicubic filter, on the part of the picture that it looks at.
+    Pillow's perspective transform and bicubic filter, on the part of the picture that it reads.
     """
     width, height = crop_size(corners)
     left, top = (int(n) for n in corners[0])

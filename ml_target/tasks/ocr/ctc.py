@@ -1,7 +1,7 @@
-"""Text recognition: the classes of every step to text (greedy CTC).
+"""Text recognition: from the class scores of every step to text (greedy CTC).
 
-Only the characters are kept, because a step has 18,385 classes: a line of 320 pixels is 2.9 MB as
-floats and some twenty characters afterwards.
+Only the characters are kept, because a step has 18,385 classes: a line of 320 pixels takes 2.9 MB as
+floats, and gives some twenty characters.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ class Alphabet:
 
     @classmethod
     def from_file(cls, file: Path, classes: int = OCR_CLASSES) -> "Alphabet":
-        """Reads a dictionary: one character (or flag of two code points) a line, UTF-8.
+        """Reads a dictionary: one character (or flag of two code points) per line, UTF-8.
 
-        Raises DamagedFileError when it cannot be read or is no such list, ModelError when it is the dictionary of a
+        Raises DamagedFileError when it cannot be read or is not such a list, ModelError when it is the dictionary of a
         network with another number of classes.
         """
         try:
@@ -49,7 +49,7 @@ class Alphabet:
         except UnicodeDecodeError as error:
             raise damaged(f"{name} is not UTF-8 text ({error})") from error
         remedy = "It belongs to another network: replace it with the catalogue's file."
-        # On "\n" only: the dictionary holds characters that other splitters take for line ends.
+        # On "\n" only: the dictionary holds characters that `splitlines` takes for line ends.
         lines = text.removesuffix("\n").split("\n")
         if len(lines) != classes - 2:
             raise ModelError(f"{name} has {len(lines):,} characters where {classes - 2:,} are wanted", f"{remedy}")
@@ -81,12 +81,12 @@ class Glyphs:
         return len(self.classes)
 
     def part(self, index: Any) -> "Glyphs":
-        """Those that numpy's `index` picks."""
+        """The characters that numpy's `index` picks."""
         return Glyphs(self.classes[index], self.probabilities[index], self.columns[index])
 
 
 def joined(pieces: Sequence[Glyphs]) -> Glyphs:
-    """One behind the other; at least one."""
+    """The pieces one after another; at least one is needed."""
     return Glyphs(
         np.concatenate([piece.classes for piece in pieces]),
         np.concatenate([piece.probabilities for piece in pieces]),
@@ -97,15 +97,16 @@ def joined(pieces: Sequence[Glyphs]) -> Glyphs:
 def read_glyphs(classes: Tensor, step: int, start: int = 0) -> Glyphs:
     """The characters in T x classes, floats or integers as they left the engine; ties go to the lower class.
 
-    Of each run of steps with one winner the first counts, then blanks are dropped. `step`: columns of the line a
-    time step; `start`: the column at which the first begins. Raises EngineFault for what is no probability.
+    Of each run of steps with the same winner the first counts, then blanks are dropped. `step`: columns of the line
+    per time step; `start`: the column at which the first begins. Raises EngineFault for values that are not
+    probabilities.
     """
     winners = classes.values.argmax(axis=1)  # a NaN wins over every number
     highest = classes.real((np.arange(len(winners)), winners))
     if not ((highest >= -SLACK) & (highest <= 1 + SLACK)).all():
         raise EngineFault("The text recogniser gave probabilities that are not numbers from 0 to 1", check_file())
     kept = winners != BLANK
-    kept[1:] &= winners[1:] != winners[:-1]  # a letter twice in a row has a blank between
+    kept[1:] &= winners[1:] != winners[:-1]  # a double letter has a blank in between
     rows = np.flatnonzero(kept)
     columns = (rows * step + (start + step / 2)).astype(np.float32)
     return Glyphs(winners[rows], highest[rows], columns)

@@ -1,4 +1,4 @@
-"""Text detection: a map of probabilities to boxes around lines (DB, "differentiable binarization").
+"""Text detection: from a map of probabilities to boxes around lines (DB, "differentiable binarization").
 
 The constants are those of the official worker, which takes them from RapidOCR.
 """
@@ -17,15 +17,15 @@ THRESHOLD = 0.3
 GROWTH = 1.6
 """The network marks the shrunken core of a line; the box grows back by area * this / perimeter on every side."""
 MIN_SIDE = 3
-"""Cells: a shorter side below it is noise. After growing, two more are wanted."""
+"""Cells: a box with a shorter side than this is noise. After growing, two more are needed."""
 MIN_PIXELS = 4
 """Picture pixels: boxes with a shorter top or left edge are dropped."""
 MAX_CANDIDATES = 1000
-"""Contours looked at, in OpenCV's order."""
+"""Contours examined, in OpenCV's order."""
 SAME_LINE = 10
 """Picture pixels: boxes whose tops follow each other in smaller steps stand in one row."""
 
-_MEANT = (np.uint8, np.uint16, np.float32)  # what OpenCV can average; everything else becomes float32
+_AVERAGED = (np.uint8, np.uint16, np.float32)  # what OpenCV can average; everything else becomes float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class Boxes:
     """Boxes in reading order.
 
     `corners`: N x 4 x 2 float32, whole picture pixels, top-left, top-right, bottom-right, bottom-left;
-    `scores`: N float32; `unseen`: contours that were too many to be looked at.
+    `scores`: N float32; `unseen`: how many contours were left unexamined.
     """
 
     corners: Float32
@@ -98,7 +98,7 @@ def reading_order(corners: Float32) -> npt.NDArray[np.intp]:
 
 def _plane(values: Array) -> Array:
     plane: Array = values[:, :, 0]
-    return plane if plane.dtype.type in _MEANT else plane.astype(np.float32)
+    return plane if plane.dtype.type in _AVERAGED else plane.astype(np.float32)
 
 
 def _mask(plane: Array, threshold: float) -> UInt8:
@@ -115,7 +115,7 @@ def _contours(mask: UInt8) -> list[Array]:
 
 
 def _mean_inside(plane: Array, corners: Array) -> float:
-    """Mean of the raw values inside the rectangle, looked at in its bounding window only."""
+    """Mean of the raw values inside the rectangle, read in its bounding window only."""
     xs, ys = corners.T.tolist()  # four numbers each: plain Python is faster than an array here
     (left, right), (top, bottom) = _within(xs, plane.shape[1]), _within(ys, plane.shape[0])
     mask = np.zeros((bottom - top + 1, right - left + 1), np.uint8)

@@ -1,4 +1,4 @@
-"""Where lines of text are: one map of the whole picture, however many frames the detector needs for it."""
+"""Finds lines of text: in one map of the whole picture, however many frames the detector needs for it."""
 
 from ml_target.catalogue.networks import PROBABILITY
 from ml_target.catalogue.types import PictureInput
@@ -6,7 +6,7 @@ from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.remedies import check_file
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import SLACK
 from ml_target.tasks.ocr.dbnet import MAX_CANDIDATES, Boxes, find_boxes
 from ml_target.tasks.ocr.mosaic import merge
@@ -20,12 +20,12 @@ class LineFinder:
     `max_lines`: boxes answered for one picture; `max_tiles`: frames that a detector of one size may take for it.
     """
 
-    def __init__(self, detector: Model, host: HostPool, max_lines: int, max_tiles: int) -> None:
+    def __init__(self, detector: Model, pool: ThreadPool, max_lines: int, max_tiles: int) -> None:
         if not isinstance(detector.network.input, PictureInput):
             raise ModelError(f"{detector.network.name} does not take pictures, so it cannot find text.")
         self._detector = detector
         self._spec = detector.network.input
-        self._host = host
+        self._pool = pool
         self._max_lines = max_lines
         self._max_patches = max(MAX_CANDIDATES, max_lines)
         self._max_tiles = max_tiles
@@ -34,17 +34,17 @@ class LineFinder:
     async def find(self, picture: UInt8, max_resolution: int, min_score: float, trace: Trace) -> Boxes:
         """The boxes that score at least `min_score`, in reading order.
 
-        `picture`: H x W x 3 uint8 RGB; `max_resolution`: its shorter side, in pixels, at which lines are looked
-        for. Raises EngineFault when the network gives what is no probability.
+        `picture`: H x W x 3 uint8 RGB; `max_resolution`: its shorter side, in pixels, at which lines are
+        looked for. Raises EngineFault when the network gives values that are not probabilities.
         """
         tiling = self._tiling(picture, max_resolution)
         with trace.stage("ocr.prepare"), self._detector.coming(len(tiling.starts)):
-            frames = await self._host.run(tiles, picture, tiling, self._spec.colour)
+            frames = await self._pool.run(tiles, picture, tiling, self._spec.colour)
         with trace.stage("ocr.detect"):
             outputs = await self._detector.infer(frames)
         with trace.stage("ocr.boxes"):
             size = (picture.shape[0], picture.shape[1])
-            boxes = await self._host.run(self._boxes, outputs, tiling, size, min_score)
+            boxes = await self._pool.run(self._boxes, outputs, tiling, size, min_score)
         trace.count("tiles", len(frames))
         trace.count("boxes", len(boxes.scores))
         return self._bounded(boxes, tiling, trace)
@@ -67,7 +67,7 @@ class LineFinder:
         return find_boxes(whole_map, size, min_score, self._max_patches)
 
     def _bounded(self, boxes: Boxes, tiling: Tiling, trace: Trace) -> Boxes:
-        """The first `max_lines`. Says what a limit left out."""
+        """The first `max_lines`. Warns of what a limit left out."""
         if tiling.reduced:
             cause, remedy = ("memory", "so that it fits") if self._free else ("the tiles", "or raise MAX_TEXT_TILES")
             trace.warn(
@@ -86,6 +86,6 @@ class LineFinder:
 
 
 def _is_probability(probability: Tensor) -> bool:
-    """Whether all of the map is; False for a NaN."""
+    """Whether all values of the map are probabilities; False for a NaN."""
     low, high = float(probability.values.min()), float(probability.values.max())
     return probability.raw(-SLACK) <= low and high <= probability.raw(1 + SLACK)

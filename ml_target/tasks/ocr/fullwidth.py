@@ -1,6 +1,6 @@
-"""Full-width Latin letters, which the recogniser sees where letters stand far apart and a window shows few of them.
+"""Full-width Latin letters, which the recogniser reads where letters are far apart and a window shows few of them.
 
-Chinese and Japanese texts have them (U+FF21 and on); a headline has not, and no search for its words finds them.
+Chinese and Japanese texts have them (from U+FF21); a headline has not, and would then not be found by its words.
 """
 
 FULL_WIDTH = frozenset(chr(0xFEE0 + ord(c)) for c in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -10,7 +10,7 @@ OTHERS = 0.25
 
 
 def seems_letter_spaced(text: str) -> bool:
-    """Whether the text has full-width Latin letters or digits among letters that are none of a full-width script."""
+    """Whether the text has full-width Latin letters or digits among letters that belong to no full-width script."""
     letters = text.replace(" ", "")
     others = sum(letter >= FIRST_IDEOGRAM and letter not in FULL_WIDTH for letter in letters)
     return not FULL_WIDTH.isdisjoint(letters) and others <= OTHERS * len(letters)

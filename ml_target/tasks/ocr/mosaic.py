@@ -11,14 +11,14 @@ import numpy as np
 from ml_target.tensors import Array, Tensor
 
 MEET = 16
-"""Cells to each side of the middle of an overlap for which both tiles speak. Beyond, only the one that sees farther: at
-the rim of a tile the network sees half a letter, and the higher of two opinions everywhere would find too much."""
+"""Cells to each side of the middle of an overlap where both tiles count. Beyond, only the tile that reaches farther:
+at the rim of a tile the network sees half a letter, and taking the higher value everywhere would find too much."""
 
 
 def merge(maps: Sequence[Tensor], starts: Sequence[tuple[int, int]], size: tuple[int, int]) -> Tensor:
-    """H x W x 1 for `size` (H, W), as it left the engine; where two tiles speak, the higher value.
+    """H x W x 1 for `size` (H, W), as it left the engine; where two tiles count, the higher value.
 
-    `maps`: one h x w x 1 tensor a tile, all of one scale and zero point; `starts`: top and left of each in the
+    `maps`: one h x w x 1 tensor per tile, all of one scale and zero point; `starts`: top and left of each in the
     whole, a grid whose neighbours share at least 2 x `MEET`. What lies beyond `size` is left out.
     """
     first = maps[0]
@@ -37,7 +37,7 @@ def merge(maps: Sequence[Tensor], starts: Sequence[tuple[int, int]], size: tuple
 
 
 def _kept(starts: Sequence[int], length: int, whole: int) -> dict[int, tuple[int, int]]:
-    """By the start of each tile along one axis: the first cell of the whole it speaks for, and the end of them."""
+    """By the start of each tile along one axis: the first cell of the whole that it counts for, and where these end."""
     middles = [(start + length + following) // 2 for start, following in pairwise(starts)]
     begins, ends = [0, *(m - MEET for m in middles)], [*(m + MEET for m in middles), whole]
     return {start: (begin, end) for start, begin, end in zip(starts, begins, ends, strict=True)}

@@ -10,8 +10,8 @@ from ml_target.log.words import short
 def text_model(asked: str) -> str:
     """The name of the text model that answers for the name `asked`.
 
-    Raises UnusableInput for one that reads another script: what the served network does not know it answers with
-    look-alikes at high scores. A name without a language that nobody knows is answered, and announced.
+    Raises UnusableInput for one that reads another script: the served network would answer letters that it does not
+    know with look-alikes at high scores. An unknown name without a language is answered, and logged.
     """
     language, separator, model = clean_name(asked).rpartition("__")
     if not separator:

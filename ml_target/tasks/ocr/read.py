@@ -1,4 +1,4 @@
-"""What lines of text say: cut out upright, read in frames the recogniser takes, joined where they are longer."""
+"""Reads lines of text: cut out upright, read in frames that the recogniser takes, joined where they are longer."""
 
 import asyncio
 import math
@@ -10,7 +10,7 @@ from ml_target.catalogue.types import PictureInput, StepSequence
 from ml_target.errors import ModelError
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.crop import cut_line, line_width, pad_right
 from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
 from ml_target.tasks.ocr.fullwidth import seems_letter_spaced
@@ -19,11 +19,11 @@ from ml_target.tasks.ocr.windows import Window, windows
 from ml_target.tensors import Float32, Outputs, UInt8
 
 WIDEST = 2560  # a free recogniser reads longer lines in windows, too: 24 MB of output each
-BUCKET = 64  # free widths are rounded up to it, so that lines share batches; 2 % more to compute
-SQUASH = 1.05  # a line up to this much too wide is squeezed: nothing is lost, and one window saved
+BUCKET = 64  # free widths are rounded up to a multiple, so that lines share batches; 2 % more to compute
+SQUASH = 1.05  # a line up to this many times too wide is squeezed: nothing is lost, and a window is saved
 CHUNK = 5120  # columns sent at a time, two bursts of eight windows: 47 MB of probabilities as floats
-DRAWN_TOGETHER = 0.4  # of its width, for a line of letters 0.2 to 0.7 em apart; 0.5 loses some of the widest, 0.6 more
-LESS_SURE = 0.1  # a reading without full-width letters is the better one when it is no less sure than this
+DRAWN_TOGETHER = 0.4  # share of its width, for a line of letters 0.2 to 0.7 em apart; 0.5 loses some of the widest
+LESS_SURE = 0.1  # a reading without full-width letters is preferred if its score is at most this much lower
 
 
 class Piece(NamedTuple):
@@ -37,13 +37,13 @@ class Piece(NamedTuple):
 class LineReader:
     """The text recogniser and its alphabet."""
 
-    def __init__(self, recognizer: Model, alphabet: Alphabet, host: HostPool) -> None:
+    def __init__(self, recognizer: Model, alphabet: Alphabet, pool: ThreadPool) -> None:
         if not isinstance(recognizer.network.input, PictureInput):
             raise ModelError(f"{recognizer.network.name} does not take pictures, so it cannot read text.")
         self._recognizer = recognizer
         self._spec = recognizer.network.input
         self._alphabet = alphabet
-        self._host = host
+        self._pool = pool
         self._step = _step(recognizer, len(alphabet))
         self._height = recognizer.intake.shape[0] or self._spec.height
         self._fixed_width = recognizer.intake.shape[1]
@@ -52,8 +52,8 @@ class LineReader:
     async def read(self, picture: UInt8, corners: Float32, trace: Trace) -> list[tuple[str, float]]:
         """Text and score of every line.
 
-        `picture`: H x W x 3 uint8 RGB; `corners`: N x 4 x 2 in its pixels. A line whose letters stand so far apart that
-        its windows show full-width ones is drawn together and read once more.
+        `picture`: H x W x 3 uint8 RGB; `corners`: N x 4 x 2 in its pixels. A line whose letters are so far apart that
+        its windows show full-width ones is drawn narrower and read once more.
         """
         parts = await self._parts(picture, corners, 1.0, trace)
         texts = await self._texts(parts, trace)
@@ -65,7 +65,7 @@ class LineReader:
         return texts
 
     async def _parts(self, picture: UInt8, corners: Float32, share: float, trace: Trace) -> list[list[Part]]:
-        """What the windows of every line show, the line being drawn at `share` of its width.
+        """What the windows of every line show, with the line drawn at `share` of its width.
 
         While one chunk is on the device the next is cut out; memory holds a few chunks of frames and one of outputs,
         however many lines there are.
@@ -74,11 +74,11 @@ class LineReader:
         waiting: list[Piece] = []
         sent: asyncio.Task[None] | None = None
         try:
-            for group in await self._host.run(lambda: list(self._groups(corners, share))):
+            for group in await self._pool.run(lambda: list(self._groups(corners, share))):
                 with trace.stage("ocr.crop"), self._recognizer.coming(len(group)):
-                    waiting += await self._host.run(self._pieces, picture, corners, group)
+                    waiting += await self._pool.run(self._pieces, picture, corners, group)
                 *full, waiting = _chunks(waiting)
-                if _columns(waiting) + self._frame(1) > CHUNK:  # full, too
+                if _columns(waiting) + self._frame(1) > CHUNK:  # also full
                     full, waiting = [*full, waiting], []
                 for chunk in full:
                     if sent is not None:
@@ -126,10 +126,10 @@ class LineReader:
         with trace.stage("ocr.recognise"):
             outputs = await self._recognizer.infer([piece.frame for piece in chunk])
         with trace.stage("ocr.decode"):
-            await self._host.run(self._keep, chunk, outputs, parts)
+            await self._pool.run(self._keep, chunk, outputs, parts)
 
     def _keep(self, chunk: Sequence[Piece], outputs: list[Outputs], parts: list[list[Part]]) -> None:
-        """Reads each output and lets it go, so that nothing waits with this memory for its last reference."""
+        """Reads each output and drops it, so that its memory is freed at once."""
         outputs.reverse()
         for piece in chunk:
             glyphs = read_glyphs(outputs.pop()[CLASS_SCORES], self._step, piece.window.start)
@@ -138,7 +138,7 @@ class LineReader:
     async def _texts(self, parts: Sequence[Sequence[Part]], trace: Trace) -> list[tuple[str, float]]:
         space = len(self._alphabet) - 1
         with trace.stage("ocr.decode"):
-            return await self._host.run(lambda: [decode(join(line, space), self._alphabet) for line in parts])
+            return await self._pool.run(lambda: [decode(join(line, space), self._alphabet) for line in parts])
 
 
 def _worth(reading: tuple[str, float]) -> float:

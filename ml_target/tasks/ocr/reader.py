@@ -6,13 +6,13 @@ import numpy as np
 
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.find import LineFinder
 from ml_target.tasks.ocr.read import LineReader
 from ml_target.tensors import Float32, UInt8
 
-MIN_SIDE = 32  # the official worker does not look at pictures with a shorter side
+MIN_SIDE = 32  # the official worker skips pictures with a shorter side
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class ReadOptions:
 class TextReader:
     """Detector and recogniser together: a picture in, lines of text out.
 
-    `max_lines`: looked at in one picture; `max_tiles`: frames that a detector of one size may take for it.
+    `max_lines`: lines read in one picture; `max_tiles`: frames that a detector of one size may take for it.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class TextReader:
         detector: Model,
         recognizer: Model,
         alphabet: Alphabet,
-        host: HostPool,
+        pool: ThreadPool,
         max_lines: int,
         max_tiles: int,
     ) -> None:
         self._recognizer = recognizer
-        self._finder = LineFinder(detector, host, max_lines, max_tiles)
-        self._reader = LineReader(recognizer, alphabet, host)
+        self._finder = LineFinder(detector, pool, max_lines, max_tiles)
+        self._reader = LineReader(recognizer, alphabet, pool)
 
     async def read(self, picture: UInt8, options: ReadOptions, trace: Trace) -> list[Line]:
         """The lines that can be read, in reading order.
 
-        `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives what no text can be.
+        `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives impossible values.
         """
         if min(picture.shape[:2]) < MIN_SIDE:
             return []

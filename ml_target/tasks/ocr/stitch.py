@@ -1,7 +1,7 @@
-"""Windows of one line, joined where both show the same letter in the same place.
+"""Joins the windows of one line where both show the same letter in the same place.
 
-Positions decide, and what the network saw in the steps there; a letter in the overlap is taken once, and the spaces
-before and after it come from the window that saw both of their sides.
+Positions decide, together with the probabilities of the steps there; a letter in the overlap is taken once, and the
+spaces before and after it come from the window that saw both of their sides.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ import numpy as np
 from ml_target.tasks.ocr.ctc import Glyphs, joined
 
 SAME_PLACE = 13
-"""Columns: one letter seen in two windows fires at most a step and a half of 8 apart."""
+"""Columns: a letter seen in two windows appears at most one and a half steps (of 8 columns) apart."""
 
 RIM = 0.2
-"""What a meeting at the border of the overlap still counts of one in its middle."""
+"""The weight of a match at the border of the overlap, where one in its middle counts 1."""
 
 
 class Part(NamedTuple):
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 def join(parts: Sequence[Part], space: int) -> Glyphs:
     """The glyphs of the line, in order.
 
-    `parts`: from left to right; `space`: the class that is no letter to meet at.
+    `parts`: from left to right; `space`: the class of the space, which is no letter to join at.
     """
     pieces: list[Glyphs] = []
     last = parts[0].glyphs
@@ -41,13 +41,13 @@ def join(parts: Sequence[Part], space: int) -> Glyphs:
 
 
 def _meet(left: Glyphs, right: Glyphs, low: int, high: int, space: int) -> tuple[Glyphs, Glyphs]:
-    """`left` up to and including the letter they meet at, `right` behind it. They overlap from `low` to `high`."""
+    """`left` up to and including the letter they are joined at, `right` after it. They overlap from `low` to `high`."""
     middle, half = (low + high) / 2, (high - low) / 2
     if not (len(left) and len(right)):
         return _cut(left, right, middle)
     letters = (left.classes[:, None] == right.classes) & (left.classes[:, None] != space)
     apart = np.where(letters, np.abs(left.columns[:, None] - right.columns), np.inf)
-    # Each the other's nearest: of a double letter the first must not meet the second.
+    # Each must be the other's nearest: the first of a double letter must not match the second.
     same = (apart == apart.min(axis=1, keepdims=True)) & (apart == apart.min(axis=0, keepdims=True))
     off = np.abs((left.columns[:, None] + right.columns) / 2 - middle) / half
     sure = np.minimum(left.probabilities[:, None], right.probabilities)
@@ -59,7 +59,7 @@ def _meet(left: Glyphs, right: Glyphs, low: int, high: int, space: int) -> tuple
 
 
 def _cut(left: Glyphs, right: Glyphs, middle: float) -> tuple[Glyphs, Glyphs]:
-    """`left` and `right` of the column near the middle that is farthest from every glyph: none twice, none lost."""
+    """`left` and `right` of the column near the middle that is farthest from every glyph: none doubled or lost."""
     places = middle + np.array([0, -4, 4, -8, 8, -12, 12])
     glyphs = np.concatenate([left.columns, right.columns])
     distance = np.abs(places[:, None] - glyphs).min(axis=1, initial=np.inf)

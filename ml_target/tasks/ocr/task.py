@@ -1,4 +1,4 @@
-"""The plug of text recognition."""
+"""The task of text recognition."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -19,10 +19,10 @@ from ml_target.tasks.service import Service
 from ml_target.tasks.wire import ModelEntry, Options, Score, Strict, both, empty_if_null
 from ml_target.tensors import UInt8
 
-BESIDE = 48 * MIB
-"""16 tiles, and 5120 columns of probabilities (`tasks.ocr.read.CHUNK`): by far the most of any task."""
+WORKING_SET = 48 * MIB
+"""Bytes for 16 tiles and 5120 columns of probabilities (`tasks.ocr.read.CHUNK`): by far the most of any task."""
 
-MOST_RESOLUTION = 1_000_000
+MAX_RESOLUTION = 1_000_000
 """Beyond any picture's size a resolution changes nothing; the bound keeps the arithmetic small."""
 
 
@@ -43,16 +43,16 @@ class _Recognition(ModelEntry):
     options: Annotated[_RecognitionOptions, BeforeValidator(empty_if_null)] = _RecognitionOptions()
 
 
-class _Asked(Strict):
+class _Entry(Strict):
     detection: _Detection | None = None
     recognition: _Recognition | None = None
 
 
-class OcrTask(Task[_Asked, Sequence[Line]]):
+class OcrTask(Task[_Entry, Sequence[Line]]):
     """Lines of text."""
 
     name = "ocr"
-    asked = _Asked
+    entry = _Entry
 
     def offers(self, loading: Loading) -> list[Offer[TextReader]]:
         return [self.offer(loading)]
@@ -62,39 +62,39 @@ class OcrTask(Task[_Asked, Sequence[Line]]):
         detector, recognizer = (each for each in chosen(loading.settings) if each.task == self.name)
 
         def load(loading: Loading) -> tuple[TextReader, tuple[Model, ...]]:
-            (dictionary,) = recognizer.beside
+            (dictionary,) = recognizer.companions
             alphabet = Alphabet.from_file(loading.file(dictionary))
             settings, models = loading.settings, (loading.model(detector), loading.model(recognizer))
-            reader = TextReader(*models, alphabet, loading.host, settings.max_text_lines, settings.max_text_tiles)
+            reader = TextReader(*models, alphabet, loading.pool, settings.max_text_lines, settings.max_text_tiles)
             return reader, models
 
         return Offer((detector, recognizer), load)
 
-    def jobs(self, asked: _Asked) -> list[Job]:
-        if not both(self.name, asked.detection, asked.recognition):
+    def jobs(self, entry: _Entry) -> list[Job]:
+        if not both(self.name, entry.detection, entry.recognition):
             return []
-        assert asked.detection is not None
-        assert asked.recognition is not None
-        boxes, lines = asked.detection.options, asked.recognition.options
+        assert entry.detection is not None
+        assert entry.recognition is not None
+        boxes, lines = entry.detection.options, entry.recognition.options
         options = ReadOptions(
             min_box_score=float(boxes.minScore),
-            max_resolution=min(int(boxes.maxResolution), MOST_RESOLUTION),
+            max_resolution=min(int(boxes.maxResolution), MAX_RESOLUTION),
             min_text_score=float(lines.minScore),
         )
-        return [Job(self, self.name, asked.recognition.modelName, options)]
+        return [Job(self, self.name, entry.recognition.modelName, options)]
 
     def served_by(self, job: Job, service: Service[Any]) -> str:
         return text_model(job.model_name)
 
     def memory(self, pixels: int) -> int:
-        """The largest line becomes a picture of Pillow's, which may be all of it."""
-        return CORE * pixels + BESIDE
+        """The largest line becomes a picture of Pillow's, and may be as large as the whole."""
+        return CORE * pixels + WORKING_SET
 
     async def run(self, job: Job, serves: TextReader, content: UInt8, trace: Trace) -> Sequence[Line]:
         return await serves.read(content, job.options, trace)
 
     def encode(self, result: Sequence[Line]) -> dict[str, Any]:
-        """Four parallel lists; `box` is flat, eight numbers a line, 0..1, clockwise from the top left."""
+        """Four parallel lists; `box` is flat, eight numbers per line, 0..1, clockwise from the top left."""
         return {
             "text": [line.text for line in result],
             "box": [float(n) for line in result for n in np.clip(line.corners, 0, 1).reshape(-1)],
@@ -102,10 +102,10 @@ class OcrTask(Task[_Asked, Sequence[Line]]):
             "textScore": [float(line.text_score) for line in result],
         }
 
-    def words(self, service: Service[Any]) -> tuple[str, str]:
+    def labels(self, service: Service[Any]) -> tuple[str, str]:
         return "text", OCR_IMMICH_NAME
 
-    def to_type(self, service: Service[Any]) -> tuple[str, str]:
+    def immich_setting(self, service: Service[Any]) -> tuple[str, str]:
         return "OCR model", OCR_IMMICH_NAME
 
 

@@ -1,9 +1,9 @@
-"""A picture for a text detector: at the official worker's scale, in tiles where the network has one size.
+"""Prepares a picture for a text detector: at the official worker's scale, in tiles where the network has one size.
 
-Tiles stand upright, because the network finds small print much worse when it is turned, and they show the official
-scale, because every tenth of it that is given up loses lines of the smallest print. A first look at the whole picture
-in one frame saves nothing: it does not show a single small line. `scripts/bench accuracy` measures it by the number of
-tiles. Their maps are put together by `mosaic`.
+Tiles are upright, because the network finds small print much worse when it is turned, and they have the official
+scale, because every tenth less loses lines of the smallest print. A first pass over the whole picture in one frame
+saves nothing: it does not show a single small line. `scripts/bench accuracy` measures the effect of the number of
+tiles. `mosaic` merges their maps.
 """
 
 import math
@@ -21,19 +21,19 @@ DETECTION_MULTIPLE = 32
 """The detector halves its frame five times."""
 
 MAX_DETECTION_PIXELS = 6_500_000
-"""Largest free detection frame. ONNX Runtime needs about 150 MB a megapixel, so this is 1 GB.
+"""Largest free detection frame. ONNX Runtime needs about 150 MB per megapixel, so this is 1 GB.
 
 At Immich's default of 736 it bounds pictures longer than sixteen times their width, and with
 `maxResolution` at the full 2160 of the largest previews it still takes 2160 x 2880.
 """
 
 OVERLAP = 64
-"""Pixels that neighbours share at least: a line that a border cuts is whole in one of them, or seen from both sides."""
+"""The fewest pixels that neighbours share: a line that a border cuts is whole in one, or seen from both sides."""
 
 NEAR = 0.95
 """A scale this near to the official one counts as it: a picture of 4:3 is covered by two tiles instead of four."""
 
-_COARSE = 3  # a first reduction to this many times the target cannot be told from one step (Pillow's `reducing_gap`)
+_COARSE = 3  # reducing first to this many times the target looks the same as one step (Pillow's `reducing_gap`)
 
 
 def official_size(height: int, width: int, max_resolution: int) -> tuple[int, int]:
@@ -83,7 +83,7 @@ def plan(height: int, width: int, frame: tuple[int, int], max_resolution: int, m
     reduced = grid.scale < NEAR
     if reduced:
         high, wide = (max(1, int(side * grid.scale)) for side in official)
-    else:  # the side that does not fit gives way, the other half as much: small print needs every pixel of its height
+    else:  # the side that does not fit shrinks, the other half as much: small print needs every pixel of its height
         fits = [min(1.0, most / side) for most, side in zip(covered(frame, OVERLAP, grid), official, strict=True)]
         high = int(official[0] * min(fits[0], math.sqrt(fits[1])))
         wide = int(official[1] * min(fits[1], math.sqrt(fits[0])))
@@ -91,7 +91,7 @@ def plan(height: int, width: int, frame: tuple[int, int], max_resolution: int, m
 
 
 def tiles(picture: UInt8, tiling: Tiling, colour: Colour) -> list[UInt8]:
-    """The tiles of the picture, H x W x 3 uint8 RGB, in `colour`; black where it ends."""
+    """The tiles of the picture, H x W x 3 uint8 RGB, in `colour`; black beyond its edge."""
     high, wide = tiling.frame
     scaled = _lanczos(picture, *tiling.size)
     scaled = scaled[..., ::-1] if colour == "BGR" else scaled

@@ -1,7 +1,7 @@
-"""Lines wider than the recogniser: windows that begin and end between letters.
+"""Splits lines wider than the recogniser into windows that begin and end between letters.
 
-A window that cuts a letter is not read worse at that letter only: the network looks at all of it, and loses
-letters half a window away (measured: twice the wrong letters). So borders lie where the picture is emptiest.
+A window that cuts a letter is read worse not only there: the network takes in all of it, and loses
+letters half a window away (measured: twice as many wrong letters). So borders are where the picture is emptiest.
 """
 
 from typing import NamedTuple
@@ -12,13 +12,13 @@ import numpy as np
 from ml_target.tensors import Float32, UInt8
 
 OVERLAP = 48
-"""Columns that neighbours share at least, at a line's height of 48: one Chinese character, two or three letters."""
+"""The fewest columns that neighbours share, at a line height of 48: one Chinese character, two or three letters."""
 
-SEARCH = 48
-"""Columns among which the emptiest is looked for: most words have a gap by then, and every letter has ended."""
+BORDER_RANGE = 48
+"""Columns within which a border may move to the emptiest: most words have a gap there, and every letter ends."""
 
 BLUR = 2.5
-"""Sigma, in columns, of the filter over the ink: it makes a wide gap emptier than a narrow one, in its middle most."""
+"""Sigma, in columns, of the filter over the ink: a wide gap becomes emptier than a narrow one, most in its middle."""
 
 
 class Window(NamedTuple):
@@ -31,7 +31,7 @@ class Window(NamedTuple):
 def windows(line: UInt8, widest: int) -> list[Window]:
     """Windows that cover the line, each at most `widest` columns, with neighbours that overlap.
 
-    `line`: H x W x 3 uint8, any colour order. `widest` is larger than `OVERLAP` + 2 x `SEARCH`.
+    `line`: H x W x 3 uint8, any colour order. `widest` is larger than `OVERLAP` + 2 x `BORDER_RANGE`.
     """
     width = line.shape[1]
     if width <= widest:
@@ -40,9 +40,9 @@ def windows(line: UInt8, widest: int) -> list[Window]:
     found: list[Window] = []
     start = 0
     while width - start > widest:
-        stop = _emptiest(ink, start + widest - SEARCH, start + widest)
+        stop = _emptiest(ink, start + widest - BORDER_RANGE, start + widest)
         found.append(Window(start, stop))
-        start = _emptiest(ink, stop - OVERLAP - SEARCH, stop - OVERLAP)
+        start = _emptiest(ink, stop - OVERLAP - BORDER_RANGE, stop - OVERLAP)
     return [*found, Window(start, width)]
 
 
@@ -53,5 +53,5 @@ def _ink(line: UInt8) -> Float32:
 
 
 def _emptiest(ink: Float32, low: int, high: int) -> int:
-    """The column in `low` + 1 .. `high` with the least ink, the last of equals."""
+    """The column in `low` + 1 .. `high` with the least ink; of equals the last."""
     return high - int(ink[low + 1 : high + 1][::-1].argmin())

@@ -22,7 +22,7 @@ from ml_target.catalogue.networks import (
 )
 from ml_target.diagnostics.checks.samples import Samples
 from ml_target.remedies import command
-from ml_target.tasks.faces.detect import FaceSearch
+from ml_target.tasks.faces.detect import FaceDetector
 
 
 @pytest.mark.slow
@@ -112,13 +112,13 @@ def test_a_pasted_report_holds_nothing_private(check: Check, folder: Path, monke
 def test_both_sides_look_for_faces_in_the_same_way(check: Check, fewer: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Faces that one side alone looks for would count against the card."""
     modes: list[str] = []
-    made = FaceSearch.__init__
+    made = FaceDetector.__init__
 
-    def noted(self: FaceSearch, detector: Any, host: Any, max_faces: int, mode: Any) -> None:
+    def noted(self: FaceDetector, detector: Any, host: Any, max_faces: int, mode: Any) -> None:
         modes.append(f"{detector.provenance.engine} {mode}")
         made(self, detector, host, max_faces, mode)
 
-    monkeypatch.setattr(FaceSearch, "__init__", noted)
+    monkeypatch.setattr(FaceDetector, "__init__", noted)
     run = check("--json", *FACES, FACE_SEARCH="both")
     assert run.verdicts() == dict.fromkeys(CHECKS["faces"], "right")
     assert modes == ["hailo both", "cpu both", "cpu both"]

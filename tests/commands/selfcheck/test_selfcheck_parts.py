@@ -27,7 +27,7 @@ from ml_target.log.trace import Trace
 from ml_target.remedies import command
 from ml_target.runtime.assembly import Loader
 from ml_target.runtime.place import place_of
-from ml_target.scheduling.threads import HostPool
+from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.tasks.ocr.reader import ReadOptions
 from ml_target.tasks.ocr.task import OCR
@@ -265,7 +265,7 @@ def test_the_known_faces_are_those_that_insightface_finds(face_models: Path) -> 
 @pytest.mark.slow
 def test_the_known_words_are_those_that_are_read(wheel_models: Path) -> None:
     settings = Settings(engine="cpu", models_dir=wheel_models.resolve())
-    place, host = place_of(processor(settings)), HostPool(1)
+    place, host = place_of(processor(settings)), ThreadPool(1)
     loader = Loader(settings, Store(settings.models_dir), host, place, place)
     reader = loader.service(OCR.offer(loader)).get()
     loaded, options = Samples.load(), ReadOptions(min_text_score=0.8)

@@ -1,4 +1,4 @@
-"""The model names Immich asked for, and what answered in their place: announced once each."""
+"""The model names that Immich asked for, and what answered instead: each logged once."""
 
 import logging
 from typing import Any
@@ -7,8 +7,8 @@ from ml_target.log.words import quoted
 
 log = logging.getLogger(__name__)
 
-MOST = 100
-"""Names are free text from outside; beyond so many, further ones are neither kept nor announced."""
+MAX_NAMES = 100
+"""Names are free text from outside; beyond this number they are neither kept nor logged."""
 
 
 class NamesSeen:
@@ -18,9 +18,9 @@ class NamesSeen:
         self._served: dict[tuple[str, str], str] = {}
 
     def note(self, task: str, asked: str, served_by: str) -> None:
-        """Says it in the log at the first request for a name that is not the served model's own."""
+        """Logs the first request for a name that is not the served model's own."""
         key = (task, asked[:200])
-        if key in self._served or len(self._served) >= MOST:
+        if key in self._served or len(self._served) >= MAX_NAMES:
             return
         self._served[key] = served_by
         if asked != served_by:
