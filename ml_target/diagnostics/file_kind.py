@@ -49,7 +49,7 @@ def why_no_hef(path: Path) -> str:
     if begin.startswith(HEF):
         return ""
     kind, remedy = _kind(begin, path)
-    return f"{path} is no HEF but {kind}. {fetch_again() if path.name in OURS else remedy}."
+    return f"{path} is not a HEF but {kind}. {fetch_again() if path.name in OURS else remedy}."
 
 
 def _kind(begin: bytes, path: Path) -> tuple[str, str]:
@@ -65,7 +65,7 @@ def _kind(begin: bytes, path: Path) -> tuple[str, str]:
     if text.startswith(PAGE):
         return "a web page", "What was downloaded is a page and not the file: look at the address, it may want a login"
     if _is_text(begin):
-        return "a text", "Name .hef files"
+        return "a text file", "Name .hef files"
     return "something else: it does not begin with 01 48 45 46", "Name .hef files"
 
 

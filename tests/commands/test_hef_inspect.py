@@ -60,9 +60,9 @@ def test_a_file_for_another_chip(face_models: Path, capsys: pytest.CaptureFixtur
 # ------------------------------------------------------------ files of other kinds
 
 OTHERS = [
-    ("README.md", b"# Words\n\nand more of them, \xc3\xa4\n" * 40, "no HEF but a text. Name .hef files."),
-    ("empty.hef", b"", "no HEF but empty. What should have filled it was broken off: get it anew"),
-    ("page.hef", b"\n <!DOCTYPE html><html>log in", "no HEF but a web page. What was downloaded is a page and not the"),
+    ("README.md", b"# Words\n\nand more of them, \xc3\xa4\n" * 40, "not a HEF but a text file. Name .hef files."),
+    ("empty.hef", b"", "not a HEF but empty. What should have filled it was broken off: get it anew"),
+    ("page.hef", b"\n <!DOCTYPE html><html>log in", "not a HEF but a web page. What was downloaded is a page and not"),
     ("big.hef", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer, .* git lfs pull"),
     ("net.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX network. It runs on the processor as it is"),
     ("net.hef", b"\x08\x07\x12\x07pytorch", "an ONNX network. It runs on the processor as it is"),
@@ -87,9 +87,8 @@ def test_what_it_is_instead(
     path.write_bytes(content)
     assert main(["inspect", str(path)]) == 1
     out = capsys.readouterr().out
-    assert re.search(
-        f"WRONG      .*{re.escape(name)} is {'' if words.startswith('no ') else 'no HEF but '}{words}", out
-    )
+    said = words if words.startswith(("no ", "not ")) else f"not a HEF but {words}"
+    assert re.search(f"WRONG      .*{re.escape(name)} is {said}", out)
     assert "elete" not in out, "it is its owner's"
 
 
@@ -97,7 +96,7 @@ def test_one_of_ours_is_to_be_fetched_again(tmp_path: Path, capsys: pytest.Captu
     path = tmp_path / "scrfd_2.5g.hef"
     path.write_bytes(b"<html>")
     assert main(["inspect", str(path)]) == 1
-    assert f"no HEF but a web page. Fetch it again: {command('models fetch')}." in (capsys.readouterr().out)
+    assert f"not a HEF but a web page. Fetch it again: {command('models fetch')}." in (capsys.readouterr().out)
 
 
 def test_a_damaged_file_is_its_owners_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,9 +139,9 @@ def test_what_cannot_be_looked_at(
 def test_a_text_whose_last_letter_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "words"
     path.write_bytes("ä".encode() * LOOKED_AT)
-    assert why_no_hef(path) == f"{path} is no HEF but a text. Name .hef files."
+    assert why_no_hef(path) == f"{path} is not a HEF but a text file. Name .hef files."
     path.write_bytes(b"a" + "ä".encode() * LOOKED_AT)
-    assert why_no_hef(path) == f"{path} is no HEF but a text. Name .hef files."
+    assert why_no_hef(path) == f"{path} is not a HEF but a text file. Name .hef files."
     path.write_bytes(b"a\0b")
     assert "something else" in why_no_hef(path)
 
@@ -164,7 +163,7 @@ def test_several_files_and_the_worst_decides(written: Path, capsys: pytest.Captu
     missing = written.with_name("missing.hef")
     assert main(["inspect", str(written), str(bad), str(missing)]) == 1
     out = capsys.readouterr().out
-    assert f"{bad}\n  WRONG      {bad} is no HEF but a web page" in out
+    assert f"{bad}\n  WRONG      {bad} is not a HEF but a web page" in out
     assert f"{missing}\n  WRONG      {missing} is not there. Look at the name" in out
 
 

@@ -113,7 +113,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     88: ("DRIVER_INTERRUPTED", "a call to the driver was interrupted", RESTART),
     90: ("DRIVER_WAIT_CANCELED", "the driver gave up waiting: the card was closed or is gone", RELOAD),
     91: ("HEF_FILE_CORRUPTED", "a model file is damaged", fetch_again),
-    92: ("HEF_NOT_SUPPORTED", "a model file is no HEF, or a newer one than this HailoRT reads", _newer),
+    92: ("HEF_NOT_SUPPORTED", "a model file is not a HEF, or is newer than what this HailoRT reads", _newer),
     93: (
         "HEF_NOT_COMPATIBLE_WITH_DEVICE",
         "a model file was compiled for another chip",
