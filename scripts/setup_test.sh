@@ -5,7 +5,7 @@
 checks=() failed=()
 
 test_worker_code() { # [--full] [ARG…]
-  local set=dev megabytes=1000 which=(-m "not slow") list
+  local set=dev megabytes=1000 which=(-m "not slow") processes list
   if [[ ${1-} == --full ]]; then
     set=full megabytes=2000 which=()
     shift
@@ -22,8 +22,12 @@ test_worker_code() { # [--full] [ARG…]
   start_check "hadolint" check_dockerfiles
   finish_checks
   printf '\n--- pytest\n'
-  # One process runs the tests of a file, and of all that build images (tests/support/processes.py).
-  "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadfile ${which[@]+"${which[@]}"} "$@" || failed+=(pytest)
+  # Each file has one process, those that build images share one (tests/support/processes.py), and what takes longest
+  # comes first (tests/conftest.py). Tests wait often: one process more than there are cores keeps these busy.
+  processes=$(nproc 2>/dev/null || echo 1)
+  processes=$((processes < 4 ? processes + 1 : 4))
+  "$venv/bin/python" -m pytest -n "$processes" --dist loadfile --no-loadscope-reorder ${which[@]+"${which[@]}"} "$@" ||
+    failed+=(pytest)
   printf -v list '%s, ' ${failed[@]+"${failed[@]}"}
   ((${#failed[@]} == 0)) || fail "failed: ${list%, }" "Their words stand above."
   if [[ $set == full ]]; then

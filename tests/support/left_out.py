@@ -25,5 +25,5 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if number := config.stash.get(LEFT_OUT, 0):
+    if config.getoption("markexpr") and (number := config.stash.get(LEFT_OUT, 0)):
         terminalreporter.write_line(f"slow tests left out: {number}; ./setup.sh test --full runs them")
