@@ -107,7 +107,11 @@ class Check:
 
     @property
     def reason(self) -> str:
-        return self.fault or (self.gap.reason if self.gap else "")
+        if self.fault or self.gap is None:
+            return self.fault
+        # The remedy of a check that went wrong is about that; what would close the gap is told with its reason.
+        told = "" if self.verdict == "not checked" else self.gap.remedy
+        return ". ".join(filter(None, (self.gap.reason, told)))
 
     @property
     def remedy(self) -> str:

@@ -90,7 +90,7 @@ def test_without_onnx_runtime_the_card_is_looked_at_alone(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     run = check("--json", *CLIP)
     assert set(run.figures("clip.visual (tinyclip)")) == {"apart", "copies"}
-    assert run.check("clip.visual (tinyclip)")["remedy"] == "Install it: pip install onnxruntime"
+    assert "Install it: pip install onnxruntime" in run.check("clip.visual (tinyclip)")["reason"]
 
 
 def test_without_onnx_runtime_the_processor_cannot_be_looked_at(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
