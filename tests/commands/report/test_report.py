@@ -113,6 +113,7 @@ def test_ctrl_c_writes_what_is_there(monkeypatch: pytest.MonkeyPatch, capsys: Ca
         return Section(title, "fine")
 
     monkeypatch.setattr(report, "guarded", interrupted)
+    monkeypatch.setenv("IMMICH_PORT", str(free_port()))  # a worker may run on the default one
     assert main(["report"]) == 0
     text = capsys.readouterr().out
     assert section_of(text, "Doctor") == "Interrupted."
