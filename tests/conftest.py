@@ -22,7 +22,7 @@ from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
 
-pytest_plugins = ["left_out", "processes", "setup_fixtures"]
+pytest_plugins = ["card_fixtures", "left_out", "processes", "setup_fixtures"]
 
 # Without it every process that a test starts would compile all modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

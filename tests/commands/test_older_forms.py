@@ -26,7 +26,7 @@ def test_it_is_the_command(
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(f"ml_target.{module}", run_name="__main__")
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: {command(name)} ")
+    assert capsys.readouterr().out.startswith((f"usage: {command(name)} ", f"usage: {command(name)}\n"))
 
 
 def test_the_installed_command_is_the_same_main() -> None:

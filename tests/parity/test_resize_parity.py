@@ -9,6 +9,7 @@ import numpy.typing as npt
 import parity_table as parity
 import pytest
 from PIL import Image
+from pillow_resize import pillow_crop, pillow_squash
 
 from ml_target.imaging.picture import decode
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
@@ -18,19 +19,6 @@ SIZES = (224, 256)
 WITHIN_ONE = 0.999
 BOUND = "≥ 0.999"
 Reference = Callable[[Image.Image, int], UInt8]
-
-
-def _pillow_squash(image: Image.Image, size: int) -> UInt8:
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
-
-
-def _pillow_crop(image: Image.Image, size: int) -> UInt8:
-    """Immich's steps, written out in whole pictures."""
-    width, height = image.size
-    larger = (size, int(height / width * size)) if width < height else (int(width / height * size), size)
-    whole = image.resize(larger, Image.Resampling.BICUBIC)
-    left, top = (int(side / 2 - size / 2) for side in larger)
-    return np.asarray(whole.crop((left, top, left + size, top + size)))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +104,7 @@ def test_photos_equal_pillow_and_the_models_processors(name: str, rule: str, fil
     """From the file's bytes to the uint8 tensor, against the reference from the same bytes."""
     expected: Reference
     if name == "Pillow":
-        expected = _pillow_squash if rule == "squash" else _pillow_crop
+        expected = pillow_squash if rule == "squash" else pillow_crop
     else:
         expected = _processor("Siglip" if rule == "squash" else "CLIP")
     _compare(name, rule, files, SIZES, lambda image, ours: expected(image, ours.shape[0]))

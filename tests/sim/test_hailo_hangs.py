@@ -24,7 +24,6 @@ from ml_target.errors import (
     DeviceError,
 )
 
-pytest_plugins = ("hailo_fixtures",)
 pytestmark = pytest.mark.usefixtures("no_card_here")
 
 

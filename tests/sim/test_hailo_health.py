@@ -11,7 +11,6 @@ from hailo_sim import Rig, simulated
 from ml_target.engines.hailo import health as hailo_health
 from ml_target.engines.hailo.network import HailoNetwork
 
-pytest_plugins = ("hailo_fixtures",)
 pytestmark = pytest.mark.usefixtures("no_card_here")
 
 

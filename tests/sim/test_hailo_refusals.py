@@ -18,7 +18,6 @@ from ml_target.errors import (
     SettingsError,
 )
 
-pytest_plugins = ("hailo_fixtures",)
 pytestmark = pytest.mark.usefixtures("no_card_here")
 
 

@@ -16,7 +16,6 @@ from hailo_worker import MOST_SLOTS as MOST_OVER_HTTP
 from hailo_worker import SPEED, Crowd, mixed, models_folder, resident, running, wait_until
 
 from ml_target.catalogue.types import Network, PictureInput, Vector
-from ml_target.engines.hailo import engine as hailo
 from ml_target.engines.hailo import slots as hailo_slots
 from ml_target.engines.hailo import turns as hailo_turns
 from ml_target.engines.hailo.card import CardSettings
@@ -25,7 +24,7 @@ from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.tensors import Array, UInt8
 
-pytestmark = pytest.mark.slow  # thousands of requests
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_card_here")]  # thousands of requests
 
 SIDE = (4, 6, 3)
 REQUESTS = 4000
@@ -35,11 +34,6 @@ MOST_SLOTS = CLIENTS * MOST_FRAMES + 3 * (16 + 1)
 """Output arrays that may be needed at a time: all clients look at their answers, all queues are full."""
 
 PHOTOS = 200
-
-
-@pytest.fixture(autouse=True)
-def no_card_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
 
 
 def network(name: str) -> Network:

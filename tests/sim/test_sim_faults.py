@@ -1,11 +1,9 @@
 """Faults by switch: what each looks like to the one who drives the card, and how it is cured (docs/hailort.md §7)."""
 
 import gc
-import importlib
 import itertools
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,24 +14,6 @@ from hailo_sim.build import tiny
 from hailo_sim.driving import Driven, open_device, row, status_of
 
 SETTLE = 0.1
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with simulated(Rig(clock="virtual")) as made:
-        yield made
-
-
-@pytest.fixture
-def hailo(rig: Rig) -> ModuleType:
-    return importlib.import_module("hailo_platform")
-
-
-@pytest.fixture
-def device(hailo: ModuleType) -> Iterator[Any]:
-    opened = open_device(hailo)
-    yield opened
-    opened.release()
 
 
 def name(outcome: Any) -> str:

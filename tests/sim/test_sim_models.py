@@ -16,9 +16,6 @@ from hailo_sim.driving import Driven, open_device, row, status_of
 from hailo_sim.hef_file import Stream, read_buffer
 from hailo_sim.hef_writer import write_hef
 
-pytest_plugins = ("sim_modules",)
-
-
 # --------------------------------------------------------------- 2.2 InferModel
 
 

@@ -11,9 +11,6 @@ from hailo_sim.build import tiny
 from hailo_sim.driving import Driven, open_device, row, status_of
 from hailo_sim.status import NAMES
 
-pytest_plugins = ("sim_modules",)
-
-
 # ------------------------------------------------------------------ 1 surface
 
 # fmt: off

@@ -18,24 +18,6 @@ from hailo_sim.driving import Driven, Outcome, open_device, row, status_of
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    with simulated(Rig(clock="virtual")) as made:
-        yield made
-
-
-@pytest.fixture
-def hailo(rig: Rig) -> ModuleType:
-    return importlib.import_module("hailo_platform")
-
-
-@pytest.fixture
-def device(hailo: ModuleType) -> Iterator[Any]:
-    opened = open_device(hailo)
-    yield opened
-    opened.release()
-
-
-@pytest.fixture
 def driven(device: Any) -> Iterator[Driven]:
     made = Driven(device, tiny(contexts=2), 4)
     yield made

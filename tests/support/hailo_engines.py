@@ -1,6 +1,6 @@
 """Engines on a simulated card with two tiny networks: what tests of the Hailo engine share.
 
-The fixtures to go with it are in `hailo_fixtures.py`.
+The fixtures to go with it are in `card_fixtures.py`.
 """
 
 import gc

@@ -1,24 +1,15 @@
 """Lines of letters that stand far apart: known by full-width letters in their windows, drawn together, read again."""
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
-
 import numpy as np
 import pytest
 from fake_text import Fake
+from line_reading import read, reading
 
-from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES, OCR_RECOGNITION
+from ml_target.catalogue.networks import CLASS_SCORES, OCR_CLASSES
 from ml_target.engines import Intake
-from ml_target.log.trace import Trace
-from ml_target.scheduling.arbiter import Arbiter
-from ml_target.scheduling.model import Model, Provenance
-from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.fullwidth import seems_letter_spaced
-from ml_target.tasks.ocr.read import LineReader
-from ml_target.tensors import Array, Outputs, Tensor, UInt8
+from ml_target.tensors import Array, Outputs, Tensor
 
 FIXED = Intake((48, 320, 3), "uint8")
 
@@ -70,30 +61,6 @@ class Scripted(Fake):
         values[:, 0] = 1
         values[20, [0, said]] = 0, sure
         return {CLASS_SCORES: Tensor(values)}
-
-
-@contextmanager
-def reading(network: Any, alphabet: Alphabet) -> Iterator[LineReader]:
-    pool, host = Arbiter(1), ThreadPool(1)
-    try:
-        yield LineReader(
-            Model(OCR_RECOGNITION, pool.queue(network, OCR_RECOGNITION.name), Provenance("fake", "", "fake")),
-            alphabet,
-            host,
-        )
-    finally:
-        host.close()
-        pool.close()
-
-
-def read(reader: LineReader, lines: Sequence[UInt8]) -> list[tuple[str, float]]:
-    """Each line as the whole of a picture."""
-    found = []
-    for line in lines:
-        height, width = line.shape[:2]
-        corners = np.array([[(0, 0), (width, 0), (width, height), (0, height)]], np.float32)
-        found += asyncio.run(reader.read(line, corners, Trace()))
-    return found
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pictures import read_rgb
 from PIL import Image
+from pillow_resize import pillow_crop, pillow_squash
 from project import TESTS
 
 from ml_target.imaging.picture import decode
@@ -15,22 +16,6 @@ SIZES = (224, 256)
 WITHIN_ONE = 0.999
 
 
-# ----------------------------------------------------------------- references
-
-
-def _pillow_squash(image: Image.Image, size: int) -> UInt8:
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
-
-
-def _pillow_crop(image: Image.Image, size: int) -> UInt8:
-    """Immich's steps, written out in whole pictures."""
-    width, height = image.size
-    larger = (size, int(height / width * size)) if width < height else (int(width / height * size), size)
-    whole = image.resize(larger, Image.Resampling.BICUBIC)
-    left, top = (int(side / 2 - size / 2) for side in larger)
-    return np.asarray(whole.crop((left, top, left + size, top + size)))
-
-
 # -------------------------------------------------------------------- a photo
 
 
@@ -39,8 +24,8 @@ def test_a_photo_equals_pillow(size: int) -> None:
     """Every level of every pixel; tests/parity compares more photos, and with the models' own processors."""
     photo = TESTS / "test.jpg"
     picture, image = decode(photo.read_bytes(), 10**9), Image.fromarray(read_rgb(photo))
-    assert (squash(picture, size) == _pillow_squash(image, size)).all()
-    assert (shortest_side_crop(picture, size) == _pillow_crop(image, size)).all()
+    assert (squash(picture, size) == pillow_squash(image, size)).all()
+    assert (shortest_side_crop(picture, size) == pillow_crop(image, size)).all()
 
 
 # ---------------------------------------------------------------- any shape
@@ -60,15 +45,15 @@ def test_every_shape_equals_pillow(height: int, width: int, size: int) -> None:
     """Exactly, on noise, where the smallest slip in the arithmetic would show."""
     picture = _noise(height, width)
     image = Image.fromarray(picture)
-    assert (squash(picture, size) == _pillow_squash(image, size)).all()
-    assert (shortest_side_crop(picture, size) == _pillow_crop(image, size)).all()
+    assert (squash(picture, size) == pillow_squash(image, size)).all()
+    assert (shortest_side_crop(picture, size) == pillow_crop(image, size)).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(24000, 230), (50000, 400)])
 def test_shrunk_towers_of_pixels_equal_pillow(height: int, width: int) -> None:
     """Very tall pictures that shrink: the order of the passes shows in them, and it is that of Pillow 12.2."""
     picture = _noise(height, width)
-    assert (shortest_side_crop(picture, 224) == _pillow_crop(Image.fromarray(picture), 224)).all()
+    assert (shortest_side_crop(picture, 224) == pillow_crop(Image.fromarray(picture), 224)).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [*SHAPES, (400, 900), (900, 400)])
