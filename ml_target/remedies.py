@@ -24,6 +24,9 @@ from ml_target.system.folders import writable
 IN_IMAGE = "IMMICH_ML_IMAGE"
 """Dockerfile.immich-ml-hailo sets it, and nothing else does."""
 
+MODELS_COMMAND = "IMMICH_ML_MODELS_COMMAND"
+"""How whoever started this types `models`: scripts/models.sh, which may run it in a container that is then gone."""
+
 CONTAINER = "immich-ml-hailo"
 """What setup.sh, the README and the examples call the container; from inside, its name cannot be known."""
 
@@ -46,6 +49,9 @@ def command(*words: str, **settings: str) -> str:
     `settings`: environment variables for it.
     """
     given = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
+    models, _, rest = " ".join(words).partition(" ")
+    if (script := os.environ.get(MODELS_COMMAND)) and models == "models":
+        return " ".join(filter(None, (*given, script, rest)))
     if in_image():
         front = ["docker exec", *(f"-e {each}" for each in given), CONTAINER, "python3"]
     else:
@@ -78,7 +84,7 @@ def mounted() -> bool:
 def fetch(*arguments: str) -> str:
     """The fetch command, for use after a colon or `run`. Without arguments: fetches what the settings need here."""
     if not fetched_outside():
-        return command("models fetch", *arguments)
+        return command("models fetch", *arguments, **_given())
     if mounted():
         after = " (MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
     else:
@@ -98,7 +104,7 @@ def fetch_again(*arguments: str) -> str:
 
 def check_file() -> str:
     """For answers that an intact file never gives."""
-    return f"Check its file: `{command('models verify')}`."
+    return f"Check its file: `{command('models verify', **_given())}`."
 
 
 def damaged(reason: str, *arguments: str, first: str = "", cause: str = "a model file is damaged") -> DamagedFileError:
@@ -139,6 +145,14 @@ def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
         found = {attribute: setting_text(settings, attribute) for attribute in DECIDING}
     default = Settings()
     return [(names[a], text) for a, text in found.items() if text and text != setting_text(default, a)]
+
+
+def _given() -> dict[str, str]:
+    """The settings that another terminal does not have, but a container does: which files, and where they lie."""
+    if in_image() or os.environ.get(MODELS_COMMAND):
+        return {}
+    folder = os.environ.get("MODELS_DIR", "").strip()
+    return dict(_chosen(None)) | ({"MODELS_DIR": str(Path(folder).absolute())} if folder else {})
 
 
 def _engine_setting() -> str:

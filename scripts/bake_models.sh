@@ -33,7 +33,8 @@ if [[ -n $astray ]]; then
 fi
 # So that the worker refuses a file that is another one later on.
 if ! PYTHONPATH=$project MODELS_DIR=$PWD "${PYTHON:-python3}" -m ml_target models pin; then
-  echo "NOTE: the worker will refuse the files named above, and their tasks will be off. The image is built all the same." >&2
+  echo "NOTE: the worker will refuse the files named above, and their tasks will be off." >&2
+  echo "Fetch them again on the host (scripts/models.sh fetch; for a card with --engine hailo), then build again." >&2
 fi
 chmod -R u=rwX,go=rX .
 

@@ -67,6 +67,7 @@ options+=(--user "$owner" -v "$models:/app/models")
 for variable in "${handed_on[@]}"; do
   if [[ -n ${!variable-} ]]; then options+=(-e "$variable"); fi
 done
+options+=(-e "IMMICH_ML_MODELS_COMMAND=scripts/models.sh") # what its messages call it
 # The container is given no card, so what auto means is found out here.
 engine=${ENGINE:-auto} arguments=()
 while (($#)); do

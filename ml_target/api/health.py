@@ -5,6 +5,7 @@ import http.client
 
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
+from ml_target.remedies import command
 
 TIMEOUT_S = 5
 ANYWHERE = ("", "::", "0.0.0.0")
@@ -31,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         answer = connection.getresponse()
         print(answer.read().decode("utf-8", "replace"))
     except (OSError, http.client.HTTPException) as error:
-        print(f"no answer on {connection.host} port {settings.port}: {error}")
+        where = f"{connection.host} port {settings.port}"
+        print(f"no answer on {where}: {error}. If a worker runs, its log says why; else {command('doctor')} may.")
         return 1
     finally:
         connection.close()

@@ -25,7 +25,8 @@ from ml_target.system.cards import Finding, cards, nodes
 NOTHING_WRONG, WRONG, BAD_SETTING = 0, 1, 2
 SEAT = "Seat the card and look at lspci -d 1e60:; or ENGINE=cpu"
 STATUS = """exit status: 0 nothing wrong was found, 1 something is wrong or a task is off, 2 a setting is bad
-(or an argument). Nothing is changed, and no file is fetched."""
+(or an argument). No file is fetched, and nothing is changed but checksums.json, where checksums are recorded as at a
+start."""
 SECRET = ("models_mirror", "hf_endpoint")
 """An address may hold a password."""
 

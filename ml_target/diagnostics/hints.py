@@ -13,7 +13,17 @@ from ml_target.config import Settings, setting_names
 
 OURS = tuple(name for item in fields(Settings) for name in setting_names(item.name))
 
-OF_THE_SCRIPTS = frozenset(("BASE_IMAGE", "HAILORT_VERSION", "IMAGE", "IMMICH_ML_IMAGE", "PYTHON", "CONTAINER_MEMORY"))
+OF_THE_SCRIPTS = frozenset(
+    (
+        "BASE_IMAGE",
+        "HAILORT_VERSION",
+        "IMAGE",
+        "IMMICH_ML_IMAGE",
+        "IMMICH_ML_MODELS_COMMAND",
+        "PYTHON",
+        "CONTAINER_MEMORY",
+    )
+)
 """Variables that setup.sh, its scripts and the image read or set."""
 
 OF_THE_VENDOR = frozenset(

@@ -120,9 +120,9 @@ def _pinned(store: Store, file: ModelFile, path: Path) -> str:
     try:
         store.pin(file, path)
     except DamagedFileError as damage:
-        return str(damage)
+        return damage.reason  # the remedy would be a command inside the build
     except ModelError as error:
-        return "" if file.chip else str(error)
+        return "" if file.chip else error.reason
     return ""
 
 

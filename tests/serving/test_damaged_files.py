@@ -220,10 +220,11 @@ def test_another_network_still_stops_the_worker(sound: Path, for_processor: Path
 
 @pytest.mark.parametrize("status", FILE_STATUSES)
 def test_hailorts_statuses_that_blame_the_file(status: int) -> None:
-    refusal = _refusal(Path("a.hef"), status)
+    refusal = _refusal(Path("a.hef"), status, "hailo8l")
     assert isinstance(refusal, DamagedFileError)
     assert STATUSES[status][0] in str(refusal)
-    assert remedy_of(status) in str(refusal)
+    assert remedy_of(status, "--engine", "hailo", "--chip", "hailo8l") in str(refusal)
+    assert ("models fetch" in str(refusal)) == ("--chip hailo8l" in str(refusal)), "the other chip's file has its name"
 
 
 def test_a_file_that_only_hailort_refuses(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ SETTINGS = ("ENGINE", "CLIP_BACKEND", "CLIP_TEXT_ENGINE", "FACE_DETECTOR", "FACE
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A host of no settings, on which the project's models are in a folder that may be written."""
-    for name in (*SETTINGS, remedies.IN_IMAGE):
+    for name in (*SETTINGS, remedies.IN_IMAGE, remedies.MODELS_COMMAND):
         monkeypatch.delenv(name, raising=False)
     models = tmp_path / "models"
     models.mkdir()
@@ -65,6 +65,24 @@ def test_on_a_plain_host_it_is_the_plain_command(folder: Path) -> None:
     assert remedies.fetch_again() == f"Fetch it again: {PLAIN}"
     assert str(Store(folder).missing(OCR_DICTIONARY)).startswith(f"ppocrv5_dict.txt is not there: run {PLAIN}, put ")
     assert f" into {folder}, or point MODELS_MIRROR" in str(Store(folder).missing(OCR_DICTIONARY))
+
+
+def test_another_terminal_is_told_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It fetches the files of this worker, into its folder, wherever the line is read."""
+    monkeypatch.setenv("CLIP_BACKEND", "siglip")
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path / "my models"))
+    settings = f"CLIP_BACKEND=siglip MODELS_DIR='{tmp_path / 'my models'}'"
+    assert remedies.fetch() == f"{settings} {PLAIN}"
+    assert remedies.check_file() == f"Check its file: `{settings} {remedies.command('models verify')}`."
+
+
+def test_the_script_that_runs_a_container_is_named(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container is gone when its words are read."""
+    image.chmod(0o755)
+    monkeypatch.setenv(remedies.MODELS_COMMAND, "scripts/models.sh")
+    assert remedies.command("models") == "scripts/models.sh"
+    assert remedies.fetch("--engine", "hailo") == "scripts/models.sh fetch --engine hailo"
+    assert remedies.command("doctor").startswith("docker exec ")
 
 
 def test_a_hailo_8l_is_named(folder: Path) -> None:

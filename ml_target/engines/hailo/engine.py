@@ -121,7 +121,7 @@ class HailoEngine:
             self._networks.remove(loaded)
             self._closing.close([loaded])  # a model left open would keep the device from being released
             if isinstance(error, self._card.errors):
-                raise _refusal(file, status_of(error)) from error
+                raise _refusal(file, status_of(error), self.chip) from error
             if isinstance(error, BurstLost):
                 raise DeviceError(f"{error}, the first one that it was given", f"{RESTART}; {doctor()}.") from error
             raise
@@ -233,10 +233,11 @@ class HailoEngine:
         self._card.release()
 
 
-def _refusal(file: Path, status: int) -> DamagedFileError | DeviceError:
+def _refusal(file: Path, status: int, chip: Chip | None) -> DamagedFileError | DeviceError:
     """A file that HailoRT refuses is not the card's fault: other networks are still served."""
     if status in FILE_STATUSES:
-        return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status))
+        build = ("--engine", "hailo", "--chip", chip) if chip else ()  # both chips' files have one name
+        return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status, *build))
     return device_error(status, of=file.name)
 
 

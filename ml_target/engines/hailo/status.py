@@ -23,14 +23,14 @@ def doctor() -> str:
     return f"{command('doctor')} says more"
 
 
-def _newer() -> str:
+def _newer(*arguments: str) -> str:
     return (
-        f"{fetch_again()}. If it stays, the file was made for a newer HailoRT: the catalogue's are for "
+        f"{fetch_again(*arguments)}. If it stays, the file was made for a newer HailoRT: the catalogue's are for "
         f"{ZOO_HAILORT}, so install driver and HailoRT {ZOO_HAILORT}"
     )
 
 
-def _within() -> str:
+def _within(*_: str) -> str:
     """Also covers a network that cannot be configured on a kernel with large pages, which has no status of its own."""
     if size := large_pages():
         return (
@@ -40,15 +40,16 @@ def _within() -> str:
     return f"After a stop for heat the card has to be opened anew, as it is at a start. {RESTART}"
 
 
-def _other_chip() -> str:
+def _other_chip(*_: str) -> str:
     return f"For this card's build, {replace('--engine', 'hailo', '--chip', 'hailo8 (or hailo8l)')}"
 
 
 GONE = frozenset((36, 62, 85, 90))
 """The driver no longer reaches a card that was open: it fell off the bus, or its driver was unloaded."""
 
-# number: (name, what it means here, remedy); a remedy with a command is built when it is needed
-STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
+# number: (name, what it means here, remedy); a remedy with a command is built when it is needed, with the words that
+# make `models fetch` bring this card's files
+STATUSES: dict[int, tuple[str, str, str | Callable[..., str]]] = {
     2: ("INVALID_ARGUMENT", "HailoRT refuses a value, such as an unknown device id", "Check HAILO_DEVICE_IDS"),
     3: ("OUT_OF_HOST_MEMORY", "the host has no memory left", "Free memory, load fewer models, or lower the batch size"),
     4: ("TIMEOUT", "the card did not answer in time", RESTART),
@@ -75,7 +76,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     63: (
         "STREAM_ABORT",
         "the card closed its streams; when it is too hot it does so to protect itself",
-        lambda: f"Look at the temperature ({command('doctor')}) and cool the card",
+        lambda *_: f"Look at the temperature ({command('doctor')}) and cool the card",
     ),
     64: ("DRIVER_NOT_INSTALLED", "the driver is not installed", "Install the driver hailo_pci on the host"),
     65: ("NOT_AVAILABLE", "this card does not offer it", "It can be ignored, unless something else fails too"),
@@ -90,7 +91,7 @@ STATUSES: dict[int, tuple[str, str, str | Callable[[], str]]] = {
     74: (
         "OUT_OF_PHYSICAL_DEVICES",
         f"no free card was found: another program holds it, or there is none, or /{NODE_CLASS} is hidden",
-        lambda: (
+        lambda *_: (
             f"Stop the other program (sudo fuser -v {FIRST_NODE}); pass --device={FIRST_NODE} to the container; "
             + doctor()
         ),
@@ -181,12 +182,12 @@ def reason_of(status: int) -> str:
     return f"HailoRT reports {name_of(status)}: {known[1]}"
 
 
-def remedy_of(status: int) -> str:
-    """What to do about it: a sentence without its full stop."""
+def remedy_of(status: int, *arguments: str) -> str:
+    """What to do about it: a sentence without its full stop. `arguments`: for fetching this card's files."""
     known = STATUSES.get(status)
     if known is None:
         return f"Look at its log lines; {doctor()}"
-    return known[2] if isinstance(known[2], str) else known[2]()
+    return known[2] if isinstance(known[2], str) else known[2](*arguments)
 
 
 def device_error(status: int, *, of: str = "", besides: str = "") -> DeviceError:
