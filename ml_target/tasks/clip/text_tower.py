@@ -51,8 +51,8 @@ def _say_other_activation(backend: ClipBackend, loading: Loading) -> None:
         visual, textual = (backend.hef_activation if f.suffix == ".hef" else activation_of(f) for f in files)
         if visual and textual and visual != textual:
             log.warning(
-                "%s: the picture tower (%s) computes %s and the text tower (%s) %s, so searches may rank worse than with two "
-                "of one kind; `%s` measures it against another worker",
+                "%s: the picture tower (%s) computes %s and the text tower (%s) %s, so searches may rank worse than "
+                "with two of one kind; `%s` measures it against another worker",
                 *(backend.name, files[0].name, visual, files[1].name, textual, command("compare URL PHOTOS")),
             )
 
