@@ -74,6 +74,11 @@ def test_another_terminal_is_told_the_settings(monkeypatch: pytest.MonkeyPatch, 
     settings = f"CLIP_BACKEND=siglip MODELS_DIR='{tmp_path / 'my models'}'"
     assert remedies.fetch() == f"{settings} {PLAIN}"
     assert remedies.check_file() == f"Check its file: `{settings} {remedies.command('models verify')}`."
+    monkeypatch.setenv("ENGINE", "cpu")  # on a machine with a card, fetch would get the card's files
+    assert remedies.fetch() == f"ENGINE=cpu {settings} {PLAIN}"
+    assert remedies.fetch("--engine", "cpu") == f"{settings} {PLAIN} --engine cpu"
+    monkeypatch.setenv("ENGINE", "auto")
+    assert remedies.fetch() == f"{settings} {PLAIN}"
 
 
 def test_the_script_that_runs_a_container_is_named(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
