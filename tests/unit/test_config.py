@@ -48,6 +48,7 @@ def test_an_empty_variable_means_the_default() -> None:
         ("ENGINE", "gpu", "one of auto, hailo, cpu"),
         ("CLIP_BACKEND", "ViT-B-32", "one of tinyclip, siglip, siglip2, auto"),
         ("SIGLIP_RESIZE", "crop", "one of squash, shortest"),
+        ("CLIP_DECODING", "half", "one of exact, scaled"),
         ("FACE_DETECTOR", "retinaface", "one of scrfd_2.5g, scrfd_10g"),
         ("FACE_RECOGNIZER", "buffalo_l", "arcface_r50, arcface_mobilefacenet"),
         ("IMMICH_PORT", "http", "a whole number from 1 to 65535"),
