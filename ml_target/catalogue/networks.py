@@ -231,7 +231,7 @@ SIGLIP = ClipBackend(
     immich_name="ViT-B-16-SigLIP__webli",
     resize="squash",
     resize_by_setting=True,
-    scaled=("squash", "shortest"),
+    scaled=("squash",),
 )
 SIGLIP2 = ClipBackend(
     "siglip2",
@@ -258,7 +258,7 @@ SIGLIP2 = ClipBackend(
     immich_name="ViT-B-32-SigLIP2-256__webli",
     resize="squash",
     resize_by_setting=True,
-    scaled=("squash", "shortest"),
+    scaled=("squash",),
 )
 
 CLIP_BACKENDS = {b.name: b for b in (TINYCLIP, SIGLIP, SIGLIP2)}

@@ -1,4 +1,4 @@
-"""JPEG decoded the quick way equals Pillow's decoding, or is left to Pillow: real photos, and thousands of damaged files.
+"""JPEG decoded the quick way equals Pillow's, or is left to Pillow: real photos, and thousands of damaged files.
 
 The fast tests in tests/unit/test_turbojpeg.py look at each kind of file; these look for the kind nobody thought of.
 """
@@ -12,7 +12,7 @@ import pytest
 from jpeg_sides import outcome
 from jpegs import damaged, kinds, others
 
-PIECES, EACH = 8, 1500
+PIECES, EACH = 4, 1000
 
 
 def test_photos_go_the_quick_way(photos: Path) -> None:
