@@ -37,7 +37,7 @@ def umeyama(points: Float32) -> NDArray[np.float64]:
 
 
 def test_equals_umeyama() -> None:
-    faces = landmarks(200)
+    faces = landmarks(60)
     expected = np.stack([umeyama(face) for face in faces])
     error = float(np.abs(similarity(faces) - expected).max())
     parity.record("face alignment", "matrix vs scikit-image, largest difference", error, "≤ 1e-9")
