@@ -73,6 +73,7 @@ def test_other_sizes_scale_the_template() -> None:
     np.testing.assert_allclose(similarity(landmarks(3), 224), 2 * similarity(landmarks(3)), atol=1e-9)
 
 
+@pytest.mark.slow  # InsightFace takes a second to import
 def test_crops_equal_insightface(photos: Path, face_models: Path) -> None:
     insightface = InsightFace(face_models / "scrfd_2.5g_bnkps.onnx", face_models / "face_embedder_112_512.onnx")
     picture = read_rgb(photos / "astronaut.jpg")

@@ -249,6 +249,7 @@ def test_suppression_equals_brute_force() -> None:
     assert suppress(boxes, 0)[0].size == 0
 
 
+@pytest.mark.slow  # InsightFace takes a second to import
 def test_suppression_equals_insightface(face_models: Path) -> None:
     insightface = InsightFace(face_models / "scrfd_2.5g_bnkps.onnx", face_models / "face_embedder_112_512.onnx")
     for seed in range(5):
