@@ -8,7 +8,7 @@ SigLIP's and SigLIP2's vocabularies are substitutes trained in the test session.
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -53,8 +53,15 @@ BOUND = "≥ 0.9999"
 MOST_APART = 0.3
 """Levels by which the prepared picture may be another on average, where it was decoded at half its size."""
 
-DEPTH = {"tinyclip": 12, "siglip": 2, "siglip2": 2}
-NAMES = {"tinyclip": "TinyCLIP", "siglip": "SigLIP B/16 (2 layers)", "siglip2": "SigLIP2 B/32-256 (2 layers)"}
+DEPTH = {"tinyclip": 12, "vit_b_32": 2, "vit_b_32 with GELU": 2, "vit_b_16": 2, "siglip": 2, "siglip2": 2}
+NAMES = {
+    "tinyclip": "TinyCLIP",
+    "vit_b_32": "ViT-B-32 (2 layers)",
+    "vit_b_32 with GELU": "ViT-B-32 with GELU (2 layers)",
+    "vit_b_16": "ViT-B-16 (2 layers)",
+    "siglip": "SigLIP B/16 (2 layers)",
+    "siglip2": "SigLIP2 B/32-256 (2 layers)",
+}
 FORMS = {
     "ids to vector": (False, "vector"),
     "ids to states": (False, "states"),
@@ -106,16 +113,16 @@ class Bench:
 def bench(
     request: pytest.FixtureRequest, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp(request.param.replace(" ", "_"))
     towers = build_towers(request.param, DEPTH[request.param])
     export_picture_tower(towers, folder / "picture.onnx")
     export_text_tower(towers, folder / "text.onnx")
-    vocabulary = {
+    vocabularies: dict[str, Callable[[], list[Path]]] = {
         "clip": lambda: [wheel_models / "bpe_simple_vocab_16e6.txt.gz"],
         "siglip": lambda: [request.getfixturevalue("made_pieces")],
         "siglip2": lambda: list(request.getfixturevalue("made_table")),
-    }[towers.backend.family]()
-    tokenizer = open_tokenizer(towers.backend.family, vocabulary)
+    }
+    tokenizer = open_tokenizer(towers.backend.family, vocabularies[towers.backend.family]())
     pool, host = Arbiter(1), ThreadPool(1)
     yield Bench(request.param, towers, folder, tokenizer, OnnxEngine(threads=2), pool, host)
     host.close()
