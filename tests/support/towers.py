@@ -152,7 +152,11 @@ def build_towers(name: str, layers: int) -> Towers:
     assert isinstance(picture, PictureInput)
     assert isinstance(text, TextInput)
     torch.manual_seed(20)
-    common = {"hidden_size": text.width, "intermediate_size": 4 * text.width, "num_attention_heads": text.width // 64}
+    common: dict[str, Any] = {
+        "hidden_size": text.width,
+        "intermediate_size": 4 * text.width,
+        "num_attention_heads": text.width // 64,
+    }
     patch = 32 if name in ("siglip2", "vit_b_32") else 16
     wide = (
         {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12} if name.startswith("vit_b") else {}
