@@ -195,13 +195,16 @@ def first_byte(answer: Answer) -> int:
     return int(start)
 
 
-def blocks_of(answer: Answer, server: str) -> Iterator[bytes]:
-    """The answer's bytes as they arrive; may end before all that was announced has arrived. Raises CutError."""
+def blocks_of(answer: Answer, server: str, *, counted: bool) -> Iterator[bytes]:
+    """The answer's bytes as they arrive. Raises CutError.
+
+    `counted`: the caller counts them and has a better message when fewer arrive than were announced.
+    """
     try:
         yield from answer.iter_raw()
     except httpx2.TransportError as error:
-        if isinstance(error, httpx2.RemoteProtocolError) and "Content-Length" in answer.headers:
-            return  # the caller counts the bytes and has a better message
+        if counted and isinstance(error, httpx2.RemoteProtocolError):
+            return
         raise CutError(f"{server} broke off ({_words(error)}); try again later, what has come is kept") from error
 
 
@@ -252,9 +255,12 @@ def _refusal(code: int, server: str) -> SourceError:
     match code:
         case 404 | 410:
             return SourceError(f"{server} does not have it (HTTP {code}); it may have moved, a mirror may help")
-        case 401 | 403:
+        case 401:
+            return SourceError(f"{server} refuses it (HTTP 401): it wants a login; a mirror may help")
+        case 403:  # what a storage bucket says of a file that it does not have
             return SourceError(
-                f"{server} refuses it (HTTP {code}): it wants a login, or something between here and there blocks it"
+                f"{server} refuses it (HTTP 403): the file may not be there any more, it may want a login, "
+                "or something between here and there blocks it; a mirror may help"
             )
         case 407:
             return SourceError("the proxy wants a login (HTTP 407); set HTTPS_PROXY=http://user:password@proxy:port")
