@@ -5,7 +5,7 @@ from dataclasses import dataclass
 DECAY = 0.95
 """How much weight a burst keeps with each later one: about the last twenty count."""
 
-OVERHEAD_GUESS = 0.5
+OVERHEAD_GUESS = 0.75
 """Share of a burst's time assumed to be overhead while all bursts had one size, from which it cannot be learned."""
 
 

@@ -139,6 +139,7 @@ class Arbiter:
             waiting.drop_abandoned()
         while self._recovering is None and (queue := self._next()) is not None:
             burst = queue.take()
+            queue.sent(len(burst), _now())
             own_lane = queue.interactive and self._own_lane
             running = _Running(queue, burst, _now(), queue.cost.expected(len(burst)), own_lane)
             self._running.append(running)
@@ -227,6 +228,7 @@ class Arbiter:
             queue.deliver(burst, outputs, _now() - self._begun(running))
         finally:
             self._running.remove(running)
+            queue.back(len(burst), _now())
             if not running.own_lane:
                 self._last_end = _now()
             self.wake()

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, EngineFault, Unavailable
+from ml_target.scheduling.plan import Outlook
 from ml_target.tensors import Array, Outputs
 
-KNOWN_SHARE = 0.5
+KNOWN_SHARE = 1.0
 """A burst waits for announced work at most this share of one burst's overhead, which the wait may save."""
 
 HOPED_SHARE = 0.1
@@ -25,8 +26,60 @@ class Entry:
 
     values: Array
     done: "asyncio.Future[Outputs]"
+    call: object = None
     lost: bool = False
     alone: bool = False
+
+
+class Pace:
+    """How fast announced frames arrive, learned while any are announced: about the last fifty count."""
+
+    def __init__(self) -> None:
+        self.all = [0.0, 0.0]
+        self.free = [0.0, 0.0]
+        self.calls = 0.0
+        self.since: float | None = None
+        self.owned = 0.0
+        self.began = 0.0
+
+    @property
+    def gap(self) -> float:
+        """Seconds from one frame to the next."""
+        return min((s / n for s, n in (self.all, self.free) if n > 0), default=0.0)
+
+    @property
+    def usual(self) -> float:
+        return max(1.0, self.all[1] / self.calls) if self.calls else 1.0
+
+    def begins(self, now: float) -> None:
+        if self.since is None:
+            self.since = now
+            self.owned = 0.0
+            self.began = now
+
+    def rests(self) -> None:
+        self.since = None
+
+    def flies(self, now: float) -> None:
+        self.began = now
+
+    def lands(self, now: float) -> None:
+        if self.since is not None:
+            self.owned += max(0.0, now - max(self.began, self.since))
+
+    def arrived(self, frames: int, now: float, *, more: bool, flying: bool) -> None:
+        if self.since is not None:
+            weight = 0.98**frames
+            elapsed = now - self.since
+            self.all = [self.all[0] * weight + elapsed, self.all[1] * weight + frames]
+            self.calls = self.calls * weight + 1
+            if flying:
+                self.owned += now - max(self.began, self.since)
+            else:
+                self.free = [self.free[0] * weight, self.free[1] * weight + frames]
+            self.free[0] += max(0.0, elapsed - self.owned)
+        self.owned = 0.0
+        self.since = now if more else None
 
 
 class ModelQueue:
@@ -38,10 +91,16 @@ class ModelQueue:
         self.interactive = interactive
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
+        self.planned = True
+        self.peak = 0.0
         self.passed = 0
         """Turns lost to other queues since the last burst; counted by the arbiter."""
         self._wake = wake
+        self.flying = 0
+        """Frames on the device; counted by the arbiter."""
+        self.pace = Pace()
         self._announced = 0
+        self._unsaid = 0
         self._answered = 0
         self._patient_since: float | None = None
         self._refusal = ""
@@ -56,9 +115,11 @@ class ModelQueue:
         if self._refusal:
             raise Unavailable(self._refusal)
         loop = asyncio.get_running_loop()
-        entries = [Entry(frame, loop.create_future()) for frame in frames]
+        call = object()
+        entries = [Entry(frame, loop.create_future(), call) for frame in frames]
         self.waiting.extend(entries)
         self._answered = max(0, self._answered - len(entries))
+        self.pace.arrived(len(entries), loop.time(), more=self._announced + self._unsaid > 0, flying=self.flying > 0)
         self._wake()
         try:
             return list(await asyncio.gather(*(entry.done for entry in entries)))
@@ -68,13 +129,20 @@ class ModelQueue:
                     entry.done.exception()  # one failure was raised; the others count as retrieved
 
     @contextmanager
-    def coming(self, frames: int = 1) -> Iterator[None]:
+    def coming(self, frames: int | None = None) -> Iterator[None]:
         """Announces frames while the block prepares them."""
-        self._announced += frames
+        if frames is None:
+            self._unsaid += 1
+        else:
+            self._announced += frames
+        self.pace.begins(asyncio.get_running_loop().time())
         try:
             yield
         finally:
-            self._announced -= frames
+            if frames is None:
+                self._unsaid -= 1
+            else:
+                self._announced -= frames
             self._wake()
 
     # ----------------------------------------------------------- for the arbiter
@@ -90,6 +158,11 @@ class ModelQueue:
             self.waiting = deque(entry for entry in self.waiting if not entry.done.done())
         if not self.waiting:
             self._patient_since = None
+        self.peak = max(
+            self.peak, len(self.waiting) + self._announced + self._unsaid * self.pace.usual + self.flying
+        )
+        if not self._announced + self._unsaid:
+            self.pace.rests()
 
     def patience(self, now: float, arriving: int) -> float:
         """Seconds that the next burst should still wait; 0 when it should go now."""
@@ -97,8 +170,38 @@ class ModelQueue:
             return 0.0
         if self._patient_since is None:
             self._patient_since = now
-        share = KNOWN_SHARE if self._announced else HOPED_SHARE if self._answered or arriving else 0.0
+        coming = self._announced + self._unsaid * self.pace.usual
+        frames = len(self.waiting) + coming + self.flying
+        if coming == 0 and (self._answered or arriving):
+            return max(0.0, self._patient_since + HOPED_SHARE * self.cost.overhead - now)
+        if not coming and not self.flying:
+            return 0.0
+        pays = self.outlook.worth_waiting
+        share = KNOWN_SHARE if pays else 0.0
         return max(0.0, self._patient_since + share * self.cost.overhead - now)
+
+    @property
+    def outlook(self) -> Outlook:
+        coming = self._announced + self._unsaid * self.pace.usual
+        return Outlook(
+            len(self.waiting),
+            coming,
+            self.flying,
+            self.network.max_batch,
+            self.pace.gap,
+            self.cost.overhead,
+            max(self.peak, len(self.waiting) + coming + self.flying),
+        )
+
+    def sent(self, frames: int, now: float) -> None:
+        if not self.flying:
+            self.pace.flies(now)
+        self.flying += frames
+
+    def back(self, frames: int, now: float) -> None:
+        self.flying -= frames
+        if not self.flying:
+            self.pace.lands(now)
 
     def take(self) -> list[Entry]:
         """The next burst: the oldest frame, and those of its shape behind it, up to the batch size."""
@@ -106,13 +209,21 @@ class ModelQueue:
         first = self.waiting[0]
         burst = [
             entry for entry in self.waiting if entry.values.shape == first.values.shape and entry.alone is first.alone
-        ][: 1 if first.alone else self.network.max_batch]
+        ]
+        most = 1 if first.alone else self.network.max_batch
+        if self.planned and not first.alone:
+            target = self.outlook.target
+            while target < min(len(burst), most) and burst[target].call is burst[target - 1].call:
+                target += 1
+            most = min(most, target)
+        burst = burst[:most]
         taken = set(map(id, burst))
         self.waiting = deque(entry for entry in self.waiting if id(entry) not in taken)
         return burst
 
     def deliver(self, burst: list[Entry], outputs: list[Outputs], seconds: float) -> None:
         """Answers the frames of a burst that took `seconds`."""
+        self.peak *= 0.98
         self.cost.add(len(burst), seconds)
         self._answered = len(burst)
         for entry, output in zip(burst, outputs, strict=True):
