@@ -14,17 +14,40 @@ class Outlook:
     gap: float
     overhead: float
     frames: float
+    per_frame: float
+    busy: float = 1.0
 
     @property
-    def target(self) -> int:
-        """How many frames the next burst should have."""
+    def strain(self) -> float:
+        """What one burst for all wastes beside what two groups do: below 1 together is better."""
         size = min(self.frames, self.most)
-        missing = min(size, 2 * size - self.frames)
-        if (self.overhead + max(0, missing) * self.gap) / size < 2 * self.overhead / self.frames:
-            return math.ceil(size)
+        missing = max(0, min(size, 2 * size - self.frames))
+        together = (self.overhead + missing * self.gap) / size
+        apart = 2 * self.overhead / self.frames
+        return together / apart if apart else 0
+
+    @property
+    def half(self) -> int:
         return min(self.most, math.ceil(self.frames / 2))
 
     @property
+    def wanted(self) -> int:
+        """How many frames the next burst should have."""
+        return math.ceil(min(self.frames, self.most)) if self.strain < 1 else self.half
+
+    @property
+    def limit(self) -> int:
+        """How many frames the next burst should have."""
+        if self.strain < 1.25:
+            return self.most
+        spare = 0.75 * self.gap - self.per_frame
+        if spare > 0 and self.busy < BUSY:
+            return max(1, min(self.half, math.ceil(self.overhead / spare)))
+        return self.half
+
+    @property
     def worth_waiting(self) -> bool:
-        missing = min(self.target - self.waiting, self.coming + self.flying)
+        missing = min(self.wanted - self.waiting, self.coming + self.flying)
         return missing > 0 and missing * self.gap < self.overhead
+
+BUSY = 0.0

@@ -35,21 +35,22 @@ class Pace:
     """How fast announced frames arrive, learned while any are announced: about the last fifty count."""
 
     def __init__(self) -> None:
-        self.all = [0.0, 0.0]
-        self.free = [0.0, 0.0]
+        self.seconds = 0.0
+        self.frames = 0.0
         self.calls = 0.0
         self.since: float | None = None
         self.owned = 0.0
         self.began = 0.0
+        self.behind = False
 
     @property
     def gap(self) -> float:
         """Seconds from one frame to the next."""
-        return min((s / n for s, n in (self.all, self.free) if n > 0), default=0.0)
+        return self.seconds / self.frames if self.frames else 0.0
 
     @property
     def usual(self) -> float:
-        return max(1.0, self.all[1] / self.calls) if self.calls else 1.0
+        return max(1.0, self.frames / self.calls) if self.calls else 1.0
 
     def begins(self, now: float) -> None:
         if self.since is None:
@@ -71,14 +72,13 @@ class Pace:
         if self.since is not None:
             weight = 0.98**frames
             elapsed = now - self.since
-            self.all = [self.all[0] * weight + elapsed, self.all[1] * weight + frames]
+            if self.behind:
+                elapsed = max(0.0, elapsed - self.owned)
+            self.seconds = self.seconds * weight + elapsed
+            self.frames = self.frames * weight + frames
             self.calls = self.calls * weight + 1
-            if flying:
-                self.owned += now - max(self.began, self.since)
-            else:
-                self.free = [self.free[0] * weight, self.free[1] * weight + frames]
-            self.free[0] += max(0.0, elapsed - self.owned)
         self.owned = 0.0
+        self.began = now
         self.since = now if more else None
 
 
@@ -133,6 +133,7 @@ class ModelQueue:
         """Announces frames while the block prepares them."""
         if frames is None:
             self._unsaid += 1
+            self.pace.behind = True
         else:
             self._announced += frames
         self.pace.begins(asyncio.get_running_loop().time())
@@ -191,6 +192,7 @@ class ModelQueue:
             self.pace.gap,
             self.cost.overhead,
             max(self.peak, len(self.waiting) + coming + self.flying),
+            self.cost.expected(2) - self.cost.expected(1),
         )
 
     def sent(self, frames: int, now: float) -> None:
@@ -212,7 +214,7 @@ class ModelQueue:
         ]
         most = 1 if first.alone else self.network.max_batch
         if self.planned and not first.alone:
-            target = self.outlook.target
+            target = self.outlook.limit
             while target < min(len(burst), most) and burst[target].call is burst[target - 1].call:
                 target += 1
             most = min(most, target)

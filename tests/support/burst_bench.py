@@ -131,7 +131,8 @@ class Site:
     async def request(self) -> None:
         first = self.queues[0]
         with contextlib.ExitStack() as announced:
-            for queue in self.queues:
+            announced.enter_context(first.coming(1))
+            for queue in self.queues[1:]:
                 announced.enter_context(queue.coming())
             await self.host(self.load.prepare * self.random.uniform(1 - JITTER, 1 + JITTER))
         if self.load.task != "faces":
