@@ -88,6 +88,7 @@ class Arbiter:
         self._queues: list[ModelQueue] = []
         self._running: list[_Running] = []
         self._last_end = 0.0
+        self._b = self._e = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._interactive_in_a_row = 0
         self._lost: list[ModelQueue] = []
@@ -100,6 +101,7 @@ class Arbiter:
         """A queue for one more model."""
         queue = ModelQueue(self.wake, network, name, interactive=interactive)
         self._queues.append(queue)
+        queue.busy = lambda: self._b / self._e if self._e else 1.0
         return queue
 
     @contextmanager
@@ -230,6 +232,8 @@ class Arbiter:
             self._running.remove(running)
             queue.back(len(burst), _now())
             if not running.own_lane:
+                self._b = self._b * 0.97 + _now() - self._begun(running)
+                self._e = self._e * 0.97 + _now() - self._last_end
                 self._last_end = _now()
             self.wake()
 

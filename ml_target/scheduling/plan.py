@@ -50,4 +50,4 @@ class Outlook:
         missing = min(self.wanted - self.waiting, self.coming + self.flying)
         return missing > 0 and missing * self.gap < self.overhead
 
-BUSY = 0.0
+BUSY = 0.75

@@ -92,6 +92,7 @@ class ModelQueue:
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
         self.planned = True
+        self.busy = lambda: 1.0
         self.peak = 0.0
         self.passed = 0
         """Turns lost to other queues since the last burst; counted by the arbiter."""
@@ -193,6 +194,7 @@ class ModelQueue:
             self.cost.overhead,
             max(self.peak, len(self.waiting) + coming + self.flying),
             self.cost.expected(2) - self.cost.expected(1),
+            self.busy(),
         )
 
     def sent(self, frames: int, now: float) -> None:
