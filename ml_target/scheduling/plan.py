@@ -16,6 +16,7 @@ class Outlook:
     frames: float
     per_frame: float
     busy: float = 1.0
+    pace: float = 0.0
 
     @property
     def strain(self) -> float:
@@ -40,7 +41,7 @@ class Outlook:
         """How many frames the next burst should have."""
         if self.strain < 1.25:
             return self.most
-        spare = 0.75 * self.gap - self.per_frame
+        spare = 0.75 * self.pace - self.per_frame
         if spare > 0 and self.busy < BUSY:
             return max(1, min(self.half, math.ceil(self.overhead / spare)))
         return self.half
@@ -50,4 +51,4 @@ class Outlook:
         missing = min(self.wanted - self.waiting, self.coming + self.flying)
         return missing > 0 and missing * self.gap < self.overhead
 
-BUSY = 0.75
+BUSY = 0.85

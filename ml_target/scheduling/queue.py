@@ -38,6 +38,7 @@ class Pace:
         self.seconds = 0.0
         self.frames = 0.0
         self.calls = 0.0
+        self.total = 0.0
         self.since: float | None = None
         self.owned = 0.0
         self.began = 0.0
@@ -72,6 +73,7 @@ class Pace:
         if self.since is not None:
             weight = 0.98**frames
             elapsed = now - self.since
+            self.total = self.total * weight + elapsed
             if self.behind:
                 elapsed = max(0.0, elapsed - self.owned)
             self.seconds = self.seconds * weight + elapsed
@@ -195,6 +197,7 @@ class ModelQueue:
             max(self.peak, len(self.waiting) + coming + self.flying),
             self.cost.expected(2) - self.cost.expected(1),
             self.busy(),
+            self.pace.total / self.pace.frames if self.pace.frames else 0.0,
         )
 
     def sent(self, frames: int, now: float) -> None:
