@@ -10,103 +10,62 @@ from dataclasses import dataclass
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, EngineFault, Unavailable
-from ml_target.scheduling.plan import Outlook
+from ml_target.scheduling.pace import Pace
+from ml_target.scheduling.plan import Outlook, worthwhile
 from ml_target.tensors import Array, Outputs
 
-KNOWN_SHARE = 1.0
-"""A burst waits for announced work at most this share of one burst's overhead, which the wait may save."""
-
 HOPED_SHARE = 0.1
-"""The same for requests just arriving, and for clients just answered, which mostly send the next one at once."""
+"""A burst waits at most this share of its overhead for requests just arriving, and for clients just answered, which
+mostly send the next one at once. For announced work it may wait for as long as a whole overhead takes."""
+
+FORGET = 0.98
+"""The most frames that were seen to go round fade by this factor with each burst, as clients may have left."""
 
 
 @dataclass(eq=False)
 class Entry:
-    """One frame that waits or runs."""
+    """One frame that waits or runs. `call`: the same for frames that were given together."""
 
     values: Array
     done: "asyncio.Future[Outputs]"
-    call: object = None
+    call: object
     lost: bool = False
     alone: bool = False
-
-
-class Pace:
-    """How fast announced frames arrive, learned while any are announced: about the last fifty count."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.frames = 0.0
-        self.calls = 0.0
-        self.total = 0.0
-        self.since: float | None = None
-        self.owned = 0.0
-        self.began = 0.0
-        self.behind = False
-
-    @property
-    def gap(self) -> float:
-        """Seconds from one frame to the next."""
-        return self.seconds / self.frames if self.frames else 0.0
-
-    @property
-    def usual(self) -> float:
-        return max(1.0, self.frames / self.calls) if self.calls else 1.0
-
-    def begins(self, now: float) -> None:
-        if self.since is None:
-            self.since = now
-            self.owned = 0.0
-            self.began = now
-
-    def rests(self) -> None:
-        self.since = None
-
-    def flies(self, now: float) -> None:
-        self.began = now
-
-    def lands(self, now: float) -> None:
-        if self.since is not None:
-            self.owned += max(0.0, now - max(self.began, self.since))
-
-    def arrived(self, frames: int, now: float, *, more: bool, flying: bool) -> None:
-        if self.since is not None:
-            weight = 0.98**frames
-            elapsed = now - self.since
-            self.total = self.total * weight + elapsed
-            if self.behind:
-                elapsed = max(0.0, elapsed - self.owned)
-            self.seconds = self.seconds * weight + elapsed
-            self.frames = self.frames * weight + frames
-            self.calls = self.calls * weight + 1
-        self.owned = 0.0
-        self.began = now
-        self.since = now if more else None
 
 
 class ModelQueue:
     """First in, first out; bursts are cut across requests. Owned by one arbiter, on the event loop's thread."""
 
-    def __init__(self, wake: Callable[[], None], network: LoadedNetwork, name: str, *, interactive: bool) -> None:
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        network: LoadedNetwork,
+        name: str,
+        *,
+        interactive: bool,
+        busy: Callable[[], float] | None = None,
+        lanes: int = 1,
+    ) -> None:
+        """`busy`: the share of the time that the device works, where bursts are planned; None where they are not, and
+        a burst is whatever waits. `lanes`: bursts at a time."""
         self.network = network
         self.name = name
         self.interactive = interactive
+        self._busy = None if interactive else busy
+        self._lanes = lanes
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
-        self.planned = True
-        self.busy = lambda: 1.0
-        self.peak = 0.0
         self.passed = 0
         """Turns lost to other queues since the last burst; counted by the arbiter."""
         self._wake = wake
-        self.flying = 0
-        """Frames on the device; counted by the arbiter."""
-        self.pace = Pace()
+        self._pace = Pace()
         self._announced = 0
-        self._unsaid = 0
+        self._later = 0
+        self._flying = 0
+        self._round = 0.0
         self._answered = 0
         self._patient_since: float | None = None
-        self._refusal = ""
+        self._refusal: Unavailable | None = None
 
     # ------------------------------------------------------------- for models
 
@@ -115,14 +74,13 @@ class ModelQueue:
 
         Raises EngineFault for a frame that fails, Unavailable when the device is lost for good.
         """
-        if self._refusal:
-            raise Unavailable(self._refusal)
-        loop = asyncio.get_running_loop()
-        call = object()
+        if self._refusal is not None:
+            raise copy.copy(self._refusal)
+        loop, call = asyncio.get_running_loop(), object()
         entries = [Entry(frame, loop.create_future(), call) for frame in frames]
         self.waiting.extend(entries)
+        self._pace.arrived(len(entries), loop.time(), more=self._coming > 0)
         self._answered = max(0, self._answered - len(entries))
-        self.pace.arrived(len(entries), loop.time(), more=self._announced + self._unsaid > 0, flying=self.flying > 0)
         self._wake()
         try:
             return list(await asyncio.gather(*(entry.done for entry in entries)))
@@ -132,29 +90,40 @@ class ModelQueue:
                     entry.done.exception()  # one failure was raised; the others count as retrieved
 
     @contextmanager
-    def coming(self, frames: int | None = None) -> Iterator[None]:
-        """Announces frames while the block prepares them."""
+    def coming(self, frames: int | None = 1) -> Iterator[None]:
+        """Announces frames while the block prepares them. None: as many as usual, from another network's answer."""
         if frames is None:
-            self._unsaid += 1
-            self.pace.behind = True
+            self._later += 1
+            self._pace.behind = True
         else:
             self._announced += frames
-        self.pace.begins(asyncio.get_running_loop().time())
+        self._pace.announced(asyncio.get_running_loop().time())
         try:
             yield
         finally:
             if frames is None:
-                self._unsaid -= 1
+                self._later -= 1
             else:
                 self._announced -= frames
             self._wake()
 
     # ----------------------------------------------------------- for the arbiter
 
-    def refuse(self, words: str) -> None:
+    @property
+    def most(self) -> int:
+        """The most frames of one burst: what the engine takes, and where bursts are planned no more than is worth it."""
+        if self._busy is None:
+            return self.network.max_batch
+        return int(min(self.network.max_batch, worthwhile(self.cost.overhead, self.cost.per_frame)))
+
+    @property
+    def _coming(self) -> float:
+        return self._announced + self._later * self._pace.usual
+
+    def refuse(self, error: Unavailable) -> None:
         """Nothing will be sent any more: fails the waiting frames, and all later ones."""
-        self._refusal = words
-        self.fail(list(self.waiting), Unavailable(words))
+        self._refusal = error
+        self.fail(list(self.waiting), error)
 
     def drop_abandoned(self) -> None:
         """Drops frames that nobody waits for any more, so that they are never sent."""
@@ -162,76 +131,70 @@ class ModelQueue:
             self.waiting = deque(entry for entry in self.waiting if not entry.done.done())
         if not self.waiting:
             self._patient_since = None
-        self.peak = max(
-            self.peak, len(self.waiting) + self._announced + self._unsaid * self.pace.usual + self.flying
-        )
-        if not self._announced + self._unsaid:
-            self.pace.rests()
+        self._round = max(self._round, len(self.waiting) + self._flying + self._coming)
+        if not self._coming:
+            self._pace.rests()
 
     def patience(self, now: float, arriving: int) -> float:
         """Seconds that the next burst should still wait; 0 when it should go now."""
-        if len(self.waiting) >= self.network.max_batch:
+        if self._busy is None or len(self.waiting) >= self.most:
             return 0.0
         if self._patient_since is None:
             self._patient_since = now
-        coming = self._announced + self._unsaid * self.pace.usual
-        frames = len(self.waiting) + coming + self.flying
-        if coming == 0 and (self._answered or arriving):
-            return max(0.0, self._patient_since + HOPED_SHARE * self.cost.overhead - now)
-        if not coming and not self.flying:
-            return 0.0
-        pays = self.outlook.worth_waiting
-        share = KNOWN_SHARE if pays else 0.0
+        share = 0.0
+        if self._coming or self._flying:
+            share = 1.0 if self._outlook(self._busy()).worth_waiting else 0.0
+        elif self._answered or arriving:
+            share = HOPED_SHARE
         return max(0.0, self._patient_since + share * self.cost.overhead - now)
 
-    @property
-    def outlook(self) -> Outlook:
-        coming = self._announced + self._unsaid * self.pace.usual
+    def _outlook(self, busy: float) -> Outlook:
         return Outlook(
-            len(self.waiting),
-            coming,
-            self.flying,
-            self.network.max_batch,
-            self.pace.gap,
-            self.cost.overhead,
-            max(self.peak, len(self.waiting) + coming + self.flying),
-            self.cost.expected(2) - self.cost.expected(1),
-            self.busy(),
-            self.pace.total / self.pace.frames if self.pace.frames else 0.0,
+            waiting=len(self.waiting),
+            flying=self._flying,
+            coming=self._coming,
+            round=max(self._round, len(self.waiting)) / self._lanes,
+            most=self.most,
+            gap=self._pace.gap,
+            pace=self._pace.whole,
+            overhead=self.cost.overhead,
+            per_frame=self.cost.per_frame,
+            busy=busy,
         )
 
-    def sent(self, frames: int, now: float) -> None:
-        if not self.flying:
-            self.pace.flies(now)
-        self.flying += frames
+    def take(self, now: float) -> list[Entry]:
+        """The next burst: the oldest frame, and those of its shape behind it, as many as are planned.
 
-    def back(self, frames: int, now: float) -> None:
-        self.flying -= frames
-        if not self.flying:
-            self.pace.lands(now)
-
-    def take(self) -> list[Entry]:
-        """The next burst: the oldest frame, and those of its shape behind it, up to the batch size."""
+        Frames that were given together are not parted for the plan's sake, as their request waits for the last one.
+        """
         self._patient_since = None
         first = self.waiting[0]
-        burst = [
+        alike = [
             entry for entry in self.waiting if entry.values.shape == first.values.shape and entry.alone is first.alone
         ]
-        most = 1 if first.alone else self.network.max_batch
-        if self.planned and not first.alone:
-            target = self.outlook.limit
-            while target < min(len(burst), most) and burst[target].call is burst[target - 1].call:
-                target += 1
-            most = min(most, target)
-        burst = burst[:most]
+        size = 1 if first.alone else self.most
+        if self._busy is not None and not first.alone:
+            most, size = size, min(size, self._outlook(self._busy()).limit)
+            while size < min(len(alike), most) and alike[size].call is alike[size - 1].call:
+                size += 1
+        burst = alike[:size]
         taken = set(map(id, burst))
         self.waiting = deque(entry for entry in self.waiting if id(entry) not in taken)
+        if not self._flying:
+            self._pace.sent(now)
+        self._flying += len(burst)
         return burst
+
+    def back(self, burst: list[Entry], now: float) -> None:
+        """A burst that was taken is no longer on the device, whatever became of it."""
+        self._flying -= len(burst)
+        if not self._flying:
+            self._pace.ended(now)
 
     def deliver(self, burst: list[Entry], outputs: list[Outputs], seconds: float) -> None:
         """Answers the frames of a burst that took `seconds`."""
-        self.peak *= 0.98
         self.cost.add(len(burst), seconds)
+        self._round *= FORGET
         self._answered = len(burst)
         for entry, output in zip(burst, outputs, strict=True):
             if not entry.done.done():

@@ -14,7 +14,7 @@ import numpy as np
 import virtual_loop
 from hailo_sim.costs import Cost, cost_of
 
-from ml_target.engines import Intake
+from ml_target.engines import Intake, LoadedNetwork
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.queue import ModelQueue
 from ml_target.tensors import Array, Outputs
@@ -100,13 +100,12 @@ class FixedQueue(ModelQueue):
 
     def patience(self, now: float, arriving: int) -> float:
         full = len(self.waiting) >= self.network.max_batch
-        return 0.0 if full or not (self._announced + self._unsaid) else 3600.0
+        return 0.0 if full or not self._coming else 3600.0
 
 
 class FixedArbiter(Arbiter):
-    def queue(self, network: OnCard, name: str, *, interactive: bool = False) -> ModelQueue:  # type: ignore[override]
+    def queue(self, network: LoadedNetwork, name: str, *, interactive: bool = False) -> ModelQueue:
         queue = FixedQueue(self.wake, network, name, interactive=interactive)
-        queue.planned = False
         self._queues.append(queue)
         return queue
 
@@ -131,15 +130,15 @@ class Site:
     async def request(self) -> None:
         first = self.queues[0]
         with contextlib.ExitStack() as announced:
-            announced.enter_context(first.coming(1))
+            announced.enter_context(first.coming())
             for queue in self.queues[1:]:
-                announced.enter_context(queue.coming())
+                announced.enter_context(queue.coming(None))
             await self.host(self.load.prepare * self.random.uniform(1 - JITTER, 1 + JITTER))
         if self.load.task != "faces":
             await first.infer([FRAME])
             return
         recogniser = self.queues[1]
-        with recogniser.coming():
+        with recogniser.coming(None):
             await first.infer([FRAME])
             await self.host(DECODE_S)
         if self.load.faces:
