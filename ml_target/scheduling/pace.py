@@ -48,13 +48,13 @@ class Pace:
 
     def ended(self, now: float) -> None:
         """No burst of the queue's own is on the device any more."""
-        self._block(now)
+        if self._sent is not None:
+            self._blocked += now - self._sent
         self._sent = None
 
     def arrived(self, frames: int, now: float, *, more: bool) -> None:
         """So many frames at a time. `more`: others are still announced."""
-        if self._since is not None:
-            self._block(now)
+        if self._since is not None:  # what arrives beside an own burst was not held up by it
             weight, elapsed = DECAY**frames, now - self._since
             self._frames = self._frames * weight + frames
             self._calls = self._calls * weight + 1
@@ -67,9 +67,4 @@ class Pace:
     def _restart(self, now: float) -> None:
         self._since, self._blocked = now, 0.0
         if self._sent is not None:
-            self._sent = now
-
-    def _block(self, now: float) -> None:
-        if self._sent is not None:
-            self._blocked += now - self._sent
             self._sent = now
