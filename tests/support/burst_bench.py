@@ -7,7 +7,7 @@ The arbiter and its queues are the worker's own. The card takes one burst at a t
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,10 +32,11 @@ CLIP = {
     "siglip": "siglip_b_16_image_encoder",
     "siglip2": "siglip2_b_32_256_image_encoder",
 }
+TEXT = {task: name.replace("image", "text") for task, name in CLIP.items()} | {
+    "faces": CLIP["tinyclip"].replace("image", "text")
+}
 DETECTOR, RECOGNISER = "scrfd_2_5g", "arcface_r50"
 FRAME: Array = np.zeros(1, np.int64)
-
-MakeQueue = Callable[..., ModelQueue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Site:
         self.random = random.Random(1)
         names = (DETECTOR, RECOGNISER) if load.task == "faces" else (CLIP[load.task],)
         self.queues = [arbiter.queue(self.card.network(name, most), name) for name in names]
+        self.text = arbiter.queue(self.card.network(TEXT[load.task], most), "text", interactive=True)
         self.answers: list[float] = []
 
     async def host(self, seconds: float) -> None:
@@ -166,19 +168,52 @@ class Site:
 
 def measure(load: Load, make: Callable[[], Arbiter], most: int = MOST, rounds: int = 14) -> tuple[float, Card]:
     """Requests a second, and the card with its bursts."""
-    arbiter = make()
-    sites: list[Site] = []
+    rates: list[float] = []
 
-    async def work() -> None:
-        site = Site(load, arbiter, most)
-        sites.append(site)
+    async def work(site: Site) -> None:
         await site.clients(max(40, rounds * load.clients))
+        rates.append(site.rate())
+
+    card = _run(load, make, most, work)
+    return rates[0], card
+
+
+def query_beside(load: Load, queries: int = 40) -> tuple[float, float]:
+    """A few queries a second beside full load: its latency at p95, and the longest that is allowed: the longest burst,
+    and what a query takes alone, with a fifth on top."""
+    latencies: list[float] = []
+
+    async def work(site: Site) -> None:
+        asking = asyncio.ensure_future(site.clients(10**9))
+        for _ in range(queries):
+            await asyncio.sleep(site.random.uniform(0.2, 0.6))
+            asked = virtual_loop.now()
+            await site.text.infer([FRAME])
+            latencies.append(virtual_loop.now() - asked)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    card = _run(load, planned, MOST, work)
+    longest = max(seconds for name, _, seconds in card.bursts if name != TEXT[load.task])
+    cost = cost_of(TEXT[load.task], 4, 0, chip="hailo8", link=load.link)
+    alone = cost.switch + cost.overhead + cost.per_frame
+    return sorted(latencies)[int(0.95 * queries)], 1.2 * (longest + alone)
+
+
+def _run(load: Load, make: Callable[[], Arbiter], most: int, work: Callable[["Site"], Awaitable[None]]) -> Card:
+    arbiter = make()
+    cards: list[Card] = []
+
+    async def begun() -> None:
+        site = Site(load, arbiter, most)
+        cards.append(site.card)
+        await work(site)
 
     try:
-        virtual_loop.run(work, 1e6)
+        virtual_loop.run(begun, 1e6)
     finally:
         arbiter.close()
-    return sites[0].rate(), sites[0].card
+    return cards[0]
 
 
 def planned() -> Arbiter:
@@ -190,13 +225,33 @@ def fixed() -> Arbiter:
 
 
 def sizes(load: Load) -> list[int]:
-    """Fixed sizes that differ for so many clients."""
+    """Fixed sizes that differ for so many clients. Sizes that part most photos' faces are never the best."""
     most = load.clients * max(1, load.faces)
-    return [size for i, size in enumerate((1, 2, 4, 8, 16, 32)) if i == 0 or size < 2 * most]
+    return [size for size in (1, 2, 4, 8, 16, 32) if load.faces <= 3 * size < 6 * most]
 
 
 def best_fixed(load: Load) -> tuple[float, int]:
-    return max((measure(load, fixed, size)[0], size) for size in sizes(load))
+    """Requests a second with the best of the fixed sizes, and that size."""
+    return max((measure(load, fixed, size, 10)[0], size) for size in sizes(load))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Requests a second: as planned, and with the best `size` that never changes."""
+
+    load: Load
+    rate: float
+    best: float
+    size: int
+
+    @property
+    def ratio(self) -> float:
+        return self.rate / self.best
+
+
+def cell(load: Load) -> Cell:
+    """One cell of the grid."""
+    return Cell(load, measure(load, planned)[0], *best_fixed(load))
 
 
 def grid() -> list[Load]:
