@@ -48,7 +48,7 @@ class Frames:
         columns = 0
         for width, line in sorted(((w, n) for n, w in enumerate(widths)), reverse=bool(self.fixed)):
             width = min(width, self.widest) if width <= self.widest * SQUASH else width
-            taken = width + GAP if self.fixed else max(width, self._width(width))
+            taken = self._columns_of(width)
             if group and columns + taken > CHUNK:
                 yield group
                 group, columns = [], 0
@@ -59,7 +59,8 @@ class Frames:
 
     def count(self, group: Lines) -> int:
         """About how many frames the group will need."""
-        return math.ceil(sum(width + GAP for _, width in group) / self.fixed) if self.fixed else len(group)
+        columns = sum(self._columns_of(width) for _, width in group)
+        return math.ceil(columns / self.fixed) if self.fixed else len(group)
 
     def chunks(self, pieces: Sequence[Piece], *, last: bool) -> tuple[list[list[Packed]], list[Piece]]:
         """Frames to send now, and the pieces that wait for others; the last wait for none."""
@@ -77,6 +78,10 @@ class Frames:
     @property
     def _burst(self) -> int:
         return self.recognizer.loaded.max_batch
+
+    def _columns_of(self, width: int) -> int:
+        """What a line takes: in packed frames it shares them where others may fit."""
+        return min(width + GAP, max(width, self.fixed)) if self.fixed else max(width, self._width(width))
 
     def _width(self, width: int) -> int:
         """The columns of a frame of any width for a window of `width` columns."""

@@ -15,8 +15,8 @@ from ml_target.tasks.ocr.stitch import Part
 from ml_target.tasks.ocr.windows import Window
 from ml_target.tensors import UInt8
 
-GAP = 32
-"""The fewest columns of padding between two pieces, four steps: no letter of one is taken for one of the other."""
+GAP = 64
+"""The fewest columns of padding between two pieces, eight steps: with half of it some Chinese letters are lost."""
 
 
 class Piece(NamedTuple):

@@ -45,7 +45,7 @@ def join(parts: Sequence[Part], alphabet: Alphabet) -> Glyphs:
 
 
 def _between(left: Glyphs, right: Part, alphabet: Alphabet) -> Glyphs:
-    """A space, where one window ends at a word and the next begins with another; no surer than the letters beside it.
+    """A space, where one window ends at a word and the next begins with another; as sure as the letters beside it.
 
     Nothing where one of them shows no letter or has seen a space, and in scripts without spaces.
     """
@@ -55,7 +55,7 @@ def _between(left: Glyphs, right: Part, alphabet: Alphabet) -> Glyphs:
         return left.part(slice(0, 0))
     return Glyphs(
         np.array([len(alphabet) - 1], np.intp),
-        np.minimum(ends.probabilities, begins.probabilities),
+        (ends.probabilities + begins.probabilities) / 2,
         np.array([right.start], np.float32),
     )
 

@@ -28,8 +28,9 @@ WORD_RANGE = 96
 WORD_GAP = 10
 """The fewest columns of a gap between words, a fifth of the height; a space of most fonts has a quarter em."""
 
-WORD_GAP_TIMES = 2
-"""How many times as wide as the line's median gap one between words is: letters that stand apart are no words."""
+WORD_GAP_TIMES = 3
+"""How many times as wide as the line's median gap one between words is: letters that stand apart are no words, nor
+are the strokes of Chinese characters."""
 
 EMPTY = 0.2
 """A column with at most this share of the ink that letters have, above the line's emptiest, is empty."""
