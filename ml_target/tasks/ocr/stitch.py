@@ -55,7 +55,7 @@ def _between(left: Glyphs, right: Part, alphabet: Alphabet) -> Glyphs:
         return left.part(slice(0, 0))
     return Glyphs(
         np.array([len(alphabet) - 1], np.intp),
-        (ends.probabilities + begins.probabilities) / 2,
+        ((ends.probabilities + begins.probabilities) / 2).astype(np.float32),
         np.array([right.start], np.float32),
     )
 

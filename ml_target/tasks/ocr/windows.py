@@ -5,6 +5,7 @@ letters half a window away (measured: twice as many wrong letters). So borders a
 Where a gap is clearly one between words, the next window begins where the last one ended: nothing is read twice.
 """
 
+from statistics import median
 from typing import NamedTuple
 
 import cv2
@@ -71,13 +72,14 @@ def windows(line: UInt8, widest: int, *, at_words: bool = False) -> list[Window]
 
 def _word_gaps(ink: Float32) -> list[int]:
     """The middles of the gaps between words, from left to right."""
-    emptiest, letters = np.percentile(ink, (5, 80))
+    last = len(ink) - 1  # as np.percentile does it, in a tenth of its time
+    emptiest, letters = np.interp((0.05 * last, 0.8 * last), np.arange(len(ink)), np.sort(ink))
     empty = np.concatenate([[False], ink <= emptiest + EMPTY * (letters - emptiest), [False]])
     edges = np.flatnonzero(empty[1:] != empty[:-1])
     gaps = [(low, high) for low, high in edges.reshape(-1, 2).tolist() if low > 0 and high < len(ink)]
     if not gaps:
         return []
-    enough = max(WORD_GAP, WORD_GAP_TIMES * float(np.median([high - low for low, high in gaps])))
+    enough = max(WORD_GAP, WORD_GAP_TIMES * median(high - low for low, high in gaps))
     return [(low + high) // 2 for low, high in gaps if high - low >= enough]
 
 
