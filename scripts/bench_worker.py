@@ -1,11 +1,11 @@
 """This worker over HTTP beside a worker of the usual design, in one run, in alternating slices.
 
 Both are processes of their own, each with a simulated card that takes as long as measured cards, the same networks and
-the same answers. The other one is tests/support/usual_worker.py: one frame a burst under a lock, Pillow to decode,
+the same answers. The other one is tests/support/second_worker.py: one frame a burst under a lock, Pillow to decode,
 OpenCV's bilinear filter, a pool of threads. Photos are really decoded and prepared, on this machine's processors.
 
-Columns: answers a second; latencies; milliseconds of processor time a request, helpers included (of "all": a photo's three
-requests); the ratios ours / usual. What the two limits allow, by this worker's own figures in the same slices:
+Columns: answers a second; latencies; milliseconds of processor time a request, helpers included (of "all": a
+photo's three requests); the ratios ours / usual. What the two limits allow, by this worker's own figures in the same slices:
 by its card (seconds that it worked) and by the host (seconds of processor time, of all cores). Prints Markdown tables.
 """
 
@@ -114,7 +114,7 @@ HEADING = (
 
 
 async def beside_load(side: Side, forms: Forms, seconds: float) -> tuple[Seen, Seen, dict[str, float]]:
-    """A query a second with nothing beside it, then beside eight, eight and four clients; and what these got a second."""
+    """Queries with nothing beside them, then one a second beside 8, 8 and 4 clients, and what these got a second."""
     query = forms["clip.textual"][0]
     alone = await closed_loop(side.url, [[query]], 1, 3.0, WARM_UP_S)
     beside, done = Seen(seconds), Counter[str]()

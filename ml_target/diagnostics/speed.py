@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/bench device",
-        description="How fast a running worker answers over HTTP, each task and all of a photo, in at most ten minutes.",
+        description="How fast a running worker answers over HTTP: each task, and all of a photo. Ten minutes at most.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

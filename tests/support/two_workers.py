@@ -61,10 +61,10 @@ def longest_burst(bursts: dict[str, dict[int, int]], link: str) -> float:
 
 
 @contextmanager
-def ours(folder: Path, models: Path, link: str, backend: str, **settings: str) -> Iterator[Side]:
+def ours(folder: Path, models: Path, link: str, backend: str, **variables: str) -> Iterator[Side]:
     """This worker, ready."""
-    variables = {"HAILO_SIM_LINK": link, "CLIP_BACKEND": backend, "IMMICH_LOG_LEVEL": "error", **settings}
-    with apart(folder, models, **variables) as worker:
+    fixed = {"HAILO_SIM_LINK": link, "CLIP_BACKEND": backend, "IMMICH_LOG_LEVEL": "error"}
+    with apart(folder, models, None, **fixed, **variables) as worker:
         if not worker.becomes_ready():
             raise SystemExit("this worker did not become ready; its words stand above")
         yield Side(str(worker.client.base_url).rstrip("/"), worker.rig, worker.process.pid)
@@ -84,7 +84,7 @@ def usual(folder: Path, models: Path, link: str, backend: str, **variables: str)
         "HAILO_SIM_LINK": link,
         **variables,
     }
-    command = [sys.executable, str(support / "usual_worker.py"), str(models), str(port), backend]
+    command = [sys.executable, str(support / "second_worker.py"), str(models), str(port), backend]
     process = subprocess.Popen(command, cwd=PROJECT, env=environment)
     try:
         _wait(process, f"http://127.0.0.1:{port}")
@@ -97,12 +97,17 @@ def usual(folder: Path, models: Path, link: str, backend: str, **variables: str)
 def _wait(process: "subprocess.Popen[bytes]", url: str, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/ping").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
+        if _answers(url):
+            return
+        time.sleep(0.05)
     raise SystemExit("the second worker did not become ready; its words stand above")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ping").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 # --------------------------------------------------------------------- models

@@ -66,7 +66,7 @@ def test_another_program_on_the_port_is_told() -> None:
 
 
 def test_the_running_worker_is_asked_and_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_worker, "TASK_S", 0.05)
+    monkeypatch.setattr(report_worker, "CELL_S", 0.05)
     tasks = FakeTasks()
     with live(lambda _: fake_services(tasks, off=("ocr",))) as (client, _):
         deadline = time.monotonic() + 30

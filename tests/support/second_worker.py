@@ -6,7 +6,7 @@ run one after the other through HailoRT's own API. It shares with this project's
 by which pictures are tiled and lines are cut into windows, and what turns outputs into answers, so that both do the
 same work at the same accuracy; it shares nothing that schedules, decodes or resizes.
 
-    python3 usual_worker.py MODELS_DIR PORT [BACKEND]      with tests/support/hailo_sim/site on PYTHONPATH
+    python3 second_worker.py MODELS_DIR PORT [BACKEND]      with tests/support/hailo_sim/site on PYTHONPATH
 """
 
 import asyncio
