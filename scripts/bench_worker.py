@@ -4,8 +4,8 @@ Both are processes of their own, each with a simulated card that takes as long a
 the same answers. The other one is tests/support/second_worker.py: one frame a burst under a lock, Pillow to decode,
 OpenCV's bilinear filter, a pool of threads. Photos are really decoded and prepared, on this machine's processors.
 
-Columns: answers a second; latencies; milliseconds of processor time a request, helpers included (of "all": a
-photo's three requests); the ratios ours / usual. What the two limits allow, by this worker's own figures in the same slices:
+Columns: answers a second; latencies; milliseconds of processor time a request, helpers included (for "all": for a
+photo's three requests); the ratios ours / usual. The two limits are by this worker's own figures in the same slices:
 by its card (seconds that it worked) and by the host (seconds of processor time, of all cores). Prints Markdown tables.
 """
 
