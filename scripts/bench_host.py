@@ -57,9 +57,7 @@ class Side:
         return float(self._read())
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
+        self._process.communicate(timeout=30)
 
     def _read(self) -> Any:
         assert self._process.stdout is not None

@@ -8,11 +8,12 @@ import importlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import ml_target
 import numpy as np
 from recorded import SIDE, OnnxPicture, Recorded, face_maps
+
+import ml_target
 
 THREADS = 2
 MOST_PIXELS = 200_000_000
@@ -48,12 +49,12 @@ class _Layout:
 
 
 class Project:
-    """Steps by name: each takes a photo's bytes and its pixels, and does one thing. `models`: with the text networks."""
+    """Steps by name: each takes a photo's bytes and its pixels. `models`: the folder with the text networks."""
 
     def __init__(self, models: Path) -> None:
         from ml_target.catalogue import networks
 
-        self._layout, self._networks = _Layout(), networks
+        self._layout, self._networks = _Layout(), cast(Any, networks)
         self._layout.serve.prepare_process(1024)
         self._arbiter = self._layout.arbiter.Arbiter(1)
         names = vars(self._layout.threads)
