@@ -15,7 +15,8 @@ Without a command it checks Docker, card, driver and HailoRT's packages, builds 
 starts the container immich-ml-hailo, tests it, and says what to type into Immich. It asks before it
 changes anything, can be run again at any time, and touches no container that it did not make.
   --cpu                    on the processor; needs neither a card nor HailoRT's packages
-  --clip-backend NAME      tinyclip (the default), siglip, siglip2 or auto, which loads all of them
+  --clip-backend NAME      tinyclip (the default), vit_b_32, vit_b_16, siglip, siglip2, several with commas
+                           between, or auto: all whose files are there
   --chip NAME              hailo8 or hailo8l, where the card cannot be asked
   --yes                    yes to every question
   --dry-run                change nothing, print each command that would be run

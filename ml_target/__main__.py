@@ -46,6 +46,12 @@ COMMANDS = {
         "ml_target.diagnostics.doctor", "card, driver, HailoRT, settings, model files: what is wrong, and the remedy"
     ),
     "selfcheck": Command("ml_target.diagnostics.selfcheck", "are the card's answers those of the processor?"),
+    "compare": Command(
+        "ml_target.diagnostics.compare.command",
+        "do this worker and another one answer alike, and what must run again in Immich?",
+        settings=True,
+        quiet=True,
+    ),
     "inspect": Command("ml_target.diagnostics.inspect", "what a HEF holds, and which network it is"),
     "report": Command(
         "ml_target.diagnostics.report.command", "write one file for a bug report, personal details left out"

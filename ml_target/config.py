@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from ml_target.catalogue.needs import EngineName
-from ml_target.catalogue.networks import ARCFACE_R50, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
+from ml_target.catalogue.needs import EngineName, refuse_clash
+from ml_target.catalogue.networks import ARCFACE_R50, AUTO, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
 from ml_target.system.cards import nodes
@@ -64,6 +64,13 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
 
+def _backends(text: str) -> str:
+    names = tuple(dict.fromkeys(_words(text.lower())))
+    if names != (AUTO,) and not all(name in CLIP_BACKENDS for name in names):
+        raise ValueError(f"one of {', '.join(CLIP_BACKENDS)} or {AUTO}, or several with commas between")
+    return ",".join(names)
+
+
 def _path(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
@@ -91,7 +98,10 @@ class Settings:
         "auto", _choice("auto", "hailo", "cpu"), "what runs the networks; auto takes a Hailo card where there is one"
     )
     clip_backend: str = _setting(
-        "tinyclip", _choice(*CLIP_BACKENDS, "auto"), "smart search model; auto loads all, the name asked for decides"
+        "tinyclip",
+        _backends,
+        "smart search model; several with commas between, or auto for all whose files are there: "
+        "the name that Immich asks for decides",
     )
     clip_text_engine: Literal["same", "cpu"] = _setting(
         "same", _choice("same", "cpu"), "where search queries run: with the pictures, or on the processor"
@@ -105,7 +115,7 @@ class Settings:
     siglip_resize: Literal["squash", "shortest"] = _setting(
         "squash",
         _choice("squash", "shortest"),
-        "picture preparation of the SigLIP family; shortest matches indexes made by Immich 3.1 and older",
+        "picture preparation of the SigLIP family; shortest matches indexes made by Immich 3.2 and older",
     )
     face_detector: str = _setting(SCRFD_2_5G.name, _choice(*FACE_DETECTORS), "network that finds faces")
     face_recognizer: str = _setting(
@@ -170,6 +180,8 @@ class Settings:
         if wrong:
             raise SettingsError("; ".join(wrong), "Correct it, or leave it out for the default.")
         settings = cls(**values)
+        if settings.clip_backend != AUTO:
+            refuse_clash(settings.clip_backend.split(","), settings.clip_backend)
         needed = settings.max_upload_mb * UPLOAD_PART
         if needed > settings.memory_mb:
             raise SettingsError(

@@ -42,11 +42,11 @@ find_chip() { # sets chip, unless --chip has
 }
 
 choose_backends() { # sets backends: those whose files are fetched
-  backends=("$backend")
+  IFS=, read -ra backends <<<"$backend"
   # With a card a restart is enough to change.
   if ((cpu)) || [[ $backend == auto ]]; then return; fi
   for other in "${beside[@]}"; do
-    [[ $other == "$backend" ]] || backends+=("$other")
+    [[ ,$backend, == *",$other,"* ]] || backends+=("$other")
   done
 }
 

@@ -46,7 +46,7 @@ choose_settings() { # sets backend and port, and settings: NAME=VALUE for the wo
   [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -lt 65536 ]] ||
     fail "IMMICH_PORT=$port is no port." "Set it to a free one from 1 to 65535."
   backend=${backend:-${CLIP_BACKEND:-$(held CLIP_BACKEND)}} backend=${backend:-tinyclip}
-  [[ $backend =~ ^[[:alnum:]_]+$ ]] ||
+  [[ $backend =~ ^[[:alnum:]_,]+$ ]] ||
     fail "CLIP_BACKEND='$backend' has a character in it that no such setting has." "Correct it, or leave it out."
   settings+=("CLIP_BACKEND=$backend")
   # Two names of one setting; its own comes first, as in the worker.
@@ -123,7 +123,7 @@ read_note() { # sets before, where there is no container of ours that could tell
   [[ -f $note && -r $note ]] || fail "$project/$note, the settings of the last container, cannot be read." \
     "Make it readable, or forget them: rm -rf '$project/$note'"
   before=$(first_line "$note")
-  [[ $before =~ ^([A-Z0-9_]+=$value_form( |$))+$ && $before =~ (^| )CLIP_BACKEND=[[:alnum:]_]+( |$) ]] ||
+  [[ $before =~ ^([A-Z0-9_]+=$value_form( |$))+$ && $before =~ (^| )CLIP_BACKEND=[[:alnum:]_,]+( |$) ]] ||
     fail "$project/$note, the settings of the last container, is damaged." "$delete"
   say "there is no container $container; as before: $before"
   say "(from $project/$note; delete that file to forget them)"

@@ -128,6 +128,7 @@ OCR_DICTIONARY = ModelFile(
 
 # ---------------------------------------------------------------------- CLIP
 
+_OPENAI_PATH = "ZeroShotClassification/clip/clip_vit_base_patch{}_224/image_encoder/pretrained/2023-03-09"
 _CLIP_PATH = "ZeroShotClassification/clip/tinyclip"
 _SIGLIP_PATH = "ZeroShotClassification/siglip/siglip_base_patch16_224"
 _SIGLIP2_PATH = "ZeroShotClassification/siglip/siglip2_base_patch32_256"
@@ -177,6 +178,41 @@ SIGLIP2_TEXT_ONNX = _zoo_onnx(
     f"{_SIGLIP2_PATH}/text_encoder/pretrained/2025-05-21/siglip2_base_patch32_256_text_encoder.zip",
     "siglip2-base-patch32-256_text_encoder.sim.onnx",
     APACHE,
+)
+
+# OpenAI's own CLIP, which Immich serves by default. The processor runs Immich's files, so its vectors are Immich's;
+# the zoo's picture tower, which the HEF was compiled from, is the second choice.
+_IMMICH_B_32, _IMMICH_B_16 = "immich-app/ViT-B-32__openai", "immich-app/ViT-B-16__openai"
+_IMMICH_B_32_REVISION = "a857c8de2c07bbcfa6646adfcf31b798845afa1e"
+VIT_B_32_IMAGE_HEF = _hef("clip_vit_b_32_image_encoder", MIT, hailo8=ZOO_V217)
+VIT_B_32_TEXT_HEF = _hef("clip_vit_b_32_text_encoder", MIT, hailo8=ZOO_V217)
+VIT_B_16_IMAGE_HEF = _hef("clip_vit_b_16_image_encoder", MIT, hailo8=ZOO_V217)
+VIT_B_16_TEXT_HEF = _hef("clip_vit_b_16_text_encoder", MIT, hailo8=ZOO_V217)
+VIT_B_32_IMAGE_IMMICH = ModelFile(
+    name="vit_b_32_openai_visual.onnx",
+    sources=(HubFile(_IMMICH_B_32, "visual/model.onnx", _IMMICH_B_32_REVISION),),
+    licence=MIT,
+    size=351_613_724,
+    sha256="33a3df41ceef21acdf371af00f6dd0456ec1f9eba24d03a7720f9c3734e40859",
+)
+VIT_B_32_TEXT_IMMICH = ModelFile(
+    name="vit_b_32_openai_textual.onnx",
+    sources=(HubFile(_IMMICH_B_32, "textual/model.onnx", _IMMICH_B_32_REVISION),),
+    licence=MIT,
+    size=254_193_396,
+    sha256="b80cf0af751533a6712d92247f0ddc0c95208748bc59a1a27f33e67be6864e3b",
+)
+VIT_B_16_IMAGE_IMMICH = ModelFile(
+    name="vit_b_16_openai_visual.onnx", sources=(HubFile(_IMMICH_B_16, "visual/model.onnx"),), licence=MIT
+)
+VIT_B_16_TEXT_IMMICH = ModelFile(
+    name="vit_b_16_openai_textual.onnx", sources=(HubFile(_IMMICH_B_16, "textual/model.onnx"),), licence=MIT
+)
+VIT_B_32_IMAGE_ZOO = _zoo_onnx(
+    "clip_vit_b_32_image_encoder", f"{_OPENAI_PATH.format(32)}/clip_vit_b_32.zip", "clip_vit_b_32.onnx", MIT
+)
+VIT_B_16_IMAGE_ZOO = _zoo_onnx(
+    "clip_vit_b_16_image_encoder", f"{_OPENAI_PATH.format(16)}/clip_vit_b_16.zip", "clip_vit_b_16.onnx", MIT
 )
 
 CLIP_VOCABULARY = ModelFile(
@@ -251,6 +287,31 @@ TINYCLIP_TEXT_WEIGHTS = ModelFile(
                     "module._text_encoder.text_projection",
                 ),
             },
+        ),
+    ),
+    licence=MIT,
+)
+_OPENAI_TENSORS = {
+    "tokens": ("token_embedding.weight",),
+    "positions": ("positional_embedding",),
+    "norm_weight": ("ln_final.weight",),
+    "norm_bias": ("ln_final.bias",),
+    "projection": ("text_projection",),  # stored [in, out], as above
+}
+VIT_B_32_TEXT_WEIGHTS = ModelFile(
+    name="vit_b_32_text_weights.npz",
+    sources=(
+        CheckpointCut(
+            (HubFile("timm/vit_base_patch32_clip_224.openai", "open_clip_model.safetensors"),), _OPENAI_TENSORS
+        ),
+    ),
+    licence=MIT,
+)
+VIT_B_16_TEXT_WEIGHTS = ModelFile(
+    name="vit_b_16_text_weights.npz",
+    sources=(
+        CheckpointCut(
+            (HubFile("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors"),), _OPENAI_TENSORS
         ),
     ),
     licence=MIT,

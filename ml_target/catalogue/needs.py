@@ -1,11 +1,12 @@
 """Which files of the catalogue a choice of settings needs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ml_target.catalogue.networks import NETWORKS, service_label, short_name
+from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, NETWORKS, clashing, service_label, short_name
 from ml_target.catalogue.types import Chip, ModelFile, Network
+from ml_target.errors import SettingsError
 
 EngineName = Literal["cpu", "hailo"]
 
@@ -45,7 +46,7 @@ def chosen(choice: Choice) -> list[Network]:
     for network in NETWORKS:
         default = defaults.setdefault(network.setting, network)
         value = _setting(choice, network)
-        if not network.setting or value in (network.choice, "auto") or (not value and network is default):
+        if not network.setting or _asks_for(value, network) or (not value and network is default):
             found.append(network)
     return found
 
@@ -105,6 +106,43 @@ def _of(network: Network, engine: EngineName, chip: Chip, *, named: bool) -> Ite
     if network.weights:
         # The processor uses them only where its file takes embeddings.
         yield Need(label, "any", (network.weights,), engine == "cpu", service)
+
+
+def backends_there(value: str, there: Callable[[Network], bool]) -> str:
+    """A value of CLIP_BACKEND with `auto` replaced by the backends whose picture tower is `there`, or the default.
+
+    Raises SettingsError where two of them would answer for the same name.
+    """
+    if value != AUTO:
+        return value
+    names = [name for name, backend in CLIP_BACKENDS.items() if there(backend.visual)]
+    refuse_clash(names, AUTO)
+    return ",".join(names) or next(iter(CLIP_BACKENDS))
+
+
+def backends_found(value: str, engine: EngineName, chip: Chip, found: Callable[[ModelFile], object]) -> str:
+    """As `backends_there`, by the files that are `found`."""
+
+    def there(network: Network) -> bool:
+        return any(map(found, network.onnx if engine == "cpu" else filter(None, (network.hef.get(chip),))))
+
+    return backends_there(value, there)
+
+
+def refuse_clash(names: Sequence[str], given: str) -> None:
+    """Raises SettingsError where two of these backends would answer for the same model name of Immich."""
+    clash = clashing(names)
+    if clash is not None:
+        asked, both = clash
+        choices = " or ".join(f"CLIP_BACKEND={','.join(n for n in names if n not in both or n == one)}" for one in both)
+        raise SettingsError(
+            f"CLIP_BACKEND={given}: {' and '.join(both)} would both answer for {asked}, and their vectors do not mix",
+            f"Set the one that Immich's library was indexed with: {choices}.",
+        )
+
+
+def _asks_for(value: str, network: Network) -> bool:
+    return value == AUTO or network.choice in value.split(",")
 
 
 def _setting(choice: Choice, network: Network) -> str:

@@ -6,7 +6,7 @@ Contracts: inputs, normalisation and outputs as the Hailo Model Zoo compiles the
 ONNX files take the same pictures after `(x - mean) / std`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ml_target.catalogue import files
 from ml_target.catalogue.types import (
@@ -40,6 +40,10 @@ _SCRFD_FORM = tuple(
 )
 _ARCFACE_INPUT = PictureInput(112, 112, "RGB", mean=(127.5,) * 3, std=(127.5,) * 3)
 _SIGLIP_MEAN = (127.5,) * 3
+_CLIP_INPUT = PictureInput(
+    224, 224, "RGB", mean=(122.7709383, 116.7460125, 104.09373615), std=(68.5005327, 66.6321579, 70.32316305)
+)
+"""OpenAI's constants times 255."""
 
 # --------------------------------------------------------------------- faces
 
@@ -128,16 +132,22 @@ OCR_IMMICH_NAME = "PP-OCRv5_mobile"
 
 
 def picture_tower(
-    backend: str, name: str, spec: PictureInput, width: int, onnx: ModelFile, hef: Mapping[str, ModelFile]
+    backend: str,
+    name: str,
+    spec: PictureInput,
+    width: int,
+    onnx: ModelFile,
+    hef: Mapping[str, ModelFile],
+    *more: ModelFile,
 ) -> Network:
-    """The picture tower of the backend of this name."""
+    """The picture tower of the backend of this name. `more`: other files for the processor, if the first is missing."""
     return Network(
         name,
         "clip",
         "visual",
         spec,
         ((Vector(EMBEDDING, width),),),
-        onnx=(onnx,),
+        onnx=(onnx, *more),
         hef=hef,
         space=backend,
         setting="clip_backend",
@@ -180,13 +190,7 @@ TINYCLIP = ClipBackend(
     visual=picture_tower(
         "tinyclip",
         "tinyclip_vit_39m_16_text_19m_yfcc15m_image_encoder",
-        PictureInput(
-            224,
-            224,
-            "RGB",
-            mean=(122.7709383, 116.7460125, 104.09373615),
-            std=(68.5005327, 66.6321579, 70.32316305),
-        ),
+        _CLIP_INPUT,
         512,
         files.TINYCLIP_IMAGE_ONNX,
         files.TINYCLIP_IMAGE_HEF,
@@ -205,6 +209,49 @@ TINYCLIP = ClipBackend(
     immich_name="ViT-B-32__openai",
     resize="shortest",
     borrows_name=True,
+)
+
+
+def _openai(
+    patch: int,
+    pictures: tuple[ModelFile, ModelFile],
+    text: ModelFile,
+    weights: ModelFile,
+    hefs: Sequence[Mapping[str, ModelFile]],
+) -> ClipBackend:
+    """OpenAI's CLIP with patches of this size, which Immich serves under the same name.
+
+    `pictures`: Immich's file for the processor, and the zoo's; `hefs`: the card's, of the picture and the text tower.
+    """
+    name, (immich, zoo) = f"vit_b_{patch}", pictures
+    visual, textual = (f"clip_{name}_{tower}_encoder" for tower in ("image", "text"))
+    vocabulary = (files.CLIP_VOCABULARY,)
+    return ClipBackend(
+        name,
+        "clip",
+        visual=picture_tower(name, visual, _CLIP_INPUT, 512, immich, hefs[0], zoo),
+        textual=text_tower(name, textual, TextInput(77, 512), 512, text, hefs[1], vocabulary, weights),
+        width=512,
+        immich_name=f"ViT-B-{patch}__openai",
+        resize="shortest",
+        # The zoo's float accuracy is the one that OpenAI published, which GELU does not reach.
+        hef_activation="QuickGELU",
+    )
+
+
+VIT_B_32 = _openai(
+    32,
+    (files.VIT_B_32_IMAGE_IMMICH, files.VIT_B_32_IMAGE_ZOO),
+    files.VIT_B_32_TEXT_IMMICH,
+    files.VIT_B_32_TEXT_WEIGHTS,
+    (files.VIT_B_32_IMAGE_HEF, files.VIT_B_32_TEXT_HEF),
+)
+VIT_B_16 = _openai(
+    16,
+    (files.VIT_B_16_IMAGE_IMMICH, files.VIT_B_16_IMAGE_ZOO),
+    files.VIT_B_16_TEXT_IMMICH,
+    files.VIT_B_16_TEXT_WEIGHTS,
+    (files.VIT_B_16_IMAGE_HEF, files.VIT_B_16_TEXT_HEF),
 )
 SIGLIP = ClipBackend(
     "siglip",
@@ -259,7 +306,24 @@ SIGLIP2 = ClipBackend(
     resize_by_setting=True,
 )
 
-CLIP_BACKENDS = {b.name: b for b in (TINYCLIP, SIGLIP, SIGLIP2)}
+CLIP_BACKENDS = {b.name: b for b in (TINYCLIP, VIT_B_32, VIT_B_16, SIGLIP, SIGLIP2)}
+
+AUTO = "auto"
+"""As CLIP_BACKEND: every backend whose files are there."""
+
+
+def backend_names(choice: str) -> tuple[str, ...]:
+    """The backends that a value of CLIP_BACKEND names, in its order; all for `auto`."""
+    return tuple(CLIP_BACKENDS) if choice == AUTO else tuple(choice.split(","))
+
+
+def clashing(names: Iterable[str]) -> tuple[str, list[str]] | None:
+    """A name in Immich for which more than one of these backends would answer, and those backends."""
+    by_name: dict[str, list[str]] = {}
+    for name in names:
+        by_name.setdefault(CLIP_BACKENDS[name].immich_name, []).append(name)
+    return next(((asked, each) for asked, each in by_name.items() if len(each) > 1), None)
+
 
 # ------------------------------------------------------------------- register
 

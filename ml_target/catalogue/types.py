@@ -208,7 +208,8 @@ class ClipBackend:
     `family` decides pooling and text cleaning. `resize` is how a picture becomes the tower's square: "shortest" cuts
     the middle out, "squash" keeps everything; with `resize_by_setting` the setting SIGLIP_RESIZE decides instead.
     `immich_name` is the model name to choose in Immich. `borrows_name` says that Immich has no entry for this model,
-    so that `immich_name` is that of another one.
+    so that `immich_name` is that of another one. `hef_activation`: the activation of the card's files, which cannot be
+    read from them; "" where it does not matter or is not known.
     """
 
     name: str
@@ -220,6 +221,7 @@ class ClipBackend:
     resize: Resize
     resize_by_setting: bool = False
     borrows_name: bool = False
+    hef_activation: str = ""
 
     @property
     def vocabulary(self) -> tuple[ModelFile, ...]:

@@ -5,18 +5,21 @@ It needs only Python itself: setup.sh prints it at the end, on the host or insid
 
 import sys
 
-from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, backend_names
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
 
 
-def lines(backend: str) -> list[str]:
-    """`backend`: a name in the catalogue, or `auto`."""
-    if backend == "auto":
-        *others, last = (known.immich_name for known in CLIP_BACKENDS.values())
+def lines(backends: str) -> list[str]:
+    """`backends`: a value of CLIP_BACKEND."""
+    if backends == AUTO:
+        return ["CLIP model  the name of a backend whose files are there: /status lists them"]
+    names = backend_names(backends)
+    if len(names) > 1:
+        *others, last = (CLIP_BACKENDS[name].immich_name for name in names)
         return [f"CLIP model  {', '.join(others)} or {last}: the name decides"]
-    chosen = CLIP_BACKENDS[backend]
+    chosen = CLIP_BACKENDS[names[0]]
     found = [f"CLIP model  {chosen.immich_name}  ({chosen.width} numbers)"]
     if chosen.borrows_name:
         who = f"{chosen.name} hides behind this name"

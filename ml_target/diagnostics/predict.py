@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.networks import CLIP_BACKENDS, backend_names
 from ml_target.catalogue.types import ClipBackend
 from ml_target.config import Settings
 from ml_target.diagnostics.drawing import check_target, draw
@@ -115,8 +115,7 @@ class _Command:
         self._arguments = arguments
         self._bench = bench
         self._failed = 0
-        name = bench.settings.clip_backend
-        self._backend: ClipBackend = next(iter(CLIP_BACKENDS.values())) if name == "auto" else CLIP_BACKENDS[name]
+        self._backend: ClipBackend = CLIP_BACKENDS[backend_names(bench.settings.clip_backend)[0]]
 
     async def answer(self, picture: UInt8 | None) -> int:
         if self._arguments.text is not None:

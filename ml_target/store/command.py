@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ml_target.catalogue.needs import Need, needs, whole_catalogue
-from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.needs import Need, backends_found, needs, whole_catalogue
+from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS
 from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings, choose_engine
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clip-backend",
         action="append",
-        choices=(*CLIP_BACKENDS, "auto"),
+        choices=(*CLIP_BACKENDS, AUTO),
         help="fetch for this backend (default: CLIP_BACKEND); may be given several times",
     )
     parser.add_argument("--fresh", action="store_true", help="list: read every file again, also those on record")
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(words, file=sys.stderr)
     if args.action in ("fetch", "missing"):
         try:
-            wanted = _wanted(args, settings, store.target)
+            wanted = _wanted(args, settings, store)
         except LookupError as error:
             print(error.args[0], file=sys.stderr)
             return WRONG_USE
@@ -140,8 +140,8 @@ def _fetch(args: argparse.Namespace, wanted: list[Need], store: Store) -> int:
     return INCOMPLETE if short and not args.best_effort else OK
 
 
-def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[Need]:
-    """What to fetch. Raises LookupError for a name that the catalogue does not have."""
+def _wanted(args: argparse.Namespace, settings: Settings, store: Store) -> list[Need]:
+    """What to fetch. Raises LookupError for a name that the catalogue does not have, SettingsError."""
     catalogue = whole_catalogue(args.chip)
     if args.all:
         return catalogue
@@ -154,11 +154,12 @@ def _wanted(args: argparse.Namespace, settings: Settings, folder: Path) -> list[
         return [by_name[name] for name in args.names]
     engine = choose_engine(args.engine or settings.engine)
     backends = args.clip_backend or [settings.clip_backend]
-    print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {folder}", file=sys.stderr)
+    print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {store.target}", file=sys.stderr)
     chip: Chip = args.chip
     found: list[Need] = []
     for backend in backends:
-        chosen = needs(replace(settings, clip_backend=backend), engine, chip)
+        there = backends_found(backend, engine, chip, store.find)
+        chosen = needs(replace(settings, clip_backend=there), engine, chip)
         found += [need for need in chosen if not need.optional and need not in found]
     return found
 

@@ -252,9 +252,12 @@ def _refusal(code: int, server: str) -> SourceError:
     match code:
         case 404 | 410:
             return SourceError(f"{server} does not have it (HTTP {code}); it may have moved, a mirror may help")
-        case 401 | 403:
+        case 401:
+            return SourceError(f"{server} refuses it (HTTP 401): it wants a login; a mirror may help")
+        case 403:  # what a storage bucket says of a file that it does not have
             return SourceError(
-                f"{server} refuses it (HTTP {code}): it wants a login, or something between here and there blocks it"
+                f"{server} refuses it (HTTP 403): the file may not be there any more, it may want a login, "
+                "or something between here and there blocks it; a mirror may help"
             )
         case 407:
             return SourceError("the proxy wants a login (HTTP 407); set HTTPS_PROXY=http://user:password@proxy:port")

@@ -78,6 +78,9 @@ def test_help_of_serve_says_what_it_does_and_every_setting(capsys: Capture) -> N
     assert "MODELS_DIR (default: models/ in this project's folder)" in flat
 
 
+NEEDED = {"inspect": ("x.hef",), "compare": ("http://worker",)}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_refuses_what_it_does_not_know(name: str, capsys: Capture) -> None:
     ends(0, name, "--help")
@@ -85,7 +88,7 @@ def test_every_command_has_help_and_refuses_what_it_does_not_know(name: str, cap
     assert told.out.startswith((f"usage: {command(name)} ", f"usage: {command(name)}\n")), "a long path wraps"
     assert re.search("[Ee]xit (code|status):? [01]", told.out), "what it returns"
     assert "%(prog)" not in told.out
-    ends(2, name, *(["x.hef"] if name == "inspect" else []), "--bogus")
+    ends(2, name, *NEEDED.get(name, ()), "--bogus")
     assert "--bogus; there are --help, -" in (words := capsys.readouterr().err) or "it takes no options" in words
     assert f". `{command(name)} --help` explains it" in words
 

@@ -152,7 +152,7 @@ def test_redirects_keep_the_range(server: FileServer, part: Path) -> None:
         (404, r"does not have it \(HTTP 404\); it may have moved, a mirror may help", 1),
         (410, r"does not have it \(HTTP 410\)", 1),
         (401, r"refuses it \(HTTP 401\): it wants a login", 1),
-        (403, r"refuses it \(HTTP 403\): it wants a login, or something between", 1),
+        (403, r"refuses it \(HTTP 403\): the file may not be there any more", 1),
         (407, r"the proxy wants a login \(HTTP 407\); set HTTPS_PROXY", 1),
         (418, r"answered HTTP 418; try again later or use a mirror", 1),
         (503, r"has a problem of its own \(HTTP 503\); try again later", 4),

@@ -22,7 +22,7 @@ class Checks(Protocol):
 
 
 def _clip(bench: Bench, loader: Loader, samples: Samples) -> Iterator[tuple[str, Checks]]:
-    for backend in chosen_backends(bench.settings):
+    for backend in chosen_backends(loader):
         yield f"smart search ({backend.name})", ClipChecks(bench, loader, backend, samples)
 
 

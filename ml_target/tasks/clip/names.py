@@ -9,21 +9,26 @@ from ml_target.log.words import short
 
 
 def backend_for(model_name: str, served: Sequence[ClipBackend]) -> ClipBackend:
-    """The backend of those `served`, the default first, that answers for an Immich model name.
+    """The backend of those `served` that answers for an Immich model name: the one of that name, or the only one.
 
     Raises UnusableInput when the name's known width differs from the vectors served: Immich's
-    column has the width of that name, so it would fail to store them.
+    column has the width of that name, so it would fail to store them. Raises it also where several could be meant.
     """
     name = clean_name(model_name)
     width = WIDTHS.get(name)
     named = [b for b in served if clean_name(b.immich_name) == name]
-    narrow = [b for b in served if b.width == width and b.borrows_name]
-    chosen = (named or narrow or served)[0]
-    if width is not None and width != chosen.width:
-        names = " or ".join(f"{b.immich_name} ({b.name})" for b in served)
+    wide = [b for b in served if width in (b.width, None)]
+    borrowing = [b for b in wide if b.borrows_name]  # its vectors have no name of their own
+    names = " or ".join(f"{b.immich_name} ({b.name})" for b in served)
+    if named or len(borrowing) == 1 or len(wide) == 1:
+        return (named or borrowing or wide)[0]
+    if wide:
         raise UnusableInput(
-            f"Immich asks for {short(name)}, whose vectors have {width} numbers; this worker serves "
-            f"{chosen.name} with {chosen.width}",
-            f"Choose {names} in Immich's smart search settings, or start the worker with another CLIP_BACKEND.",
+            f"Immich asks for {short(name)}, and this worker serves {len(wide)} models that it could mean",
+            f"Choose {names} in Immich's smart search settings, or start the worker with one CLIP_BACKEND.",
         )
-    return chosen
+    raise UnusableInput(
+        f"Immich asks for {short(name)}, whose vectors have {width} numbers; this worker serves "
+        f"{served[0].name} with {served[0].width}",
+        f"Choose {names} in Immich's smart search settings, or start the worker with another CLIP_BACKEND.",
+    )

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ml_target.catalogue.immich import WIDTHS
+from ml_target.catalogue.needs import backends_there
 from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.catalogue.types import ClipBackend
-from ml_target.config import Settings
 from ml_target.errors import MalformedRequest
 from ml_target.imaging.structure import CORE
 from ml_target.log.trace import Trace
@@ -30,9 +30,10 @@ class _Entry(Strict):
     textual: ModelEntry | None = None
 
 
-def chosen_backends(settings: Settings) -> list[ClipBackend]:
-    """The backends that the settings ask for, the default first."""
-    return list(CLIP_BACKENDS.values()) if settings.clip_backend == "auto" else [CLIP_BACKENDS[settings.clip_backend]]
+def chosen_backends(loading: Loading) -> list[ClipBackend]:
+    """The backends that the settings ask for, the first of them first. Raises SettingsError."""
+    names = backends_there(loading.settings.clip_backend, loading.has)
+    return [CLIP_BACKENDS[name] for name in names.split(",")]
 
 
 class ClipTask(Task[_Entry, Float32]):
@@ -43,9 +44,7 @@ class ClipTask(Task[_Entry, Float32]):
 
     def offers(self, loading: Loading) -> list[Offer[Any]]:
         return [
-            offer
-            for backend in chosen_backends(loading.settings)
-            for offer in (self.pictures(backend), self.texts(backend))
+            offer for backend in chosen_backends(loading) for offer in (self.pictures(backend), self.texts(backend))
         ]
 
     def pictures(self, backend: ClipBackend) -> Offer[PictureEncoder]:

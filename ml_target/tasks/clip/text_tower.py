@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 from ml_target.catalogue.types import ClipBackend
 from ml_target.engines.select import processor
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
+from ml_target.remedies import command
 from ml_target.scheduling.model import Model
 from ml_target.store import load_text_weights
+from ml_target.tasks.clip.activation import activation_of
 from ml_target.tasks.clip.encoders import TextEncoder
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tasks.clip.text_layouts import LayoutCache
@@ -37,7 +40,21 @@ def open_text_encoder(backend: ClipBackend, loading: Loading) -> tuple[TextEncod
         raise
     if isinstance(without, DamagedFileError):
         log.error("not needed by this text tower, so search queries are served all the same: %s", without)
+    _say_other_activation(backend, loading)
     return encoder, (model,)
+
+
+def _say_other_activation(backend: ClipBackend, loading: Loading) -> None:
+    """Warns where the backend's two towers, which may run on two engines, do not compute the same activation."""
+    with suppress(MissingFileError, DamagedFileError):  # that tower is off, and says so
+        files = [loading.network_file(each, loading.engine(each)) for each in (backend.visual, backend.textual)]
+        visual, textual = (backend.hef_activation if f.suffix == ".hef" else activation_of(f) for f in files)
+        if visual and textual and visual != textual:
+            log.warning(
+                "%s: the picture tower (%s) computes %s and the text tower (%s) %s, so searches may rank worse than "
+                "with two of one kind; `%s` measures it against another worker",
+                *(backend.name, files[0].name, visual, files[1].name, textual, command("compare URL PHOTOS")),
+            )
 
 
 def _weights(

@@ -1,0 +1,1 @@
+"""`compare`: do two workers answer alike, and what must run again in Immich if one replaces the other?"""

@@ -1,0 +1,86 @@
+"""Faces: are the same ones found, and do old vectors and new ones tell the same people apart?
+
+Immich keeps the vector of a face that it already knows, and compares new faces with those: so again the mix decides.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ml_target.diagnostics.checks.measures import match
+from ml_target.diagnostics.compare.answers import SeenFace
+from ml_target.diagnostics.compare.measures import near_pairs, spread
+from ml_target.diagnostics.compare.verdict import Finding, Verdict, count, number, share
+
+TASK = "faces"
+SAME_FACE = 0.5
+"""Least overlap (IoU) of two boxes of one face: the Immich server's own rule."""
+
+ENOUGH = 20
+"""Faces found by both, for a verdict."""
+
+SAME_COSINE, SAME_FOUND, SAME_PEOPLE = 0.9, 0.97, 0.98
+ALIKE_FOUND, ALIKE_PEOPLE, KEPT = 0.9, 0.9, 0.98
+
+RESET = "Administration > Jobs > Face Detection > Reset after the change; people have to be named again."
+
+
+def compare(ours: Sequence[Sequence[SeenFace]], theirs: Sequence[Sequence[SeenFace]], distance: float) -> Finding:
+    """`ours`, `theirs`: the faces of the same photos; `distance`: the largest between two faces of one person."""
+    told = f"{len(ours)} photos, {sum(map(len, ours))} faces by us, {sum(map(len, theirs))} by them"
+    pairs: list[tuple[SeenFace, SeenFace]] = []
+    overlaps: list[float] = []
+    for mine, others in zip(ours, theirs, strict=True):
+        for i, j, overlap in match([f.box for f in mine], [f.box for f in others], SAME_FACE):
+            pairs.append((mine[i], others[j]))
+            overlaps.append(overlap)
+    found = [len(pairs) / max(1, sum(map(len, side))) for side in (theirs, ours)]
+    figures = [
+        share("found", "their faces that we find", found[0]),
+        share("theirs", "our faces that they find", found[1]),
+    ]
+    if not pairs:
+        return Finding(TASK, told, tuple(figures), *_without_faces(ours, theirs))
+    if {len(a.vector) for a, _ in pairs} != {len(b.vector) for _, b in pairs}:
+        return Finding(TASK, told, tuple(figures), Verdict.OTHER, "the vectors are of different widths", RESET)
+    a, b = np.stack([x.vector for x, _ in pairs]), np.stack([y.vector for _, y in pairs])
+    moved = spread(a, b)
+    before, after = near_pairs(b, b, distance), near_pairs(a, b, distance)
+    people = len(before & after) / len(before | after) if before | after else 1.0
+    kept = float(np.mean(np.einsum("nd,nd->n", a, b) >= 1 - distance))
+    figures += [
+        number("iou_mean", "overlap of their boxes and ours (IoU), mean", float(np.mean(overlaps))),
+        number("cosine_mean", "one face's two vectors: cosine, mean", moved.mean),
+        number("cosine_low", "          5 % are below", moved.low),
+        number("cosine_least", "          least", moved.least),
+        share("kept", f"faces whose two vectors are of one person at a distance of {distance:g}", kept),
+        count("pairs", "pairs of faces of one person, by them", len(before)),
+        share("people", "  the same with one vector of each worker", people),
+    ]
+    return Finding(TASK, told, tuple(figures), *_verdict(len(pairs), moved.low, min(found), people, kept))
+
+
+def _without_faces(
+    ours: Sequence[Sequence[SeenFace]], theirs: Sequence[Sequence[SeenFace]]
+) -> tuple[Verdict, str, str]:
+    if sum(map(len, ours)) + sum(map(len, theirs)) >= ENOUGH:
+        return Verdict.OTHER, "not one face was found by both", RESET
+    return Verdict.OPEN, "no face was found by both", "Name photos with people in them."
+
+
+def _verdict(faces: int, low: float, found: float, people: float, kept: float) -> tuple[Verdict, str, str]:
+    if faces < ENOUGH:
+        why = f"a verdict needs at least {ENOUGH} faces found by both"
+        return Verdict.OPEN, why, "Name a folder of more photos with people in them."
+    if low >= SAME_COSINE and found >= SAME_FOUND and people >= SAME_PEOPLE:
+        return Verdict.SAME, "the same faces, the same people", "Change at will: nothing has to run again."
+    if found >= ALIKE_FOUND and people >= ALIKE_PEOPLE and kept >= KEPT:
+        why = "people are told apart alike, but not every face is found, or vectors moved"
+        return (
+            Verdict.ALIKE,
+            why,
+            "People stay, and new faces join them. Look through new people now and then, and merge.",
+        )
+    if kept < KEPT:
+        return Verdict.OTHER, f"{100 * (1 - kept):.1f} % of faces would not be taken for the same person again", RESET
+    return Verdict.OTHER, "other faces are found, or other people are told apart", RESET

@@ -1,0 +1,54 @@
+"""How alike two sets of unit vectors rank. Pure maths."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ml_target.tensors import Float32
+
+NEAREST = 10
+
+
+class Spread(NamedTuple):
+    """Mean, 5th percentile and least of the cosines."""
+
+    mean: float
+    low: float
+    least: float
+
+
+def spread(a: Float32, b: Float32) -> Spread:
+    """Of the cosines between the rows of N x D and N x D unit vectors."""
+    cosines = np.einsum("nd,nd->n", a, b, dtype=np.float64)
+    return Spread(float(cosines.mean()), float(np.quantile(cosines, 0.05)), float(cosines.min()))
+
+
+def same_ranking(asked_a: Float32, asked_b: Float32, rows: Float32, *, itself: bool) -> float:
+    """The mean share of the nearest ten `rows` that Q questions of a and the same Q of b have in common.
+
+    `itself`: question n is about row n, which does not count as its own neighbour.
+    """
+    most = min(NEAREST, len(rows) - itself)
+    if most < 1 or not len(asked_a):
+        return 1.0
+    pairs = zip(_nearest(asked_a, rows, most, itself), _nearest(asked_b, rows, most, itself), strict=True)
+    return float(np.mean([len(a & b) / most for a, b in pairs]))
+
+
+def near_pairs(a: Float32, b: Float32, distance: float) -> set[tuple[int, int]]:
+    """Pairs i < j whose rows a[i] and b[j] are at most `distance` apart, as cosine distance."""
+    found: set[tuple[int, int]] = set()
+    for i in range(len(a) - 1):  # row by row: all pairs of thousands of photos would take gigabytes
+        near = np.flatnonzero(1 - b[i + 1 :] @ a[i] <= distance)
+        found.update((i, i + 1 + j) for j in near.tolist())
+    return found
+
+
+def _nearest(asked: Float32, rows: Float32, most: int, itself: bool) -> list[set[int]]:
+    found = []
+    for n, question in enumerate(asked):
+        likeness = rows @ question
+        if itself:
+            likeness[n] = -2
+        found.append(set(np.argpartition(-likeness, most - 1)[:most].tolist()))
+    return found

@@ -1,0 +1,86 @@
+"""The result in words and as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ml_target import __version__
+from ml_target.diagnostics.compare.asking import OURS, SIDES, THEIRS, Worker
+from ml_target.diagnostics.compare.verdict import Finding
+from ml_target.log.private import without_login
+
+MOST_REASONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`photos`: asked about; `of`: how many there are in the folder; `refused`: as in `Answers`."""
+
+    workers: Mapping[str, Worker]
+    photos: int
+    of: int
+    findings: tuple[Finding, ...]
+    refused: Mapping[tuple[str, str], Mapping[str, int]]
+    bundled: bool
+
+
+def words(result: Result) -> str:
+    """For a terminal."""
+    names = " and ".join(f"{side} ({without_login(result.workers[side].url)})" for side in SIDES)
+    blocks = [f"compared: {OURS} = we, {THEIRS} = they\n  {names}"]
+    if result.bundled:
+        blocks.append("These are bundled pictures: they show cosines. Name a folder of your own photos for verdicts.")
+    elif result.of > result.photos:
+        blocks.append(f"{result.photos:,} of {result.of:,} photos, spread over the folder; --most takes more")
+    blocks += ["\n".join(_finding(finding)) for finding in result.findings]
+    blocks += ["\n".join(told)] if (told := refusals(result)) else []
+    return "\n\n".join(blocks)
+
+
+def as_json(result: Result) -> str:
+    """For programs: figures by task and key, verdicts, and what was refused."""
+    return json.dumps(
+        {
+            "version": __version__,
+            "workers": {side: _worker(result.workers[side]) for side in SIDES},
+            "photos": result.photos,
+            "tasks": {
+                each.task: {
+                    "verdict": each.verdict.value,
+                    "why": each.why,
+                    "advice": each.advice,
+                    "figures": {figure.key: figure.value for figure in each.figures},
+                }
+                for each in result.findings
+            },
+            "refused": [
+                {"worker": side, "task": task, "why": why, "times": times}
+                for (side, task), reasons in result.refused.items()
+                for why, times in reasons.items()
+            ],
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def _finding(finding: Finding) -> list[str]:
+    wide = max([len(figure.label) for figure in finding.figures], default=0)
+    figures = [f"  {figure.label:{wide}}  {figure.shown}" for figure in finding.figures]
+    verdict = f"  => {finding.verdict.value}: {finding.why}."
+    return [f"{finding.task}: {finding.compared}", *figures, verdict, f"     {finding.advice}"]
+
+
+def refusals(result: Result) -> list[str]:
+    """What was not answered, for each worker and task the most frequent reasons first."""
+    told = []
+    for (side, task), reasons in result.refused.items():
+        often = sorted(reasons.items(), key=lambda each: -each[1])
+        told += [f"not answered by {side}, {task}: {times:,} times {why}" for why, times in often[:MOST_REASONS]]
+        if left := sum(times for _, times in often[MOST_REASONS:]):
+            told.append(f"not answered by {side}, {task}: {left:,} times for other reasons")
+    return told
+
+
+def _worker(worker: Worker) -> dict[str, str]:
+    return {"url": without_login(worker.url), "clip": worker.clip, "faces": worker.faces, "ocr": worker.text}

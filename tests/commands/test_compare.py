@@ -1,0 +1,357 @@
+"""`compare`: each verdict on a case made for it, and everything that can go wrong over HTTP."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_worker import Answer, Asked, FakeWorker, serving, text_of
+from PIL import Image
+
+from ml_target.__main__ import main
+from ml_target.diagnostics.compare import faces, search, text
+from ml_target.diagnostics.compare.answers import SeenFace, SeenLine, UnusableAnswer
+from ml_target.diagnostics.compare.answers import faces as read_faces
+from ml_target.diagnostics.compare.answers import lines as read_lines
+from ml_target.diagnostics.compare.answers import vector as read_vector
+from ml_target.diagnostics.compare.photos import bundled
+from ml_target.diagnostics.compare.verdict import Finding, Verdict
+from ml_target.tensors import Array, Float32
+
+Capture = pytest.CaptureFixture[str]
+PHOTOS, QUERIES, WIDTH = 100, 40, 512
+
+
+def unit(rows: Array) -> Float32:
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
+
+
+def space(seed: int, count: int) -> Float32:
+    """Unit vectors with few directions of their own, as those of photos have: rankings have margins."""
+    plane = np.linalg.qr(np.random.default_rng(7).normal(size=(WIDTH, 6)))[0].T
+    return unit(np.random.default_rng(seed).normal(size=(count, 6)) @ plane)
+
+
+def moved(rows: Float32, cosine: float, seed: int = 3) -> Float32:
+    """The rows, each turned so far that its cosine with itself is `cosine`."""
+    noise = np.random.default_rng(seed).normal(size=rows.shape)
+    aside = unit(noise - np.einsum("nd,nd->n", noise, rows)[:, None] * rows)
+    return unit(cosine * rows + np.sqrt(1 - cosine**2) * aside)
+
+
+def found(ours: Float32, theirs: Float32, ours_asked: Float32, theirs_asked: Float32) -> Finding:
+    return search.compare(list(ours), list(theirs), (list(ours_asked), list(theirs_asked)))
+
+
+# -------------------------------------------------------------------- search
+
+
+@pytest.mark.parametrize(("cosine", "verdict"), [(0.9995, Verdict.SAME), (0.97, Verdict.ALIKE)])
+def test_vectors_that_moved_a_little(cosine: float, verdict: Verdict) -> None:
+    theirs, asked = space(1, PHOTOS), space(2, QUERIES)
+    finding = found(moved(theirs, cosine), theirs, moved(asked, cosine, 4), asked)
+    assert finding.verdict is verdict, finding
+    assert {f.key: round(f.value, 4) for f in finding.figures}["cosine_mean"] == cosine
+
+
+def test_a_duplicate_that_is_judged_differently_is_told() -> None:
+    theirs, asked = space(1, PHOTOS), space(2, QUERIES)
+    theirs[1] = moved(theirs[:1], 1 - 0.9 * search.DUPLICATE)[0]
+    ours = theirs.copy()
+    ours[1] = moved(theirs[:1], 1 - 1.1 * search.DUPLICATE)[0]
+    finding = found(ours, theirs, asked, asked)
+    figures = {f.key: f.value for f in finding.figures}
+    assert (figures["pairs"], figures["pairs_differ"]) == (1, 1)
+    assert finding.verdict is Verdict.ALIKE
+    assert "Duplicate Detection" in finding.advice
+
+
+def test_another_space() -> None:
+    finding = found(space(5, PHOTOS), space(1, PHOTOS), space(6, QUERIES), space(2, QUERIES))
+    assert finding.verdict is Verdict.OTHER
+    assert "Smart Search > All" in finding.advice
+
+
+def test_pictures_alike_but_queries_of_another_space() -> None:
+    """A worker whose text tower is wrong: its pictures say nothing about its searches."""
+    theirs = space(1, PHOTOS)
+    finding = found(moved(theirs, 0.9995), theirs, space(6, QUERIES), space(2, QUERIES))
+    assert finding.verdict is Verdict.OTHER
+
+
+def test_other_widths_cannot_share_an_index() -> None:
+    finding = search.compare([np.ones(768, np.float32)], [np.ones(512, np.float32)], ([], []))
+    assert finding.verdict is Verdict.OTHER
+    assert "768" in finding.why
+    assert "512" in finding.why
+
+
+def test_few_photos_give_no_verdict_on_ranking() -> None:
+    theirs, asked = space(1, search.ENOUGH - 1), space(2, QUERIES)
+    finding = found(theirs, theirs, asked, asked)
+    assert finding.verdict is Verdict.OPEN
+    assert str(search.ENOUGH) in finding.why
+
+
+def test_without_queries_there_is_no_verdict() -> None:
+    theirs = space(1, PHOTOS)
+    assert found(theirs, theirs, theirs[:0], theirs[:0]).verdict is Verdict.OPEN
+
+
+# --------------------------------------------------------------------- faces
+
+
+def people(count: int, seed: int, cosine: float = 1.0) -> list[list[SeenFace]]:
+    """One face a photo, two photos a person."""
+    persons = unit(np.random.default_rng(seed).normal(size=(count // 2, WIDTH)))
+    vectors = moved(moved(np.repeat(persons, 2, axis=0), 0.9, 9), cosine, 10)
+    return [[SeenFace((0.2, 0.2, 0.6, 0.7), 0.9, vector)] for vector in vectors]
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [
+        (people(40, 1, 0.99), Verdict.SAME),
+        (people(40, 1, 0.85), Verdict.ALIKE),
+        (people(40, 2), Verdict.OTHER),
+        ([*people(40, 1)[:30], *[[]] * 10], Verdict.OTHER),
+    ],
+    ids=["moved little", "moved", "another recogniser", "a quarter not found"],
+)
+def test_faces(ours: list[list[SeenFace]], verdict: Verdict) -> None:
+    finding = faces.compare(ours, people(40, 1), 0.5)
+    assert finding.verdict is verdict, finding
+    assert ("Reset" in finding.advice) == (verdict is Verdict.OTHER)
+
+
+def test_few_faces_give_no_verdict() -> None:
+    assert faces.compare(people(4, 1), people(4, 1), 0.5).verdict is Verdict.OPEN
+    assert faces.compare([[]], [[]], 0.5).verdict is Verdict.OPEN
+
+
+# ---------------------------------------------------------------------- text
+
+
+def pages(wrong: int, missing: int = 0) -> list[list[SeenLine]]:
+    """Forty lines of ten letters, of which every page's first `wrong` letters are others."""
+    lines = [SeenLine((0.1, n / 50, 0.9, n / 50 + 0.015), "x" * wrong + "abcdefghij"[wrong:]) for n in range(40)]
+    return [lines[missing:]]
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [
+        (pages(0), Verdict.SAME),
+        (pages(1), Verdict.ALIKE),
+        (pages(0, missing=4), Verdict.ALIKE),
+        (pages(3), Verdict.OTHER),
+        (pages(0, missing=20), Verdict.OTHER),
+    ],
+)
+def test_text(ours: list[list[SeenLine]], verdict: Verdict) -> None:
+    assert text.compare(ours, pages(0)).verdict is verdict
+
+
+def test_little_text_gives_no_verdict() -> None:
+    assert text.compare([[]], [[]]).verdict is Verdict.OPEN
+
+
+# ------------------------------------------------------------------- answers
+
+SIZE = {"imageWidth": 100, "imageHeight": 50}
+
+
+@pytest.mark.parametrize(
+    ("read", "answer"),
+    [
+        (read_vector, {}),
+        (read_vector, {"clip": [0.1, 0.2]}),
+        (read_vector, {"clip": "[0.1, NaN]"}),
+        (read_vector, {"clip": "[0, 0]"}),
+        (read_vector, {"clip": "[]"}),
+        (read_faces, {**SIZE}),
+        (read_faces, {"facial-recognition": [{"boundingBox": {}, "embedding": "[1]", "score": 1}], **SIZE}),
+        (read_faces, {"facial-recognition": [{"score": 1}]}),
+        (read_lines, {"ocr": {"text": ["a"], "box": [0.1] * 7}}),
+        (read_lines, {"ocr": []}),
+    ],
+)
+def test_what_immich_could_not_store_is_no_answer(read: Callable[[Any], object], answer: dict[str, Any]) -> None:
+    with pytest.raises(UnusableAnswer):
+        read(answer)
+
+
+def test_boxes_are_shares_of_the_picture() -> None:
+    box = {"x1": 10, "y1": 5, "x2": 50.0, "y2": 45}
+    (face,) = read_faces({"facial-recognition": [{"boundingBox": box, "embedding": "[3,4]", "score": 0.9}], **SIZE})
+    assert face.box == (0.1, 0.1, 0.5, 0.9)
+    assert face.vector.tolist() == pytest.approx([0.6, 0.8])
+
+
+# ----------------------------------------------------------------- over HTTP
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos in a folder and one below it, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "below").mkdir()
+    for n in range(PHOTOS):
+        place = folder / "below" if n % 2 else folder
+        Image.new("RGB", (40 + n, 30), (n, 2 * n, 255 - n)).save(place / f"{n:03}.png")
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+def seeded(turn: float) -> Callable[[Asked, Answer], Answer]:
+    """Vectors that depend on the bytes asked about, turned by a cosine."""
+
+    def twist(asked: Asked, answer: Answer) -> Answer:
+        if asked.path == "/predict" and answer[0] == 200 and "clip" in asked.entries:
+            seed = hashlib.sha256(asked.image or (asked.text or "").encode()).digest()[:4]
+            vector = space(int.from_bytes(seed, "big"), 1)
+            answer[1]["clip"] = text_of(moved(vector, turn)[0].tolist())
+        return answer
+
+    return twist
+
+
+@pytest.fixture
+def workers() -> Iterator[Callable[..., list[str]]]:
+    """Starts fake workers; returns their URLs."""
+    with ExitStack() as running:
+        yield lambda *each: [running.enter_context(serving(worker)) for worker in each]
+
+
+def compared(capsys: Capture, *arguments: str) -> tuple[int, str, str]:
+    code = main(["compare", *arguments])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_two_alike_workers_over_http(
+    workers: Callable[..., list[str]], folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    ours, theirs = FakeWorker(seeded(0.9995)), FakeWorker(seeded(1.0))
+    here, there = workers(ours, theirs)
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    tasks = ("--task", "search", "--task", "faces", "--at-once", "4")
+    code, out, err = compared(
+        capsys, there, str(folder), "--ours", here, "--html", str(page), "--json", str(figures), *tasks
+    )
+    assert code == 0, out + err
+    written = json.loads(figures.read_text())
+    assert written["photos"] == PHOTOS
+    assert written["tasks"]["search"]["verdict"] == "same space", out
+    assert "=> same space" in out
+    assert len(ours.asked) == len(theirs.asked) == 1 + 2 * PHOTOS + 40
+    sent = [asked.entries for asked in ours.asked if asked.path == "/predict"]
+    assert all(len(entries) == 1 for entries in sent), "one task a request, as Immich"
+    assert {"clip": {"visual": {"modelName": "ViT-B-32__openai"}}} in sent
+    shown = page.read_text()
+    assert "Same space" in shown
+    assert "data:image/jpeg;base64," in shown
+    assert "http-equiv" in shown
+    assert "<script" not in shown
+
+
+def test_a_task_that_is_off_is_told_and_the_others_are_compared(
+    workers: Callable[..., list[str]], folder: Path, capsys: Capture
+) -> None:
+    here, there = workers(FakeWorker(), FakeWorker(off=frozenset(["ocr"])))
+    tasks = ("--task", "faces", "--task", "text")
+    code, out, _ = compared(capsys, there, str(folder), "--ours", here, "--most", "5", *tasks)
+    assert code == 1
+    assert "not answered by the other one, text: 5 times 503: ocr is off" in out
+    assert "\nfaces: 5 photos" in out
+    assert "\ntext: " not in out
+    assert "5 of 100 photos" in out
+
+
+def test_bundled_pictures_tell_only_cosines(workers: Callable[..., list[str]], capsys: Capture) -> None:
+    here, there = workers(FakeWorker(seeded(1.0)), FakeWorker(seeded(1.0)))
+    code, out, _ = compared(capsys, there, "--ours", here, "--task", "search")
+    assert code == 0
+    assert "bundled" in out
+    assert "cosine, mean" in out
+    assert "=> no verdict" in out
+    assert len(bundled()) == 12
+
+
+def test_hostile_names_do_not_become_markup(workers: Callable[..., list[str]], tmp_path: Path, capsys: Capture) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (40, 30)).save(photos / "<script>alert(1)<.png")
+
+    def evil(asked: Asked, answer: Answer) -> Answer:
+        if asked.path == "/predict":
+            return 503, {"detail": "<img src=x onerror=alert(1)>"}
+        return answer
+
+    here, there = workers(FakeWorker(seeded(0.9)), FakeWorker(seeded(1.0)))
+    assert (
+        compared(capsys, there, str(photos), "--ours", here, "--task", "search", "--html", str(tmp_path / "a.html"))[0]
+        == 0
+    )
+    (there,) = workers(FakeWorker(evil))
+    assert compared(capsys, there, str(photos), "--ours", here, "--html", str(tmp_path / "b.html"))[0] == 1
+    for name in ("a", "b"):
+        assert "<script>" not in (shown := (tmp_path / f"{name}.html").read_text())
+        assert "<img src=x" not in shown
+
+
+@pytest.mark.parametrize("which", ["ours", "theirs"])
+def test_a_worker_that_is_not_there(which: str, workers: Callable[..., list[str]], capsys: Capture) -> None:
+    (there,) = workers(FakeWorker())
+    gone = "http://user:secret@127.0.0.1:1"
+    arguments = (there, "--ours", gone) if which == "ours" else (gone, "--ours", there)
+    code, _, err = compared(capsys, *arguments)
+    assert code == 1
+    assert ("This worker" if which == "ours" else "The other one") in err
+    assert "/ping says pong" in err
+    assert "secret" not in err
+
+
+def test_what_is_no_worker_is_told(workers: Callable[..., list[str]], capsys: Capture) -> None:
+    def page(asked: Asked, answer: Answer) -> Answer:
+        return 404, "Not found"
+
+    here, there = workers(FakeWorker(), FakeWorker(page))
+    code, _, err = compared(capsys, there, "--ours", here)
+    assert code == 1
+    assert "says 404" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ftp://x",), "http://192.168.1.20:3003"),
+        (("http://x:1", "--most", "0"), "whole number"),
+        (("http://x:1", "--distance", "3"), "cosine distance"),
+        ((), "URL"),
+    ],
+)
+def test_arguments_that_cannot_be(arguments: tuple[str, ...], words: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *arguments])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_files_that_cannot_be(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "none").mkdir()
+    for arguments, words in (
+        ((str(tmp_path / "gone"),), "is not a folder"),
+        ((str(tmp_path / "none"),), "has no files"),
+        (("--queries", str(tmp_path / "gone.txt")), "cannot be read"),
+        (("--queries", str(tmp_path / "empty.txt")), "no queries"),
+        (("--html", str(tmp_path / "gone" / "page.html")), "cannot be written"),
+    ):
+        code, _, err = compared(capsys, "http://127.0.0.1:1", *arguments)
+        assert code == 1
+        assert words in err

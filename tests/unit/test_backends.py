@@ -1,0 +1,114 @@
+"""Which CLIP backends a setting means, and which of them answers for a name that Immich asks for."""
+
+import pytest
+
+from ml_target.catalogue.immich import WIDTHS
+from ml_target.catalogue.needs import backends_found, chosen, needs
+from ml_target.catalogue.networks import CLIP_BACKENDS, SIGLIP, SIGLIP2, TINYCLIP, VIT_B_16, VIT_B_32
+from ml_target.catalogue.types import ModelFile
+from ml_target.config import Settings
+from ml_target.diagnostics.names import lines
+from ml_target.errors import SettingsError, UnusableInput
+from ml_target.tasks.clip.names import backend_for
+
+
+def settings(backend: str) -> Settings:
+    return Settings.from_environment({"CLIP_BACKEND": backend})
+
+
+def towers(choice: Settings) -> list[str]:
+    return [network.variant for network in chosen(choice) if network.stage == "visual"]
+
+
+# ------------------------------------------------------------------ setting
+
+
+@pytest.mark.parametrize(
+    ("value", "backends"),
+    [("vit_b_32", ["vit_b_32"]), ("Siglip, vit_b_16", ["vit_b_16", "siglip"]), ("siglip siglip", ["siglip"])],
+)
+def test_one_or_several(value: str, backends: list[str]) -> None:
+    assert towers(settings(value)) == backends
+
+
+def test_without_a_setting_it_is_tinyclip_as_ever() -> None:
+    assert towers(Settings.from_environment({})) == ["tinyclip"]
+
+
+@pytest.mark.parametrize("value", ["vit_b_64", "tinyclip,auto", "tinyclip;siglip"])
+def test_what_is_none_is_refused_with_what_there_is(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"one of tinyclip, vit_b_32, vit_b_16, siglip, siglip2 or auto"):
+        settings(value)
+
+
+def test_two_that_would_answer_for_one_name_are_refused_with_the_choices() -> None:
+    with pytest.raises(SettingsError, match=r"tinyclip and vit_b_32 would both answer for ViT-B-32__openai") as refused:
+        settings("tinyclip,siglip,vit_b_32")
+    assert "CLIP_BACKEND=tinyclip,siglip or CLIP_BACKEND=siglip,vit_b_32" in refused.value.remedy
+
+
+# --------------------------------------------------------------------- auto
+
+
+def there(*backends: str) -> set[ModelFile]:
+    return {CLIP_BACKENDS[name].visual.onnx[0] for name in backends}
+
+
+@pytest.mark.parametrize("backends", ["siglip,siglip2", "vit_b_32", "tinyclip,vit_b_16"])
+def test_auto_is_what_is_there(backends: str) -> None:
+    files = [file.name for file in there(*backends.split(","))]
+    assert backends_found("auto", "cpu", "hailo8", lambda file: file.name in files) == backends
+    assert backends_found("auto", "hailo", "hailo8", lambda file: file.name in files) == "tinyclip", "no HEF is there"
+
+
+def test_auto_refuses_to_choose_between_two_spaces_of_one_name() -> None:
+    files = [file.name for file in there("tinyclip", "vit_b_32")]
+    with pytest.raises(SettingsError, match="CLIP_BACKEND=auto: tinyclip and vit_b_32"):
+        backends_found("auto", "cpu", "hailo8", lambda file: file.name in files)
+
+
+# -------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("backend", CLIP_BACKENDS.values(), ids=str)
+def test_alone_a_backend_answers_for_every_name_of_its_width_and_no_other(backend: object) -> None:
+    served = [b for b in CLIP_BACKENDS.values() if b is backend]
+    for name, width in WIDTHS.items():
+        if width == served[0].width:
+            assert backend_for(name, served) is served[0]
+        else:
+            with pytest.raises(UnusableInput, match="numbers"):
+                backend_for(name, served)
+
+
+def test_an_upgrade_keeps_every_name_where_it_was() -> None:
+    """What three backends answered for is answered by the same of them; two of one width no longer guess."""
+    before = [TINYCLIP, SIGLIP, SIGLIP2]
+    for name, width in WIDTHS.items():
+        if width == 512:
+            assert backend_for(name, before) is TINYCLIP
+        elif name in (SIGLIP.immich_name, SIGLIP2.immich_name):
+            assert backend_for(name, before).immich_name == name
+        else:
+            with pytest.raises(UnusableInput):
+                backend_for(name, before)
+
+
+def test_the_name_picks_among_several_of_one_width() -> None:
+    served = [TINYCLIP, VIT_B_16]
+    assert backend_for("ViT-B-16__openai", served) is VIT_B_16
+    assert backend_for("ViT-B-32__openai", served) is TINYCLIP
+    assert backend_for("RN101__yfcc15m", served) is TINYCLIP
+    with pytest.raises(UnusableInput, match="2 models that it could mean"):
+        backend_for("RN101__yfcc15m", [VIT_B_32, VIT_B_16])
+
+
+def test_what_to_type_into_immich() -> None:
+    assert lines("vit_b_32") == ["CLIP model  ViT-B-32__openai  (512 numbers)"], "its own name: nothing is hidden"
+    assert lines("vit_b_16,siglip") == ["CLIP model  ViT-B-16__openai or ViT-B-16-SigLIP__webli: the name decides"]
+
+
+def test_immich_s_own_file_is_the_processor_s_first_choice() -> None:
+    need = next(n for n in needs(settings("vit_b_32"), "cpu") if n.service == "clip.visual (vit_b_32)")
+    assert [file.name for file in need.files] == ["vit_b_32_openai_visual.onnx", "clip_vit_b_32_image_encoder.onnx"]
+    assert need.files[0].sha256
