@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,13 +113,22 @@ HEADING = (
 # -------------------------------------------------------------- full load
 
 
-async def beside_load(side: Side, forms: Forms, seconds: float) -> tuple[Seen, Seen, dict[str, float]]:
-    """Queries with nothing beside them, then one a second beside 8, 8 and 4 clients, and what these got a second."""
+@dataclass
+class Load:
+    """A query a second and pings beside eight, eight and four clients. `rates`: what these got a second."""
+
+    alone: Seen
+    beside: Seen
+    pings: Seen
+    rates: dict[str, float] = field(default_factory=dict)
+
+
+async def beside_load(side: Side, forms: Forms, seconds: float) -> Load:
     query = forms["clip.textual"][0]
-    alone = await closed_loop(side.url, [[query]], 1, 3.0, WARM_UP_S)
-    beside, done = Seen(seconds), Counter[str]()
-    end = time.perf_counter() + WARM_UP_S + seconds
-    start = end - seconds
+    load = Load(await closed_loop(side.url, [[query]], 1, 3.0, WARM_UP_S), Seen(seconds), Seen(seconds))
+    done = Counter[str]()
+    start = time.perf_counter() + WARM_UP_S
+    end = start + seconds
 
     async def bulk(label: str, number: int) -> None:
         connection, bodies = Connection(side.url), forms[label]
@@ -129,33 +138,39 @@ async def beside_load(side: Side, forms: Forms, seconds: float) -> tuple[Seen, S
             number += 1
         await connection.close()
 
-    async def queries() -> None:
+    async def every(period: float, seen: Seen, ask: Callable[[Connection], Awaitable[bytes]]) -> None:
         connection = Connection(side.url)
         await asyncio.sleep(WARM_UP_S)
         while (asked := time.perf_counter()) < end:
-            await connection.predict(query)
-            beside.latencies.append(time.perf_counter() - asked)
-            await asyncio.sleep(max(0.0, 1.0 - beside.latencies[-1]))
+            await ask(connection)
+            seen.latencies.append(time.perf_counter() - asked)
+            await asyncio.sleep(max(0.0, period - seen.latencies[-1]))
         await connection.close()
 
     clients = {"clip.visual": 8, "facial-recognition": 8, "ocr": 4}
-    await asyncio.gather(*(bulk(label, n) for label, count in clients.items() for n in range(count)), queries())
-    return alone, beside, {label: done[label] / seconds for label in clients}
+    await asyncio.gather(
+        *(bulk(label, number) for label, count in clients.items() for number in range(count)),
+        every(1.0, load.beside, lambda connection: connection.predict(query)),
+        every(0.05, load.pings, lambda connection: connection.get("/ping")),
+    )
+    load.rates = {label: done[label] / seconds for label in clients}
+    return load
 
 
 def full_load(side: Side, forms: Forms, link: str, seconds: float) -> None:
-    """The paragraph on queries beside full load."""
+    """The paragraph on queries and pings beside full load."""
     before = side.bursts()
-    alone, beside, rates = asyncio.run(beside_load(side, forms, seconds))
+    load = asyncio.run(beside_load(side, forms, seconds))
     sizes = {name: dict(Counter(after) - Counter(before.get(name, {}))) for name, after in side.bursts().items()}
     longest = 1000 * longest_burst(sizes, link)
-    allowed = LATER * (longest + alone.milliseconds(0.5))
-    p95 = beside.milliseconds(0.95)
-    verdict = "within" if p95 <= allowed else "BEYOND"
-    got = ", ".join(f"{label} {rate:.1f}/s" for label, rate in rates.items())
+    allowed = LATER * (longest + load.alone.milliseconds(0.5))
+    p95 = load.beside.milliseconds(0.95)
+    got = ", ".join(f"{label} {rate:.1f}/s" for label, rate in load.rates.items())
     print(
-        f"\nA query a second beside full load ({got}): p50 {beside.milliseconds(0.5):.0f} ms, p95 {p95:.0f} ms; "
-        f"alone {alone.milliseconds(0.5):.0f} ms, longest burst {longest:.0f} ms, so {verdict} {allowed:.0f} ms"
+        f"\nA query a second beside full load ({got}): p50 {load.beside.milliseconds(0.5):.0f} ms, p95 {p95:.0f} ms; "
+        f"alone {load.alone.milliseconds(0.5):.0f} ms, longest burst {longest:.0f} ms, so "
+        f"{'within' if p95 <= allowed else 'BEYOND'} {allowed:.0f} ms. Pings beside it: "
+        f"p50 {load.pings.milliseconds(0.5):.1f} ms, p99 {load.pings.milliseconds(0.99):.1f} ms"
     )
 
 
