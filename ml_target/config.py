@@ -117,6 +117,11 @@ class Settings:
         _choice("squash", "shortest"),
         "picture preparation of the SigLIP family; shortest matches indexes made by Immich 3.2 and older",
     )
+    clip_decoding: Literal["", "exact", "scaled"] = _setting(
+        "",
+        _choice("exact", "scaled"),
+        "scaled decodes large JPEGs at half their size for smart search; the model decides when left out",
+    )
     face_detector: str = _setting(SCRFD_2_5G.name, _choice(*FACE_DETECTORS), "network that finds faces")
     face_recognizer: str = _setting(
         "", _choice(*FACE_RECOGNIZERS), f"network that describes faces; {ARCFACE_R50.name} when left out"

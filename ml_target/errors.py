@@ -4,7 +4,7 @@ Each error says what is wrong (`reason`) and what to do about it (`remedy`); `st
 Only `api/app.py` maps these classes to HTTP status codes.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class WorkerError(Exception):
@@ -21,6 +21,14 @@ class WorkerError(Exception):
         super().__init__(f"{reason}{self.separator}{remedy}" if remedy else reason)
         self.reason = reason
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies and pickles: an exception would otherwise be made anew from its text alone."""
+        return _again, (type(self), *self.args), vars(self)
+
+
+def _again(kind: type[WorkerError], *args: object) -> WorkerError:
+    return kind.__new__(kind, *args)
 
 
 class MalformedRequest(WorkerError):

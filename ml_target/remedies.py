@@ -84,7 +84,7 @@ def mounted() -> bool:
 def fetch(*arguments: str) -> str:
     """The fetch command, for use after a colon or `run`. Without arguments: fetches what the settings need here."""
     if not fetched_outside():
-        return command("models fetch", *arguments, **_given())
+        return command("models fetch", *arguments, **_given(*arguments))
     if mounted():
         after = " (MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
     else:
@@ -147,12 +147,20 @@ def _chosen(settings: Settings | None) -> list[tuple[str, str]]:
     return [(names[a], text) for a, text in found.items() if text and text != setting_text(default, a)]
 
 
-def _given() -> dict[str, str]:
-    """The settings that another terminal does not have, but a container does: which files, and where they lie."""
+def _given(*arguments: str) -> dict[str, str]:
+    """The settings that another terminal does not have, but a container does: which files, and where they lie.
+
+    `arguments`: of the command; the one that names an engine is stronger than ENGINE.
+    """
     if in_image() or os.environ.get(MODELS_COMMAND):
         return {}
     folder = os.environ.get("MODELS_DIR", "").strip()
-    return dict(_chosen(None)) | ({"MODELS_DIR": str(Path(folder).absolute())} if folder else {})
+    engine = "" if "--engine" in arguments else _engine_setting()
+    return (
+        ({"ENGINE": engine} if engine not in ("", "auto") else {})
+        | dict(_chosen(None))
+        | ({"MODELS_DIR": str(Path(folder).absolute())} if folder else {})
+    )
 
 
 def _engine_setting() -> str:

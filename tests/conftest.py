@@ -22,7 +22,12 @@ from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
 
-pytest_plugins = ["card_fixtures", "left_out", "processes", "setup_fixtures"]
+pytest_plugins = ["card_fixtures", "left_out", "processes", "setup_fixtures", "vocabularies"]
+
+# Processes that pytest-xdist starts, and those that tests start, have about a core each: several threads for one sum
+# would wait for each other, and burn time while they do.
+for library in ("OMP", "OPENBLAS", "RAYON"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 # Without it every process that a test starts would compile all modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -9,6 +9,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ml_target.api.guard import DROPPING
+
 log = logging.getLogger(__name__)
 
 HEAD_S = 10.0
@@ -60,11 +62,11 @@ class OpenConnections:
     def make_room(self) -> bool:
         """Closes a connection on which no request is being served. False when there is none."""
         self._say(f"{len(self._open)} connections are open: those without a request are closed. Is a client in a loop?")
-        idle = [connection for connection in self._open if connection.idle]
-        if not idle:
+        dispensable = [connection for connection in self._open if connection.dispensable]
+        if not dispensable:
             return False
         self._made_room = time.monotonic()
-        chosen = min(idle, key=lambda connection: (connection.has_served, connection.idle_since))
+        chosen = min(dispensable, key=lambda connection: (connection.has_served, connection.idle_since))
         self.discard(chosen)
         chosen.abort()
         return True
@@ -111,6 +113,11 @@ class Connection(H11Protocol):
     def idle(self) -> bool:
         """No request is being served."""
         return self.cycle is None or bool(self.cycle.response_complete)
+
+    @property
+    def dispensable(self) -> bool:
+        """Nobody loses an answer when it is closed: it is idle, or only the rest of a refused body is read."""
+        return self.idle or DROPPING in self.cycle.scope
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

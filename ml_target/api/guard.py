@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -33,20 +34,30 @@ Closing with bytes unread resets the connection, and the reset overtakes the ans
 """
 
 
-class _Body:
-    """The body of a request as the application reads it, and whether its end has been read."""
+STOP_DROP_S = 1.0
+"""The same while the worker stops, which waits for its connections."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.ended = False
+DROPPING = "ml_target.dropping"
+"""Key in the scope of a request: it is answered, and only the rest of its body is read."""
+
+
+class _Body:
+    """The body of a request as the application reads it, and whether there is no more of it to be read."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope, self._receive = scope, receive
+        # A client that waits to be asked for its body, which the first read does, sends none until then.
+        self.ended = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
 
     async def receive(self) -> Message:
+        self.ended = False
         message = await self._receive()
         self.ended = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
     async def drop(self, seconds: float) -> None:
         """Reads on to the end of the body, for at most `seconds`."""
+        self._scope[DROPPING] = True
         dropping = asyncio.ensure_future(self._read())
         try:
             await asyncio.wait({dropping}, timeout=seconds)
@@ -59,26 +70,30 @@ class _Body:
 
 
 class Guard:
-    """An ASGI application that never lets an exception out of a request."""
+    """An ASGI application that never lets an exception out of a request.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    `stopping`: whether the worker stops, so that every connection ends with its answer.
+    """
+
+    def __init__(self, app: ASGIApp, stopping: Callable[[], bool] = lambda: False) -> None:
+        self._app, self._stopping = app, stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         begun = False
-        body = _Body(receive)
+        body = _Body(scope, receive)
         closes = _closes(scope)
 
         async def watched(message: Message) -> None:
             nonlocal begun
             begun = True
             ending = message["type"] == "http.response.body" and not message.get("more_body", False)
-            if ending and closes and not body.ended:
+            stops = self._stopping()
+            if ending and (closes or stops) and not body.ended:
                 await send({**message, "more_body": True})
-                await body.drop(DROP_S)
+                await body.drop(STOP_DROP_S if stops else DROP_S)
                 message = {"type": "http.response.body"}
             await send(message)
 
@@ -92,7 +107,8 @@ class Guard:
                 return
             status, words = fault(error)
         if not begun:
-            await _answer(send, status, words)
+            closes = True
+            await _answer(watched, status, words)
 
 
 def _closes(scope: Scope) -> bool:

@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
         self._hurry = False
         self._leaving: threading.Timer | None = None
         config = uvicorn.Config(
-            Guard(app),
+            Guard(app, lambda: self.should_exit),
             # h11, which connections.py extends, even where httptools is installed.
             http=type("Served", (Connection,), {"open_connections": self.open_connections}),
             loop="asyncio",

@@ -278,6 +278,7 @@ SIGLIP = ClipBackend(
     immich_name="ViT-B-16-SigLIP__webli",
     resize="squash",
     resize_by_setting=True,
+    scaled=("squash",),
 )
 SIGLIP2 = ClipBackend(
     "siglip2",
@@ -304,6 +305,7 @@ SIGLIP2 = ClipBackend(
     immich_name="ViT-B-32-SigLIP2-256__webli",
     resize="squash",
     resize_by_setting=True,
+    scaled=("squash",),
 )
 
 CLIP_BACKENDS = {b.name: b for b in (TINYCLIP, VIT_B_32, VIT_B_16, SIGLIP, SIGLIP2)}

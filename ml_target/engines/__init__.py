@@ -43,6 +43,7 @@ class Capabilities:
     `queues_ahead`: the device holds one more burst in its own queue and starts it by itself.
 
     For tasks:
+    `beside_host`: it computes on a device of its own, so that what preparing saves on the host is gained.
     `text_layout`: its text towers take token embeddings and leave the rest to the host, in a layout that the file
     does not record: it has to be found by trial, which takes the text weights.
 
@@ -53,6 +54,7 @@ class Capabilities:
     own_lane: bool = False
     fuller_pays: bool = False
     queues_ahead: bool = False
+    beside_host: bool = False
     text_layout: bool = False
 
 

@@ -31,8 +31,9 @@ def set_up(level: int) -> None:
     logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
     for noisy in ("multipart", "python_multipart", "PIL"):
         logging.getLogger(noisy).setLevel(max(level, logging.INFO))
-    # It logs every URL, with any secret in it.
-    logging.getLogger("httpx2").setLevel(max(level, logging.WARNING))
+    # They log every URL, or the headers of a redirect, with any secret in them.
+    for telling in ("httpx2", "httpcore2"):
+        logging.getLogger(telling).setLevel(max(level, logging.WARNING))
 
 
 def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:

@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 from ml_target.errors import TooLarge, UnusableInput
 from ml_target.imaging.formats import probe
 from ml_target.imaging.outside import Helper
-from ml_target.imaging.picture import decode_known
+from ml_target.imaging.picture import decode_half, decode_known
 from ml_target.imaging.structure import PIXEL, Structure
+from ml_target.imaging.turbojpeg import halves
 from ml_target.log.trace import Trace
 from ml_target.runtime.budget import MIB, Memory, Share
 from ml_target.runtime.names_seen import NamesSeen
@@ -23,6 +24,16 @@ from ml_target.tensors import UInt8
 
 Answering = Sequence[tuple[Job, Service[Any]]]
 """Each job of a request with the service that answers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A decoded picture: its pixels, H x W x 3, the size of the file's own, and the share of memory that it has."""
+
+    pixels: UInt8
+    width: int
+    height: int
+    share: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +61,19 @@ class Pipeline:
         trace.picture = (structure.width, structure.height)
         async with AsyncExitStack() as held:
             with _coming(answering):
-                pixels, share = await self._decoded(jobs, upload, structure, held, trace)
+                picture = await self._decoded(answering, upload, structure, held, trace)
                 upload.close()
-                share.shrink(_with_tasks(jobs, structure))
-                trace.picture = (pixels.shape[1], pixels.shape[0])
+                picture.share.shrink(_with_tasks(answering, picture.pixels.size // PIXEL))
+                trace.picture = (picture.width, picture.height)
                 # Started inside the block: they announce their own frames before it ends.
-                running = asyncio.gather(*_run(answering, pixels, trace), return_exceptions=True)
+                running = asyncio.gather(*_run(answering, picture.pixels, trace), return_exceptions=True)
             answer = _together(await running)
-        return {**answer, "imageHeight": pixels.shape[0], "imageWidth": pixels.shape[1]}
+        return {**answer, "imageHeight": picture.height, "imageWidth": picture.width}
 
     async def _decoded(
-        self, jobs: list[Job], upload: BinaryIO, structure: Structure, held: AsyncExitStack, trace: Trace
-    ) -> tuple[UInt8, Share]:
-        """The pixels, and the share of memory that `held` keeps for them.
+        self, answering: Answering, upload: BinaryIO, structure: Structure, held: AsyncExitStack, trace: Trace
+    ) -> _Picture:
+        """The picture; `held` keeps its share of the memory.
 
         Ordinary pictures are decoded in a thread. The rest goes to the helper, one at a time and in a queue of its
         own, so that no photo ever waits behind it.
@@ -78,12 +89,18 @@ class Pipeline:
                 f"{self.memory.setting_for(alone)} or more if the machine has the memory.",
             )
         # Not every task copies a picture this large: text detection first averages it down.
-        amount = min(max(alone, _with_tasks(jobs, structure)), budget.largest)
+        amount = min(max(alone, _with_tasks(answering, structure.pixels)), budget.largest)
         if ordinary:
             with trace.stage("wait"):
                 share = await held.enter_async_context(budget.hold(amount))
             with trace.stage("decode"):
-                return await self.pool.run(decode_known, upload, structure), share
+                if _does_with_half(answering, structure):
+                    pixels = await self.pool.run(decode_half, upload, structure)
+                    if pixels is not None:
+                        trace.count("half_size", 1)
+                        return _Picture(pixels, structure.width, structure.height, share)
+                pixels = await self.pool.run(decode_known, upload, structure)
+                return _Picture(pixels, pixels.shape[1], pixels.shape[0], share)
         async with AsyncExitStack() as turn:
             with trace.stage("wait"):
                 await turn.enter_async_context(self.helper.turn(size))
@@ -91,7 +108,7 @@ class Pipeline:
             with trace.stage("decode"):
                 pixels, milliseconds = await self.helper.decode(upload, structure)
             trace.count("helper_cpu_ms", milliseconds)
-            return pixels, share
+            return _Picture(pixels, pixels.shape[1], pixels.shape[0], share)
 
     async def text(self, jobs: list[Job], text: str, trace: Trace) -> dict[str, Any]:
         """The answer for a search query. Raises UnusableInput, Unavailable, EngineFault."""
@@ -134,9 +151,18 @@ def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[A
     return (part(job, service) for job, service in answering)
 
 
-def _with_tasks(jobs: list[Job], structure: Structure) -> int:
+def _does_with_half(answering: Answering, structure: Structure) -> bool:
+    """Whether half the picture's size is enough for the one task that asks. Several share one picture, a whole one."""
+    if len(answering) != 1:
+        return False
+    [(job, service)] = answering
+    least = job.task.enough(service.get())
+    return least is not None and halves(structure, least)
+
+
+def _with_tasks(answering: Answering, pixels: int) -> int:
     """Bytes of the finished pixels, and of what the tasks make of them."""
-    return PIXEL * structure.pixels + sum(job.task.memory(structure.pixels) for job in jobs)
+    return PIXEL * pixels + sum(job.task.memory(pixels) for job, _ in answering)
 
 
 def _together(results: list[dict[str, Any] | BaseException]) -> dict[str, Any]:

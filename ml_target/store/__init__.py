@@ -144,9 +144,10 @@ class Store:
         return remedies.damaged(damage.reason, *_fetch_arguments(file), first=damage.first, cause=cause)
 
     def pin(self, file: ModelFile, path: Path) -> None:
-        """Records the checksum of the file at `path` without looking at its content, if none is published.
+        """Records the checksum of the file at `path`, if none is published; the next check examines the file.
 
-        Raises DamagedFileError if it is not the published or the recorded file, ModelError for another chip.
+        Raises DamagedFileError if it is plainly something else (empty, a web page, an LFS pointer), and if it is not
+        the published or the recorded file; ModelError for another chip.
         """
         try:
             self._record.pin(file, path)
@@ -232,32 +233,47 @@ class Store:
                 if not resumable(unfinished):
                     discard(unfinished)
             raise
-        if offer.plan is None:
-            self._bring_companions(offer, mapped, parts)
+        arrays = self._companions(offer, mapped, parts)
         try:
-            for array, path in mapped.items():
-                if parts[array].exists():
-                    parts[array].replace(path)
+            tables = {mapped[array]: self._record.compare(parts[array], mapped[array]) for array in arrays}
+            with writing(target):
+                for array in arrays:
+                    parts[array].replace(mapped[array])
             sha256 = self._record.examine(file, part, home)
+        except FetchError:
+            raise
         except ModelError as error:
-            discard(part)
+            for refused in (part, *parts.values()):
+                discard(refused)
             # The remedy is dropped: the user does not have this file, as it has been deleted again.
             words = error.reason if isinstance(error, DamagedFileError) else str(error)
             if isinstance(error, ReplacedFileError):
                 words = f"{words}. {self._record.replaced_remedy(part)}"
-            raise SourceError(f"what came from there is refused: {words.replace(str(part), file.name)}") from error
+            for path in (home, *mapped.values()):
+                words = words.replace(f"{path}.part", path.name)
+            raise SourceError(f"what came from there is refused: {words}") from error
         with writing(target):
             if home.exists():
                 set_aside(home)
             part.replace(home)
         self._record.enter(file, home, sha256)
+        for path, digest in tables.items():
+            self._record.enter(None, path, digest)
         return home
 
-    def _bring_companions(self, offer: Offer, mapped: Mapping[str, Path], parts: Mapping[str, Path]) -> None:
-        """Arrays may be in files beside a ready-made one, or inside it."""
+    def _companions(self, offer: Offer, mapped: Mapping[str, Path], parts: Mapping[str, Path]) -> list[str]:
+        """The arrays that are whole in `parts`: cut out with the file, or brought here from beside a ready-made one.
+
+        One that is not to be had there may be inside the file.
+        """
+        if offer.plan is not None:
+            return [array for array in mapped if array in offer.plan.tensors]
+        brought = []
         for array, path in mapped.items():
             with suppress(SourceError):
                 self._sources.bring(offer.beside(path.name), parts[array], {}, path.name)
+                brought.append(array)
+        return brought
 
     def _put(self, file: ModelFile) -> str:
         names = " or ".join((file.name, *file.aliases))

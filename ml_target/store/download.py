@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 from tqdm import tqdm
 
@@ -132,6 +132,24 @@ def writing(folder: Path) -> Iterator[None]:
         raise FetchError(reason) from error
 
 
+@contextmanager
+def filling(path: Path, mode: str = "wb") -> Iterator[BinaryIO]:
+    """The file, opened for writing; at the end of the block its content is on the disk.
+
+    Raises FetchError for faults of the disk, which a full one may show only when the file is closed.
+    """
+    with writing(path.parent):
+        file = cast(BinaryIO, path.open(mode))
+    try:
+        yield file
+        with writing(path.parent):
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with writing(path.parent):
+            file.close()
+
+
 def make_room(folder: Path, size: int) -> None:
     """Raises FetchError when `size` more bytes do not fit on the disk of `folder`."""
     with suppress(OSError):
@@ -157,19 +175,21 @@ def write(blocks: Iterator[bytes], file: BinaryIO, folder: Path, transfer: Trans
 def download(web: Web, url: str, part: Path, progress: Progress, label: str) -> None:
     """Downloads `url` to `part`; resumes an earlier, interrupted attempt.
 
-    Until the file is complete, a note beside `part` records its address and edition. The hash that a
+    Until the file is complete, a note beside `part` records its address and edition; where the server tells no
+    edition, there is none, and the next attempt begins anew. The hash that a
     Hugging Face hub announces must match. Raises SourceError, and FetchError for faults of the disk.
     """
     retries = web.retries()
     version: Version | None = None
     with progress.transfer(label) as transfer:
+        furthest = _length(part)
         while version is None:
-            before = _length(part)
             with retries.attempt():
                 try:
                     version = _attempt(web, url, part, transfer)
                 finally:
-                    if _length(part) > before:
+                    if _length(part) > furthest:
+                        furthest = _length(part)
                         retries.progressed()
     try:
         _require_promised(part, version.promised, server_of(url))
@@ -204,26 +224,25 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
     server = server_of(url)
     with closing(answer):
         version, start = Version.of(answer), first_byte(answer)
-        if start and (start != done or known is None or version.size != known.size):
+        if start and (start != done or known is None or (version.tag, version.size) != (known.tag, known.size)):
             discard(part)
             raise CutError(f"the file on {server} has changed; try again")
         if start and known and not version.promised:
             version = replace(version, promised=known.promised)
-        blocks = blocks_of(answer, server)
+        blocks = blocks_of(answer, server, counted=version.size is not None)
         beginning = next(blocks, b"")
         if start == 0 and (problem := wrong_content(beginning)):
             raise SourceError(f"{server} gives {problem}")
         make_room(part.parent, (version.size or start) - start)
         transfer.expect(version.size, start)
         with writing(part.parent):
-            _note(part).write_text(json.dumps({"url": shown(url), **asdict(version)}))
-            file = part.open("r+b" if start else "wb")
-        with file:
+            if version.tag:
+                _note(part).write_text(json.dumps({"url": shown(url), **asdict(version)}))
+            else:  # another edition could not be told from this one
+                _note(part).unlink(missing_ok=True)
+        with filling(part, "r+b" if start else "wb") as file:
             file.seek(start)
             write(chain((beginning,), blocks), file, part.parent, transfer)
-            with writing(part.parent):
-                file.flush()
-                os.fsync(file.fileno())
         if version.size is not None and (length := _length(part)) < version.size:
             raise CutError(f"{server} cut the connection after {length:,} of {version.size:,} bytes; try again")
         return version
@@ -261,6 +280,6 @@ def _read_note(part: Path, url: str) -> Version | None:
     try:
         note = json.loads(_note(part).read_text())
         edition = Version(str(note["tag"]), note["size"], str(note["promised"]))
-        return edition if note["url"] == shown(url) and (edition.tag or edition.size) else None
+        return edition if note["url"] == shown(url) and edition.tag else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

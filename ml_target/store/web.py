@@ -195,13 +195,16 @@ def first_byte(answer: Answer) -> int:
     return int(start)
 
 
-def blocks_of(answer: Answer, server: str) -> Iterator[bytes]:
-    """The answer's bytes as they arrive; may end before all that was announced has arrived. Raises CutError."""
+def blocks_of(answer: Answer, server: str, *, counted: bool) -> Iterator[bytes]:
+    """The answer's bytes as they arrive. Raises CutError.
+
+    `counted`: the caller counts them and has a better message when fewer arrive than were announced.
+    """
     try:
         yield from answer.iter_raw()
     except httpx2.TransportError as error:
-        if isinstance(error, httpx2.RemoteProtocolError) and "Content-Length" in answer.headers:
-            return  # the caller counts the bytes and has a better message
+        if counted and isinstance(error, httpx2.RemoteProtocolError):
+            return
         raise CutError(f"{server} broke off ({_words(error)}); try again later, what has come is kept") from error
 
 

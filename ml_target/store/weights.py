@@ -13,7 +13,7 @@ import numpy as np
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.remedies import damaged
 from ml_target.store.checkpoints import FLOATS, Checkpoint, StoredTensor, open_checkpoint
-from ml_target.store.download import Transfer, make_room, writing
+from ml_target.store.download import Transfer, filling, make_room, writing
 from ml_target.store.partial import Readable
 from ml_target.store.web import SourceError
 from ml_target.tensors import Array
@@ -41,7 +41,7 @@ def cut(file: Readable, plan: CheckpointCut, npz: Path, mapped: Mapping[str, Pat
     for array in mapped.keys() & arrays.keys():
         with writing(npz.parent):
             np.save(mapped[array], arrays.pop(array), allow_pickle=False)
-    with writing(npz.parent), npz.open("wb") as out:
+    with filling(npz) as out, writing(npz.parent):
         cast(Any, np.savez)(out, **arrays)  # the stubs mistake array names for options
 
 
@@ -87,10 +87,9 @@ def _converted(tensor: StoredTensor, raw: bytes, dtype: str) -> Array:
 
 
 def _stream(tensor: StoredTensor, dtype: str, path: Path, transfer: Transfer) -> None:
-    with writing(path.parent):
-        out = path.open("wb")
-    with out:
-        _write_header(out, tensor.shape, dtype)
+    with filling(path) as out:
+        with writing(path.parent):
+            _write_header(out, tensor.shape, dtype)
         for values in _rows(tensor, dtype):
             with writing(path.parent):
                 out.write(values.tobytes())

@@ -130,6 +130,10 @@ class Task(ABC, Generic[Entry, Result]):
     def memory(self, pixels: int) -> int:
         """Bytes that it needs besides a picture of `pixels` pixels."""
 
+    def enough(self, serves: Any) -> int | None:
+        """Pixels of the shorter side from which on a picture decoded at half its size will do; None: none will."""
+        return None
+
     @abstractmethod
     async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Result:
         """The result. `content`: H x W x 3 uint8 RGB, or the text. Raises EngineFault, Unavailable."""

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from simulated_card import DETECTOR, EMBEDDER
 
 from ml_target.__main__ import COMMANDS, main
+from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G
 from ml_target.config import Settings, setting_names
 from ml_target.diagnostics import workbench
 from ml_target.diagnostics.settings import reference
@@ -215,11 +217,18 @@ def test_only_what_is_asked_for_is_loaded(
 
 
 def test_files_of_another_task_are_not_opened(
-    plain: Path, photo: Path, face_models: Path, wheel_models: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    plain: Path,
+    photo: Path,
+    small_face_models: Path,
+    wheel_models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
 ) -> None:
     """A damaged file of one task does not keep another from answering; the JSON is one object for the photo."""
-    for file in (*face_models.glob("*.onnx"), *wheel_models.iterdir()):
+    for file in wheel_models.iterdir():
         (plain / file.name).symlink_to(file.resolve())
+    for network, name in ((SCRFD_2_5G, DETECTOR), (ARCFACE_R50, EMBEDDER)):
+        (plain / network.onnx[0].name).symlink_to(small_face_models / name)
     (plain / "ppocrv5_mobile_det.onnx").unlink()
     (plain / "ppocrv5_mobile_det.onnx").write_bytes(b"\x08\x07nonsense")
     opened: list[str] = []
@@ -231,7 +240,7 @@ def test_files_of_another_task_are_not_opened(
 
     monkeypatch.setattr(OnnxEngine, "open", noted)
     assert main(["predict", str(photo), "--task", "faces", "--json"]) == 0
-    assert opened == ["scrfd_2.5g", "face_embedder_112_512"]
+    assert opened == ["scrfd_2.5g", "arcface_r50"]
     assert json.loads(capsys.readouterr().out) == {"facial-recognition": [], "imageHeight": 48, "imageWidth": 64}
     assert main(["predict", str(photo), "--task", "faces", "--task", "ocr", "--json"]) == 1
     told = capsys.readouterr()

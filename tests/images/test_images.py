@@ -46,10 +46,7 @@ def images(docker: Docker, clone: Path, card_models: Path, tmp_path_factory: pyt
     shutil.copytree(card_models, folder / "models", dirs_exist_ok=True)
     (folder / "models" / "scrfd_10g.hef.part").write_bytes(bytes(100))
     (folder / ".env").write_text("SECRET=1\n")
-    # What the builds say is looked at below: they must not be taken from the cache of another test's build.
-    for script in ("check_image.py", "bake_models.sh"):
-        with (folder / "scripts" / script).open("a") as file:
-            file.write("# built for test_images.py\n")
+    # What the builds say is looked at below. They come first (tests/conftest.py), so none is from the cache of another.
     said = {}
     for line in (BASE, WORKER, SLIM, CPU):
         done = docker.shell(line, cwd=folder)

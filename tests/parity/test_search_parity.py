@@ -1,9 +1,9 @@
 """Smart search end to end against PyTorch: file bytes or text in, our vector and the model's own vector out.
 
 The towers have the published architectures and seeded random weights, because the real weights
-cannot be had everywhere; what is compared is the computation. TinyCLIP and SigLIP run in full
-depth, SigLIP2 in 4 of its 12 layers. SigLIP's and SigLIP2's vocabularies are substitutes trained
-in the test session.
+cannot be had everywhere; what is compared is the computation. TinyCLIP runs in full depth, which shows
+how far differences grow; SigLIP and SigLIP2 in 2 of their 12 equal layers, with everything before and after them.
+SigLIP's and SigLIP2's vocabularies are substitutes trained in the test session.
 """
 
 import asyncio
@@ -26,21 +26,22 @@ from towers import (
     cut_text_tower,
     export_picture_tower,
     export_text_tower,
-    substitute_pieces,
-    substitute_table,
 )
 
-from ml_target.catalogue.types import Network, PictureInput, Resize
+from ml_target.catalogue.types import Decoding, Network, PictureInput, Resize
 from ml_target.engines.onnx import OnnxEngine
-from ml_target.imaging.picture import decode
+from ml_target.imaging.formats import probe
+from ml_target.imaging.picture import decode, decode_half
+from ml_target.imaging.turbojpeg import halves
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
+from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Tokenizer, open_tokenizer
-from ml_target.tensors import Float32
+from ml_target.tensors import Float32, UInt8
 
 # Looked for, not imported: that takes seconds, where these tests are collected and left out, too.
 pytestmark = pytest.mark.skipif(
@@ -49,8 +50,11 @@ pytestmark = pytest.mark.skipif(
 
 LEAST = 0.9999
 BOUND = "≥ 0.9999"
-DEPTH = {"tinyclip": 12, "siglip": 12, "siglip2": 4}
-NAMES = {"tinyclip": "TinyCLIP", "siglip": "SigLIP B/16", "siglip2": "SigLIP2 B/32-256 (4 layers)"}
+MOST_APART = 0.3
+"""Levels by which the prepared picture may be another on average, where it was decoded at half its size."""
+
+DEPTH = {"tinyclip": 12, "siglip": 2, "siglip2": 2}
+NAMES = {"tinyclip": "TinyCLIP", "siglip": "SigLIP B/16 (2 layers)", "siglip2": "SigLIP2 B/32-256 (2 layers)"}
 FORMS = {
     "ids to vector": (False, "vector"),
     "ids to states": (False, "states"),
@@ -82,8 +86,9 @@ class Bench:
             network, self.pool.queue(self.engine.open(file, network), network.name), Provenance(file.name, "", "cpu")
         )
 
-    def pictures(self, resize: Resize) -> PictureEncoder:
-        return PictureEncoder(self.model(self.folder / "picture.onnx", self.towers.backend.visual), self.host, resize)
+    def pictures(self, resize: Resize, decoding: Decoding = "exact") -> PictureEncoder:
+        model = self.model(self.folder / "picture.onnx", self.towers.backend.visual)
+        return PictureEncoder(model, self.host, resize, decoding)
 
     def texts(self, form: str) -> TextEncoder:
         embeddings, end = FORMS[form]
@@ -107,8 +112,8 @@ def bench(
     export_text_tower(towers, folder / "text.onnx")
     vocabulary = {
         "clip": lambda: [wheel_models / "bpe_simple_vocab_16e6.txt.gz"],
-        "siglip": lambda: [substitute_pieces(folder)],
-        "siglip2": lambda: list(substitute_table(folder)),
+        "siglip": lambda: [request.getfixturevalue("made_pieces")],
+        "siglip2": lambda: list(request.getfixturevalue("made_table")),
     }[towers.backend.family]()
     tokenizer = open_tokenizer(towers.backend.family, vocabulary)
     pool, host = Arbiter(1), ThreadPool(1)
@@ -166,6 +171,52 @@ def test_pictures(bench: Bench, photos: Path) -> None:
     assert alike < 0.999
     assert all(abs(np.linalg.norm(v) - 1) < 1e-6 for v in ours)
     assert all(v.shape == (bench.towers.backend.width,) and v.dtype == np.float32 for v in ours)
+
+
+@pytest.mark.parametrize("size", ["as they are", "just large enough"])
+def test_pictures_decoded_at_half_their_size(bench: Bench, photos: Path, size: str) -> None:
+    """What `ClipBackend.scaled` rests on. The vectors' mean is taken off first: alone it would make them alike."""
+    backend = bench.towers.backend
+    spec = backend.visual.input
+    assert isinstance(spec, PictureInput)
+    for resize in backend.scaled or (backend.resize,):
+        encoder, prepare = bench.pictures(resize, "scaled"), squash if resize == "squash" else shortest_side_crop
+        assert encoder.enough is not None
+        files = _photos(photos, 0 if size == "as they are" else 2 * encoder.enough)
+        pairs = [_whole_and_half(data, encoder.enough) for data in files]
+        prepared = [[prepare(picture, spec.height).astype(int) for picture in pair] for pair in pairs]
+        apart = max(float(np.abs(whole - half).mean()) for whole, half in prepared)
+        vectors = np.array([[asyncio.run(encoder.embed(picture, Trace())) for picture in pair] for pair in pairs])
+        vectors -= vectors[:, 0].mean(0)
+        cosine = min(_cosine(whole, half) for whole, half in vectors)
+        subject = f"{NAMES[bench.name]}, {resize}, photos {size} decoded at half their size"
+        bounds = (BOUND, f"≤ {MOST_APART}") if backend.scaled else ("-", "-")
+        parity.record(subject, f"centred cosine, least of {len(files)}", cosine, bounds[0])
+        parity.record(subject, "mean difference of a prepared photo, most, levels", apart, bounds[1])
+        assert apart > 0, "it is another picture"
+        assert not backend.scaled or (cosine >= LEAST and apart <= MOST_APART)
+
+
+def _photos(folder: Path, side: int = 0) -> list[bytes]:
+    """Every second photo, at another shorter side where one is given."""
+    files = sorted(folder.glob("*.jpg"))[::2]
+    return [_resized(file, side) if side else file.read_bytes() for file in files]
+
+
+def _resized(file: Path, side: int) -> bytes:
+    with Image.open(file) as image:
+        width, height = (2 * round(length * side / min(image.size) / 2) for length in image.size)
+        stream = io.BytesIO()
+        image.resize((width, height), Image.Resampling.LANCZOS).save(stream, "JPEG", quality=80)
+    return stream.getvalue()
+
+
+def _whole_and_half(data: bytes, enough: int) -> tuple[UInt8, UInt8]:
+    structure = probe(data, 10**9)
+    assert halves(structure, enough)
+    half = decode_half(io.BytesIO(data), structure)
+    assert half is not None
+    return decode(data, 10**9), half
 
 
 def test_the_other_resize_rule_is_noticed(bench: Bench, photos: Path) -> None:

@@ -170,6 +170,15 @@ def test_the_one_that_waits_longest_makes_room(
     assert caplog.text.count("connections are open") == 1
 
 
+def test_a_refused_body_makes_room_for_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_target.api.serve.most_connections", lambda _: 1)
+    head = request(b"", 3 * 2**20).replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n")
+    with worker(max_upload_mb=1) as client, connect(client, head) as refused:
+        assert refused.recv(1000).startswith(b"HTTP/1.1 413 ")
+        with connect(client, PING) as late:
+            assert late.recv(1000).startswith(b"HTTP/1.1 200")
+
+
 def test_when_all_are_busy_new_ones_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml_target.api.serve.most_connections", lambda _: 2)
     body = form_body("b", [('name="entries"', json.dumps(OCR).encode()), ('name="image"; filename="i"', picture())])

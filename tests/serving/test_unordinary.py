@@ -108,7 +108,7 @@ def test_memory_that_cannot_be_had_is_a_503(
         raise MemoryError
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", no_memory)
-    answer = ask(served[0], CLIP, picture())
+    answer = ask(served[0], CLIP, picture(form="PNG"))
     assert answer.status_code == 503
     assert "no memory left" in answer.json()["detail"]
 

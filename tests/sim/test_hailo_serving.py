@@ -14,6 +14,7 @@ import pytest
 from hailo_sim import Rig, simulated
 from hailo_sim.build import fingerprint
 from light_towers import text_tower
+from project import TESTS
 from serving import live
 from simulated_card import hef_path, write_face_files, write_text_files
 from wire import CLIP, FACES, OCR, ask, search, vector, words_in_their_cells
@@ -116,12 +117,12 @@ def _people(entry: dict[str, Any]) -> int:
 # ------------------------------------------------ queries on the processor
 
 
-def test_queries_on_the_processor_pictures_on_the_card(wheel_models: Path, photos: Path, tmp_path: Path) -> None:
+def test_queries_on_the_processor_pictures_on_the_card(wheel_models: Path, tmp_path: Path) -> None:
     vocabulary = wheel_models / "bpe_simple_vocab_16e6.txt.gz"
     (tmp_path / vocabulary.name).symlink_to(vocabulary)
     tower = text_tower(tmp_path / TINYCLIP.textual.onnx[0].name)
     hef_path(tmp_path, TINYCLIP.visual).write_bytes(fingerprint(TINYCLIP.visual))
-    photo = (photos / "coffee.jpg").read_bytes()
+    photo = (TESTS / "test.jpg").read_bytes()
     with (
         simulated(Rig(clock="virtual")) as rig,
         live(settings=Settings(engine="hailo", clip_text_engine="cpu", models_dir=tmp_path)) as (client, worker),

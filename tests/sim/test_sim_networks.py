@@ -21,6 +21,8 @@ from hailo_sim.networks import Array, dequantise, quantise
 from onnx import TensorProto, helper, numpy_helper
 from pictures import read_rgb
 from PIL import Image
+from project import TESTS
+from simulated_card import EMBEDDER
 
 from ml_target.catalogue.networks import (
     ARCFACE_R50,
@@ -75,13 +77,13 @@ def canvas(photo: Path) -> Array:
 
 
 @pytest.mark.parametrize(("bits", "least"), [(8, 0.999), (16, 0.9999)], ids=["8 bits", "16 bits"])
-def test_vectors(device: Any, face_models: Path, photos: Path, bits: int, least: float) -> None:
-    file = face_models / "face_embedder_112_512.onnx"
-    photo = Image.fromarray(read_rgb(photos / "faces_four.jpg"))
+def test_vectors(device: Any, small_face_models: Path, bits: int, least: float) -> None:
+    file = small_face_models / EMBEDDER
+    photo = Image.fromarray(read_rgb(TESTS / "test.jpg"))
     crops = [np.asarray(photo.crop((x, 40, x + 300, 340)).resize((112, 112))) for x in range(0, 600, 100)]
     content = from_onnx(ARCFACE_R50, file, crops[:3], group=group_of(ARCFACE_R50, bits=bits))
     (stream,) = read_buffer(content).groups[0].outputs
-    cpu = OnnxEngine(threads=1).open(file, STAND_IN_EMBEDDER)
+    cpu = OnnxEngine(threads=1).open(file, ARCFACE_R50)
     for crop in crops:
         raw = answers(device, content, crop)["arcface_r50/fc1"]
         (expected,) = cpu.run([crop])
@@ -211,9 +213,9 @@ def test_tables_answer_by_input(device: Any) -> None:
         assert set(answers(device, content, frame)[result.name].tolist()) == {expected}
 
 
-def test_stored_answers_are_the_network_s(device: Any, face_models: Path, photos: Path) -> None:
-    file = face_models / "face_embedder_112_512.onnx"
-    photo = Image.fromarray(read_rgb(photos / "person0_a.jpg"))
+def test_stored_answers_are_the_network_s(device: Any, small_face_models: Path) -> None:
+    file = small_face_models / EMBEDDER
+    photo = Image.fromarray(read_rgb(TESTS / "test.jpg"))
     crops = [np.array(photo.crop((0, 0, s, s)).resize((112, 112))) for s in (200, 300)]
     computed, stored = from_onnx(ARCFACE_R50, file, crops), tabulated(ARCFACE_R50, file, crops, crops)
     for crop in crops:

@@ -42,7 +42,7 @@ class InsightFace:
             from insightface.model_zoo.retinaface import RetinaFace
             from insightface.utils import face_align
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 2
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3
 
         def session(file: Path) -> Any:

@@ -98,7 +98,7 @@ class RapidOcrReader:
         self.steps = RapidOcr()
         self.dictionary = models / "ppocrv5_dict.txt"
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 2
+        options.intra_op_num_threads = 1
         self._detector, self._recognizer = (
             onnxruntime.InferenceSession(str(models / name), options, providers=["CPUExecutionProvider"])
             for name in ("ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx")

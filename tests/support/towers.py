@@ -44,7 +44,7 @@ QUERIES = [
 def _sentences() -> list[str]:
     """English from Python's own language reference, which every installation has, and some other scripts."""
     english = itertools.chain.from_iterable(text.lower().split("\n") for text in topics.values())
-    return [line for line in english if len(line) > 20][:4000] + [*QUERIES, *_FOREIGN.lower().split()] * 20
+    return [line for line in english if len(line) > 20][:1500] + [*QUERIES, *_FOREIGN.lower().split()] * 20
 
 
 def substitute_pieces(folder: Path, eos_id: int = 1, unk_id: int = 2) -> Path:

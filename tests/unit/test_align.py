@@ -37,7 +37,7 @@ def umeyama(points: Float32) -> NDArray[np.float64]:
 
 
 def test_equals_umeyama() -> None:
-    faces = landmarks(200)
+    faces = landmarks(60)
     expected = np.stack([umeyama(face) for face in faces])
     error = float(np.abs(similarity(faces) - expected).max())
     parity.record("face alignment", "matrix vs scikit-image, largest difference", error, "≤ 1e-9")
@@ -73,6 +73,7 @@ def test_other_sizes_scale_the_template() -> None:
     np.testing.assert_allclose(similarity(landmarks(3), 224), 2 * similarity(landmarks(3)), atol=1e-9)
 
 
+@pytest.mark.slow  # InsightFace takes a second to import
 def test_crops_equal_insightface(photos: Path, face_models: Path) -> None:
     insightface = InsightFace(face_models / "scrfd_2.5g_bnkps.onnx", face_models / "face_embedder_112_512.onnx")
     picture = read_rgb(photos / "astronaut.jpg")

@@ -35,7 +35,7 @@ from ml_target.tensors import Float32, UInt8
 
 EXACT = platform.machine() in ("x86_64", "AMD64")
 SAMPLES = 12
-SET_IN_STONE = ("numpy", "opencv-python-headless", "pillow", "tokenizers", "sentencepiece", "onnxruntime")
+SET_IN_STONE = ("numpy", "opencv-python-headless", "pillow", "simplejpeg", "tokenizers", "sentencepiece", "onnxruntime")
 
 
 def noise(height: int, width: int) -> UInt8:

@@ -48,6 +48,7 @@ def test_an_empty_variable_means_the_default() -> None:
         ("ENGINE", "gpu", "one of auto, hailo, cpu"),
         ("CLIP_BACKEND", "ViT-B-32", "one of tinyclip, vit_b_32, vit_b_16, siglip, siglip2 or auto"),
         ("SIGLIP_RESIZE", "crop", "one of squash, shortest"),
+        ("CLIP_DECODING", "half", "one of exact, scaled"),
         ("FACE_DETECTOR", "retinaface", "one of scrfd_2.5g, scrfd_10g"),
         ("FACE_RECOGNIZER", "buffalo_l", "arcface_r50, arcface_mobilefacenet"),
         ("IMMICH_PORT", "http", "a whole number from 1 to 65535"),

@@ -45,7 +45,7 @@ def bar(height: int, width: int, *bars: tuple[int, int, int, int]) -> Float32:
     return plane
 
 
-@pytest.mark.parametrize("round_", range(40))
+@pytest.mark.parametrize("round_", range(24))
 def test_finds_what_rapidocr_finds(rapidocr: RapidOcr, round_: int) -> None:
     height, width = (int(n) * 32 for n in RANDOM.integers(2, 14, 2))
     picture = tuple((np.array([height, width]) * RANDOM.uniform(1, 3, 2)).astype(int).tolist())

@@ -1,5 +1,8 @@
 """Errors say what is wrong and what to do about it, as fields and in one text."""
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,17 @@ def test_every_kind_takes_both() -> None:
     for kind in kinds:
         error = kind("a", "b", "c") if kind is MissingFileError else kind("a", "b")
         assert (error.reason, error.remedy) == ("a", "b")
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_copy_says_the_same(again: Callable[[WorkerError], WorkerError]) -> None:
+    for error in (
+        WorkerError("a", "B."),
+        MissingFileError("a", "b", "c"),
+        DamagedFileError("a", "B.", "c", "d"),
+    ):
+        copied = again(error)
+        assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
 
 
 def test_settings_that_are_wrong_have_one_remedy() -> None:

@@ -136,7 +136,7 @@ def test_a_damaged_file(written: Path) -> None:
         check_fit(written, ARCFACE_MOBILEFACENET)
 
 
-def test_architectures(written: Path, face_models: Path) -> None:
+def test_architectures(written: Path) -> None:
     name = "arcface_mobilefacenet"
     layers = (build.picture(name, 112, 112), L(f"{name}/fc1", (1, 1, 512), format=2))
     written.write_bytes(build.simple(name, *layers, architecture=3))
@@ -151,6 +151,9 @@ def test_architectures(written: Path, face_models: Path) -> None:
         check_fit(written, ARCFACE_MOBILEFACENET, "hailo8l")
     with pytest.raises(ModelError, match=r"no files for the chip hailo15h; it drives Hailo-8 and Hailo-8L"):
         check_fit(written, ARCFACE_MOBILEFACENET, "hailo15h")
+
+
+def test_a_real_file_of_another_family(face_models: Path) -> None:
     with pytest.raises(ModelError, match=r"compiled for Hailo-10H/15H; this worker drives .*--engine hailo$"):
         check_fit(face_models / "scrfd_2.5g.hailo15h.hef", SCRFD_2_5G)
 

@@ -211,7 +211,7 @@ def test_memory_that_cannot_be_had_is_not_the_pictures_fault(monkeypatch: pytest
         with monkeypatch.context() as patched:
             patched.setattr(name, no_memory)
             with pytest.raises(Unavailable, match=r"no memory left.*MEMORY_MB"):
-                decode(FORMS["jpeg"][0], LIMIT)
+                decode(FORMS["png"][0], LIMIT)
     # Decoders that say "broken data" when they got no memory.
     assert raster.memory_for(10**6)
     monkeypatch.setattr(raster, "memory_for", lambda _: False)

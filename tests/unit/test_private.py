@@ -59,7 +59,9 @@ def test_places_in_memory() -> None:
 def test_the_log_is_discreet(capsys: pytest.CaptureFixture[str]) -> None:
     handlers, level = logging.root.handlers[:], logging.root.level
     try:
-        set_up(logging.INFO)
+        set_up(logging.DEBUG)
+        for library in ("httpx2", "httpcore2.http11"):
+            logging.getLogger(library).debug("GET /file?signature=hunter2")
         try:
             raise OSError("no route to http://me:hunter2@files.lan")
         except OSError:

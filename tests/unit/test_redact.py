@@ -57,10 +57,10 @@ def test_a_secret_goes_in_every_shape(shape: str, around: str) -> None:
 
 
 def test_secrets_of_any_letters_go() -> None:
-    """A thousand random ones; blanks end a value that is not quoted, so they are left out there."""
+    """Some hundred random ones; blanks end a value that is not quoted, so they are left out there."""
     rng = random.Random(10)
     letters = string.ascii_letters + string.digits + "!$%^&*()-_=+[]{}|:.<>/?~"
-    for _ in range(1000):
+    for _ in range(300):
         secret = "Zq" + "".join(rng.choices(letters, k=rng.randint(6, 40)))
         for shape in (
             "https://me:{}@files.example/x", "HF_TOKEN={}", 'password="{}"', "Authorization: Bearer {}", "--token {}",
@@ -91,7 +91,7 @@ def test_a_private_key_goes_as_a_whole() -> None:
 
 def test_addresses_go_in_every_shape() -> None:
     rng = random.Random(4)
-    for _ in range(150):
+    for _ in range(40):
         v4 = ".".join(str(rng.randint(1, 254)) for _ in range(4))
         if v4.startswith("127."):
             continue

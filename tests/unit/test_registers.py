@@ -3,7 +3,7 @@
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,6 +12,8 @@ from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS, SIGLIP, TINYCL
 from ml_target.catalogue.types import ClipBackend
 from ml_target.config import Settings
 from ml_target.diagnostics.checks.register import CHECKS
+from ml_target.engines import Capabilities
+from ml_target.tasks.clip.encoders import HALF_FROM
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.task import CLIP
 from ml_target.tasks.register import TASKS
@@ -41,6 +43,16 @@ def test_both_towers_of_a_backend_belong_to_it(backend: ClipBackend) -> None:
     assert backend.text_weights.name == f"{backend.name}_text_weights.npz"
 
 
+def _loading(backend: ClipBackend, settings: Settings, beside_host: bool = True) -> Any:
+    """What a picture tower is loaded with: a network that takes its own size."""
+    shape = (backend.visual.input.height, backend.visual.input.width, 3)  # type: ignore[union-attr]
+    model = SimpleNamespace(network=backend.visual, intake=SimpleNamespace(shape=shape))
+    engine = SimpleNamespace(capabilities=Capabilities(beside_host=beside_host))
+    return SimpleNamespace(
+        settings=settings, pool=None, folder=Path(), model=lambda network: model, engine=lambda network: engine
+    )
+
+
 @pytest.mark.parametrize(
     ("backend", "setting", "prepares"),
     [
@@ -51,10 +63,22 @@ def test_both_towers_of_a_backend_belong_to_it(backend: ClipBackend) -> None:
     ],
 )
 def test_siglip_resize_is_about_the_siglip_family(backend: ClipBackend, setting: Any, prepares: Any) -> None:
-    shape = (backend.visual.input.height, backend.visual.input.width, 3)  # type: ignore[union-attr]
-    model = SimpleNamespace(network=backend.visual, intake=SimpleNamespace(shape=shape))
-    loading = SimpleNamespace(
-        settings=Settings(siglip_resize=setting), pool=None, folder=Path(), model=lambda network: model
-    )
-    encoder, _ = CLIP.pictures(backend).load(cast(Any, loading))
+    encoder, _ = CLIP.pictures(backend).load(_loading(backend, Settings(siglip_resize=setting)))
     assert encoder._resize is prepares
+
+
+@pytest.mark.parametrize("backend", CLIP_BACKENDS.values(), ids=lambda b: b.name)
+@pytest.mark.parametrize("beside_host", [True, False], ids=["card", "processor"])
+@pytest.mark.parametrize("resize", ["squash", "shortest"])
+@pytest.mark.parametrize("setting", ["", "exact", "scaled"])
+def test_decoding_is_scaled_where_the_setting_says_so_or_it_was_measured_and_gains(
+    backend: ClipBackend, beside_host: bool, resize: Any, setting: Any
+) -> None:
+    settings = Settings(siglip_resize=resize, clip_decoding=setting)
+    encoder, _ = CLIP.pictures(backend).load(_loading(backend, settings, beside_host))
+    prepared = resize if backend.resize_by_setting else backend.resize
+    measured = beside_host and prepared in backend.scaled
+    side = backend.visual.input.height  # type: ignore[union-attr]
+    assert CLIP.enough(encoder) == (
+        round(HALF_FROM * side) if setting == "scaled" or (measured and not setting) else None
+    )

@@ -36,7 +36,7 @@ def _noise(height: int, width: int) -> UInt8:
 
 
 SHAPES = [(1, 1), (1, 2), (2, 1), (3, 5), (223, 224), (224, 223), (225, 225), (256, 256), (333, 1000), (1001, 334)]
-EXTREME = [(1, 600), (600, 1), (20, 3000), (3000, 20), (225, 24000)]
+EXTREME = [(1, 300), (300, 1), (20, 3000), (3000, 20), (225, 24000)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -49,7 +49,7 @@ def test_every_shape_equals_pillow(height: int, width: int, size: int) -> None:
     assert (shortest_side_crop(picture, size) == pillow_crop(image, size)).all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(24000, 230), (50000, 400)])
+@pytest.mark.parametrize(("height", "width"), [(24000, 230)])
 def test_shrunk_towers_of_pixels_equal_pillow(height: int, width: int) -> None:
     """Very tall pictures that shrink: the order of the passes shows in them, and it is that of Pillow 12.2."""
     picture = _noise(height, width)

@@ -1,5 +1,6 @@
 """What the store fetches, from where, and what it says when it cannot."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -180,10 +181,24 @@ def test_a_bad_archive_leaves_nothing_behind(folder: Path, tmp_path: Path) -> No
     assert [p.name for p in folder.iterdir()] == [".fetching"]
 
 
-def test_a_lock_that_cannot_be_had_does_not_stop_anything(folder: Path) -> None:
+def test_a_lock_that_cannot_be_had_does_not_stop_anything(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / ".fetching").mkdir()
     with exclusive(folder):
         pass
+    assert f"{folder / '.fetching'} cannot be locked (Is a directory)" in caplog.text
+    assert "Run one at a time, or let" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()])
+def test_where_there_are_no_locks_nothing_can_be_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ml_target.store.record.FileLock.acquire", none)
+    with exclusive(folder):
+        assert not caplog.messages
 
 
 def test_a_mirror_that_is_no_address(folder: Path) -> None:

@@ -1,11 +1,13 @@
 """Files of which only parts are read, on a server or on the disk, and the members of archives in them."""
 
+import errno
 import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 import store_files
@@ -98,6 +100,42 @@ def test_a_file_that_changes_while_it_is_read(server: FileServer) -> None:
         served.etag = '"edition-2"'
         with pytest.raises(SourceError, match="changed while it was read; start again"):
             at(file, 1_000_000, 10)
+
+
+@pytest.mark.parametrize("other", [{"ETag": '"edition-2"'}, {"Content-Range": "bytes 65536-131071/131073"}])
+def test_a_server_that_sends_parts_of_two_editions(other: dict[str, str]) -> None:
+    """It ignores If-Range."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        first = int(request.headers["Range"].removeprefix("bytes=").partition("-")[0])
+        headers = {"ETag": '"edition-1"', "Content-Range": f"bytes {first}-{first + 65535}/131072"}
+        return httpx2.Response(206, headers=headers | (other if first else {}), content=iter([bytes(65536)]))
+
+    with (
+        WebFile(Web(0, httpx2.MockTransport(answer)), "http://x/file") as file,
+        pytest.raises(SourceError, match="changed while it was read; start again"),
+    ):
+        at(file, 65536, 10)
+
+
+def test_parts_of_no_edition_are_not_put_together(server: FileServer) -> None:
+    server.add("/file", CONTENT, etag="")
+    with pytest.raises(NoRangesError, match="does not tell which edition"):
+        WebFile(Web(0), f"{server.url}/file")
+
+
+def test_a_fault_of_the_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Getting the file again would not help."""
+
+    class Failing(io.FileIO):
+        def readinto(self, buffer: object, /) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / "a.zip").write_bytes(archive())
+    monkeypatch.setattr(io, "FileIO", Failing)
+    for each in (Offer(tmp_path / "a.zip"), Offer(tmp_path / "a.zip", member="x")):
+        with pytest.raises(SourceError, match=r"a\.zip cannot be read: Input/output error$"):
+            Sources(Progress(None)).bring(each, tmp_path / "part", {}, "x")
 
 
 def test_a_cut_range_is_gone_on_with_and_a_dead_one_given_up(server: FileServer) -> None:
@@ -200,6 +238,16 @@ def test_a_directory_that_points_elsewhere(tmp_path: Path) -> None:
         (tmp_path / "a.zip").open("rb") as file,
         pytest.raises(SourceError, match=r"directory is wrong about deep/er/large"),
     ):
+        unpacked(file, "large.bin")
+
+
+@pytest.mark.parametrize("flag", [0x20, 0x40])
+def test_patches_and_strong_encryption(tmp_path: Path, flag: int) -> None:
+    content = bytearray(archive())
+    entry = content.index(b"PK\x01\x02")  # the first of the directory
+    content[entry + 8] |= flag
+    (tmp_path / "a.zip").write_bytes(content)
+    with (tmp_path / "a.zip").open("rb") as file, pytest.raises(SourceError, match="encrypted or packed in a way"):
         unpacked(file, "large.bin")
 
 

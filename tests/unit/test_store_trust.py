@@ -166,6 +166,38 @@ def test_a_file_with_a_published_checksum_needs_no_pin(
     assert "is published" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><p>log in", "holds a web page instead of the file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "holds a Git LFS pointer"),
+    ],
+)
+def test_what_is_plainly_no_model_is_not_pinned(folder: Path, content: bytes, words: str) -> None:
+    onnx = file(name="net.onnx", content=None)
+    (folder / onnx.name).write_bytes(content)
+    with pytest.raises(DamagedFileError, match=words):
+        Store(folder).pin(onnx, folder / onnx.name)
+    assert not (folder / "checksums.json").exists()
+
+
+def test_a_pinned_file_is_examined_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinning has not looked whether it is a network."""
+    onnx, path = file(name="net.onnx", content=None), folder / "net.onnx"
+    path.write_bytes(b"no network")
+    store = Store(folder)
+    store.pin(onnx, path)
+    with pytest.raises(DamagedFileError, match=r"is damaged or not a \.onnx file"):
+        store.check(onnx, path)
+    (folder / "checksums.json").unlink()
+    path.write_bytes(network())
+    store.pin(onnx, path)
+    store.check(onnx, path)
+    monkeypatch.setattr("ml_target.store.verify.sha256_of", lambda path: pytest.fail("read again"))
+    store.check(onnx, path)
+
+
 def test_pinning_looks_into_nothing_and_refuses_another_file(folder: Path) -> None:
     """In a build of an image: no network is run there, which may be for another kind of machine."""
     onnx = file(name="net.onnx", content=None)

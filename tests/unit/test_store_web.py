@@ -15,7 +15,7 @@ from file_server import FileServer
 
 from ml_target.errors import FetchError
 from ml_target.store import web
-from ml_target.store.download import Progress, download, writing
+from ml_target.store.download import Progress, download, filling, resumable, writing
 from ml_target.store.web import CutError, SourceError, Web, shown
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
@@ -47,9 +47,8 @@ def test_whole_file(server: FileServer, part: Path) -> None:
     assert [p.name for p in part.parent.iterdir()] == [part.name], "no note is left behind"
 
 
-@pytest.mark.parametrize("etag", ['"edition-1"', ""])
-def test_a_cut_connection_is_resumed_where_it_was_cut(server: FileServer, part: Path, etag: str) -> None:
-    server.add("/file", CONTENT, cuts=[1_000_000, 500_000], etag=etag)
+def test_a_cut_connection_is_resumed_where_it_was_cut(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT, cuts=[1_000_000, 500_000])
     get(server, part)
     assert part.read_bytes() == CONTENT
     assert server.total == len(CONTENT), "no byte is sent twice"
@@ -93,6 +92,59 @@ def test_a_shorter_file_without_edition_is_taken_anew(server: FileServer, part: 
     get(server, part)
     assert part.read_bytes() == CONTENT[:400_000]
     served.content = CONTENT[:1_500_000]
+
+
+def test_without_an_edition_nothing_is_resumed(server: FileServer, part: Path) -> None:
+    """Another edition of the same length could not be told from this one."""
+    served = server.add("/file", CONTENT, cuts=[1_000_000, 0, 0, 0, 0], etag="")
+    with pytest.raises(CutError):
+        get(server, part)
+    assert not resumable(part)
+    served.content, served.cuts = CONTENT[::-1], []
+    get(server, part)
+    assert part.read_bytes() == CONTENT[::-1]
+
+
+def test_a_server_that_ignores_the_edition_asked_for(part: Path) -> None:
+    """It sends the rest of another edition, of the same length."""
+    editions = iter((CONTENT[:100], CONTENT[100:200], CONTENT[100:200]))
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        content = next(editions)
+        first = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        headers = {"ETag": f'"{content[:4].hex()}"', "Content-Length": f"{100 - first}"}
+        if first:
+            headers["Content-Range"] = f"bytes {first}-99/100"
+        body = content[:40] if content == CONTENT[:100] else content[first:]  # the first answer is cut
+        return httpx2.Response(206 if first else 200, headers=headers, content=iter([body]))
+
+    get(FileServer("http://x"), part, use=Web(0, httpx2.MockTransport(answer)))
+    assert part.read_bytes() == CONTENT[100:200]
+
+
+def test_a_cut_answer_of_unknown_total_is_told() -> None:
+    """Nobody counts what should have come."""
+
+    def cut() -> Iterator[bytes]:
+        yield b"half"
+        raise httpx2.RemoteProtocolError("peer closed connection without sending complete message body")
+
+    answer = httpx2.Response(206, headers={"Content-Length": "8", "Content-Range": "bytes 4-11/*"}, content=cut())
+    with pytest.raises(CutError, match="x broke off"):
+        list(web.blocks_of(answer, "x", counted=False))
+
+
+@pytest.mark.parametrize("full", ["write", "close"])
+def test_a_disk_that_is_full_only_at_the_end(tmp_path: Path, full: str) -> None:
+    """What is buffered is written at the end: that, too, is told as a fault of this disk."""
+    (tmp_path / "file").symlink_to("/dev/full")
+    with (  # noqa: PT012
+        pytest.raises(FetchError, match="no space left in"),
+        filling(tmp_path / "file") as file,
+    ):
+        file.write(b"x")
+        if full == "close":
+            raise SourceError("the server is gone")
 
 
 def test_a_part_from_another_address_is_not_gone_on_with(server: FileServer, part: Path) -> None:

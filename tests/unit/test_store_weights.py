@@ -110,3 +110,29 @@ def test_a_table_that_changed_later_is_refused(folder: Path, server: FileServer)
     np.save(folder / "text_weights.tokens.npy", TOKENS * 2)
     with pytest.raises(ModelError, match=r"text_weights\.tokens\.npy is not the file that was first used"):
         store.check(weights(), path)
+
+
+def test_a_good_table_outlives_one_that_is_cut_or_another(folder: Path, server: FileServer) -> None:
+    """The mirror's table beside ready-made weights takes the place of the pinned one only when it is the same."""
+    source = server.add("/org/repo/resolve/main/a.safetensors", CHECKPOINT)
+    path = Store(folder, hf_endpoint=server.url).fetch(weights())
+    table, good = folder / "text_weights.tokens.npy", path.read_bytes()
+    whole = table.read_bytes()
+    source.statuses = [404] * 9
+    server.add("/text_weights.npz", good)
+    mirror = Store(folder, mirror=server.url, hf_endpoint=server.url)
+    path.unlink()
+    served = server.add("/text_weights.tokens.npy", whole, cuts=[1000, 0, 0, 0, 0])
+    mirror._sources._web._pause_s = 0
+    assert mirror.fetch(weights()) == path
+    assert table.read_bytes() == whole
+    path.unlink()
+    other = io.BytesIO()
+    np.save(other, TOKENS * 2)
+    served.content, served.cuts, served.etag = other.getvalue(), [], '"edition-2"'
+    with pytest.raises(
+        ModelError, match=r": what came from there is refused: text_weights\.tokens\.npy is not the file"
+    ):
+        mirror.fetch(weights())
+    assert table.read_bytes() == whole
+    assert not list(folder.glob("*.part*"))

@@ -9,12 +9,13 @@ from ml_target.config import Settings, available_cores, setting_names
 from ml_target.diagnostics.card import card_findings
 from ml_target.diagnostics.checks.sides import Bench
 
-PACKAGES = ("onnxruntime", "numpy", "opencv-python-headless", "pillow")
+PACKAGES = ("onnxruntime", "numpy", "opencv-python-headless", "pillow", "simplejpeg")
 LISTED = (
     "engine",
     "clip_backend",
     "clip_text_engine",
     "siglip_resize",
+    "clip_decoding",
     "face_detector",
     "face_recognizer",
     "face_search",

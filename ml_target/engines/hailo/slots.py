@@ -93,7 +93,8 @@ class Configuration:
 def lend(array: Array, home: deque[Array]) -> Array:
     """The array for a caller: when the last view of it is gone, it goes back into `home`.
 
-    Every view keeps the memory's owner alive, which is a memoryview of this loan alone.
+    Every view of the array, not of its `.base`, keeps the memory's owner alive, which is a memoryview of this loan
+    alone.
     """
     lent: Array = np.asarray(array.data)
     back = weakref.finalize(lent.base, home.append, array)

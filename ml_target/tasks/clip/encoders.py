@@ -3,7 +3,7 @@
 import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING
-from ml_target.catalogue.types import PictureInput, Resize, TextInput
+from ml_target.catalogue.types import Decoding, PictureInput, Resize, TextInput
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.remedies import command, replace
@@ -14,18 +14,26 @@ from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Ids, Tokenizer
 from ml_target.tensors import Array, Float32, UInt8
 
+HALF_FROM = 2.75
+"""Times the tower's side that the shorter side of a picture must have left at half its size: below that the differences
+grow (tests/parity/test_search_parity.py)."""
+
 QUERY = 2048
 """Up to this many characters, a text is prepared on the event loop's thread: well under a millisecond."""
 
 
 class PictureEncoder:
-    """Pictures to vectors. `resize`: "shortest" crops to the middle, "squash" keeps everything."""
+    """Pictures to vectors. `resize`: "shortest" crops to the middle, "squash" keeps everything.
 
-    def __init__(self, model: Model, pool: ThreadPool, resize: Resize) -> None:
+    `enough`: pixels of the shorter side from which on a picture decoded at half its size will do; None: none will.
+    """
+
+    def __init__(self, model: Model, pool: ThreadPool, resize: Resize, decoding: Decoding = "exact") -> None:
         self._model = model
         self._pool = pool
         self._resize = shortest_side_crop if resize == "shortest" else squash
         self._size = _side(model)
+        self.enough = round(HALF_FROM * self._size) if decoding == "scaled" else None
 
     async def embed(self, picture: UInt8, trace: Trace) -> Float32:
         """The vector of a picture, H x W x 3 RGB uint8: float32 (width,), length 1. Raises EngineFault."""

@@ -19,12 +19,13 @@ KERNEL = {"dev/kmsg": "5,1,1,-;hailo: Init module. driver version 4.23.0"}
 Run = Callable[..., tuple[int, str]]
 
 
-def test_without_a_card(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_card(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     code, out = run()
     assert "ok card this machine has none; the processor runs the networks" in out
     assert "ok ONNX Runtime it can be loaded" in out
     assert "WRONG ocr off: ppocrv5_mobile_det.onnx, ppocrv5_mobile_rec.onnx, ppocrv5_dict.txt are not there" in out
-    assert f"-> {command('models fetch --engine cpu')}, or put them into" in out
+    fetch = command("models fetch --engine cpu", MODELS_DIR=str(tmp_path / "models"))
+    assert f"-> {fetch}, or put them into" in out
     assert (code, out.endswith("4 wrong\n")) == (1, True), "no task can be served"
     monkeypatch.setenv("ENGINE", "cpu")
     assert run()[1].replace("ENGINE=cpu ", "") == out
@@ -123,12 +124,13 @@ def test_findings_stand_in_columns() -> None:
     ]
 
 
-def test_findings_for_programs(run: Run) -> None:
+def test_findings_for_programs(run: Run, tmp_path: Path) -> None:
     code, out = run("--json")
     found = from_json(out)
     assert code == 1
     assert find(found, "card") == Finding(True, "card", "this machine has none; the processor runs the networks")
-    assert find(found, "ocr").remedy.startswith(command("models fetch --engine cpu"))
+    fetch = command("models fetch --engine cpu", MODELS_DIR=str(tmp_path / "models"))
+    assert find(found, "ocr").remedy.startswith(f"{fetch}, or put them into ")
     several = [Finding(False, "a", "ä", "b", bars=True), Finding(None, "c", "", looked=False)]
     assert from_json(as_json(several)) == several
     assert "\n" not in as_json(several)

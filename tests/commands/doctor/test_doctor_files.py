@@ -54,9 +54,10 @@ def test_a_damaged_file_turns_one_task_off(
     host.healthy().write(KERNEL)
     code, out = run()
     assert code == 1
+    given = {"FACE_RECOGNIZER": "arcface_mobilefacenet", "MODELS_DIR": str(face_files)}
     assert "WRONG facial-recognition off: " in out
     assert "scrfd_2.5g.hef is cut off: " in out
-    assert f"-> Fetch it again: {command('models fetch')}" in out
+    assert f"-> Fetch it again: {command('models fetch', **given)}" in out
     spare = face_files.parent / "spare" / "models"
     spare.mkdir(parents=True)
     (spare / "scrfd_2.5g.hef").write_bytes(whole)
@@ -81,18 +82,20 @@ def test_one_missing_file_turns_one_task_off(host: Host, run: Run, library: Libr
     code, out = run()
     assert code == 1
     assert "WRONG facial-recognition off: scrfd_2.5g.hef is not there" in out
-    assert f"-> {command('models fetch --engine hailo --chip hailo8')}, or put them into" in out
+    given = {"FACE_RECOGNIZER": "arcface_mobilefacenet", "MODELS_DIR": str(face_files)}
+    assert f"-> {command('models fetch --engine hailo --chip hailo8', **given)}, or put them into" in out
     assert out.endswith("1 wrong\n")
 
 
-def test_no_model_files(host: Host, run: Run, library: Library) -> None:
+def test_no_model_files(host: Host, run: Run, library: Library, tmp_path: Path) -> None:
     library.architecture = "HAILO8L"
     host.healthy()
     code, out = run()
     assert code == 1
     for task in ("clip.visual (tinyclip)", "clip.textual (tinyclip)", "facial-recognition", "ocr"):
         assert f"WRONG {task} off: " in out
-    assert f"-> {command('models fetch --engine hailo --chip hailo8l')}" in out
+    fetch = command("models fetch --engine hailo --chip hailo8l", MODELS_DIR=str(tmp_path / "models"))
+    assert f"-> {fetch}, or put them into" in out
     assert "4 wrong" in out
 
 

@@ -15,7 +15,7 @@ from ml_target.diagnostics.checks.samples import Samples
 
 
 @pytest.fixture(scope="session")
-def models(face_models: Path, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def real_models(face_models: Path, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with all files of the default settings, right ones."""
     folder = tmp_path_factory.mktemp("models")
     write_models(folder, face_models, wheel_models.resolve())
@@ -23,9 +23,22 @@ def models(face_models: Path, wheel_models: Path, tmp_path_factory: pytest.TempP
     forget_sessions()
 
 
+@pytest.fixture(scope="session")
+def small_models(
+    small_face_models: Path, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The same, faces by the small stand-ins."""
+    folder = tmp_path_factory.mktemp("models")
+    write_models(folder, small_face_models, wheel_models.resolve())
+    yield folder
+    forget_sessions()
+
+
 @pytest.fixture
-def folder(models: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy, to be changed: verdicts on real networks are slow tests, all else has the small ones."""
+    slow = request.node.get_closest_marker("slow") is not None
+    models: Path = request.getfixturevalue("real_models" if slow else "small_models")
     copied = tmp_path / "models"
     copied.mkdir()
     for file in models.iterdir():

@@ -21,7 +21,7 @@ from ml_target.catalogue.networks import (
     TINYCLIP,
 )
 from ml_target.diagnostics.checks.samples import Samples
-from ml_target.remedies import command
+from ml_target.remedies import fetch
 from ml_target.tasks.faces.detect import FaceDetector
 
 
@@ -74,7 +74,7 @@ def test_the_report_for_people(check: Check, folder: Path) -> None:
     assert any(line.startswith("right        clip.visual (tinyclip)  ") and " ms, CPU " in line for line in lines)
     at = next(n for n, line in enumerate(lines) if line.startswith("not checked  clip.textual (tinyclip)"))
     assert "text_encoder.onnx, the same network for the processor, is not there" in lines[at + 1]
-    assert lines[at + 3] == f"{'':13}-> {command('models fetch --engine cpu')}", lines[at : at + 4]
+    assert lines[at + 3] == f"{'':13}-> {fetch('--engine', 'cpu')}", lines[at : at + 4]
     assert "checking: smart search (tinyclip)" in run.err, "progress does not get into what is pasted"
     assert "checking" not in run.out
 

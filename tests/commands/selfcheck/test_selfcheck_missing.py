@@ -16,7 +16,7 @@ from ml_target.catalogue.networks import (
     STAND_IN_EMBEDDER,
     TINYCLIP,
 )
-from ml_target.remedies import command
+from ml_target.remedies import fetch
 
 pytestmark = pytest.mark.slow  # each runs whole networks, on the simulated card and on the processor
 
@@ -32,7 +32,7 @@ def test_without_files_for_the_processor_nothing_is_compared(check: Check, folde
         told = run.check(name)
         assert told["figures"], f"{name}: what the card answers is looked at all the same"
         if name != "clip search (tinyclip)":
-            assert told["remedy"] == command("models fetch --engine cpu")
+            assert told["remedy"] == fetch("--engine", "cpu")
             assert "the same network for the processor, is not there" in told["reason"]
     assert "scrfd_2.5g.onnx and arcface_r50.onnx" in run.check("faces")["reason"]
 
@@ -56,7 +56,7 @@ def test_the_stand_in_is_never_compared_with_arcface(check: Check, folder: Path,
     told = run.check("faces.recognition")
     assert told["reason"] == "arcface_r50.onnx, the same network for the processor, is not there"
     # A fetch for the engine would take the stand-in for good.
-    assert told["remedy"] == command("models fetch arcface_r50.onnx")
+    assert told["remedy"] == fetch("arcface_r50.onnx")
     assert STAND_IN_EMBEDDER.onnx[0].name not in [entry["file"] for entry in run.report["files"]]
     assert "faces are described by" not in run.err, "nor is it thought of"
 
@@ -78,7 +78,7 @@ def test_a_task_without_files_is_one_line(check: Check, folder: Path) -> None:
     assert (run.code, run.verdicts()) == (3, {"ocr": "not checked"})
     assert run.report["summary"] == "NOTHING WAS CHECKED"
     assert run.check("ocr")["reason"] == "paddle_ocr_v5_mobile_recognition.hef is not there"
-    assert run.check("ocr")["remedy"].startswith(f"run {command('models fetch')}, put ")
+    assert run.check("ocr")["remedy"].startswith(f"run {fetch()}, put ")
 
 
 def test_without_onnx_runtime_the_card_is_looked_at_alone(

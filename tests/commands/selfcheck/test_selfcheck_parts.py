@@ -254,6 +254,7 @@ def test_pictures_have_their_size_and_nothing_else_inside() -> None:
     assert [board.shape for board in loaded.boards()] == [(960, 1280, 3)] * 3 + [(480, 640, 3)]
 
 
+@pytest.mark.slow  # InsightFace takes a second to import
 def test_the_known_faces_are_those_that_insightface_finds(face_models: Path) -> None:
     reference = InsightFace(face_models / DETECTOR, face_models / EMBEDDER)
     found = reference.find(Samples.load().board, 0.7)
