@@ -5,6 +5,8 @@ Modules have moved since; `_Layout` finds them by both their places.
 
 import asyncio
 import importlib
+import inspect
+import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -69,8 +71,8 @@ class Project:
         ):
             encoder = self._encoder(backend, resize)
             self.steps[f"search {name}"] = partial(self._search, encoder, self._decode)
-            if half := self._half():
-                self.steps[f"search {name}, scaled"] = partial(self._search, encoder, half)
+            if half := self._half(scaled := self._encoder(backend, resize, decoding="scaled")):
+                self.steps[f"search {name}, scaled"] = partial(self._search, scaled, half)
         self.steps["faces"] = self._faces(self._finder())
         if all((models / name).is_file() for name in (DETECTOR, RECOGNISER, DICTIONARY)):
             self.steps["text"] = self._text(self._reader(models))
@@ -90,17 +92,17 @@ class Project:
     def _decode(self, data: bytes) -> Any:
         return self._layout.picture.decode(data, MOST_PIXELS)
 
-    def _half(self) -> Callable[[bytes], Any] | None:
-        """Decoding at half the size, where this checkout knows it."""
-        half = getattr(self._layout.picture, "decode_half", None)
-        if half is None:
+    def _half(self, encoder: Any) -> Callable[[bytes], Any] | None:
+        """Decoding at half the size where that is enough, as the pipeline does, in checkouts that know it."""
+        picture = self._layout.picture
+        if getattr(encoder, "enough", None) is None or not hasattr(picture, "decode_half"):
             return None
-        import io
+        halves = importlib.import_module("ml_target.imaging.turbojpeg").halves
 
         def decode(data: bytes) -> Any:
-            structure = self._layout.picture.probe(data, MOST_PIXELS)
-            pixels = half(io.BytesIO(data), structure)
-            return self._decode(data) if pixels is None else pixels
+            structure = picture.probe(data, MOST_PIXELS)
+            pixels = picture.decode_half(io.BytesIO(data), structure) if halves(structure, encoder.enough) else None
+            return picture.decode_known(data, structure) if pixels is None else pixels
 
         return decode
 
@@ -141,8 +143,11 @@ class Project:
         shape = (network.input.height, network.input.width, 3)
         return self._model(network, Recorded(shape, lambda _: {output.role: vector}))
 
-    def _encoder(self, backend: Any, resize: str) -> Any:
-        return self._layout.encoders.PictureEncoder(self._vector_network(backend.visual), self._pool, resize)
+    def _encoder(self, backend: Any, resize: str, **options: str) -> Any:
+        kind = self._layout.encoders.PictureEncoder
+        if options.keys() - inspect.signature(kind).parameters.keys():
+            return None
+        return kind(self._vector_network(backend.visual), self._pool, resize, **options)
 
     def _search(self, encoder: Any, decode: Callable[[bytes], Any], data: bytes, _: Any) -> str:
         trace = self._layout.trace.Trace()
