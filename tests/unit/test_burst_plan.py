@@ -10,8 +10,8 @@ from ml_target.scheduling.pace import Pace
 from ml_target.scheduling.plan import LEAST, Outlook, worthwhile
 
 CONVOY = Load("faces", 32, 0.02, "slow", 3)
-"""Host and card are equally fast, and the host's threads prepare 32 photos before they cut the first face: with bursts of
-32, which pay otherwise, one of them stands still while the other works."""
+"""Host and card are equally fast, and the host's threads prepare 32 photos before they cut the first face: with bursts
+of 32, which pay otherwise, one of them stands still while the other works."""
 
 
 def outlook(**known: float) -> Outlook:
@@ -70,7 +70,9 @@ def test_a_burst_is_cut_only_where_that_is_clearly_better() -> None:
     assert outlook(gap=0.002).limit == 32
     assert outlook(gap=0.007).limit == 32, "in doubt as they come"
     assert outlook(gap=0.020).limit == 4
-    assert outlook(gap=0.040, pace=0.080, busy=0.5).limit == 1, "a card with time to spare does not keep the host waiting"
+    assert outlook(gap=0.040, pace=0.080, busy=0.5).limit == 1, (
+        "a card with time to spare does not keep the host waiting"
+    )
 
 
 def test_larger_bursts_than_gain_anything_are_not_made() -> None:
