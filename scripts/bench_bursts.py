@@ -1,7 +1,7 @@
 """What the plan of bursts is worth beside the best size that never changes, on virtual time: no card, no waiting.
 
-The arbiter is the worker's own, with clients that ask again at once, a host that prepares on two cores, and a card that takes
-as long as measured ones (tests/support/burst_bench.py). Prints the cells of the grid, the worst first.
+The arbiter is the worker's own, with clients that ask again at once, a host that prepares on two cores, and a card that
+takes as long as measured ones (tests/support/burst_bench.py). Prints the cells of the grid, the worst first.
 """
 
 import argparse

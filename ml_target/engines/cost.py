@@ -8,8 +8,9 @@ DECAY = 0.95
 OVERHEAD_GUESS = 0.75
 """Share of a burst's time assumed to be overhead while all bursts had one size, from which it cannot be learned.
 
-With one frame it is 0.5 to 0.9 for nearly all networks of several contexts (docs/hailort.md §6.1). Too much shows itself,
-as a burst then waits, gets larger, and the truth is learned; with too little, bursts of one would stay so for ever."""
+With one frame it is 0.5 to 0.9 for nearly all networks of several contexts (docs/hailort.md §6.1). Too much
+shows itself, as a burst then waits, gets larger, and the truth is learned; with too little, bursts
+of one would stay so for ever."""
 
 
 @dataclass

@@ -7,8 +7,8 @@ a round costs
 - with all of them in one burst: one overhead, and the preparing, as host and card work in turns;
 - in two groups: two overheads, but one group is prepared while the other is on the card.
 
-So one burst for all pays while its frames are prepared in less than an overhead. More than two groups pay only where the
-card has time to spare: then small bursts keep the host from standing still until a large one ends.
+So one burst for all pays while its frames are prepared in less than an overhead. More than two groups pay only where
+the card has time to spare: then small bursts keep the host from standing still until a large one ends.
 """
 
 import math
@@ -38,8 +38,8 @@ def worthwhile(overhead: float, per_frame: float) -> float:
 class Outlook:
     """What is known when the device could take a burst of a network.
 
-    `waiting`, `flying`, `coming`: frames in the queue, on the device, announced. `round`: all that go round. `most`: of one
-    burst. `gap`: seconds from one arrival to the next, without those that frames wait for this network's own bursts
+    `waiting`, `flying`, `coming`: frames in the queue, on the device, announced. `round`: all that go round. `most`: of
+    one burst. `gap`: seconds from one arrival to the next, without those that frames wait for this network's own bursts
     because another network has to run before; `pace`: with them. `overhead`, `per_frame`: of a burst, in seconds.
     `busy`: the share of the time that the device works.
     """

@@ -111,7 +111,7 @@ class ModelQueue:
 
     @property
     def most(self) -> int:
-        """The most frames of one burst: what the engine takes, and where bursts are planned no more than is worth it."""
+        """The most frames of one burst: what the engine takes; where bursts are planned, no more than is worth it."""
         if self._busy is None:
             return self.network.max_batch
         return int(min(self.network.max_batch, worthwhile(self.cost.overhead, self.cost.per_frame)))

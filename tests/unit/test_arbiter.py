@@ -394,8 +394,9 @@ def test_before_a_process_leaves_everybody_has_an_answer(caplog: pytest.LogCaptu
     queues[0].cost.add(1, 0.01)  # so that the next burst is sent ahead
 
     async def ask(number: int) -> None:
-        with pytest.raises(Unavailable, match=r"card hangs and the worker restarts.*Try again in a minute"):
+        with pytest.raises(Unavailable, match=r"card hangs and the worker restarts.*Try again in a minute") as refused:
             await queues[number % 2].infer(frames(number))
+        assert refused.value.remedy == "Try again in a minute; its log says more."
         state["answered"] += 1
 
     async def work() -> None:

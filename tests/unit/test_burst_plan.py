@@ -10,8 +10,8 @@ from ml_target.scheduling.pace import Pace
 from ml_target.scheduling.plan import LEAST, Outlook, worthwhile
 
 CONVOY = Load("faces", 32, 0.02, "slow", 3)
-"""Host and card are equally fast, and the host's threads prepare 32 photos before they cut the first face: with bursts of
-32, which pay otherwise, one of them stands still while the other works."""
+"""Host and card are equally fast, and the host's threads prepare 32 photos before they cut the first face: with bursts
+of 32, which pay otherwise, one of them stands still while the other works."""
 
 
 def outlook(**known: float) -> Outlook:
