@@ -47,7 +47,6 @@ from ml_target.tasks.ocr.crop import PADDING
 from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
 from ml_target.tasks.ocr.dbnet import find_boxes
 from ml_target.tasks.ocr.mosaic import merge
-from ml_target.tasks.ocr.read import SQUASH
 from ml_target.tasks.ocr.stitch import Part, join
 from ml_target.tasks.ocr.tiles import plan
 from ml_target.tasks.ocr.windows import windows
@@ -55,6 +54,8 @@ from ml_target.tasks.wire import vector_text
 from ml_target.tensors import Array, Float32, Outputs, Tensor, UInt8
 
 THREADS = max(4, os.cpu_count() or 1)
+SQUASH = 1.05
+"""A line up to this many times too wide for a frame is squeezed, as in this project's worker."""
 STEP = 8
 """Columns of one step of the recogniser."""
 MAX_FACES, MAX_LINES, MAX_TILES = 500, 1000, 16
@@ -189,12 +190,12 @@ class UsualWorker:
         width = min(width, spec.width) if width <= spec.width * SQUASH else width
         strip = np.asarray(cv2.resize(crop, (width, spec.height), interpolation=cv2.INTER_LINEAR), np.uint8)[..., ::-1]
         parts = []
-        for window in windows(strip, spec.width):
+        for window in windows(strip, spec.width, at_words=True):
             frame = np.full((spec.height, spec.width, 3), PADDING, np.uint8)
             frame[:, : window.stop - window.start] = strip[:, window.start : window.stop]
             scores = self._device.run(OCR_RECOGNITION, frame)[CLASS_SCORES]
-            parts.append(Part(read_glyphs(scores, STEP, window.start), *window))
-        return decode(join(parts, len(self._alphabet) - 1), self._alphabet)
+            parts.append(Part(read_glyphs(scores, STEP).moved(window.start), *window))
+        return decode(join(parts, self._alphabet), self._alphabet)
 
 
 def _unit(vector: Float32) -> Float32:

@@ -26,7 +26,7 @@ from ml_target.catalogue.types import TextInput
 from ml_target.tasks.clip.tokenizer import open_tokenizer
 
 READ = "speed"
-"""What the recogniser reads in every frame."""
+"""What the recogniser reads in every frame, from its left to its right: whatever shares it shows letters."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def _recogniser(dictionary: Path) -> bytes:
     probability = np.zeros(stream.shape)
     steps = probability.reshape(-1, stream.shape[-1])
     steps[:, 0] = 1.0
-    for number, letter in enumerate(READ):
-        steps[4 + 6 * number, [0, 1 + symbols.index(letter)]] = 0.0, 1.0
+    for step in range(0, len(steps), 2):
+        steps[step, [0, 1 + symbols.index(READ[step // 2 % len(READ)])]] = 0.0, 1.0
     return constant(group, {stream.name: quantise(probability, stream)})
 
 
