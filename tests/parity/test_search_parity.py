@@ -103,11 +103,12 @@ def bench(
     towers = build_towers(request.param, DEPTH[request.param])
     export_picture_tower(towers, folder / "picture.onnx")
     export_text_tower(towers, folder / "text.onnx")
-    vocabulary = {
-        "clip": lambda: [wheel_models / "bpe_simple_vocab_16e6.txt.gz"],
-        "siglip": lambda: [request.getfixturevalue("made_pieces")],
-        "siglip2": lambda: list(request.getfixturevalue("made_table")),
-    }[towers.backend.family]()
+    if towers.backend.family == "clip":
+        vocabulary = [wheel_models / "bpe_simple_vocab_16e6.txt.gz"]
+    elif towers.backend.family == "siglip":
+        vocabulary = [request.getfixturevalue("made_pieces")]
+    else:
+        vocabulary = list(request.getfixturevalue("made_table"))
     tokenizer = open_tokenizer(towers.backend.family, vocabulary)
     pool, host = Arbiter(1), ThreadPool(1)
     yield Bench(request.param, towers, folder, tokenizer, OnnxEngine(threads=2), pool, host)
