@@ -105,7 +105,7 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "plan"), [(1, (2, 1, 1)), (2, (2, 2, 1)), (4, (4, 4, 1)), (8, (8, 4, 2)), (16, (8, 4, 4))]
+    ("cores", "plan"), [(1, (2, 1, 1)), (2, (2, 2, 2)), (4, (4, 4, 2)), (8, (8, 4, 4)), (16, (8, 4, 8))]
 )
 def test_thread_plan(cores: int, plan: tuple[int, int, int]) -> None:
     assert thread_plan(Settings(), cores) == plan
