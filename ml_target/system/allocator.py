@@ -16,7 +16,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MAPPED = 32 * 2**20
 """Bytes from which an allocation is mapped for itself, glibc's upper limit: a picture of 11 megapixels."""
 
-SPARE = 32 * 2**20
+SPARE = 64 * 2**20
 """Free bytes at the heap's end from which they go back at once, without waiting for `trim`."""
 
 
