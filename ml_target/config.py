@@ -60,6 +60,13 @@ def _number(kind: type[int] | type[float], low: float, high: float, unit: str = 
     return parse
 
 
+def _seconds_or_off(text: str) -> float:
+    if text.lower() == "off" or text.startswith("-"):  # Immich's own worker takes any number below 0 for off
+        text = "0"
+    seconds: float = _number(float, 0, 31_536_000, "seconds, or off")(text)
+    return seconds
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
@@ -165,6 +172,13 @@ class Settings:
     host_threads: int = _setting(0, _number(int, 0, 256), "threads that decode and prepare pictures; 0 = by cores")
     cpu_threads: int = _setting(0, _number(int, 0, 256), "threads one inference uses on the CPU engine; 0 = by cores")
     cpu_workers: int = _setting(0, _number(int, 0, 64), "inferences at a time on the CPU engine; 0 = by cores")
+    model_ttl: float = _setting(
+        0.0,
+        _seconds_or_off,
+        "seconds without a request after which the CPU engine unloads its networks; 0 = never",
+        "MODEL_TTL",
+        "MACHINE_LEARNING_MODEL_TTL",
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -234,6 +234,15 @@ class HailoEngine:
 
     # ---------------------------------------------------------------- teardown
 
+    def rest(self) -> None:
+        """Nothing to do: what a burst is computed in is the card's."""
+
+    def unload(self) -> None:
+        """Nothing to do: networks stay on the card."""
+
+    def reload(self) -> None:
+        """Nothing to do."""
+
     def close(self) -> None:
         """Releases everything, in the order HailoRT needs; ends the process if that hangs."""
         try:
