@@ -1,6 +1,6 @@
 """The worker on the processor against one put together as Immich's official worker is, over HTTP, on the same files.
 
-Both are processes of their own (the second one: tests/support/usual_worker.py), and get the same photos in alternating
+Both are processes of their own (the second one: tests/support/official_worker.py), and get the same photos in alternating
 slices, so that a machine whose speed drifts, or that is not alone, treats both alike. Prints a Markdown table:
 requests a second of each, the ratio of the medians, and the processor time of a request.
 
@@ -244,7 +244,7 @@ def ours(name: str, project: Path, folder: Path) -> AbstractContextManager[Side]
 def usual(folder: Path) -> AbstractContextManager[Side]:
     """The second worker."""
     port = free_port()
-    command = [sys.executable, str(TESTS / "support" / "usual_worker.py"), str(folder), str(port)]
+    command = [sys.executable, str(TESTS / "support" / "official_worker.py"), str(folder), str(port)]
     return worker("usual", command, PROJECT, port)
 
 

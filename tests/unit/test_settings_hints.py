@@ -73,7 +73,7 @@ def test_names_are_in_capitals() -> None:
 
 
 def test_what_nobody_else_begins_with() -> None:
-    assert hint("CLIP_MODEL_NAME").endswith("Those that begin like it: CLIP_BACKEND, CLIP_TEXT_ENGINE.")
+    assert hint("CLIP_MODEL_NAME").endswith("Those that begin like it: CLIP_BACKEND, CLIP_TEXT_ENGINE, CLIP_DECODING.")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ runs the same files with the official session options for a processor (two threa
 comes). Every stage of every request runs in one pool with a thread for each core, with no order and no lock. HTTP is
 FastAPI's own form and JSON, on uvicorn.
 
-    python3 tests/support/usual_worker.py FOLDER PORT
+    python3 tests/support/official_worker.py FOLDER PORT
 
 `FOLDER` holds the files under the catalogue's names. Answers have the official form.
 """

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 from light_towers import light_models
-from usual_worker import create_app
+from official_worker import create_app
 
 from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G
 from ml_target.tensors import Float32
