@@ -1,7 +1,7 @@
 """The worker on the processor against one put together as Immich's official worker is, over HTTP, on the same files.
 
-Both are processes of their own (the second one: tests/support/official_worker.py), and get the same photos in alternating
-slices, so that a machine whose speed drifts, or that is not alone, treats both alike. Prints a Markdown table:
+Both are processes of their own (the second one: tests/support/official_worker.py), and get the same photos in
+alternating slices, so that a machine whose speed drifts, or that is not alone, treats both alike. Prints a table:
 requests a second of each, the ratio of the medians, and the processor time of a request.
 
 Needs what `./setup.sh test --full` installs (PyTorch makes TinyCLIP's towers, with random weights) and the face

@@ -98,6 +98,8 @@ def resample(picture: UInt8, height: int, width: int, filter: Filter, keep: tupl
     picture = picture[down.seen, across.seen]
     if wide != width:
         picture = _transposed(_reduced(_transposed(picture), across, filter))
+    elif columns != width:
+        picture = picture[:, (width - columns) // 2 :][:, :columns]
     return _reduced(np.ascontiguousarray(picture), down, filter)
 
 

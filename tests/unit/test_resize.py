@@ -52,6 +52,12 @@ def test_every_shape_equals_pillow(height: int, width: int, size: int) -> None:
     assert (shortest_side_crop(picture, size) == pillow_crop(image, size)).all()
 
 
+@pytest.mark.parametrize(("height", "width"), [(224, 448), (448, 224), (224, 225), (224, 224), (225, 224)])
+def test_a_side_that_needs_no_resizing_is_cut_all_the_same(height: int, width: int) -> None:
+    picture = _noise(height, width)
+    assert (shortest_side_crop(picture, 224) == pillow_crop(Image.fromarray(picture), 224)).all()
+
+
 @pytest.mark.parametrize(("height", "width"), [(24000, 230)])
 def test_shrunk_towers_of_pixels_equal_pillow(height: int, width: int) -> None:
     """Very tall pictures that shrink: the order of the passes shows in them, and it is that of Pillow 12.2."""
