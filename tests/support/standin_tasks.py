@@ -22,7 +22,7 @@ from ml_target.tasks.faces.align import align
 from ml_target.tasks.faces.finder import Face
 from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tasks.ocr.crop import cut_line
-from ml_target.tasks.ocr.frames import CHUNK
+from ml_target.tasks.ocr.read import CHUNK
 from ml_target.tasks.ocr.reader import Line, ReadOptions
 from ml_target.tasks.ocr.tiles import plan, tiles
 from ml_target.tensors import Float32, UInt8

@@ -81,7 +81,7 @@ def test_integers_are_compared_as_they_are(dtype: type[np.unsignedinteger]) -> N
 
 
 def test_characters_stand_where_their_first_step_does() -> None:
-    glyphs = read_glyphs(Tensor(peaked([0, 1, 1, 0, 1, 5, 0], 6)), 8).moved(100)
+    glyphs = read_glyphs(Tensor(peaked([0, 1, 1, 0, 1, 5, 0], 6)), 8, start=100)
     assert glyphs.classes.tolist() == [1, 1, 5]
     assert glyphs.columns.tolist() == [112, 136, 144]
 

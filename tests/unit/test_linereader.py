@@ -20,12 +20,9 @@ from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
-from ml_target.tasks.ocr.crop import PADDING
 from ml_target.tasks.ocr.dbnet import MAX_CANDIDATES
 from ml_target.tasks.ocr.find import LineFinder
-from ml_target.tasks.ocr.frames import CHUNK
-from ml_target.tasks.ocr.pack import Piece
-from ml_target.tasks.ocr.read import LineReader
+from ml_target.tasks.ocr.read import CHUNK, LineReader, Piece
 from ml_target.tensors import Array, Float32, Outputs, Tensor, UInt8
 
 FIXED = Intake((48, 320, 3), "uint8")
@@ -92,13 +89,11 @@ def coloured(boxes: Float32) -> UInt8:
 
 
 def what_it_is(frame: Array) -> Outputs:
-    """For each piece in the frame: number of the line and green at its first column, as the letter in its middle."""
+    """The number of the line and its green at the frame's first column, as the letter in the middle of the frame."""
     values = np.zeros((frame.shape[1] // 8, OCR_CLASSES), np.float32)
     values[:, 0] = 1
-    shown = np.concatenate([[0], (frame[24] != PADDING).any(axis=1), [0]])
-    for begin, end in np.flatnonzero(np.diff(shown)).reshape(-1, 2):
-        _, green, red = (int(n) for n in frame[24, begin])  # BGR
-        values[(begin + end) // 16, [0, 1 + 256 * red + green]] = 0, 1
+    _, green, red = (int(n) for n in frame[24, 0])  # BGR
+    values[len(values) // 2, [0, 1 + 256 * red + green]] = 0, 1
     return {CLASS_SCORES: Tensor(values)}
 
 
@@ -161,7 +156,7 @@ def test_lines_are_announced_while_they_are_cut_out(
     monkeypatch.setattr(lines, "_pieces", noted)
     count = FRAMES_A_CHUNK + 3
     asyncio.run(lines.read(bars(count, 60), corners(count, 60), Trace()))
-    assert events == [1, "end", FRAMES_A_CHUNK, "cut", "end", 3, "cut", "end"]
+    assert events == [FRAMES_A_CHUNK, "cut", "end", 3, "cut", "end"]
 
 
 def test_the_next_lines_are_cut_out_while_the_device_works(

@@ -18,7 +18,7 @@ from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import Alphabet
-from ml_target.tasks.ocr.frames import CHUNK
+from ml_target.tasks.ocr.read import CHUNK
 from ml_target.tasks.ocr.reader import ReadOptions, TextReader
 from ml_target.tensors import Array, Outputs, Tensor
 

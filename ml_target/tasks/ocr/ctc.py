@@ -84,10 +84,6 @@ class Glyphs:
         """The characters that numpy's `index` picks."""
         return Glyphs(self.classes[index], self.probabilities[index], self.columns[index])
 
-    def moved(self, columns: int) -> "Glyphs":
-        """The same characters, that many columns farther to the right."""
-        return Glyphs(self.classes, self.probabilities, self.columns + np.float32(columns))
-
 
 def joined(pieces: Sequence[Glyphs]) -> Glyphs:
     """The pieces one after another; at least one is needed."""
@@ -98,11 +94,12 @@ def joined(pieces: Sequence[Glyphs]) -> Glyphs:
     )
 
 
-def read_glyphs(classes: Tensor, step: int) -> Glyphs:
+def read_glyphs(classes: Tensor, step: int, start: int = 0) -> Glyphs:
     """The characters in T x classes, floats or integers as they left the engine; ties go to the lower class.
 
     Of each run of steps with the same winner the first counts, then blanks are dropped. `step`: columns of the line
-    per time step. Raises EngineFault for values that are not probabilities.
+    per time step; `start`: the column at which the first begins. Raises EngineFault for values that are not
+    probabilities.
     """
     winners = classes.values.argmax(axis=1)  # a NaN wins over every number
     highest = classes.real((np.arange(len(winners)), winners))
@@ -111,7 +108,7 @@ def read_glyphs(classes: Tensor, step: int) -> Glyphs:
     kept = winners != BLANK
     kept[1:] &= winners[1:] != winners[:-1]  # a double letter has a blank in between
     rows = np.flatnonzero(kept)
-    columns = (rows * step + step / 2).astype(np.float32)
+    columns = (rows * step + (start + step / 2)).astype(np.float32)
     return Glyphs(winners[rows], highest[rows], columns)
 
 

@@ -9,13 +9,8 @@ OTHERS = 0.25
 """A line with more letters of such a script than this share may well have full-width ones among them."""
 
 
-def is_wide(letter: str) -> bool:
-    """Whether it belongs to a script whose own letters are as wide as high, and stand without spaces."""
-    return letter >= FIRST_IDEOGRAM and letter not in FULL_WIDTH
-
-
 def seems_letter_spaced(text: str) -> bool:
     """Whether the text has full-width Latin letters or digits among letters that belong to no full-width script."""
     letters = text.replace(" ", "")
-    others = sum(map(is_wide, letters))
+    others = sum(letter >= FIRST_IDEOGRAM and letter not in FULL_WIDTH for letter in letters)
     return not FULL_WIDTH.isdisjoint(letters) and others <= OTHERS * len(letters)

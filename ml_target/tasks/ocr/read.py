@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ml_target.catalogue.networks import CLASS_SCORES
 from ml_target.catalogue.types import PictureInput, StepSequence
@@ -11,21 +11,27 @@ from ml_target.errors import ModelError
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import ThreadPool
-from ml_target.tasks.ocr.crop import cut_line, line_width
+from ml_target.tasks.ocr.crop import cut_line, line_width, pad_right
 from ml_target.tasks.ocr.ctc import Alphabet, decode, read_glyphs
-from ml_target.tasks.ocr.frames import Frames, Lines
 from ml_target.tasks.ocr.fullwidth import seems_letter_spaced
-from ml_target.tasks.ocr.pack import Packed, Piece
 from ml_target.tasks.ocr.stitch import Part, join
-from ml_target.tasks.ocr.windows import windows
+from ml_target.tasks.ocr.windows import Window, windows
 from ml_target.tensors import Float32, Outputs, UInt8
 
+WIDEST = 2560  # a free recogniser reads longer lines in windows, too: 24 MB of output each
+BUCKET = 64  # free widths are rounded up to a multiple, so that lines share batches; 2 % more to compute
+SQUASH = 1.05  # a line up to this many times too wide is squeezed: nothing is lost, and a window is saved
+CHUNK = 5120  # columns sent at a time, two bursts of eight windows: 47 MB of probabilities as floats
 DRAWN_TOGETHER = 0.4  # share of its width, for a line of letters 0.2 to 0.7 em apart; 0.5 loses some of the widest
 LESS_SURE = 0.1  # a reading without full-width letters is preferred if its score is at most this much lower
 
 
-Chunk = tuple[list[Packed], list[UInt8]]
-"""Frames that are sent together, and their pictures."""
+class Piece(NamedTuple):
+    """One frame for the recogniser: `window` of line number `line`."""
+
+    line: int
+    window: Window
+    frame: UInt8
 
 
 class LineReader:
@@ -40,7 +46,8 @@ class LineReader:
         self._pool = pool
         self._step = _step(recognizer, len(alphabet))
         self._height = recognizer.intake.shape[0] or self._spec.height
-        self._frames = Frames(recognizer, recognizer.intake.shape[1] or 0, self._spec.width)
+        self._fixed_width = recognizer.intake.shape[1]
+        self._widest = self._fixed_width or WIDEST
 
     async def read(self, picture: UInt8, corners: Float32, trace: Trace) -> list[tuple[str, float]]:
         """Text and score of every line.
@@ -60,83 +67,99 @@ class LineReader:
     async def _parts(self, picture: UInt8, corners: Float32, share: float, trace: Trace) -> list[list[Part]]:
         """What the windows of every line show, with the line drawn at `share` of its width.
 
-        While some frames are on the device the next are cut out; memory holds a few chunks of frames and few of
-        outputs, however many lines there are.
+        While one chunk is on the device the next is cut out; memory holds a few chunks of frames and one of outputs,
+        however many lines there are.
         """
         parts: list[list[Part]] = [[] for _ in corners]
         waiting: list[Piece] = []
-        sent: deque[asyncio.Task[None]] = deque()
+        sent: asyncio.Task[None] | None = None
         try:
-            with self._recognizer.coming():
-                groups = await self._pool.run(lambda: list(self._frames.groups(self._widths(corners, share))))
-            for number, group in enumerate(groups, 1):
-                with trace.stage("ocr.crop"), self._recognizer.coming(self._frames.count(group)):
-                    last = number == len(groups)
-                    chunks, waiting = await self._pool.run(self._chunks, picture, corners, group, waiting, last)
-                for chunk, frames in chunks:
-                    await _at_most(self._frames.at_a_time - 1, sent)
-                    sent.append(asyncio.create_task(self._recognise(chunk, frames, parts, trace)))
-            await _at_most(0, sent)
+            for group in await self._pool.run(lambda: list(self._groups(corners, share))):
+                with trace.stage("ocr.crop"), self._recognizer.coming(len(group)):
+                    waiting += await self._pool.run(self._pieces, picture, corners, group)
+                *full, waiting = _chunks(waiting)
+                if _columns(waiting) + self._frame(1) > CHUNK:  # also full
+                    full, waiting = [*full, waiting], []
+                for chunk in full:
+                    if sent is not None:
+                        await sent
+                    sent = asyncio.create_task(self._recognise(chunk, parts, trace))
+            if sent is not None:
+                await sent
+            if waiting:
+                await self._recognise(waiting, parts, trace)
         finally:
-            for task in sent:  # nobody waits for it any more: frames that have not been sent are dropped
-                task.cancel()
-            await asyncio.gather(*sent, return_exceptions=True)
+            if sent is not None:  # nobody waits for it any more: frames that have not been sent are dropped
+                sent.cancel()
+                await asyncio.gather(sent, return_exceptions=True)
         return parts
 
-    def _widths(self, corners: Float32, share: float) -> list[int]:
-        return [math.ceil(line_width(box, self._height) * share) for box in corners]
+    def _groups(self, corners: Float32, share: float) -> Iterator[list[tuple[int, int]]]:
+        """(line, width) by width, so that lines of one frame size share bursts; about a chunk at a time."""
+        group: list[tuple[int, int]] = []
+        columns = 0
+        widths = (math.ceil(line_width(box, self._height) * share) for box in corners)
+        for width, line in sorted((width, line) for line, width in enumerate(widths)):
+            width = min(width, self._widest) if width <= self._widest * SQUASH else width
+            if group and columns + max(width, self._frame(width)) > CHUNK:
+                yield group
+                group, columns = [], 0
+            group.append((line, width))
+            columns += max(width, self._frame(width))
+        if group:
+            yield group
 
-    def _chunks(
-        self, picture: UInt8, corners: Float32, group: Lines, waiting: list[Piece], last: bool
-    ) -> tuple[list[Chunk], list[Piece]]:
-        """Frames to send now, and pieces that wait for the next group."""
-        pieces = waiting + self._pieces(picture, corners, group)
-        chunks, waiting = self._frames.chunks(pieces, last=last)
-        return [(chunk, [packed.frame() for packed in chunk]) for chunk in chunks], waiting
+    def _frame(self, width: int) -> int:
+        """The columns of the frame for a window of `width` columns."""
+        return self._fixed_width or min(WIDEST, max(self._spec.width, math.ceil(width / BUCKET) * BUCKET))
 
-    def _pieces(self, picture: UInt8, corners: Float32, group: Lines) -> list[Piece]:
+    def _pieces(self, picture: UInt8, corners: Float32, group: Sequence[tuple[int, int]]) -> list[Piece]:
         pieces: list[Piece] = []
         for line, width in group:
             strip = cut_line(picture, corners[line], self._height, width, self._spec.colour)
-            found = windows(strip, self._frames.widest, at_words=bool(self._frames.fixed))
-            pieces += [Piece(line, window, strip[:, window.start : window.stop]) for window in found]
+            for window in windows(strip, self._widest):
+                content = strip[:, window.start : window.stop]
+                pieces.append(Piece(line, window, pad_right(content, self._frame(content.shape[1]))))
         return pieces
 
-    async def _recognise(
-        self, chunk: Sequence[Packed], frames: list[UInt8], parts: list[list[Part]], trace: Trace
-    ) -> None:
+    async def _recognise(self, chunk: Sequence[Piece], parts: list[list[Part]], trace: Trace) -> None:
         with trace.stage("ocr.recognise"):
-            outputs = await self._recognizer.infer(frames)
+            outputs = await self._recognizer.infer([piece.frame for piece in chunk])
         with trace.stage("ocr.decode"):
             await self._pool.run(self._keep, chunk, outputs, parts)
 
-    def _keep(self, chunk: Sequence[Packed], outputs: list[Outputs], parts: list[list[Part]]) -> None:
+    def _keep(self, chunk: Sequence[Piece], outputs: list[Outputs], parts: list[list[Part]]) -> None:
         """Reads each output and drops it, so that its memory is freed at once."""
         outputs.reverse()
-        for packed in chunk:
-            glyphs = read_glyphs(outputs.pop()[CLASS_SCORES], self._step)
-            for line, part in packed.parts(glyphs, len(self._alphabet) - 1):
-                parts[line].append(part)
+        for piece in chunk:
+            glyphs = read_glyphs(outputs.pop()[CLASS_SCORES], self._step, piece.window.start)
+            parts[piece.line].append(Part(glyphs, *piece.window))
 
     async def _texts(self, parts: Sequence[Sequence[Part]], trace: Trace) -> list[tuple[str, float]]:
+        space = len(self._alphabet) - 1
         with trace.stage("ocr.decode"):
-            return await self._pool.run(lambda: [self._text(line) for line in parts])
-
-    def _text(self, line: Sequence[Part]) -> tuple[str, float]:
-        ordered = sorted(line, key=lambda part: part.start)
-        return decode(join(ordered, self._alphabet), self._alphabet)
-
-
-async def _at_most(number: int, sent: deque[asyncio.Task[None]]) -> None:
-    """Waits for the oldest tasks until no more than `number` are left."""
-    while len(sent) > number:
-        await sent[0]
-        sent.popleft()
+            return await self._pool.run(lambda: [decode(join(line, space), self._alphabet) for line in parts])
 
 
 def _worth(reading: tuple[str, float]) -> float:
     text, score = reading
     return score - LESS_SURE * seems_letter_spaced(text)
+
+
+def _chunks(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """The pieces in order, at most `CHUNK` columns at a time."""
+    chunk: list[Piece] = []
+    for piece in pieces:
+        if chunk and _columns(chunk) + piece.frame.shape[1] > CHUNK:
+            yield chunk
+            chunk = []
+        chunk.append(piece)
+    if chunk:
+        yield chunk
+
+
+def _columns(pieces: Sequence[Piece]) -> int:
+    return sum(piece.frame.shape[1] for piece in pieces)
 
 
 def _step(recognizer: Model, classes: int) -> int:

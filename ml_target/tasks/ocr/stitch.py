@@ -1,8 +1,7 @@
 """Joins the windows of one line where both show the same letter in the same place.
 
 Positions decide, together with the probabilities of the steps there; a letter in the overlap is taken once, and the
-spaces before and after it come from the window that saw both of their sides. Windows that were cut between two words
-share nothing: a space comes between them, where the script has spaces.
+spaces before and after it come from the window that saw both of their sides.
 """
 
 from collections.abc import Sequence
@@ -11,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ml_target.tasks.ocr.ctc import Alphabet, Glyphs, joined
-from ml_target.tasks.ocr.fullwidth import is_wide
+from ml_target.tasks.ocr.ctc import Glyphs, joined
 
 SAME_PLACE = 13
 """Columns: a letter seen in two windows appears at most one and a half steps (of 8 columns) apart."""
@@ -29,35 +27,17 @@ class Part(NamedTuple):
     stop: int
 
 
-def join(parts: Sequence[Part], alphabet: Alphabet) -> Glyphs:
-    """The glyphs of the line, in order. `parts`: from left to right."""
-    space = len(alphabet) - 1  # no letter to join at
+def join(parts: Sequence[Part], space: int) -> Glyphs:
+    """The glyphs of the line, in order.
+
+    `parts`: from left to right; `space`: the class of the space, which is no letter to join at.
+    """
     pieces: list[Glyphs] = []
     last = parts[0].glyphs
     for left, right in pairwise(parts):
-        if right.start < left.stop:
-            done, last = _meet(last, right.glyphs, right.start, left.stop, space)
-            pieces.append(done)
-        else:
-            pieces += [last, _between(last, right, alphabet)]
-            last = right.glyphs
+        done, last = _meet(last, right.glyphs, right.start, left.stop, space)
+        pieces.append(done)
     return joined([*pieces, last])
-
-
-def _between(left: Glyphs, right: Part, alphabet: Alphabet) -> Glyphs:
-    """A space, where one window ends at a word and the next begins with another; as sure as the letters beside it.
-
-    Nothing where one of them shows no letter or has seen a space, and in scripts without spaces.
-    """
-    ends, begins = left.part(slice(-1, None)), right.glyphs.part(slice(0, 1))
-    beside = [alphabet.symbols[n] for n in (*ends.classes, *begins.classes)]
-    if len(beside) < 2 or any(symbol == " " or is_wide(symbol) for symbol in beside):
-        return left.part(slice(0, 0))
-    return Glyphs(
-        np.array([len(alphabet) - 1], np.intp),
-        ((ends.probabilities + begins.probabilities) / 2).astype(np.float32),
-        np.array([right.start], np.float32),
-    )
 
 
 def _meet(left: Glyphs, right: Glyphs, low: int, high: int, space: int) -> tuple[Glyphs, Glyphs]:
