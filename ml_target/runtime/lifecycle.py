@@ -86,9 +86,9 @@ class Worker:
         )
         if words := store.fallback():
             log.warning("%s", words)
-        place, text = open_places(settings)
-        self.places = [place] if text is place else [place, text]
-        return Loader(settings, store, self.pool, place, text).services()
+        place, beside = open_places(settings)
+        self.places = [place] if beside is place else [place, beside]
+        return Loader(settings, store, self.pool, place, beside).services()
 
     def _announce(self, services: Services, seconds: float) -> None:
         for label, service in services.all().items():
