@@ -21,6 +21,7 @@ from serving import live
 from simulated_card import DETECTOR, EMBEDDER, hef_path
 from wire import FACES, ask, vector
 
+from ml_target.__main__ import main
 from ml_target.catalogue.networks import ARCFACE_R50, BUFFALO_DETECTOR, BUFFALO_RECOGNIZER, SCRFD_2_5G, SCRFD_10G
 from ml_target.config import Settings
 from ml_target.engines.hailo import engine as hailo
@@ -146,6 +147,23 @@ def test_what_is_missing_is_replaced_by_nothing(
         answer = ask(client, FACES, PICTURE.read_bytes())
     assert answer.status_code == 503
     assert f"facial-recognition is off: {missing} is not there" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("detector", "opened"), [("scrfd_10g", 1), ("buffalo_l", 0)])
+def test_a_command_opens_the_card_only_where_something_runs_on_it(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    detector: str,
+    opened: int,
+) -> None:
+    given = {"ENGINE": "hailo", "FACE_RECOGNIZER": "buffalo_l", "FACE_DETECTOR": detector, "MODELS_DIR": str(folder)}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with simulated(Rig(clock="virtual")) as rig:
+        assert main(["predict", str(PICTURE), "--task", "faces"]) == 0
+    assert "faces: 4" in capsys.readouterr().out
+    assert (rig.record.opened, bool(rig.held)) == (opened, False)
 
 
 # ------------------------------------------------------------- load and faults
