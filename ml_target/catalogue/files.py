@@ -74,6 +74,22 @@ MOBILEFACENET_ONNX = _zoo_onnx(
     "mbf.onnx",
     FACE_LICENCE,
 )
+# Immich's own two. Nobody publishes a HEF of this recogniser, so it runs on the processor.
+_IMMICH_FACES, _IMMICH_FACES_REVISION = "immich-app/buffalo_l", "d09715916a0778919a770c343533641e250b8699"
+BUFFALO_DETECTION = ModelFile(
+    name="buffalo_l_detection.onnx",
+    sources=(HubFile(_IMMICH_FACES, "detection/model.onnx", _IMMICH_FACES_REVISION),),
+    licence=FACE_LICENCE,
+    size=16_923_827,
+    sha256="5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+)
+BUFFALO_RECOGNITION = ModelFile(
+    name="buffalo_l_recognition.onnx",
+    sources=(HubFile(_IMMICH_FACES, "recognition/model.onnx", _IMMICH_FACES_REVISION),),
+    licence=FACE_LICENCE,
+    size=174_383_860,
+    sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+)
 # Not part of the product: it has ArcFace's contract but other vectors. It is served only where
 # somebody has put it into MODELS_DIR or the mirror, and it is named as what it is.
 STAND_IN_EMBEDDER = ModelFile(

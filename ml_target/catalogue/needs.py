@@ -51,13 +51,21 @@ def chosen(choice: Choice) -> list[Network]:
     return found
 
 
+def engine_of(network: Network, settings: Choice, engine: EngineName) -> EngineName:
+    """What runs this network on a host with that engine: the processor, where the settings choose it so.
+
+    They do by CLIP_TEXT_ENGINE, and by choosing a network that no card has a file of.
+    """
+    on_request = network.takes_text and settings.clip_text_engine == "cpu"
+    return "cpu" if on_request or not network.hef else engine
+
+
 def needs(settings: Choice, engine: EngineName, chip: Chip = "hailo8") -> list[Need]:
-    """What the chosen networks need on that engine, task by task."""
-    text: EngineName = "cpu" if settings.clip_text_engine == "cpu" else engine
+    """What the chosen networks need on a host with that engine, task by task."""
     return [
         need
         for network in chosen(settings)
-        for need in _of(network, text if network.takes_text else engine, chip, named=bool(_setting(settings, network)))
+        for need in _of(network, engine_of(network, settings, engine), chip, named=bool(_setting(settings, network)))
     ]
 
 

@@ -48,7 +48,10 @@ _CLIP_INPUT = PictureInput(
 # --------------------------------------------------------------------- faces
 
 
-def _face_detector(name: str, onnx: ModelFile, hef: Mapping[str, ModelFile]) -> Network:
+FACES_IMMICH_NAME = "buffalo_l"
+
+
+def _face_detector(name: str, onnx: ModelFile, hef: Mapping[str, ModelFile], asked_as: str = "") -> Network:
     return Network(
         name,
         "facial-recognition",
@@ -58,11 +61,14 @@ def _face_detector(name: str, onnx: ModelFile, hef: Mapping[str, ModelFile]) -> 
         onnx=(onnx,),
         hef=hef,
         setting="face_detector",
+        asked_as=asked_as,
     )
 
 
 SCRFD_2_5G = _face_detector("scrfd_2.5g", files.SCRFD_2_5G_ONNX, files.SCRFD_2_5G_HEF)
 SCRFD_10G = _face_detector("scrfd_10g", files.SCRFD_10G_ONNX, files.SCRFD_10G_HEF)
+BUFFALO_DETECTOR = _face_detector("buffalo_l_detection", files.BUFFALO_DETECTION, {}, FACES_IMMICH_NAME)
+"""Immich's own, InsightFace's det_10g: a SCRFD 10G."""
 
 STAND_IN_EMBEDDER = Network(
     "face_embedder_112_512",
@@ -98,10 +104,22 @@ ARCFACE_MOBILEFACENET = Network(
     space="arcface_mobilefacenet (MS1MV3)",
     setting="face_recognizer",
 )
+BUFFALO_RECOGNIZER = Network(
+    "buffalo_l_recognition",
+    "facial-recognition",
+    "recognition",
+    _ARCFACE_INPUT,
+    ((Vector(EMBEDDING, FACE_WIDTH),),),
+    onnx=(files.BUFFALO_RECOGNITION,),
+    space="buffalo_l (WebFace600K)",
+    setting="face_recognizer",
+    asked_as=FACES_IMMICH_NAME,
+    goes_with=SCRFD_10G,
+)
+"""Immich's own, InsightFace's w600k_r50."""
 
-FACE_DETECTORS = {n.name: n for n in (SCRFD_2_5G, SCRFD_10G)}
-FACE_RECOGNIZERS = {n.name: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, STAND_IN_EMBEDDER)}
-FACES_IMMICH_NAME = "buffalo_l"
+FACE_DETECTORS = {n.choice: n for n in (SCRFD_2_5G, SCRFD_10G, BUFFALO_DETECTOR)}
+FACE_RECOGNIZERS = {n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, STAND_IN_EMBEDDER)}
 
 # ----------------------------------------------------------------------- OCR
 

@@ -172,7 +172,9 @@ class Network:
     served in its place on the processor, where only that one is there and nobody asked for this one by name.
 
     `service`: what the log and the status page call what it is part of, when that is not the task's name; `variant`:
-    which one of several.
+    which one of several. `asked_as`: its choice, where that is neither its variant nor its name.
+
+    `goes_with`: the network of another stage that is recommended beside it where both could be served.
     """
 
     name: str
@@ -190,11 +192,13 @@ class Network:
     stand_in: "Network | None" = None
     service: str = ""
     variant: str = ""
+    asked_as: str = ""
+    goes_with: "Network | None" = None
 
     @property
     def choice(self) -> str:
         """The value of its setting that asks for it."""
-        return self.variant or self.name
+        return self.asked_as or self.variant or self.name
 
     @property
     def takes_text(self) -> bool:

@@ -154,26 +154,26 @@ class _Command:
     # ------------------------------------------------------------------ tasks
 
     async def _query(self) -> dict[str, Any]:
-        encoder = self._bench.load(lambda loader: loader.service(CLIP.texts(self._backend)), text=True)
+        encoder = self._bench.load(lambda loader: CLIP.texts(self._backend))
         vector = await encoder.embed(self._arguments.text, Trace())
         self._print_words(f"query: {vector.size} numbers in space {self._backend.name}")
         return {CLIP.name: CLIP.encode(vector)}
 
     async def _clip(self, picture: UInt8) -> dict[str, Any]:
-        encoder = self._bench.load(lambda loader: loader.service(CLIP.pictures(self._backend)))
+        encoder = self._bench.load(lambda loader: CLIP.pictures(self._backend))
         vector = await encoder.embed(picture, Trace())
         self._print_words(f"clip: {vector.size} numbers in space {self._backend.name}")
         return {CLIP.name: CLIP.encode(vector)}
 
     async def _faces(self, picture: UInt8, found: list[Face]) -> dict[str, Any]:
-        finder = self._bench.load(lambda loader: loader.service(FACES.offer(loader)))
+        finder = self._bench.load(FACES.offer)
         found += await finder.find(picture, self._arguments.min_face_score, Trace())
         boxes = [f"  {face.score:.3f}  {' '.join(f'{n:.0f}' for n in face.box)}" for face in found]
         self._print_words(f"faces: {len(found)}" + (" (score, left, top, right, bottom)" if found else ""), *boxes)
         return {FACES.name: FACES.encode(found)}
 
     async def _ocr(self, picture: UInt8, found: list[Line]) -> dict[str, Any]:
-        reader = self._bench.load(lambda loader: loader.service(OCR.offer(loader)))
+        reader = self._bench.load(OCR.offer)
         chosen = self._arguments
         options = ReadOptions(chosen.min_box_score, chosen.max_resolution, chosen.min_text_score)
         found += await reader.read(picture, options, Trace())

@@ -10,7 +10,7 @@ from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.place import open_places
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store.command import open_store
-from ml_target.tasks.service import Service
+from ml_target.tasks.contract import Offer
 
 T = TypeVar("T")
 
@@ -28,15 +28,15 @@ class Workbench:
 
     def __enter__(self) -> "Workbench":
         try:
-            self.place, self.text = open_places(self.settings)
-            self.loader = Loader(self.settings, open_store(self.settings), self.host, self.place, self.text)
+            self.places = open_places(self.settings)
+            self.loader = Loader(self.settings, open_store(self.settings), self.host, *self.places)
         except BaseException:
             self.host.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for place in (self.place, self.text):
+        for place in self.places:
             place.arbiter.close()
         self.host.close()
         for place in self._started:
@@ -48,13 +48,15 @@ class Workbench:
             place.engine.start()
             self._started.append(place)
 
-    def load(self, make: Callable[[Loader], Service[T]], *, text: bool = False) -> T:
-        """The object that serves a task, on the place for pictures or the one for texts.
+    def load(self, offered: Callable[[Loader], Offer[T]]) -> T:
+        """The object that serves what is offered, on the places of its networks.
 
         Raises Unavailable if the task is off, ModelError for a wrong file, DeviceError.
         """
-        self.start(self.text if text else self.place)
-        service = make(self.loader)
+        offer = offered(self.loader)
+        for network in offer.networks:
+            self.start(self.loader.place(network))
+        service = self.loader.service(offer)
         if service.serves is None:
             raise Unavailable(f"{service.label} is off: {service.why_off}")
         return service.serves

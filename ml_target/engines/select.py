@@ -6,8 +6,10 @@ Each engine has one function here. Code above asks what an engine can do (`Engin
 import logging
 from pathlib import Path
 
-from ml_target.catalogue.needs import EngineName
-from ml_target.config import Settings, available_cores, choose_engine
+from ml_target.catalogue.needs import EngineName, chosen, engine_of
+from ml_target.catalogue.networks import short_name
+from ml_target.catalogue.types import Network
+from ml_target.config import Settings, available_cores, choose_engine, setting_names
 from ml_target.engines import Engine
 from ml_target.system.cards import FIRST_NODE, NODES, Finding, cards, locations, nodes
 
@@ -50,7 +52,9 @@ def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
 
 
 def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
-    """The engine for pictures and the one for search queries, often the same. No device is touched yet.
+    """The worker's engine, and the one of networks that run on the processor beside it, often the same.
+
+    No device is touched yet. Logs which networks these are, and why.
 
     Raises SettingsError without HailoRT's package, ModelError without ONNX Runtime.
     """
@@ -60,10 +64,21 @@ def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
         engine = processor(settings)
         return engine, engine
     engine = card(settings)
-    if settings.clip_text_engine == "cpu":
-        log.info("search queries run on the processor (CLIP_TEXT_ENGINE=cpu), pictures on the card")
-        return engine, processor(settings, 1)
-    return engine, engine
+    beside = [network for network in chosen(settings) if engine_of(network, settings, "hailo") == REFERENCE]
+    for words in dict.fromkeys(map(_beside_the_card, beside)):
+        log.info("%s", words)
+    return engine, processor(settings) if beside else engine
+
+
+def _beside_the_card(network: Network) -> str:
+    """Which network runs on the processor although there is a card, and why."""
+    if network.takes_text:
+        return "search queries run on the processor (CLIP_TEXT_ENGINE=cpu), pictures on the card"
+    return (
+        f"{short_name(network.task)}: {network.stage} runs on the processor, because "
+        f"{setting_names(network.setting)[0]}={network.choice} is set: there is no file of it for a card. "
+        "CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
+    )
 
 
 def processor(settings: Settings, workers: int | None = None) -> Engine:

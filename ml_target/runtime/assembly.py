@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ml_target.catalogue.needs import engine_of
 from ml_target.catalogue.types import ModelFile, Network
 from ml_target.config import Settings
 from ml_target.engines import Engine
@@ -39,16 +40,16 @@ class Place:
 class Loader:
     """Opens what the settings ask for, with files from one store. It implements `Loading` of the tasks' contract.
 
-    `text`: where search queries run.
+    `beside`: the place of the networks that run on the processor, on a host with a card.
     """
 
-    def __init__(self, settings: Settings, store: Store, pool: ThreadPool, place: Place, text: Place) -> None:
+    def __init__(self, settings: Settings, store: Store, pool: ThreadPool, place: Place, beside: Place) -> None:
         self.settings = settings
         self.pool = pool
         self.folder = store.target
         self._shelf = Shelf(store)
         self._place = place
-        self._text = text
+        self._beside = beside
         self._to_load: list[str] = []
         self._begun = 0
 
@@ -56,7 +57,7 @@ class Loader:
         """Checks every file, then opens the device, then loads. Raises ModelError for a file of another network."""
         offers = {task.name: task.offers(self) for task in TASKS}
         self._check_files([offer for each in offers.values() for offer in each])
-        for engine in {id(place.engine): place.engine for place in (self._place, self._text)}.values():
+        for engine in {id(place.engine): place.engine for place in (self._place, self._beside)}.values():
             engine.start()
         return Services({name: [self.service(offer) for offer in each] for name, each in offers.items()})
 
@@ -83,11 +84,15 @@ class Loader:
             return Service(offer.name, never=error, broken=True, variant=offer.variant)
         return Service(offer.name, serves, models, variant=offer.variant)
 
+    def place(self, network: Network) -> Place:
+        """Where this network runs."""
+        return self._place if engine_of(network, self.settings, "hailo") == "hailo" else self._beside
+
     # ------------------------------------------------ the contract: Loading
 
     def engine(self, network: Network) -> Engine:
         """The engine that runs this network."""
-        return self._place_of(network).engine
+        return self.place(network).engine
 
     def has(self, network: Network) -> bool:
         """Whether its engine has a file for it, intact or not."""
@@ -103,16 +108,13 @@ class Loader:
 
     def model(self, network: Network, *, interactive: bool = False) -> Model:
         """The network, opened. Raises as `file` does, and ModelError for another network."""
-        place = self._place_of(network)
+        place = self.place(network)
         taken = self._shelf.network(place.engine, network)
         self._say_loading(network)
         loaded = place.engine.open(taken.path, network)
         queue = place.arbiter.queue(loaded, network.name, interactive=interactive)
         provenance = Provenance(taken.path.name, taken.sha256, place.engine.name, taken.note)
         return Model(network, queue, provenance, lambda: place.engine.doubt(loaded))
-
-    def _place_of(self, network: Network) -> Place:
-        return self._text if network.takes_text else self._place
 
     def _say_loading(self, network: Network) -> None:
         """Loading may take a minute: logs which network it is working on, and how many there are."""

@@ -97,9 +97,9 @@ class Worker:
         )
         if words := store.fallback():
             log.warning("%s", words)
-        place, text = open_places(settings)
-        self.places = [place] if text is place else [place, text]
-        services = Loader(settings, store, self.pool, place, text).services()
+        place, beside = open_places(settings)
+        self.places = [place] if beside is place else [place, beside]
+        services = Loader(settings, store, self.pool, place, beside).services()
         allocator.trim()  # of what the files were read into, before pictures come to lie behind it
         return services
 

@@ -9,13 +9,15 @@ from ml_target.scheduling.arbiter import Arbiter
 
 
 def open_places(settings: Settings) -> tuple[Place, Place]:
-    """Where pictures and where search queries run, often the same. No device is touched yet.
+    """The worker's place, and the one of networks that run on the processor beside it, often the same.
+
+    No device is touched yet.
 
     Raises SettingsError without HailoRT's package, ModelError without ONNX Runtime.
     """
-    pictures, queries = choose_engines(settings)
-    place = place_of(pictures)
-    return place, place if queries is pictures else place_of(queries)
+    engine, beside = choose_engines(settings)
+    place = place_of(engine)
+    return place, place if beside is engine else place_of(beside)
 
 
 def place_of(engine: Engine) -> Place:

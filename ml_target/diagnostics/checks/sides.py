@@ -56,11 +56,11 @@ class Bench:
     async def open(self) -> Loader:
         """Opens the device. Raises NotChecked if that fails."""
         try:
-            place, text = open_places(self.settings)
-            self._places = [place] if place is text else [place, text]
+            place, beside = open_places(self.settings)
+            self._places = [place] if place is beside else [place, beside]
             for each in self._places:
                 await asyncio.to_thread(each.engine.start)
-            return Loader(self.settings, self.store, self.host, place, text)
+            return Loader(self.settings, self.store, self.host, place, beside)
         except (DeviceError, SettingsError, ModelError) as error:
             raise NotChecked(self._why_closed(error)) from error
 
@@ -79,9 +79,9 @@ class Bench:
     ) -> tuple[dict[str, float], Gap | None]:
         """What `compare` measures with the same networks on the processor; or why it was not done.
 
-        Empty if the processor itself serves. `load` opens the networks; they are closed afterwards.
+        Empty if the processor itself serves them. `load` opens the networks; they are closed afterwards.
         """
-        if served.models[0].provenance.engine == REFERENCE:
+        if all(m.provenance.engine == REFERENCE for m in served.models if m.network in networks):
             return {}, None
         if gap := self.lacks(*networks):
             return {}, gap

@@ -19,10 +19,10 @@ from ml_target.catalogue.types import Network, PictureInput
 from ml_target.config import Settings, choose_engine
 from ml_target.diagnostics.report.times import BURST, Times
 from ml_target.engines import Engine, LoadedNetwork
-from ml_target.engines.select import REFERENCE, processor
+from ml_target.engines.select import REFERENCE, choose_engines, processor
 from ml_target.errors import WorkerError
 from ml_target.runtime.assembly import Place
-from ml_target.runtime.place import open_places, place_of
+from ml_target.runtime.place import place_of
 from ml_target.store import Store
 from ml_target.store.command import open_store
 from ml_target.tensors import Array
@@ -54,10 +54,12 @@ def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
     failed = False
     place: Place | None = None
     try:
-        place = place_of(processor(settings, 1)) if name == REFERENCE else open_places(settings)[0]
+        place = place_of(processor(settings, 1) if name == REFERENCE else choose_engines(settings)[0])
         place.engine.start()
         store = open_store(settings)
         for network in _networks(settings, store, place.engine):
+            if not place.engine.files(network):  # it runs elsewhere
+                continue
             path = next(filter(None, map(store.find, place.engine.files(network))), None)
             if path is None:
                 _tell(Times(network.name, name))

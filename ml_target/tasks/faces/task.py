@@ -43,7 +43,10 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
     entry = _Entry
 
     def offers(self, loading: Loading) -> list[Offer[FaceFinder]]:
-        return [self.offer(loading)]
+        offer = self.offer(loading)
+        detector, recognizer = offer.networks
+        _recommend(detector, recognizer, loading)
+        return [offer]
 
     def offer(self, loading: Loading) -> Offer[FaceFinder]:
         """Detector and recogniser."""
@@ -86,10 +89,26 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
         return "Facial recognition", FACES_IMMICH_NAME
 
 
+def _recommend(detector: Network, recognizer: Network, loading: Loading) -> None:
+    """On a card, names the detector that goes with the recogniser, if another one of the card is set."""
+    better = recognizer.goes_with
+    if better is None or better is detector or not loading.engine(detector).capabilities.beside_host:
+        return
+    log.info(
+        "FACE_DETECTOR=%s is recommended beside FACE_RECOGNIZER=%s, rather than %s: it finds faces as the detector "
+        "does that this recogniser belongs to, so vectors stay closer to Immich's own",
+        better.choice,
+        recognizer.choice,
+        detector.choice,
+    )
+
+
 def _or_stand_in(network: Network, loading: Loading) -> Network:
     """The network; where nobody asked for it by name and only its stand-in is there, that one, with a warning."""
     stand_in = network.stand_in
     if loading.settings.face_recognizer or stand_in is None or loading.has(network) or not loading.has(stand_in):
+        return network
+    if loading.engine(stand_in) is not loading.engine(network):  # the processor never stands in for a card
         return network
     log.warning(
         "%s is not there; faces are described by %s: %s. Keep these vectors out of a real library.",

@@ -130,3 +130,21 @@ def test_text_on_the_processor_needs_no_text_tower(
     assert "text_encoder.hef" in run_with(host, run)[1]
     monkeypatch.setenv("CLIP_TEXT_ENGINE", "cpu")
     assert "text_encoder.hef" not in run()[1]
+
+
+def test_a_network_of_the_processor_beside_a_card(
+    host: Host, run: Run, library: Library, face_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is looked for, and what runs it."""
+    monkeypatch.setenv("FACE_RECOGNIZER", "buffalo_l")
+    host.healthy().write(KERNEL)
+    code, out = run()
+    assert code == 1
+    assert "WRONG facial-recognition off: buffalo_l_recognition.onnx is not there\n" in out
+    assert "models fetch --engine hailo" in out
+    assert "ok ONNX Runtime it can be loaded" in out
+    (face_files / "buffalo_l_recognition.onnx").write_bytes(b"\x08\x07")
+    monkeypatch.setattr("ml_target.store.Store.check", lambda *_: "")
+    code, out = run()
+    assert code == 0
+    assert "ok facial-recognition on: scrfd_2.5g.hef, buffalo_l_recognition.onnx" in out

@@ -161,3 +161,17 @@ def test_the_whole_report_with_a_simulated_card(card_models: Path, tmp_path: Pat
     assert re.search(r"scrfd_2\.5g +hailo +[\d.]+ +[\d.]+ +[\d.]+", section_of(text, "Times of the networks"))
     assert "scrfd_2.5g.hef" in section_of(text, "Model files")
     assert "selfcheck: " in text[: text.index("## Versions")]
+
+
+@pytest.mark.usefixtures("timed")
+def test_a_network_without_a_file_for_the_card_is_timed_on_the_processor_alone(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACE_RECOGNIZER", "buffalo_l")
+    monkeypatch.setattr(timing, "_time_network", lambda engine, network, *_: Times(network.name, engine.name))
+    with simulated(Rig(clock="virtual")):
+        assert timing.main([]) == 0
+    times = times_of(capsys.readouterr().out)
+    assert "buffalo_l_recognition cpu" in times
+    assert "buffalo_l_recognition hailo" not in times
+    assert "scrfd_2.5g hailo" in times
