@@ -190,12 +190,12 @@ class UsualWorker:
         width = min(width, spec.width) if width <= spec.width * SQUASH else width
         strip = np.asarray(cv2.resize(crop, (width, spec.height), interpolation=cv2.INTER_LINEAR), np.uint8)[..., ::-1]
         parts = []
-        for window in windows(strip, spec.width, at_words=True):
+        for window in windows(strip, spec.width):
             frame = np.full((spec.height, spec.width, 3), PADDING, np.uint8)
             frame[:, : window.stop - window.start] = strip[:, window.start : window.stop]
             scores = self._device.run(OCR_RECOGNITION, frame)[CLASS_SCORES]
-            parts.append(Part(read_glyphs(scores, STEP).moved(window.start), *window))
-        return decode(join(parts, self._alphabet), self._alphabet)
+            parts.append(Part(read_glyphs(scores, STEP, window.start), *window))
+        return decode(join(parts, len(self._alphabet) - 1), self._alphabet)
 
 
 def _unit(vector: Float32) -> Float32:
