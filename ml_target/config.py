@@ -60,6 +60,13 @@ def _number(kind: type[int] | type[float], low: float, high: float, unit: str = 
     return parse
 
 
+def _seconds_or_off(text: str) -> float:
+    if text.lower() == "off" or text.startswith("-"):  # Immich's own worker takes any number below 0 for off
+        text = "0"
+    seconds: float = _number(float, 0, 31_536_000, "seconds, or off")(text)
+    return seconds
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
@@ -106,7 +113,9 @@ class Settings:
     clip_text_engine: Literal["same", "cpu"] = _setting(
         "same", _choice("same", "cpu"), "where search queries run: with the pictures, or on the processor"
     )
-    hailo_batch: int = _setting(8, _number(int, 1, 63), "most frames of one burst on the card")
+    hailo_batch: int = _setting(
+        32, _number(int, 1, 63), "most frames of one burst on the card; a network takes fewer where more gain little"
+    )
     hailo_device_count: int = _setting(1, _number(int, 1, 16), "Hailo-8 cards of this host to use as one")
     hailo_device_ids: tuple[str, ...] = _setting((), _words, "their PCI addresses instead, as in 0000:01:00.0")
     hailo_group_id: str = _setting(
@@ -163,6 +172,13 @@ class Settings:
     host_threads: int = _setting(0, _number(int, 0, 256), "threads that decode and prepare pictures; 0 = by cores")
     cpu_threads: int = _setting(0, _number(int, 0, 256), "threads one inference uses on the CPU engine; 0 = by cores")
     cpu_workers: int = _setting(0, _number(int, 0, 64), "inferences at a time on the CPU engine; 0 = by cores")
+    model_ttl: float = _setting(
+        0.0,
+        _seconds_or_off,
+        "seconds without a request after which the CPU engine unloads its networks; 0 = never",
+        "MODEL_TTL",
+        "MACHINE_LEARNING_MODEL_TTL",
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

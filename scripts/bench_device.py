@@ -93,7 +93,7 @@ def side(name: str, link: str, locked: bool) -> Iterator[Side]:
 
     rig = Rig(link=link, clock="real")  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder, simulated(rig):
-        engine = HailoEngine(CardSettings(batch=1 if locked else 8))
+        engine = HailoEngine(CardSettings(batch=1) if locked else CardSettings())
         engine.start()
         arbiter = Arbiter(1) if locked else Arbiter(1, patient=True, ahead=True, recover=engine.recover)
         models = {}

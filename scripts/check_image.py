@@ -12,7 +12,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = ("cv2", "numpy", "orjson", "PIL.Image", "sentencepiece", "tokenizers", "uvicorn", "xxhash")
+PACKAGES = (
+    "_libvips",
+    "cv2",
+    "numpy",
+    "orjson",
+    "PIL.Image",
+    "sentencepiece",
+    "simplejpeg",
+    "tokenizers",
+    "uvicorn",
+    "xxhash",
+)
 """Some of them are imported only when they are needed."""
 
 

@@ -94,12 +94,13 @@ class Predict:
             return await _unless_gone(request, self._run(jobs, picture, text, trace))
 
     async def _run(self, jobs: list[Job], picture: BinaryIO | None, text: str | None, trace: Trace) -> dict[str, Any]:
-        with trace.stage("ready"):
-            pipeline = await self._worker.pipeline()
-        if picture is not None:
-            return await pipeline.picture(jobs, picture, trace)
-        assert text is not None
-        return await pipeline.text(jobs, text, trace)
+        async with AsyncExitStack() as serving:
+            with trace.stage("ready"):
+                pipeline = await serving.enter_async_context(self._worker.pipeline())
+            if picture is not None:
+                return await pipeline.picture(jobs, picture, trace)
+            assert text is not None
+            return await pipeline.text(jobs, text, trace)
 
     async def _form(self, request: Request, held: AsyncExitStack) -> Form:
         """The form; `held` keeps the memory reserved for its body."""

@@ -1,7 +1,6 @@
 """`python3 -m ml_target serve`: the socket, uvicorn, the exit status."""
 
 import argparse
-import ctypes
 import errno
 import logging
 import resource
@@ -15,6 +14,7 @@ from ml_target.config import Settings
 from ml_target.errors import SettingsError
 from ml_target.log.ring import keep_last_lines
 from ml_target.runtime.lifecycle import Worker
+from ml_target.system import allocator
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,6 @@ examples:
   docker run ... -e CLIP_BACKEND=siglip immich-ml-hailo:v4.23.0
 
 Exit code: 0 it was told to stop, 1 it could not start; the last line of its log says why."""
-
-M_MMAP_THRESHOLD = -3
-"""glibc's number of the option (malloc.h)."""
 
 DESCRIPTORS = 200
 """File descriptors needed besides one for each connection: model files, threads' pipes, the log."""
@@ -88,10 +85,8 @@ def most_connections(max_waiting: int) -> int:
 
 
 def prepare_process(max_waiting: int) -> None:
-    """Memory goes back to the system when it is freed, and there are file descriptors for every connection."""
-    with suppress(OSError, AttributeError):  # another C library than glibc
-        # Otherwise the process would keep some of the freed pictures and tensors of each size.
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 * 1024)
+    """Freed memory is kept for the next picture, and there are file descriptors for every connection."""
+    allocator.tune()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(ValueError, OSError):

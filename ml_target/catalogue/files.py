@@ -307,18 +307,23 @@ TINYCLIP_TEXT_WEIGHTS = ModelFile(
     ),
     licence=MIT,
 )
+# As open_clip names them, then as OpenAI's own repositories on the hub do.
 _OPENAI_TENSORS = {
-    "tokens": ("token_embedding.weight",),
-    "positions": ("positional_embedding",),
-    "norm_weight": ("ln_final.weight",),
-    "norm_bias": ("ln_final.bias",),
-    "projection": ("text_projection",),  # stored [in, out], as above
+    "tokens": ("token_embedding.weight", "text_model.embeddings.token_embedding.weight"),
+    "positions": ("positional_embedding", "text_model.embeddings.position_embedding.weight"),
+    "norm_weight": ("ln_final.weight", "text_model.final_layer_norm.weight"),
+    "norm_bias": ("ln_final.bias", "text_model.final_layer_norm.bias"),
+    "projection": ("text_projection", "T:text_projection.weight"),  # stored [in, out], as above
 }
 VIT_B_32_TEXT_WEIGHTS = ModelFile(
     name="vit_b_32_text_weights.npz",
     sources=(
         CheckpointCut(
-            (HubFile("timm/vit_base_patch32_clip_224.openai", "open_clip_model.safetensors"),), _OPENAI_TENSORS
+            (
+                HubFile("timm/vit_base_patch32_clip_224.openai", "open_clip_model.safetensors"),
+                HubFile("openai/clip-vit-base-patch32", "pytorch_model.bin"),
+            ),
+            _OPENAI_TENSORS,
         ),
     ),
     licence=MIT,
@@ -327,7 +332,11 @@ VIT_B_16_TEXT_WEIGHTS = ModelFile(
     name="vit_b_16_text_weights.npz",
     sources=(
         CheckpointCut(
-            (HubFile("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors"),), _OPENAI_TENSORS
+            (
+                HubFile("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors"),
+                HubFile("openai/clip-vit-base-patch16", "pytorch_model.bin"),
+            ),
+            _OPENAI_TENSORS,
         ),
     ),
     licence=MIT,

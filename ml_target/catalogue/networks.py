@@ -323,7 +323,6 @@ SIGLIP2 = ClipBackend(
     immich_name="ViT-B-32-SigLIP2-256__webli",
     resize="squash",
     resize_by_setting=True,
-    scaled=("squash",),
 )
 
 CLIP_BACKENDS = {b.name: b for b in (TINYCLIP, VIT_B_32, VIT_B_16, SIGLIP, SIGLIP2)}

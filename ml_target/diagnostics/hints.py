@@ -51,7 +51,7 @@ SIMILAR = 0.8
 OFFICIAL = "MACHINE_LEARNING_"
 INSTEAD = {
     "CACHE_FOLDER": "here the folder with the models is MODELS_DIR",
-    "MODEL_TTL": "models stay loaded here",
+    "MODEL_TTL": "here MODEL_TTL alone says when models are unloaded",
     "REQUEST_THREADS": "here it is HOST_THREADS, and they are chosen by the cores where it is left out",
     "MODEL_INTRA_OP_THREADS": "here it is CPU_THREADS",
     "MODEL_INTER_OP_THREADS": "here CPU_WORKERS says how many inferences run at a time",

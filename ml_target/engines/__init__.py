@@ -41,6 +41,7 @@ class Capabilities:
     `own_lane`: it can run one more, interactive burst beside those at once.
     `fuller_pays`: each burst has a fixed cost, so it is worth waiting until it is fuller.
     `queues_ahead`: the device holds one more burst in its own queue and starts it by itself.
+    `unloads`: `Engine.unload` frees memory.
 
     For tasks:
     `beside_host`: it computes on a device of its own, so that what preparing saves on the host is gained.
@@ -54,6 +55,7 @@ class Capabilities:
     own_lane: bool = False
     fuller_pays: bool = False
     queues_ahead: bool = False
+    unloads: bool = False
     beside_host: bool = False
     text_layout: bool = False
 
@@ -108,5 +110,14 @@ class Engine(Protocol):
 
         Raises DeviceError: try again later. Raises CardHangs: answer all requests, then end the process.
         """
+
+    def rest(self) -> None:
+        """Gives back memory that was kept for the next burst; called when nothing has been asked for some seconds."""
+
+    def unload(self) -> None:
+        """Gives back the networks' memory, too; they answer again after `reload`. Nothing runs meanwhile."""
+
+    def reload(self) -> None:
+        """Undoes `unload`, blocking. Raises Unavailable with the remedy; may be called again then."""
 
     def close(self) -> None: ...

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 DECAY = 0.95
 """How much weight a burst keeps with each later one: about the last twenty count."""
 
-OVERHEAD_GUESS = 0.5
-"""Share of a burst's time assumed to be overhead while all bursts had one size, from which it cannot be learned."""
+OVERHEAD_GUESS = 0.75
+"""Share of a burst's time assumed to be overhead while all bursts had one size, from which it cannot be learned.
+
+With one frame it is 0.5 to 0.9 for nearly all networks of several contexts (docs/hailort.md §6.1). Too much
+shows itself, as a burst then waits, gets larger, and the truth is learned; with too little, bursts
+of one would stay so for ever."""
 
 
 @dataclass
@@ -41,6 +45,11 @@ class BurstCost:
             return 0.0
         mean_frames, mean_seconds = self.frames / self.weight, self.seconds / self.weight
         return max(0.0, mean_seconds + self._slope(mean_frames, mean_seconds) * (frames - mean_frames))
+
+    @property
+    def per_frame(self) -> float:
+        """Seconds that each frame adds; 0 before the first burst."""
+        return self._slope(self.frames / self.weight, self.seconds / self.weight) if self.weight else 0.0
 
     def _slope(self, mean_frames: float, mean_seconds: float) -> float:
         """Seconds per frame."""

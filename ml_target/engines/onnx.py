@@ -1,22 +1,30 @@
 """The CPU engine: ONNX Runtime on the networks the HEFs were compiled from."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ml_target.catalogue.binding import Binding, bind
 from ml_target.catalogue.types import ModelFile, Network, PictureInput, TextInput
-from ml_target.engines import Capabilities, Intake, LoadedNetwork
-from ml_target.errors import EngineFault, ModelError
+from ml_target.engines import Capabilities, Intake, LoadedNetwork, arena
+from ml_target.engines.denormals import flushed
+from ml_target.errors import DamagedFileError, EngineFault, ModelError, Unavailable
 from ml_target.remedies import command, damaged
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 8  # more gains nothing on a CPU and costs memory
+MAX_BATCH = 8
+"""Texts of one inference. Pictures go one by one: several at once gain nothing on a processor, take as many times the
+memory, and keep every one of them waiting for the last."""
+
+USUAL_PIXELS = 1 << 20
+"""The memory of a frame of up to so many pixels is kept for the next one: 160 MB of the text detector's."""
+
 _FLOATS = ("tensor(float)",)
 _INTEGERS = {"tensor(int32)": "int32", "tensor(int64)": "int64"}
 
@@ -39,8 +47,9 @@ class OnnxEngine:
         onnxruntime.set_default_logger_severity(3)
         self._runtime: Any = onnxruntime
         self._threads = threads
+        self._networks: list[OnnxNetwork] = []
         # A query never waits for a picture here: the processor can do both.
-        self.capabilities = Capabilities(lanes=workers, own_lane=True)
+        self.capabilities = Capabilities(lanes=workers, own_lane=True, unloads=True)
 
     @property
     def device(self) -> str:
@@ -62,25 +71,31 @@ class OnnxEngine:
 
         Raises ModelError when it does not fit, DamagedFileError when it does not open or run.
         """
+        try:
+            loaded = OnnxNetwork(lambda: self._session(file), file, network)
+        except DamagedFileError:
+            raise
+        except ModelError as error:
+            raise ModelError(f"{file.name} does not fit {network.name}: {error.reason}", error.remedy) from error
+        except EngineFault as error:  # its inputs are right, but it does not run
+            raise damaged(f"{file} opens, but does not run: {error.__cause__}") from error
+        self._networks.append(loaded)
+        return loaded
+
+    def _session(self, file: Path) -> Any:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         # Idle threads that spin would take the processor from decoding and from the other models.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")  # in the session's threads
         # Memory patterns are kept per shape: free sizes would collect one for every picture size.
         options.enable_mem_pattern = False
+        arena.use_shared(options)
         try:
-            session = self._runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            return self._runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise damaged(f"{file} cannot be opened by ONNX Runtime ({error})") from error
-        shrink = self._runtime.RunOptions()
-        shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        try:
-            return OnnxNetwork(session, network, shrink)
-        except ModelError as error:
-            raise ModelError(f"{file.name} does not fit {network.name}: {error.reason}", error.remedy) from error
-        except EngineFault as error:  # its inputs are right, but it does not run
-            raise damaged(f"{file} opens, but does not run: {error.__cause__}") from error
 
     def health(self) -> dict[str, float]:
         """The processor has no readings."""
@@ -93,24 +108,42 @@ class OnnxEngine:
     def recover(self, network: LoadedNetwork) -> None:
         """Nothing to do: a session loses nothing."""
 
+    def rest(self) -> None:
+        """Frees what inferences have computed in."""
+        arena.shrink()
+
+    def unload(self) -> None:
+        """Frees the networks; not while one runs."""
+        for network in self._networks:
+            network.unload()
+        arena.shrink()
+
+    def reload(self) -> None:
+        """Opens them again. Raises Unavailable where a file has gone, or is another one now."""
+        for number, network in enumerate(self._networks, 1):
+            log.info("loading %s (%d of %d)", network.network.name, number, len(self._networks))
+            network.reload()
+
     def close(self) -> None:
         """Nothing to do: sessions free themselves."""
 
 
 class OnnxNetwork:
-    """One session, with pictures normalised and outputs named by role."""
+    """One session, with pictures normalised and outputs named by role. `connect`: opens a session of the file."""
 
-    def __init__(self, session: Any, network: Network, shrink: Any) -> None:
-        self._session = session
-        self._network = network
-        self._input, self.intake, batch = _intake(session.get_inputs(), network.input)
+    def __init__(self, connect: Callable[[], Any], file: Path, network: Network) -> None:
+        self._connect = connect
+        self._file = file
+        self._identity = _identity(file)
+        self.network = network
+        self._session: Any = connect()
+        self._input, self.intake, batch = _intake(self._session.get_inputs(), network.input)
         self._normalise = _Normalisation(network.input) if isinstance(network.input, PictureInput) else None
-        # Sizes that change from call to call would keep the largest in the arena for good.
-        self._options = shrink if None in self.intake.shape else None
         frame = _first_frame(self.intake, network.input)
         raw = self._call([frame])
         self._bindings: tuple[Binding, ...] = bind(network.forms, [value.shape for value in raw], frame.shape)
-        self.max_batch = 1 if batch is not None or not self._takes_batches(frame) else MAX_BATCH
+        batches = self._normalise is None and batch is None and self._takes_batches(frame)
+        self.max_batch = MAX_BATCH if batches else 1
         outputs = self._name(raw, frame.shape, 1)[0]
         self.roles: Mapping[str, tuple[int, ...]] = {role: t.values.shape for role, t in outputs.items()}
 
@@ -121,16 +154,41 @@ class OnnxNetwork:
     def close(self) -> None:
         """The session frees its memory when the last reference goes."""
 
+    def unload(self) -> None:
+        """Frees the session until `reload`."""
+        self._session = None
+
+    def reload(self) -> None:
+        """Opens the session again if it is not open. Raises Unavailable where the file has gone, or is another one."""
+        if self._session is not None:
+            return
+        try:
+            if _identity(self._file) != self._identity:  # the status page would tell of another one
+                raise Unavailable(
+                    f"{self._file} is another file than the one that was loaded at the start",
+                    "Restart the worker: it checks the new one.",
+                )
+            self._session = self._connect()
+        except (OSError, ModelError) as error:
+            raise Unavailable(
+                f"{self.network.name} cannot be loaded again ({error})",
+                f"Put the file back ({command('models')} tells what is there), or restart the worker.",
+            ) from error
+
     def _call(self, frames: Sequence[Array]) -> list[Array]:
         if self._normalise is not None:
             batch: Array = self._normalise(frames)
         else:
             batch = np.stack([np.asarray(frame, dtype=self.intake.dtype) for frame in frames])
+        large = self._normalise is not None and frames[0].shape[0] * frames[0].shape[1] > USUAL_PIXELS
         try:
-            result: list[Array] = self._session.run(None, {self._input: batch}, self._options)
+            with flushed():
+                result: list[Array] = self._session.run(
+                    None, {self._input: batch}, arena.shrinking() if large else None
+                )
         except Exception as error:
             raise EngineFault(
-                f"{self._network.name} failed on a frame of {frames[0].shape} ({error})",
+                f"{self.network.name} failed on a frame of {frames[0].shape} ({error})",
                 f"If it happens again, run `{command('models verify')}` and report it.",
             ) from error
         return result
@@ -150,6 +208,12 @@ class OnnxNetwork:
         ]
 
 
+def _identity(file: Path) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written to."""
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class _Normalisation:
     """uint8 H x W x 3 frames to float32 N x 3 x H x W, `(x - mean) / std` by table."""
 
@@ -160,9 +224,9 @@ class _Normalisation:
     def __call__(self, frames: Sequence[Array]) -> Float32:
         height, width, channels = frames[0].shape
         batch = np.empty((len(frames), channels, height, width), np.float32)
-        for plane, frame in zip(batch, frames, strict=True):
-            for channel, table in enumerate(self._tables):
-                np.take(table, frame[:, :, channel], out=plane[channel], mode="clip")
+        for planes, frame in zip(batch, frames, strict=True):
+            for plane, levels, table in zip(planes, cv2.split(np.ascontiguousarray(frame)), self._tables, strict=True):
+                cv2.LUT(levels, table, dst=plane)
         return batch
 
 

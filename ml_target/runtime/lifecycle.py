@@ -4,12 +4,13 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 from ml_target import __version__
 from ml_target.config import PROJECT, Settings, available_cores, choose_engine
+from ml_target.engines import Engine
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.imaging.outside import Helper
@@ -21,9 +22,11 @@ from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.pipeline import Pipeline
 from ml_target.runtime.place import open_places
 from ml_target.runtime.registry import Services
+from ml_target.runtime.resting import Resting
 from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
+from ml_target.system import allocator
 from ml_target.tasks.register import TASKS
 
 log = logging.getLogger("ml_target.worker")  # a documented log name, independent of where this file is
@@ -51,6 +54,7 @@ class Worker:
         self._make_services = load or Worker._from_files
         self._services: Services | None = None
         self._pipeline: Pipeline | None = None
+        self._resting: Resting | None = None
         self._loaded = asyncio.Event()
         self._started = time.monotonic()
 
@@ -74,7 +78,14 @@ class Worker:
         # A task that is only doubted may come back with the card.
         self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"
         self._announce(self._services, time.perf_counter() - started)
+        self._rest_when_idle([place.engine for place in self.places])
         self._loaded.set()
+
+    def _rest_when_idle(self, engines: list[Engine]) -> None:
+        self._resting = Resting(engines, self.settings.model_ttl)
+        if self.settings.model_ttl and not any(engine.capabilities.unloads for engine in engines):
+            log.warning("MODEL_TTL has no effect: no network runs on the processor, and those on a card stay there")
+        self._resting.watch()
 
     def _from_files(self) -> Services:
         settings = self.settings
@@ -88,7 +99,9 @@ class Worker:
             log.warning("%s", words)
         place, beside = open_places(settings)
         self.places = [place] if beside is place else [place, beside]
-        return Loader(settings, store, self.pool, place, beside).services()
+        services = Loader(settings, store, self.pool, place, beside).services()
+        allocator.trim()  # of what the files were read into, before pictures come to lie behind it
+        return services
 
     def _announce(self, services: Services, seconds: float) -> None:
         for label, service in services.all().items():
@@ -110,6 +123,8 @@ class Worker:
 
     def close(self) -> None:
         """Ends the pools and the engine; work that has not started is dropped."""
+        if self._resting is not None:
+            self._resting.close()
         self.helper.close()
         for place in self.places:
             place.arbiter.close()
@@ -119,12 +134,17 @@ class Worker:
 
     # ------------------------------------------------------------------ serve
 
-    async def pipeline(self) -> Pipeline:
-        """The pipeline, once loading has ended. Raises Unavailable when the worker could not start."""
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Pipeline]:
+        """The pipeline for one request, once loading has ended; networks that were unloaded are loaded first.
+
+        Raises Unavailable when the worker could not start, or the networks cannot be loaded again.
+        """
         await self._loaded.wait()
-        if self._pipeline is None:
+        if self._pipeline is None or self._resting is None:
             raise Unavailable(f"The worker could not start: {self.failure}")
-        return self._pipeline
+        async with self._resting.request():
+            yield self._pipeline
 
     @property
     def state(self) -> State:
@@ -152,6 +172,7 @@ class Worker:
             "ready": self.state == "ready",
             **({"failure": str(self.failure)} if self.failure else {}),
             "engine": self.engine_name,
+            **({"networks": self._resting.networks} if self._resting and self.settings.model_ttl else {}),
             "uptime_s": round(time.monotonic() - self._started),
             "tasks": tasks,
             **self._of_tasks(),

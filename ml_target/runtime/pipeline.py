@@ -134,11 +134,11 @@ class Pipeline:
 
 @contextmanager
 def _coming(answering: Answering) -> Iterator[None]:
-    """Announces a frame to the first model of every job."""
+    """Announces a frame to the first model of every job, and what will come of it to the others."""
     with ExitStack() as announced:
         for _, service in answering:
-            for model in service.models[:1]:
-                announced.enter_context(model.coming())
+            for n, model in enumerate(service.models):
+                announced.enter_context(model.coming(None if n else 1))
         yield
 
 

@@ -15,6 +15,8 @@ from ml_target.tasks.wire import Strict
 MAX_ENTRIES = 64 * 1024
 """Bytes or characters; Immich's are below 300, and checking more would block the event loop."""
 
+_AS_IMMICH = "Send entries as Immich does: a JSON object of tasks, each with its types and their model names."
+
 
 def parse_entries(entries: str | bytes) -> list[Job]:
     """The jobs of one request.
@@ -26,18 +28,20 @@ def parse_entries(entries: str | bytes) -> list[Job]:
     try:
         content = orjson.loads(entries)
     except ValueError as error:
-        raise MalformedRequest(f"Invalid request format: entries is not JSON ({error}).") from error
+        raise MalformedRequest(f"Invalid request format: entries is not JSON ({error})", _AS_IMMICH) from error
     if not isinstance(content, dict):
-        raise MalformedRequest("Invalid request format: entries is not a JSON object.")
+        raise MalformedRequest("Invalid request format: entries is not a JSON object", _AS_IMMICH)
     for task, stages in content.items():
         # What is asked for must be answered or refused, so a task that is named has to ask for something.
         if stages is None or stages == {} or (isinstance(stages, dict) and None in stages.values()):
-            raise MalformedRequest(f"Invalid request format: {short(task)} asks for nothing.")
+            raise MalformedRequest(
+                f"Invalid request format: {short(task)} asks for nothing", "Name its types, or leave the task out."
+            )
     tasks = tuple(TASKS)
     try:
         asked = _form(tasks).model_validate(content)
     except ValidationError as error:
-        raise MalformedRequest(f"Invalid request format: {_summary(error)}.") from error
+        raise MalformedRequest(f"Invalid request format: {_summary(error)}", _AS_IMMICH) from error
     entries_of = [(task, getattr(asked, _field(task))) for task in tasks]
     jobs = [job for task, entry in entries_of if entry is not None for job in task.jobs(entry)]
     if not jobs:
@@ -59,7 +63,7 @@ def _field(task: Task[Any, Any]) -> str:
 
 def entries_too_long() -> MalformedRequest:
     """The error for `entries` beyond `MAX_ENTRIES`; also raised before all of it has arrived."""
-    return MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters.")
+    return MalformedRequest(f"Invalid request format: entries has more than {MAX_ENTRIES:,} characters", _AS_IMMICH)
 
 
 def _summary(error: ValidationError) -> str:

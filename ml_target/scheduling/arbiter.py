@@ -1,10 +1,10 @@
 """Decides whose burst goes next: one arbiter for each device, the owner of all its queues.
 
-A burst is what has accumulated for one model, up to its batch size, across requests. Interactive
-work goes first, within bounds; the others take turns, so none starves. A burst that would leave
-partly filled may wait a moment for work that is known to come, never longer than a fraction of
-what that saves. Where the device has a queue of its own, the next burst is sent just before the
-running one is expected to end: late enough to be as full as it can be, early enough for the device
+A burst is what has accumulated for one model, across requests. Interactive work goes first, within
+bounds; the others take turns, so none starves. How large a burst should be and whether it waits for work that is known
+to come is weighed in `plan.py`; it never waits longer than the time that this may save. Where the device has a
+queue of its own, the next burst is sent just before the running one
+is expected to end: late enough to be as full as it can be, early enough for the device
 never to be idle. All of it happens on the event loop's thread, so there are no locks, and all
 time is the event loop's: its clock, its timers, its sleep. The tests run it on a loop with
 virtual time.
@@ -37,6 +37,9 @@ BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 LEAD_S = 0.003
 LEAD_SHARE = 0.04
 """How long before the expected end of a burst the next one is sent: at least `LEAD_S`, or `LEAD_SHARE` of the burst."""
+
+BUSY_DECAY = 0.97
+"""How much weight a burst keeps with each later one when it is asked how busy the device is: about thirty count."""
 
 ANSWERED_S = 0.5
 """Seconds between answering all requests that the device hangs and asking the process to end."""
@@ -88,6 +91,7 @@ class Arbiter:
         self._queues: list[ModelQueue] = []
         self._running: list[_Running] = []
         self._last_end = 0.0
+        self._worked = self._passed = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._interactive_in_a_row = 0
         self._lost: list[ModelQueue] = []
@@ -98,7 +102,8 @@ class Arbiter:
 
     def queue(self, network: LoadedNetwork, name: str, *, interactive: bool = False) -> ModelQueue:
         """A queue for one more model."""
-        queue = ModelQueue(self.wake, network, name, interactive=interactive)
+        busy = self._busy if self._patient else None
+        queue = ModelQueue(self.wake, network, name, interactive=interactive, busy=busy, lanes=self._lanes)
         self._queues.append(queue)
         return queue
 
@@ -138,7 +143,7 @@ class Arbiter:
         for waiting in self._queues:
             waiting.drop_abandoned()
         while self._recovering is None and (queue := self._next()) is not None:
-            burst = queue.take()
+            burst = queue.take(_now())
             own_lane = queue.interactive and self._own_lane
             running = _Running(queue, burst, _now(), queue.cost.expected(len(burst)), own_lane)
             self._running.append(running)
@@ -152,7 +157,7 @@ class Arbiter:
         interactive = [q for q in waiting if q.interactive]
         bulk = [q for q in waiting if not q.interactive]
         now = _now()
-        patience = {id(q): q.patience(now, self._arriving) if self._patient else 0.0 for q in bulk}
+        patience = {id(q): q.patience(now, self._arriving) for q in bulk}
         ready = [q for q in bulk if patience[id(q)] <= 0]
         # Only work that is ready to go counts as passed, and only it may hold up interactive work.
         passed = self._interactive_in_a_row if ready else 0
@@ -170,7 +175,7 @@ class Arbiter:
         """The first in line; where fuller bursts pay, a full one passes partly filled ones a few times."""
         chosen = ready[0]
         if self._patient and chosen.passed < PASSED_BY_FULL:
-            chosen = next((q for q in ready if len(q.waiting) >= q.network.max_batch), chosen)
+            chosen = next((q for q in ready if len(q.waiting) >= q.most), chosen)
         for queue in ready:
             queue.passed = 0 if queue is chosen else queue.passed + 1
         return chosen
@@ -227,9 +232,16 @@ class Arbiter:
             queue.deliver(burst, outputs, _now() - self._begun(running))
         finally:
             self._running.remove(running)
+            queue.back(burst, _now())
             if not running.own_lane:
+                self._worked = self._worked * BUSY_DECAY + _now() - self._begun(running)
+                self._passed = self._passed * BUSY_DECAY + _now() - self._last_end
                 self._last_end = _now()
             self.wake()
+
+    def _busy(self) -> float:
+        """The share of the time that the device worked, lately."""
+        return self._worked / self._passed if self._passed else 1.0
 
     def _start_recovery(self, queue: ModelQueue, error: BurstLost) -> None:
         if queue not in self._lost:
@@ -265,10 +277,12 @@ class Arbiter:
     async def _answer_and_leave(self, error: CardHangs) -> None:
         """Nothing will run on the device in this process any more: answers all requests at once, then ends it."""
         log.critical("%s", error)
-        words = "The card hangs and the worker restarts to free it. Try again in a minute; its log says more."
+        refusal = Unavailable(
+            "The card hangs and the worker restarts to free it", "Try again in a minute; its log says more."
+        )
         for queue in self._queues:
-            queue.refuse(words)
+            queue.refuse(refusal)
         for running in self._running:
-            running.queue.fail(running.burst, Unavailable(words))
+            running.queue.fail(running.burst, refusal)
         await asyncio.sleep(ANSWERED_S)
         self._leave(EXIT_HUNG)

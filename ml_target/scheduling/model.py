@@ -51,6 +51,9 @@ class Model:
         """
         return await self.queue.infer(frames)
 
-    def coming(self, frames: int = 1) -> AbstractContextManager[None]:
-        """Announces frames while the block prepares them: a burst may wait a moment for them."""
+    def coming(self, frames: int | None = 1) -> AbstractContextManager[None]:
+        """Announces frames while the block prepares them: a burst may wait a moment for them.
+
+        None: as many as usual, once another network of the request has answered.
+        """
         return self.queue.coming(frames)

@@ -5,14 +5,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+import cv2
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class ThreadPool:
-    """A bounded pool that decodes, prepares and post-processes; inference does not run here."""
+    """A bounded pool that decodes, prepares and post-processes; inference does not run here.
+
+    OpenCV's own threads are turned off, for the whole process: these threads are as many as the processor can use.
+    """
 
     def __init__(self, threads: int) -> None:
+        cv2.setNumThreads(1)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="host")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

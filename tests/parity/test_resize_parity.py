@@ -1,4 +1,4 @@
-"""Pixels handed to a CLIP network equal those of Pillow and of the models' own processors, on real photos."""
+"""Pixels handed to a CLIP network and a text detector: those of Pillow and the models' processors, or next to them."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -10,14 +10,19 @@ import parity_table as parity
 import pytest
 from PIL import Image
 from pillow_resize import pillow_crop, pillow_squash
+from text_pages import kinds, pages_of
 
 from ml_target.imaging.picture import decode
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
+from ml_target.tasks.ocr.tiles import tiles, whole
 from ml_target.tensors import UInt8
 
 SIZES = (224, 256)
 WITHIN_ONE = 0.999
 BOUND = "≥ 0.999"
+WITHIN_ONE_ON_PAGES = 0.998
+MOST = 3
+"""Levels apart, anywhere."""
 Reference = Callable[[Image.Image, int], UInt8]
 
 
@@ -128,10 +133,34 @@ def _compare(
             mine = ours(picture, size)
             assert mine.shape == (size, size, 3)
             assert mine.dtype == np.uint8
-            difference = np.abs(mine.astype(np.int16) - expected(image, mine))
-            least = min(least, float((difference <= 1).mean()))
-            greatest = max(greatest, int(difference.max()))
+            share, most = _apart(mine, expected(image, mine))
+            least, greatest = min(least, share), max(greatest, most)
     subject = f"CLIP picture, {rule}, against {name}"
     parity.record(subject, f"values within 1 level, least of {len(files)} photos", least, BOUND)
-    parity.record(subject, "levels apart, most", greatest, "-")
+    parity.record(subject, "levels apart, most", greatest, f"≤ {MOST}")
     assert least >= WITHIN_ONE
+    assert greatest <= MOST
+
+
+def _apart(ours: UInt8, theirs: UInt8) -> tuple[float, int]:
+    """The share of values within one level, and the levels apart of the farthest."""
+    difference = np.abs(ours.astype(np.int16) - theirs)
+    return float((difference <= 1).mean()), int(difference.max())
+
+
+def test_pages_and_photos_equal_pillows_for_the_text_detector(photos: Path) -> None:
+    """At the official worker's scale: real photos and screens, and drawn pages of every kind."""
+    drawn = [next(iter(pages_of(kind))).picture for kind in kinds()]
+    real = [decode(file.read_bytes(), 10**9) for file in sorted(photos.glob("*.jpg"))]
+    least, greatest = 1.0, 0
+    for picture in (*drawn, *real):
+        tiling = whole(picture.shape[0], picture.shape[1], 736)
+        [ours] = tiles(picture, tiling, "RGB")
+        image = Image.fromarray(picture).resize(tiling.size[::-1], Image.Resampling.LANCZOS)
+        share, most = _apart(ours, np.asarray(image))
+        least, greatest = min(least, share), max(greatest, most)
+    subject = f"text picture, {len(drawn)} pages and {len(real)} photos, against Pillow"
+    parity.record(subject, "values within 1 level, least", least, f"≥ {WITHIN_ONE_ON_PAGES}")
+    parity.record(subject, "levels apart, most", greatest, f"≤ {MOST}")
+    assert least >= WITHIN_ONE_ON_PAGES
+    assert greatest <= MOST

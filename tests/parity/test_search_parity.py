@@ -8,7 +8,7 @@ SigLIP's and SigLIP2's vocabularies are substitutes trained in the test session.
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -53,8 +53,15 @@ BOUND = "≥ 0.9999"
 MOST_APART = 0.3
 """Levels by which the prepared picture may be another on average, where it was decoded at half its size."""
 
-DEPTH = {"tinyclip": 12, "siglip": 2, "siglip2": 2}
-NAMES = {"tinyclip": "TinyCLIP", "siglip": "SigLIP B/16 (2 layers)", "siglip2": "SigLIP2 B/32-256 (2 layers)"}
+DEPTH = {"tinyclip": 12, "vit_b_32": 2, "vit_b_32 with GELU": 2, "vit_b_16": 2, "siglip": 2, "siglip2": 2}
+NAMES = {
+    "tinyclip": "TinyCLIP",
+    "vit_b_32": "ViT-B-32 (2 layers)",
+    "vit_b_32 with GELU": "ViT-B-32 with GELU (2 layers)",
+    "vit_b_16": "ViT-B-16 (2 layers)",
+    "siglip": "SigLIP B/16 (2 layers)",
+    "siglip2": "SigLIP2 B/32-256 (2 layers)",
+}
 FORMS = {
     "ids to vector": (False, "vector"),
     "ids to states": (False, "states"),
@@ -106,16 +113,16 @@ class Bench:
 def bench(
     request: pytest.FixtureRequest, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp(request.param.replace(" ", "_"))
     towers = build_towers(request.param, DEPTH[request.param])
     export_picture_tower(towers, folder / "picture.onnx")
     export_text_tower(towers, folder / "text.onnx")
-    vocabulary = {
+    vocabularies: dict[str, Callable[[], list[Path]]] = {
         "clip": lambda: [wheel_models / "bpe_simple_vocab_16e6.txt.gz"],
         "siglip": lambda: [request.getfixturevalue("made_pieces")],
         "siglip2": lambda: list(request.getfixturevalue("made_table")),
-    }[towers.backend.family]()
-    tokenizer = open_tokenizer(towers.backend.family, vocabulary)
+    }
+    tokenizer = open_tokenizer(towers.backend.family, vocabularies[towers.backend.family]())
     pool, host = Arbiter(1), ThreadPool(1)
     yield Bench(request.param, towers, folder, tokenizer, OnnxEngine(threads=2), pool, host)
     host.close()
@@ -173,23 +180,25 @@ def test_pictures(bench: Bench, photos: Path) -> None:
     assert all(v.shape == (bench.towers.backend.width,) and v.dtype == np.float32 for v in ours)
 
 
-@pytest.mark.parametrize("size", ["as they are", "just large enough"])
-def test_pictures_decoded_at_half_their_size(bench: Bench, photos: Path, size: str) -> None:
+def test_pictures_decoded_at_half_their_size(bench: Bench, photos: Path) -> None:
     """What `ClipBackend.scaled` rests on. The vectors' mean is taken off first: alone it would make them alike."""
     backend = bench.towers.backend
     spec = backend.visual.input
     assert isinstance(spec, PictureInput)
+    files = [file.read_bytes() for file in sorted(photos.glob("*.jpg"))[::2]]
     for resize in backend.scaled or (backend.resize,):
         encoder, prepare = bench.pictures(resize, "scaled"), squash if resize == "squash" else shortest_side_crop
         assert encoder.enough is not None
-        files = _photos(photos, 0 if size == "as they are" else 2 * encoder.enough)
-        pairs = [_whole_and_half(data, encoder.enough) for data in files]
+        if not all(halves(probe(data, 10**9), encoder.enough) for data in files):
+            assert not backend.scaled, "nothing was measured"
+            pytest.skip("the photos are too small to be halved for this tower")
+        pairs = [_whole_and_half(data) for data in files]
         prepared = [[prepare(picture, spec.height).astype(int) for picture in pair] for pair in pairs]
         apart = max(float(np.abs(whole - half).mean()) for whole, half in prepared)
         vectors = np.array([[asyncio.run(encoder.embed(picture, Trace())) for picture in pair] for pair in pairs])
         vectors -= vectors[:, 0].mean(0)
         cosine = min(_cosine(whole, half) for whole, half in vectors)
-        subject = f"{NAMES[bench.name]}, {resize}, photos {size} decoded at half their size"
+        subject = f"{NAMES[bench.name]}, {resize}, photos decoded at half their size"
         bounds = (BOUND, f"≤ {MOST_APART}") if backend.scaled else ("-", "-")
         parity.record(subject, f"centred cosine, least of {len(files)}", cosine, bounds[0])
         parity.record(subject, "mean difference of a prepared photo, most, levels", apart, bounds[1])
@@ -197,24 +206,8 @@ def test_pictures_decoded_at_half_their_size(bench: Bench, photos: Path, size: s
         assert not backend.scaled or (cosine >= LEAST and apart <= MOST_APART)
 
 
-def _photos(folder: Path, side: int = 0) -> list[bytes]:
-    """Every second photo, at another shorter side where one is given."""
-    files = sorted(folder.glob("*.jpg"))[::2]
-    return [_resized(file, side) if side else file.read_bytes() for file in files]
-
-
-def _resized(file: Path, side: int) -> bytes:
-    with Image.open(file) as image:
-        width, height = (2 * round(length * side / min(image.size) / 2) for length in image.size)
-        stream = io.BytesIO()
-        image.resize((width, height), Image.Resampling.LANCZOS).save(stream, "JPEG", quality=80)
-    return stream.getvalue()
-
-
-def _whole_and_half(data: bytes, enough: int) -> tuple[UInt8, UInt8]:
-    structure = probe(data, 10**9)
-    assert halves(structure, enough)
-    half = decode_half(io.BytesIO(data), structure)
+def _whole_and_half(data: bytes) -> tuple[UInt8, UInt8]:
+    half = decode_half(io.BytesIO(data), probe(data, 10**9))
     assert half is not None
     return decode(data, 10**9), half
 

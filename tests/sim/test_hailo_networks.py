@@ -5,17 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hailo_engines import SIDE, Engines, lose, network, pictures, slots
+from hailo_engines import BIG, SIDE, SMALL, Engines, lose, network, pictures, slots
 from hailo_sim import Rig, simulated
 from hailo_sim.build import from_table
 from hailo_sim.contracts import group_of
 from hailo_worker import wait_until
 
 from ml_target.catalogue.networks import SIGLIP
-from ml_target.errors import (
-    BurstLost,
-    EngineFault,
-)
+from ml_target.engines.hailo import network as network_module
+from ml_target.errors import BurstLost, DeviceError, EngineFault
 from ml_target.tensors import Array
 
 pytestmark = pytest.mark.usefixtures("no_card_here")
@@ -201,3 +199,33 @@ def test_in_flight_stays_within_the_queue(tmp_path: Path, cards: int) -> None:
         assert len(rig.record.busy) == cards, "every card worked"
         engine.close()
         assert not rig.held
+
+
+def test_where_the_host_has_no_room_for_large_bursts_smaller_ones_do(
+    engines: Engines, rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.faults.refuse_configure(1, 84, "big")
+    _, _, big = engines.both(batch=32)
+    assert (big.batch, big.max_batch) == (8, 8)
+    assert len(big.run(pictures(8))) == 8
+    assert "big: no room for bursts of 32" in caplog.text
+    assert "Set HAILO_BATCH=8 to end this warning" in caplog.text
+
+
+def test_what_is_no_matter_of_size_is_tried_once(engines: Engines, rig: Rig) -> None:
+    engine = engines.start(batch=32)
+    rig.faults.refuse_configure(1, 71, "big")
+    with pytest.raises(DeviceError, match="no memory left"):
+        engine.open(engines.file(BIG, contexts=3), BIG)
+    rig.faults.refuse_configure(2, 84, "small")
+    with pytest.raises(DeviceError, match="Lower HAILO_BATCH"):
+        engine.open(engines.file(SMALL), SMALL)
+
+
+@pytest.mark.parametrize(("asked", "most"), [(32, 10), (4, 4)])
+def test_the_most_frames_of_a_burst_go_by_their_size(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch, asked: int, most: int
+) -> None:
+    monkeypatch.setattr(network_module, "BURST_BYTES", 10 * (4 * 6 * 3 + 8) + 1)  # ten frames with their answers
+    _, small, big = engines.both(batch=asked)
+    assert small.batch == small.max_batch == big.max_batch == most

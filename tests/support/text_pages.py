@@ -300,15 +300,13 @@ def kinds() -> list[str]:
     return [*KINDS, *(["Chinese"] if _chinese_font() else [])]
 
 
-def pages_of(kind: str, seed: int = 0, *, ends: bool = False) -> Iterator[Page]:
-    """One page of each size of a kind; `ends`: of its first and last size only."""
+def pages_of(kind: str, seed: int = 0) -> Iterator[Page]:
+    """One page of each size of a kind."""
     if kind == "Chinese":
         yield characters(seed, chinese(32)).done("Chinese 32 px", "Chinese")
         return
-    last = len(KINDS[kind]) - 1
     for number, make in enumerate(KINDS[kind]):
-        if number in (0, last) or not ends:
-            yield make(seed + number)
+        yield make(seed + number)
 
 
 def pages(seed: int = 0) -> Iterator[Page]:

@@ -139,19 +139,31 @@ class Towers:
 def build_towers(name: str, layers: int) -> Towers:
     """Seeded towers of backend `name`; at most `layers` blocks a tower, everything else as published.
 
+    "BACKEND with GELU" are its towers with the activation that some exports have in the place of QuickGELU.
+
     Needs PyTorch and transformers. Token tables of SigLIP2 are cut to 4,000 rows (of 256,000).
     """
     import torch
     import transformers
 
+    name, _, activation = name.partition(" with ")
     backend = CLIP_BACKENDS[name]
     picture, text = backend.visual.input, backend.textual.input
     assert isinstance(picture, PictureInput)
     assert isinstance(text, TextInput)
     torch.manual_seed(20)
-    common = {"hidden_size": text.width, "intermediate_size": 4 * text.width, "num_attention_heads": text.width // 64}
-    patch = 32 if name == "siglip2" else 16
-    vision = common | {"num_hidden_layers": min(12, layers), "image_size": picture.height, "patch_size": patch}
+    common: dict[str, Any] = {
+        "hidden_size": text.width,
+        "intermediate_size": 4 * text.width,
+        "num_attention_heads": text.width // 64,
+    }
+    patch = 32 if name in ("siglip2", "vit_b_32") else 16
+    wide = (
+        {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12} if name.startswith("vit_b") else {}
+    )
+    if activation:
+        common["hidden_act"] = activation.lower()
+    vision = common | wide | {"num_hidden_layers": min(12, layers), "image_size": picture.height, "patch_size": patch}
     if backend.family == "clip":
         words = {"vocab_size": 49_408, "num_hidden_layers": min(6, layers), "max_position_embeddings": text.tokens}
         ids = {"bos_token_id": 49_406, "eos_token_id": 49_407, "pad_token_id": 49_407}

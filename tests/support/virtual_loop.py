@@ -61,7 +61,7 @@ class _Jumping(selectors.SelectSelector):
         if timeout is None:
             raise RuntimeError("nothing is left to be done, and somebody still waits")
         self._loop.now += timeout
-        return super().select(0)
+        return []  # nothing comes from outside, and asking the system takes a fifth of a test's time
 
 
 def run(work: Callable[[], Awaitable[T]], most: float = 3600.0) -> tuple[T, float]:

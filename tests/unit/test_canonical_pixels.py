@@ -1,8 +1,9 @@
 """Canonical pixels: what the networks get to see of fixed pictures, value for value.
 
 Vectors in Immich's database stay for years, so a library that starts to round otherwise must show here, and not in
-them. The values were made with OpenCV 4.9 to 4.14 and Pillow 10.3 to 12.3, which agree in all of them; Immich's own
-worker has Pillow 12.2 and OpenCV below 5. OpenCV 5 changes the crops of faces, Pillow 13 tall pictures.
+them. The values were made with OpenCV 4.9 to 4.14, Pillow 10.3 to 12.3 and libvips 8.18.6 and 8.18.7, which agree in
+all of them; Immich's own worker has Pillow 12.2 and OpenCV below 5. OpenCV 5 changes the crops of faces, Pillow 13 tall
+pictures.
 
 Hashes are compared on x86_64, where they were made. Other processors may fuse multiplications and additions when the
 weights of a filter are computed, or bring routines of their own, which moves a value by one level now and then:
@@ -35,7 +36,8 @@ from ml_target.tensors import Float32, UInt8
 
 EXACT = platform.machine() in ("x86_64", "AMD64")
 SAMPLES = 12
-SET_IN_STONE = ("numpy", "opencv-python-headless", "pillow", "simplejpeg", "tokenizers", "sentencepiece", "onnxruntime")
+PIXELS = ("numpy", "opencv-python-headless", "pillow", "pyvips-binary", "simplejpeg")
+SET_IN_STONE = (*PIXELS, "tokenizers", "sentencepiece", "onnxruntime")
 
 
 def noise(height: int, width: int) -> UInt8:
@@ -86,9 +88,11 @@ MADE: dict[str, Callable[[], UInt8]] = {
     "squash, reduced": lambda: squash(noise(901, 1200), 256),
     "shortest side, wide": lambda: shortest_side_crop(noise(300, 400), 224),
     "shortest side, tall": lambda: shortest_side_crop(noise(3000, 250), 224),
+    "shortest side, reduced": lambda: shortest_side_crop(noise(901, 1200), 224),
     "shortest side, panorama": lambda: shortest_side_crop(noise(60, 9000), 224),
     "shortest side, tower": lambda: shortest_side_crop(noise(26000, 240), 224),
     "pages": pages,
+    "pages, halved": lambda: tiles(noise(620, 830), Tiling((320, 416), (320, 416), ((0, 0),)), "BGR")[0],
     "line, askew": lambda: cut(PICTURE, ASKEW),
     "line, reduced": lambda: cut_line(PICTURE, ASKEW, 48, 240, "BGR"),
     "line, downwards": lambda: cut_line(PICTURE, DOWNWARDS, 48, 204, "RGB"),
@@ -104,12 +108,14 @@ CANON: dict[str, tuple[str, list[int]]] = {
     "close view": ("09d8e17e11e9a214", [51, 160, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
     "tiny views": ("574c2e063f4b3479", [183, 96, 99, 122, 90, 113, 154, 57, 158, 170, 72, 116]),
     "squash, enlarged": ("8800f08ab8a7251a", [147, 117, 78, 137, 113, 101, 63, 239, 226, 121, 160, 70]),
-    "squash, reduced": ("e8557a05d07cbd31", [120, 140, 130, 121, 132, 116, 101, 137, 113, 145, 136, 123]),
+    "squash, reduced": ("158e6c969f4a8519", [120, 140, 130, 120, 132, 115, 101, 137, 113, 145, 136, 123]),
     "shortest side, wide": ("728376c6fc41d424", [115, 167, 206, 168, 184, 178, 129, 59, 102, 136, 158, 38]),
     "shortest side, tall": ("24d38bc7781fca3c", [43, 245, 170, 221, 232, 158, 65, 137, 210, 150, 144, 186]),
+    "shortest side, reduced": ("147f3fcb247acb5b", [160, 137, 128, 139, 154, 142, 112, 117, 119, 111, 135, 117]),
     "shortest side, panorama": ("56c70eefc4c6d8b0", [104, 123, 133, 54, 110, 56, 112, 116, 224, 29, 50, 98]),
     "shortest side, tower": ("fbb15c5484471a61", [154, 156, 84, 110, 119, 92, 127, 89, 137, 161, 82, 96]),
     "pages": ("5f4271cbacceb42b", [92, 89, 139, 116, 140, 173, 126, 96, 129, 68, 130, 143]),
+    "pages, halved": ("eb7200624f9a800c", [134, 113, 109, 62, 169, 127, 130, 135, 102, 136, 102, 161]),
     "line, askew": ("c63fae31fa3fc0bc", [79, 90, 44, 176, 187, 74, 122, 163, 61, 25, 153, 168]),
     "line, reduced": ("1477bd62873684e1", [85, 123, 142, 132, 48, 135, 190, 217, 62, 131, 139, 160]),
     "line, downwards": ("59a4013884bce48c", [134, 38, 153, 195, 160, 68, 88, 64, 62, 173, 180, 115]),

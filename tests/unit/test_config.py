@@ -64,6 +64,8 @@ def test_an_empty_variable_means_the_default() -> None:
         ("HOST_THREADS", "-1", "a whole number"),
         ("CPU_THREADS", "999", "a whole number"),
         ("CPU_WORKERS", "999", "a whole number"),
+        ("MODEL_TTL", "soon", "a number from 0 to 31536000 seconds, or off"),
+        ("MACHINE_LEARNING_MODEL_TTL", "nan", "a number from 0 to"),
         ("MODELS_DIR", "~no-such-user/models", "~ has no meaning for this user"),
         ("CLIP_TEXT_ENGINE", "gpu", "one of same, cpu"),
         ("HAILO_BATCH", "64", "a whole number from 1 to 63"),
@@ -99,6 +101,13 @@ def test_an_unknown_log_level_alone_falls_back_with_a_warning(caplog: pytest.Log
     assert "the log level loud is unknown" in caplog.text
 
 
+@pytest.mark.parametrize(("value", "seconds"), [("300", 300), ("0", 0), ("off", 0), ("-1", 0), ("1.5", 1.5)])
+def test_idle_time_by_either_name(value: str, seconds: float) -> None:
+    for name in ("MODEL_TTL", "MACHINE_LEARNING_MODEL_TTL"):
+        assert Settings.from_environment({name: value}).model_ttl == seconds
+    assert Settings().model_ttl == 0
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     for item in fields(Settings):
         assert item.metadata["help"], item.name
@@ -106,7 +115,7 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "plan"), [(1, (2, 1, 1)), (2, (2, 2, 1)), (4, (4, 4, 1)), (8, (8, 4, 2)), (16, (8, 4, 4))]
+    ("cores", "plan"), [(1, (2, 1, 1)), (2, (2, 2, 2)), (4, (4, 4, 2)), (8, (8, 4, 4)), (16, (8, 4, 8))]
 )
 def test_thread_plan(cores: int, plan: tuple[int, int, int]) -> None:
     assert thread_plan(Settings(), cores) == plan

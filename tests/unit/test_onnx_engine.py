@@ -1,5 +1,6 @@
 """What ONNX Runtime's engine makes of graphs of many kinds; what holds for every engine is in tests/contract."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G, STAND_IN_EMBEDDER
-from ml_target.catalogue.types import Network, PictureInput, TextInput, TokenStates, Vector
-from ml_target.engines import Engine
-from ml_target.engines.onnx import OnnxEngine
-from ml_target.errors import EngineFault, ModelError
+from ml_target.catalogue.types import FeatureMap, Network, PictureInput, TextInput, TokenStates, Vector
+from ml_target.engines import Engine, arena, denormals
+from ml_target.engines.onnx import OnnxEngine, _Normalisation
+from ml_target.errors import EngineFault, ModelError, Unavailable
 
 PICTURE = Network(
     "little_picture",
@@ -30,6 +31,7 @@ TEXT = Network(
     ((Vector("embedding", 3),), (TokenStates("tokens", 5, 3),)),
     onnx=(),
 )
+MAP_INPUT = PictureInput(32, 32, "RGB", mean=(1.0,) * 3, std=(2.0,) * 3)
 Make = Callable[..., Path]
 
 
@@ -69,12 +71,12 @@ def channel_means(make: Make, batch: int | str) -> Path:
 
 
 @pytest.mark.parametrize("batch", [1, "N"])
-def test_pictures_are_normalised_and_batched(engine: Engine, make: Make, batch: int | str) -> None:
+def test_pictures_are_normalised_and_run_one_by_one(engine: Engine, make: Make, batch: int | str) -> None:
     network = engine.open(channel_means(make, batch), PICTURE)
     assert network.intake.shape == (4, 6, 3)
     assert network.intake.dtype == "uint8"
     assert network.roles == {"embedding": (3,)}
-    assert network.max_batch == (1 if batch == 1 else 8)
+    assert network.max_batch == 1
     frames = list(np.random.default_rng(0).integers(0, 256, (network.max_batch, 4, 6, 3), np.uint8))
     outputs = network.run(frames)
     assert len(outputs) == len(frames)
@@ -86,12 +88,12 @@ def test_pictures_are_normalised_and_batched(engine: Engine, make: Make, batch: 
 
 def test_a_free_batch_that_is_flattened_away_is_not_used(engine: Engine, make: Make) -> None:
     nodes = [
-        helper.make_node("ReduceMean", ["anything"], ["means"], axes=[2, 3], keepdims=0),
+        helper.make_node("ReduceMean", ["anything"], ["means"], axes=[1], keepdims=0),
         helper.make_node("Reshape", ["means", "flat"], ["whatever"]),
     ]
     flat = helper.make_tensor("flat", TensorProto.INT64, [1], [-1])
-    path = make(nodes, (TensorProto.FLOAT, ["N", 3, 4, 6]), (TensorProto.FLOAT, ["M"]), [flat])
-    assert engine.open(path, PICTURE).max_batch == 1
+    path = make(nodes, (TensorProto.FLOAT, ["N", 5, 3]), (TensorProto.FLOAT, ["M"]), [flat])
+    assert engine.open(path, TEXT).max_batch == 1
 
 
 @pytest.mark.parametrize(("element", "name"), [(TensorProto.INT32, "int32"), (TensorProto.INT64, "int64")])
@@ -138,6 +140,81 @@ def test_a_frame_that_fails_is_a_fault_and_the_network_lives_on(engine: Engine, 
     with pytest.raises(EngineFault, match="little_picture failed on a frame of"):
         network.run([np.zeros((5, 6, 3), np.uint8)])
     assert len(network.run([np.zeros((4, 6, 3), np.uint8)])) == 1
+
+
+def test_denormal_numbers_count_as_zero_in_a_run_and_nowhere_else(engine: Engine, make: Make) -> None:
+    """The smallest normal number, halved in the network: what the thread that calls `run` computes."""
+    path = make(
+        [helper.make_node("Mul", ["anything", "half"], ["whatever"])],
+        (TensorProto.FLOAT, [1, 5, 3]),
+        (TensorProto.FLOAT, [1, 5, 3]),
+        [helper.make_tensor("half", TensorProto.FLOAT, [1], [0.5])],
+    )
+    network = engine.open(path, TEXT)
+    frame = np.full((5, 3), np.finfo(np.float32).tiny, np.float32)
+    (output,) = network.run([frame])
+    halved = output["tokens"].real()
+    assert (frame * np.float32(0.5)).all(), "this thread has its denormals again"
+    if denormals._library() is not None:
+        assert not halved.any()
+    np.testing.assert_array_equal(network.run([frame * 4])[0]["tokens"].real(), frame * 2)
+
+
+def test_answers_are_the_same_to_the_bit_with_and_without_denormals(
+    monkeypatch: pytest.MonkeyPatch, face_models: Path
+) -> None:
+    frames = np.random.default_rng(1).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    plain = OnnxEngine(threads=1)
+    network = plain.open(face_models / "face_embedder_112_512.onnx", STAND_IN_EMBEDDER)
+    flushing = [network.run([frame])[0]["embedding"].real() for frame in frames]
+    monkeypatch.setattr(denormals, "_library", lambda: None)
+    for frame, expected in zip(frames, flushing, strict=True):
+        np.testing.assert_array_equal(network.run([frame])[0]["embedding"].real(), expected)
+
+
+def test_pixels_are_normalised_as_the_table_says_to_the_bit() -> None:
+    spec = ARCFACE_R50.input
+    assert isinstance(spec, PictureInput)
+    frame = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    expected = ((np.arange(256) - spec.mean[0]) / spec.std[0]).astype(np.float32).reshape(16, 16)
+    for plane in _Normalisation(spec)([frame])[0]:
+        np.testing.assert_array_equal(plane, expected)
+
+
+def test_memory_that_inferences_took_is_given_back_at_rest(engine: Engine, make: Make) -> None:
+    free: list[int | str] = ["N", 3, "H", "W"]
+    path = make(
+        [helper.make_node("Relu", ["anything"], ["whatever"])], (TensorProto.FLOAT, free), (TensorProto.FLOAT, free)
+    )
+    network = Network("free", "ocr", "detection", MAP_INPUT, ((FeatureMap("map", 1, 3),),), onnx=())
+    loaded = engine.open(path, network)
+    before = loaded.run([np.full((32, 32, 3), 7, np.uint8)])[0]["map"].real()
+    engine.rest()
+    np.testing.assert_array_equal(loaded.run([np.full((32, 32, 3), 7, np.uint8)])[0]["map"].real(), before)
+    large = np.full((1040, 1024, 3), 7, np.uint8)
+    assert (loaded.run([large])[0]["map"].real() == before[0, 0, 0]).all()
+
+
+def test_the_file_that_shrinks_the_arena_is_a_network_of_one_identity() -> None:
+    model = onnx.load_from_string(arena._IDENTITY)
+    onnx.checker.check_model(model)
+    assert [node.op_type for node in model.graph.node] == ["Identity"]
+
+
+def test_a_network_whose_file_was_replaced_is_not_loaded_again(engine: Engine, make: Make) -> None:
+    path = channel_means(make, 1)
+    network = engine.open(path, PICTURE)
+    engine.unload()
+    content = path.read_bytes()
+    path.write_bytes(content + b"")
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(Unavailable, match=r"another file than .* at the start. Restart the worker"):
+        engine.reload()
+    path.unlink()
+    with pytest.raises(Unavailable, match=r"little_picture cannot be loaded again .*No such file.*Put the file back"):
+        engine.reload()
+    with pytest.raises(EngineFault):
+        network.run([np.zeros((4, 6, 3), np.uint8)])
 
 
 def test_the_real_face_networks(engine: Engine, face_models: Path) -> None:

@@ -21,11 +21,14 @@ WITHIN_ONE = 0.999
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_photo_equals_pillow(size: int) -> None:
-    """Every level of every pixel; tests/parity compares more photos, and with the models' own processors."""
+    """All but a few pixels to a level; tests/parity compares more photos, and with the models' own processors."""
     photo = TESTS / "test.jpg"
     picture, image = decode(photo.read_bytes(), 10**9), Image.fromarray(read_rgb(photo))
-    assert (squash(picture, size) == pillow_squash(image, size)).all()
-    assert (shortest_side_crop(picture, size) == pillow_crop(image, size)).all()
+    for ours, pillow in (
+        (squash(picture, size), pillow_squash(image, size)),
+        (shortest_side_crop(picture, size), pillow_crop(image, size)),
+    ):
+        assert (np.abs(ours.astype(np.int16) - pillow) <= 1).mean() >= WITHIN_ONE
 
 
 # ---------------------------------------------------------------- any shape
@@ -42,11 +45,17 @@ EXTREME = [(1, 300), (300, 1), (20, 3000), (3000, 20), (225, 24000)]
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("height", "width"), SHAPES + EXTREME)
 def test_every_shape_equals_pillow(height: int, width: int, size: int) -> None:
-    """Exactly, on noise, where the smallest slip in the arithmetic would show."""
+    """Exactly, on noise, where the smallest slip in the arithmetic would show: here Pillow is asked, or its like."""
     picture = _noise(height, width)
     image = Image.fromarray(picture)
     assert (squash(picture, size) == pillow_squash(image, size)).all()
     assert (shortest_side_crop(picture, size) == pillow_crop(image, size)).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 448), (448, 224), (224, 225), (224, 224), (225, 224)])
+def test_a_side_that_needs_no_resizing_is_cut_all_the_same(height: int, width: int) -> None:
+    picture = _noise(height, width)
+    assert (shortest_side_crop(picture, 224) == pillow_crop(Image.fromarray(picture), 224)).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(24000, 230)])

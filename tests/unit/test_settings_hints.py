@@ -73,14 +73,14 @@ def test_names_are_in_capitals() -> None:
 
 
 def test_what_nobody_else_begins_with() -> None:
-    assert hint("CLIP_MODEL_NAME").endswith("Those that begin like it: CLIP_BACKEND, CLIP_TEXT_ENGINE.")
+    assert hint("CLIP_MODEL_NAME").endswith("Those that begin like it: CLIP_BACKEND, CLIP_TEXT_ENGINE, CLIP_DECODING.")
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("CACHE_FOLDER", "MODELS_DIR"),
-        ("MODEL_TTL_POLL_S", "models stay loaded here"),
+        ("MODEL_TTL_POLL_S", "MODEL_TTL alone"),
         ("REQUEST_THREADS", "HOST_THREADS"),
         ("MODEL_INTRA_OP_THREADS", "CPU_THREADS"),
         ("MODEL_REVISION", "MODELS_MIRROR"),
@@ -106,7 +106,7 @@ def test_what_stands_in_for_the_official_settings_is_a_setting() -> None:
 
 def test_every_setting_forgives_one_letter() -> None:
     """A letter that is lost, or one too many, is found out for each."""
-    for name in OURS:
+    for name in (name for name in OURS if not name.startswith(OFFICIAL)):
         for slip in (name[:-1], f"{name}S", name.replace("_", "", 1)):
             if slip not in OURS:
                 assert name in hint(slip) or slip.startswith("HAILO_DEVICE"), (name, slip)

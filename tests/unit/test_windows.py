@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -9,7 +10,7 @@ from text_pages import latin
 
 from ml_target.tasks.ocr.ctc import Alphabet, Glyphs, decode
 from ml_target.tasks.ocr.stitch import Part, join
-from ml_target.tasks.ocr.windows import BORDER_RANGE, OVERLAP, Window, windows
+from ml_target.tasks.ocr.windows import BLUR, BORDER_RANGE, OVERLAP, Window, _ink, windows
 from ml_target.tensors import UInt8
 
 RANDOM = np.random.default_rng(59)
@@ -200,3 +201,11 @@ def test_the_score_is_the_mean_over_the_letters_that_stay() -> None:
     left = Part(glyphs("ab", [10, 80], [1.0, 0.8]), 0, 120)
     right = Part(glyphs("bc", [80, 130], [0.4, 0.6]), 40, 160)
     assert decode(join([left, right], SPACE), LETTERS)[1] == pytest.approx((1.0 + 0.8 + 0.6) / 3)
+
+
+def test_ink_is_the_spread_of_the_mean_of_the_channels() -> None:
+    """To the bit: where columns are equally empty, a rounding would move a border."""
+    line = np.random.default_rng(3).integers(0, 256, (48, 700, 3), np.uint8)
+    spread = line.mean(axis=2, dtype=np.float32).std(axis=0)
+    blurred = cv2.GaussianBlur(spread[None], (0, 0), BLUR, borderType=cv2.BORDER_REPLICATE)[0]
+    assert np.array_equal(_ink(line), blurred)

@@ -27,6 +27,7 @@ LISTED = (
     "host_threads",
     "cpu_threads",
     "cpu_workers",
+    "model_ttl",
 )
 """Settings that affect answers and times, and hold neither addresses nor paths; listed if not at their defaults."""
 

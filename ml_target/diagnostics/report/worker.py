@@ -2,31 +2,22 @@
 
 import http.client
 import json
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 from ml_target.config import Settings
 from ml_target.diagnostics.report.process import Tell
 from ml_target.diagnostics.report.section import Section
+from ml_target.diagnostics.speed import CLIENTS, PHOTO, measure
 
 TIMEOUT_S = 5.0
 ANYWHERE = ("", "::", "0.0.0.0")
 TITLE = "The worker that runs here"
-PICTURE = Path(__file__).resolve().parent.parent / "checks" / "board.jpg"
-BURST = 8
-TASK_S = 3.0
-"""Time for the sequential requests of one task, and as much again for those sent at once."""
+CELL_S, MOST_S = 1.2, 60.0
+"""Time for one task with one number of clients, and for all of them."""
 
-REQUEST_S = 30.0
-SLOW_MS = 10_000
-"""If eight in sequence would take longer, eight at once are not sent: other clients need this worker too."""
-
-BOUNDARY = "immich-ml-hailo-report"
+SLOW_S = 10.0
+"""If so many in sequence would take longer, they are not sent at once: other clients need this worker too."""
 
 
 @dataclass(slots=True)
@@ -94,77 +85,22 @@ def _shorter(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def request_times(settings: Settings, answer: Answer, tell: Tell) -> Section:
-    """How long the running worker takes for the bundled picture: one request at a time, and eight at once."""
-    lines = [f"{'task':20}  {'one after the other':>20}  {f'{BURST} at once, a request':>22}"]
-    wrong = []
-    for label, entries, text in _asks(answer.status):
-        tell(f"timing: requests of {label}")
-        try:
-            alone = _repeated(settings, entries, text, 1)
-            slow = alone * BURST > SLOW_MS
-            together = "too slow for that" if slow else f"{_repeated(settings, entries, text, BURST):.1f} ms"
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            lines.append(f"{label:20}  {error}")
-            wrong.append(f"a request of {label} to the running worker failed: {error}")
-        else:
-            lines.append(f"{label:20}  {alone:17.1f} ms  {together:>22}")
+    """How fast the running worker answers for the bundled picture: the short form of `ml_target.diagnostics.speed`."""
+    lines = [f"{'task':20}  {'clients':>7}  {'answers a second':>16}  {'p50 ms':>8}  {'p95 ms':>8}"]
+    wrong: list[str] = []
+    said = ""
+    address = _address(settings)
+    url = f"http://{f'[{address}]' if ':' in address else address}:{settings.port}"
+    pictures = [PHOTO.read_bytes()]
+    for row in measure(url, answer.status, pictures, CLIENTS, CELL_S, together=False, slowest_s=SLOW_S, most_s=MOST_S):
+        if row.task != said:
+            said = row.task
+            tell(f"timing: requests of {said}")
+        task, clients, rate, p50, p95 = row.cells()
+        lines.append(f"{task:20}  {clients:>7}  {rate:>16}  {p50:>8}  {p95:>8}".rstrip())
+        if row.failed and not row.left_out:
+            wrong.append(f"a request of {row.task} to the running worker failed: {row.failed}")
     return Section("Times of the running worker", "\n".join(lines), wrong)
-
-
-def _repeated(settings: Settings, entries: dict[str, Any], text: str | None, at_once: int) -> float:
-    """Milliseconds per request: the median of rounds of `at_once`. Raises ValueError unless the status is 200."""
-    body = _body(entries, text)
-    rounds: list[float] = []
-    with ThreadPoolExecutor(at_once) as pool:
-        end = time.monotonic() + TASK_S
-        while not rounds or (time.monotonic() < end and len(rounds) < 10):
-            started = time.perf_counter()
-            list(pool.map(lambda _: _predict(settings, body), range(at_once)))
-            rounds.append((time.perf_counter() - started) * 1000 / at_once)
-    return median(rounds[1:] or rounds)
-
-
-def _asks(status: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-    """Label, entries and text of a request for each task that is on, with model names that the worker serves."""
-    tasks = status["tasks"] if isinstance(status["tasks"], dict) else {}
-    spaces = status.get("clip")
-    first = spaces[0] if isinstance(spaces, list) and spaces and isinstance(spaces[0], dict) else {}
-    name = first.get("immich_name", "ViT-B-32__openai")
-    for label, task in tasks.items():
-        if not _on(task) or "@" in label:
-            continue
-        if label == "clip.textual":
-            yield label, {"clip": {"textual": {"modelName": name}}}, "a dog on a beach"
-        elif label == "clip.visual":
-            yield label, {"clip": {"visual": {"modelName": name}}}, None
-        elif label == "facial-recognition":
-            both = {"detection": {"modelName": "buffalo_l"}, "recognition": {"modelName": "buffalo_l"}}
-            yield label, {label: both}, None
-        elif label == "ocr":
-            both = {"detection": {"modelName": "PP-OCRv5_mobile"}, "recognition": {"modelName": "PP-OCRv5_mobile"}}
-            yield label, {label: both}, None
-
-
-def _predict(settings: Settings, body: bytes) -> None:
-    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-    status, answer = _request(settings, "POST", "/predict", REQUEST_S, body, headers)
-    if status != http.client.OK:
-        raise ValueError(f"status {status}: {answer.decode('utf-8', 'replace')[:300]}")
-
-
-def _body(entries: dict[str, Any], text: str | None) -> bytes:
-    """A multipart form as Immich sends it."""
-    parts = [_part('name="entries"', json.dumps(entries).encode())]
-    if text is not None:
-        parts.append(_part('name="text"', text.encode()))
-    else:
-        head = 'name="image"; filename="board.jpg"\r\nContent-Type: application/octet-stream'
-        parts.append(_part(head, PICTURE.read_bytes()))
-    return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
-
-
-def _part(head: str, content: bytes) -> bytes:
-    return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + content + b"\r\n"
 
 
 def _on(task: Any) -> bool:
@@ -181,21 +117,10 @@ def _address(settings: Settings) -> str:
 
 
 def _get(settings: Settings, path: str) -> tuple[int, bytes]:
-    return _request(settings, "GET", path, TIMEOUT_S)
-
-
-def _request(
-    settings: Settings,
-    method: str,
-    path: str,
-    seconds: float,
-    body: bytes | None = None,
-    headers: dict[str, str] | None = None,
-) -> tuple[int, bytes]:
     """Past any proxy, as the health check. Raises OSError, HTTPException."""
-    connection = http.client.HTTPConnection(_address(settings), settings.port, timeout=seconds)
+    connection = http.client.HTTPConnection(_address(settings), settings.port, timeout=TIMEOUT_S)
     try:
-        connection.request(method, path, body, headers or {})
+        connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read(1 << 20)
     finally:

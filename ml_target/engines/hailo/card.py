@@ -28,7 +28,7 @@ Clock = Callable[[], float]
 class CardSettings:
     """How the card is opened. `group`: the group id under which the multi-process service shares it; "" for none."""
 
-    batch: int = 8
+    batch: int = 32
     device_count: int = 1
     device_ids: tuple[str, ...] = ()
     group: str = ""

@@ -44,6 +44,11 @@ from ml_target.system.cards import Finding, driver_version
 
 log = logging.getLogger(__name__)
 
+SMALL_BATCH = 8
+TOO_LARGE = (3, 47, 81, 84)
+"""HailoRT's statuses when host or driver have no room for a network's buffers, which grow with the most frames of its
+bursts: it is then tried with `SMALL_BATCH`, and a smaller HAILO_BATCH is up to the owner."""
+
 
 class HailoEngine:
     """Owns the device. Networks are opened one by one at start, from one thread.
@@ -145,8 +150,20 @@ class HailoEngine:
 
     def _configure(self, network: HailoNetwork) -> None:
         name = network.network.name
-        self._models[name] = self._card.infer_model(self._files[name], network.fit, network.batch)
-        self._put_on_card(network)
+        while True:
+            self._models[name] = self._card.infer_model(self._files[name], network.fit, network.batch)
+            try:
+                self._put_on_card(network)
+                return
+            except self._card.errors as error:
+                if status_of(error) not in TOO_LARGE or network.batch <= SMALL_BATCH:
+                    raise
+                why = name_of(status_of(error))
+                log.warning(
+                    f"{name}: no room for bursts of {network.batch} ({why}), {SMALL_BATCH} are tried. "
+                    f"Set HAILO_BATCH={SMALL_BATCH} to end this warning."
+                )
+                network.batch = SMALL_BATCH
 
     def _put_on_card(self, network: HailoNetwork) -> None:
         name = network.network.name
@@ -216,6 +233,15 @@ class HailoEngine:
         return not network.distrust
 
     # ---------------------------------------------------------------- teardown
+
+    def rest(self) -> None:
+        """Nothing to do: what a burst is computed in is the card's."""
+
+    def unload(self) -> None:
+        """Nothing to do: networks stay on the card."""
+
+    def reload(self) -> None:
+        """Nothing to do."""
 
     def close(self) -> None:
         """Releases everything, in the order HailoRT needs; ends the process if that hangs."""

@@ -15,7 +15,8 @@ from ml_target.tensors import Array, Outputs, Tensor
 class Frames:
     """Converts frames to what the card reads, and what it wrote to outputs by role.
 
-    `intake`: what a frame has to be. `roles`: role -> shape. `size`: bytes of one frame as sent to the card.
+    `intake`: what a frame has to be. `roles`: role -> shape. `size`: bytes of one frame as sent to the card;
+    `both_ways`: with its answers.
     """
 
     def __init__(self, network: Network, fit: Fit) -> None:
@@ -25,6 +26,9 @@ class Frames:
         self._shape = (spec.height, spec.width, 3) if isinstance(spec, PictureInput) else (spec.tokens, spec.width)
         self.intake = Intake(self._shape, "uint8" if isinstance(spec, PictureInput) else "float32")
         self.size = int(np.prod(fit.input.shape)) * np.dtype(fit.input.dtype).itemsize
+        self.both_ways = self.size + sum(
+            int(np.prod(each.shape)) * np.dtype(each.dtype).itemsize for each in fit.group.outputs
+        )
         self._outputs = {b.output.role: (b, fit.output(b), channel_quantisation(fit.output(b))) for b in fit.bindings}
         self.roles: Mapping[str, tuple[int, ...]] = {
             role: b.canonical(np.empty(stream.shape, np.uint8), self._shape).shape

@@ -32,12 +32,19 @@ READY_TIMEOUT_MS = 1000
 ABORTED = 63
 """HailoRT's status (HAILO_STREAM_ABORT) for frames in flight when the card's streams were closed."""
 
+BURST_BYTES = 16 * 2**20
+"""The most that the frames of one burst and their answers take: two bursts at a time, and arrays that are lent out,
+stay below 64 MiB. It is eleven frames of a face detector and hundreds of a face recogniser."""
+
 ROOM_TIMEOUT_S = 4 * CEILING_S
 """How long to wait for room in the queue. A last resort: the bursts that occupy it have shorter limits of their own."""
 
 
 class HailoNetwork:
-    """A network of the catalogue on the card; `fit` describes its file."""
+    """A network of the catalogue on the card; `fit` describes its file.
+
+    `batch`: the most frames of a burst that HailoRT is told; at most the one given, less where frames are large.
+    """
 
     def __init__(
         self,
@@ -57,10 +64,10 @@ class HailoNetwork:
         self._submission = threading.Lock()
         self.network = network
         self.fit = fit
-        self.batch = batch
-        self.max_batch = batch
         self._current: Configuration | None = None
         self._frames = Frames(network, fit)
+        self.batch = max(1, min(batch, BURST_BYTES // self._frames.both_ways))
+        self.max_batch = self.batch
         self.frame_bytes = self._frames.size
         self.intake = self._frames.intake
         self.roles = self._frames.roles

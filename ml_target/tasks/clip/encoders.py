@@ -14,7 +14,7 @@ from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Ids, Tokenizer
 from ml_target.tensors import Array, Float32, UInt8
 
-HALF_FROM = 2.75
+HALF_FROM = 3.2
 """Times the tower's side that the shorter side of a picture must have left at half its size: below that the differences
 grow (tests/parity/test_search_parity.py)."""
 

@@ -1,25 +1,16 @@
-"""Pictures for the CLIP family: brought to size x size with Pillow's antialiased bicubic filter.
-
-Pillow does the work, because the official worker, the models' own processors and the accuracy
-figures of the networks all rest on it (a = -0.5, support scaled by the reduction, horizontal pass
-first, 8-bit intermediate).
-"""
+"""Pictures for the CLIP family: brought to size x size with Pillow's antialiased bicubic filter."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from ml_target.imaging.resample import BICUBIC, LONGEST, resample
 from ml_target.tensors import UInt8
-
-LONGEST_WHOLE = 100
-"""Up to this ratio of the sides the whole picture is resized and cropped (20 MB at 224); beyond it only the crop."""
 
 _FRACTION_BITS = 22
 """Pillow's 8-bit resampling: weights are whole numbers of 2^-22 (PRECISION_BITS in its Resample.c)."""
-_SUPPORT = 2.0
 
 
 class Taps(NamedTuple):
@@ -31,7 +22,7 @@ class Taps(NamedTuple):
 
 def squash(rgb: UInt8, size: int) -> UInt8:
     """The whole picture, H x W x 3 uint8, as size x size x 3; its aspect ratio is lost."""
-    return np.asarray(Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC))
+    return resample(rgb, size, size, BICUBIC)
 
 
 def shortest_side_crop(rgb: UInt8, size: int) -> UInt8:
@@ -41,12 +32,10 @@ def shortest_side_crop(rgb: UInt8, size: int) -> UInt8:
     at ``int(longer / 2 - size / 2)``.
     """
     height, width = rgb.shape[:2]
-    if max(height, width) > LONGEST_WHOLE * min(height, width):
-        return _crop_of_panorama(rgb, size)
+    if max(height, width) > LONGEST * min(height, width):
+        return _crop_of_panorama(rgb, size)  # the whole would need memory without a bound
     new_width, new_height = _scaled(width, height, size)
-    whole = Image.fromarray(rgb).resize((new_width, new_height), Image.Resampling.BICUBIC)
-    left, top = _start(new_width, size), _start(new_height, size)
-    return np.asarray(whole.crop((left, top, left + size, top + size)))
+    return resample(rgb, new_height, new_width, BICUBIC, keep=(size, size))
 
 
 def _scaled(width: int, height: int, size: int) -> tuple[int, int]:
@@ -108,20 +97,10 @@ def _tap(length: int, full: int, position: int) -> Taps:
     scale = length / full
     stretch = max(scale, 1.0)
     centre = (position + 0.5) * scale
-    first = max(0, int(centre - _SUPPORT * stretch + 0.5))
-    last = min(length, int(centre + _SUPPORT * stretch + 0.5))
-    raw = [_bicubic((pixel - centre + 0.5) * (1.0 / stretch)) for pixel in range(first, last)]
+    first = max(0, int(centre - BICUBIC.reach * stretch + 0.5))
+    last = min(length, int(centre + BICUBIC.reach * stretch + 0.5))
+    raw = BICUBIC.curve((np.arange(first, last, dtype=np.float64) - centre + 0.5) * (1.0 / stretch)).tolist()
     total = 1.0 / sum(raw)
     # Rounds half away from zero, as Pillow does with C's cast to int.
     fixed = [math.trunc(math.copysign(0.5, w) + w * total * (1 << _FRACTION_BITS)) for w in raw]
     return Taps(first, np.array(fixed, np.int64))
-
-
-def _bicubic(x: float) -> float:
-    """Keys' kernel with a = -0.5."""
-    x = abs(x)
-    if x < 1.0:
-        return (1.5 * x - 2.5) * x * x + 1.0
-    if x < 2.0:
-        return ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    return 0.0

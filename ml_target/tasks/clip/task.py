@@ -77,7 +77,7 @@ class ClipTask(Task[_Entry, Float32]):
         return backend.name if backend.borrows_name else backend.immich_name
 
     def memory(self, pixels: int) -> int:
-        """The whole picture becomes one of Pillow's."""
+        """The whole picture is transposed, or becomes one of Pillow's."""
         return CORE * pixels + WORKING_SET
 
     def enough(self, serves: Any) -> int | None:

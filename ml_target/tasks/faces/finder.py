@@ -55,7 +55,7 @@ class FaceFinder:
 
         `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives impossible values.
         """
-        with self._recognizer.coming():  # most pictures sent for face recognition show a face
+        with self._recognizer.coming(None):  # most pictures sent for face recognition show a face
             found = await self._search.find(picture, min_score, trace)
         trace.count("faces", len(found.scores))
         if found.unseen:

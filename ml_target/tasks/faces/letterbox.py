@@ -25,6 +25,8 @@ def letterbox(picture: UInt8, height: int, width: int) -> tuple[UInt8, float]:
         new_height, new_width = int(width * ratio), width
     scale = new_height / high if new_height else new_width / wide
     new_height, new_width = max(new_height, 1), max(new_width, 1)
-    frame = np.zeros((height, width, 3), np.uint8)
-    frame[:new_height, :new_width] = cv2.resize(picture, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    frame = np.empty((height, width, 3), np.uint8)
+    frame[new_height:], frame[:new_height, new_width:] = 0, 0
+    content = frame[:new_height, :new_width]  # written where it belongs
+    cv2.resize(picture, (new_width, new_height), dst=content, interpolation=cv2.INTER_LINEAR)
     return frame, scale

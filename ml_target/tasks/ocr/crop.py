@@ -48,20 +48,21 @@ def cut_line(picture: UInt8, corners: Float32, height: int, width: int, colour: 
     """
     crop = cut(picture, corners)
     if _runs_down(crop.shape[1], crop.shape[0]):
-        crop = np.ascontiguousarray(np.rot90(crop))
-    line = np.asarray(cv2.resize(crop, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    return np.ascontiguousarray(line[..., ::-1]) if colour == "BGR" else line
+        crop = np.asarray(cv2.rotate(crop, cv2.ROTATE_90_COUNTERCLOCKWISE), np.uint8)
+    line = cv2.resize(crop, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(line, cv2.COLOR_RGB2BGR) if colour == "BGR" else line, np.uint8)
 
 
 def cut(picture: UInt8, corners: Float32) -> UInt8:
     """The quadrilateral as a rectangle of `crop_size`, in the picture's colour order.
 
-    Pillow's perspective transform and bicubic filter, on the part of the picture that it reads.
+    Pillow's perspective transform and bicubic filter, on the part of the picture that it reads. An upright one is a
+    view of the picture.
     """
     width, height = crop_size(corners)
     left, top = (int(n) for n in corners[0])
     if np.array_equal(corners, [(left, top), (left + width, top), (left + width, top + height), (left, top + height)]):
-        return np.ascontiguousarray(picture[top : top + height, left : left + width])  # the transform would copy, too
+        return picture[top : top + height, left : left + width]
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - _TAPS, 0)
     high = np.ceil(corners.max(axis=0)).astype(int) + _TAPS + 1
     window = picture[low[1] : high[1], low[0] : high[0]]

@@ -67,7 +67,7 @@ class TextReader:
         """
         if min(picture.shape[:2]) < MIN_SIDE:
             return []
-        with self._recognizer.coming():
+        with self._recognizer.coming(None):
             boxes = await self._finder.find(picture, options.max_resolution, options.min_box_score, trace)
         texts = await self._reader.read(picture, boxes.corners, trace)
         size = np.array(picture.shape[1::-1], np.float32)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from ml_target.catalogue.types import Colour
 from ml_target.imaging.grid import covered, fewest, starts
+from ml_target.imaging.resample import LANCZOS, resample
 from ml_target.tensors import UInt8
 
 DETECTION_MULTIPLE = 32
@@ -94,7 +94,10 @@ def tiles(picture: UInt8, tiling: Tiling, colour: Colour) -> list[UInt8]:
     """The tiles of the picture, H x W x 3 uint8 RGB, in `colour`; black beyond its edge."""
     high, wide = tiling.frame
     scaled = _lanczos(picture, *tiling.size)
-    scaled = scaled[..., ::-1] if colour == "BGR" else scaled
+    if colour == "BGR":
+        scaled = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), np.uint8)
+    if tiling.size == tiling.frame:
+        return [scaled]
     cut: list[UInt8] = []
     for top, left in tiling.starts:
         part = scaled[top : top + high, left : left + wide]
@@ -113,12 +116,12 @@ def _to_multiple(side: int) -> int:
 
 
 def _lanczos(picture: UInt8, height: int, width: int) -> UInt8:
-    """The picture, H x W x 3 uint8, resized with Pillow as the official worker does.
+    """The picture, H x W x 3 uint8, resized as the official worker does with Pillow.
 
-    One far above the target is first averaged down: Pillow holds a copy of its own.
+    One far above the target is first averaged down: resampling holds a copy of its own.
     """
     high, wide = picture.shape[:2]
     coarse = tuple(_COARSE * new if old >= 2 * _COARSE * new else old for old, new in ((high, height), (wide, width)))
     if coarse != (high, wide):
         picture = np.asarray(cv2.resize(picture, coarse[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+    return resample(picture, height, width, LANCZOS)

@@ -66,7 +66,7 @@ def test_another_program_on_the_port_is_told() -> None:
 
 
 def test_the_running_worker_is_asked_and_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_worker, "TASK_S", 0.05)
+    monkeypatch.setattr(report_worker, "CELL_S", 0.05)
     tasks = FakeTasks()
     with live(lambda _: fake_services(tasks, off=("ocr",))) as (client, _):
         deadline = time.monotonic() + 30
@@ -83,9 +83,10 @@ def test_the_running_worker_is_asked_and_timed(monkeypatch: pytest.MonkeyPatch) 
         assert "names_of_this_width" not in told.text
         times = request_times(settings, answer, print)
         assert times.wrong == []
-        rows = [line.split()[0] for line in times.text.splitlines()[1:]]
-        assert rows == ["clip.visual", "clip.textual", "facial-recognition"]
-        assert all(line.count(" ms") == 2 for line in times.text.splitlines()[1:])
+        rows = [line.split() for line in times.text.splitlines()[1:]]
+        wanted = ("clip.visual", "clip.textual", "facial-recognition")
+        assert [row[:2] for row in rows] == [[task, clients] for task in wanted for clients in ("1", "8", "16")]
+        assert all(float(rate) > 0 and float(p50) <= float(p95) for _, _, rate, p50, p95 in rows)
         assert tasks.most_running >= 2, "eight at once"
         tasks.fail_with = RuntimeError("broken")
         failed = request_times(settings, answer, print)

@@ -41,6 +41,10 @@ TABLE: Mapping[str, Row] = {
     "arcface_r50": Row(31_190_468, (1.66, 7.19), (1.66, 26.3), (2.28, 8.49)),
     "tinyclip_vit_39m_16_text_19m_yfcc15m_image_encoder": Row(49_127_796, (2.96, 19.6), (2.96, 50.0), (6.96, 27.9)),
     "tinyclip_vit_39m_16_text_19m_yfcc15m_text_encoder": Row(30_000_000, (2.54, 12.1), (2.54, 30.0), (3.32, 14.7)),
+    "clip_vit_b_32_image_encoder": Row(90_000_000, (1.95, 27.2), (1.95, 69.0), (4.04, 29.2)),
+    "clip_vit_b_32_text_encoder": Row(40_000_000, (3.93, 26.9), (3.93, 68.6), (7.11, 26.1)),
+    "clip_vit_b_16_image_encoder": Row(90_000_000, (4.66, 29.9), (4.66, 76.2), (14.6, 34.4)),
+    "clip_vit_b_16_text_encoder": Row(40_000_000, (4.61, 25.2), (4.61, 64.0), (11.3, 27.2)),
     "siglip_b_16_image_encoder": Row(189_897_833, (17.1, 56.4), (17.1, 207.0), (60.5, 67.7)),
     "siglip_b_16_text_encoder": Row(189_000_000, (5.30, 55.3), (5.30, 205.0), (20.9, 53.2)),
     "siglip2_b_32_256_image_encoder": Row(196_662_515, (6.34, 55.4), (6.34, 221.0), (41.3, 50.4)),
@@ -48,7 +52,11 @@ TABLE: Mapping[str, Row] = {
     "paddle_ocr_v5_mobile_detection": Row(10_000_000, (27.2, 21.5), (27.2, 47.0), (38.8, 16.2)),
     "paddle_ocr_v5_mobile_recognition": Row(12_000_000, (1.35, 9.58), (2.3, 11.0), (2.07, 10.4)),
 }
-"""Sizes of the text files and of OCR's are guesses; they cost nothing, for these have several contexts."""
+"""Sizes of the text files, of OCR's and of ViT-B's are guesses; they cost nothing, for these have several contexts.
+
+ViT-B's rows follow from the vendor's frames a second at batches of 1 and 8 (Model Zoo v2.18); on the slow link their
+overhead is taken to grow as TinyCLIP's does.
+"""
 
 
 def cost_of(network: str, contexts: int, hef_bytes: int, *, chip: str, link: str) -> Cost:

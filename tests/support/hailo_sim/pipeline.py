@@ -158,6 +158,8 @@ class Pipeline:
             self.moved_at = self._rig.clock.now()
         self.outstanding[frame] = None
         self._counts.max_in_flight = max(self._counts.max_in_flight, len(self.outstanding))
+        together = sum(len(pipeline.outstanding) for pipeline in self._rig.pipelines())
+        self._rig.record.most_in_flight = max(self._rig.record.most_in_flight, together)
         self.core_op.fifo.append(frame)
 
     # -------------------------------------------------------------- completion

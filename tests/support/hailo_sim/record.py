@@ -40,10 +40,14 @@ class ModelRecord:
 
 @dataclass(slots=True)
 class Record:
-    """Counts of a rig. `busy`: simulated seconds a card worked; `log`: the last bursts; `messages`: hailort.log."""
+    """Counts of a rig. `busy`: simulated seconds a card worked; `log`: the last bursts; `messages`: hailort.log.
+
+    `most_in_flight`: most frames submitted and not completed, of all models together.
+    """
 
     models: defaultdict[str, ModelRecord] = field(default_factory=lambda: defaultdict(ModelRecord))
     busy: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    most_in_flight: int = 0
     switches: int = 0
     opened: int = 0
     released: int = 0

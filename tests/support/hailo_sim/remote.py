@@ -38,6 +38,7 @@ def _answer(rig: Rig, question: dict[str, Any]) -> Any:
         return {
             "now": rig.clock.now(),
             "busy": dict(record.busy),
+            "most_in_flight": record.most_in_flight,
             "switches": record.switches,
             "opened": record.opened,
             "released": record.released,

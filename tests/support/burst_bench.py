@@ -1,0 +1,265 @@
+"""Clients, a host of two cores and a card on virtual time: what a plan of bursts is worth, in seconds of real time.
+
+The arbiter and its queues are the worker's own. The card takes one burst at a time, for as long as measured cards do
+(`hailo_sim/costs.py`), switches between networks included. Clients ask again as soon as they are answered.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import virtual_loop
+from hailo_sim.costs import Cost, cost_of
+
+from ml_target.engines import Intake, LoadedNetwork
+from ml_target.scheduling.arbiter import Arbiter
+from ml_target.scheduling.queue import ModelQueue
+from ml_target.tensors import Array, Outputs
+
+CORES = 2
+JITTER = 0.2
+"""How much one picture's preparing differs from the next one's, either way."""
+
+DECODE_S, ALIGN_S = 0.001, 0.0005
+"""Between detector and recogniser: for the picture, and for each face."""
+
+MOST = 32
+CLIP = {
+    "tinyclip": "tinyclip_vit_39m_16_text_19m_yfcc15m_image_encoder",
+    "siglip": "siglip_b_16_image_encoder",
+    "siglip2": "siglip2_b_32_256_image_encoder",
+}
+TEXT = {task: name.replace("image", "text") for task, name in CLIP.items()} | {
+    "faces": CLIP["tinyclip"].replace("image", "text")
+}
+DETECTOR, RECOGNISER = "scrfd_2_5g", "arcface_r50"
+FRAME: Array = np.zeros(1, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`task`: a CLIP backend, or "faces" with so many a photo. `prepare`: seconds of one core."""
+
+    task: str
+    clients: int
+    prepare: float
+    link: str
+    faces: int = 0
+
+    def __str__(self) -> str:
+        task = f"{self.faces} faces" if self.task == "faces" else self.task
+        return f"{task}, {self.link} link, {self.prepare * 1000:g} ms, {self.clients} clients"
+
+
+@dataclass
+class Card:
+    """Runs what it is given one after the other. `bursts`: name and frames of each, and its seconds."""
+
+    link: str
+    free_at: float = 0.0
+    current: str = ""
+    bursts: list[tuple[str, int, float]] = field(default_factory=list)
+
+    def network(self, name: str, most: int) -> "OnCard":
+        return OnCard(self, name, cost_of(name, 4, 0, chip="hailo8", link=self.link), most)
+
+    def run(self, name: str, cost: Cost, frames: int) -> float:
+        """Seconds from now until the burst has ended."""
+        now = virtual_loop.now()
+        once, each = (cost.latency, frames - 1) if cost.latency else (cost.overhead, frames)
+        switch = cost.switch if name != self.current else 0.0
+        seconds = switch + once + each * cost.per_frame
+        self.current = name
+        self.free_at = max(now, self.free_at) + seconds
+        self.bursts.append((name, frames, seconds))
+        return self.free_at - now
+
+
+@dataclass
+class OnCard:
+    """A network of the card, as the queues see one."""
+
+    card: Card
+    name: str
+    cost: Cost
+    max_batch: int
+    intake: Intake = field(default_factory=lambda: Intake((1,), "int64"))
+    roles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def run(self, frames: Sequence[Array]) -> list[Outputs]:
+        virtual_loop.spend(self.card.run(self.name, self.cost, len(frames)))
+        return [{} for _ in frames]
+
+    def close(self) -> None: ...
+
+
+class FixedQueue(ModelQueue):
+    """What the plan is compared with: a burst goes when it is full, or when nothing is known to come."""
+
+    def patience(self, now: float, arriving: int) -> float:
+        full = len(self.waiting) >= self.network.max_batch
+        return 0.0 if full or not self._coming else 3600.0
+
+
+class FixedArbiter(Arbiter):
+    def queue(self, network: LoadedNetwork, name: str, *, interactive: bool = False) -> ModelQueue:
+        queue = FixedQueue(self.wake, network, name, interactive=interactive)
+        self._queues.append(queue)
+        return queue
+
+
+class Site:
+    """One run: a card with its arbiter, and the host's cores."""
+
+    def __init__(self, load: Load, arbiter: Arbiter, most: int) -> None:
+        self.load = load
+        self.card = Card(load.link)
+        self.arbiter = arbiter
+        self.cores = asyncio.Semaphore(CORES)
+        self.random = random.Random(1)
+        names = (DETECTOR, RECOGNISER) if load.task == "faces" else (CLIP[load.task],)
+        self.queues = [arbiter.queue(self.card.network(name, most), name) for name in names]
+        self.text = arbiter.queue(self.card.network(TEXT[load.task], most), "text", interactive=True)
+        self.answers: list[float] = []
+
+    async def host(self, seconds: float) -> None:
+        async with self.cores:
+            await asyncio.sleep(seconds)
+
+    async def request(self) -> None:
+        first = self.queues[0]
+        with contextlib.ExitStack() as announced:
+            announced.enter_context(first.coming())
+            for queue in self.queues[1:]:
+                announced.enter_context(queue.coming(None))
+            await self.host(self.load.prepare * self.random.uniform(1 - JITTER, 1 + JITTER))
+        if self.load.task != "faces":
+            await first.infer([FRAME])
+            return
+        recogniser = self.queues[1]
+        with recogniser.coming(None):
+            await first.infer([FRAME])
+            await self.host(DECODE_S)
+        if self.load.faces:
+            with recogniser.coming(self.load.faces):
+                await self.host(ALIGN_S * self.load.faces)
+            await recogniser.infer([FRAME] * self.load.faces)
+
+    async def clients(self, requests: int) -> None:
+        """Closed loop until so many requests are answered."""
+
+        async def client() -> None:
+            while len(self.answers) < requests:
+                await self.request()
+                self.answers.append(virtual_loop.now())
+
+        await asyncio.gather(*(client() for _ in range(self.load.clients)))
+
+    def rate(self) -> float:
+        """Requests a second after the first third, from one answer to another."""
+        skip, end = len(self.answers) // 3, len(self.answers) - self.load.clients
+        begin = self.answers[skip]
+        counted = sum(1 for at in self.answers[skip:end] if at > begin)
+        return counted / (self.answers[end - 1] - begin)
+
+
+def measure(load: Load, make: Callable[[], Arbiter], most: int = MOST, rounds: int = 14) -> tuple[float, Card]:
+    """Requests a second, and the card with its bursts."""
+    rates: list[float] = []
+
+    async def work(site: Site) -> None:
+        await site.clients(max(40, rounds * load.clients))
+        rates.append(site.rate())
+
+    card = _run(load, make, most, work)
+    return rates[0], card
+
+
+def query_beside(load: Load, queries: int = 40) -> tuple[float, float]:
+    """A few queries a second beside full load: its latency at p95, and the longest that is allowed: the longest burst,
+    and what a query takes alone, with a fifth on top."""
+    latencies: list[float] = []
+
+    async def work(site: Site) -> None:
+        asking = asyncio.ensure_future(site.clients(10**9))
+        for _ in range(queries):
+            await asyncio.sleep(site.random.uniform(0.2, 0.6))
+            asked = virtual_loop.now()
+            await site.text.infer([FRAME])
+            latencies.append(virtual_loop.now() - asked)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    card = _run(load, planned, MOST, work)
+    longest = max(seconds for name, _, seconds in card.bursts if name != TEXT[load.task])
+    cost = cost_of(TEXT[load.task], 4, 0, chip="hailo8", link=load.link)
+    alone = cost.switch + cost.overhead + cost.per_frame
+    return sorted(latencies)[int(0.95 * queries)], 1.2 * (longest + alone)
+
+
+def _run(load: Load, make: Callable[[], Arbiter], most: int, work: Callable[["Site"], Awaitable[None]]) -> Card:
+    arbiter = make()
+    cards: list[Card] = []
+
+    async def begun() -> None:
+        site = Site(load, arbiter, most)
+        cards.append(site.card)
+        await work(site)
+
+    try:
+        virtual_loop.run(begun, 1e6)
+    finally:
+        arbiter.close()
+    return cards[0]
+
+
+def planned() -> Arbiter:
+    return Arbiter(1, patient=True, ahead=True)
+
+
+def fixed() -> Arbiter:
+    return FixedArbiter(1, patient=True, ahead=True)
+
+
+def sizes(load: Load) -> list[int]:
+    """Fixed sizes that differ for so many clients. Sizes that part most photos' faces are never the best."""
+    most = load.clients * max(1, load.faces)
+    return [size for size in (1, 2, 4, 8, 16, 32) if load.faces <= 3 * size < 6 * most]
+
+
+def best_fixed(load: Load) -> tuple[float, int]:
+    """Requests a second with the best of the fixed sizes, and that size."""
+    return max((measure(load, fixed, size, 10)[0], size) for size in sizes(load))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Requests a second: as planned, and with the best `size` that never changes."""
+
+    load: Load
+    rate: float
+    best: float
+    size: int
+
+    @property
+    def ratio(self) -> float:
+        return self.rate / self.best
+
+
+def cell(load: Load) -> Cell:
+    """One cell of the grid."""
+    return Cell(load, measure(load, planned)[0], *best_fixed(load))
+
+
+def grid() -> list[Load]:
+    tasks = [("tinyclip", 0), ("siglip", 0), ("siglip2", 0), *(("faces", n) for n in (0, 1, 3, 10))]
+    return [
+        Load(task, clients, prepare, link, faces)
+        for task, faces in tasks
+        for link in ("slow", "fast")
+        for prepare in (0.005, 0.02, 0.08)
+        for clients in (1, 2, 4, 8, 16, 32)
+    ]
