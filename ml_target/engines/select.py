@@ -67,7 +67,10 @@ def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
     beside = [network for network in chosen(settings) if engine_of(network, settings, "hailo") == REFERENCE]
     for words in dict.fromkeys(map(_beside_the_card, beside)):
         log.info("%s", words)
-    return engine, processor(settings) if beside else engine
+    if not beside:
+        return engine, engine
+    # Half of what the processor runs alone, unless the setting says otherwise: what a card waits for is prepared there.
+    return engine, processor(settings, settings.cpu_workers or max(1, thread_plan(settings, available_cores())[2] // 2))
 
 
 def _beside_the_card(network: Network) -> str:

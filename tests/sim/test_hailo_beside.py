@@ -142,7 +142,12 @@ def test_what_is_missing_is_replaced_by_nothing(
         (tmp_path / EMBEDDER).symlink_to(small_face_models / EMBEDDER)
     with (
         simulated(Rig(clock="virtual")),
-        live(settings=settings(tmp_path, face_recognizer=chosen)) as (client, _worker),
+        live(
+            # So that there is a processor beside the card in either case.
+            settings=settings(
+                tmp_path, face_recognizer=chosen, face_detector=SCRFD_2_5G.name if chosen else "buffalo_l"
+            )
+        ) as (client, _worker),
     ):
         answer = ask(client, FACES, PICTURE.read_bytes())
     assert answer.status_code == 503
