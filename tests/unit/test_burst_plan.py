@@ -20,6 +20,7 @@ def outlook(**known: float) -> Outlook:
     return Outlook(**usual | known)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_grid() -> None:
     """1 to 32 clients, every backend, 0 to 10 faces a photo, both links, prepared in 5 to 80 ms."""
     cells = [cell(load) for load in grid()]
