@@ -32,8 +32,11 @@ def test_the_grid() -> None:
     assert sum(math.log(each.ratio) for each in cells) > 0, "on the whole it is better than the best of them"
 
 
-@pytest.mark.parametrize("link", ["slow", "fast"])
-@pytest.mark.parametrize(("task", "faces"), [("tinyclip", 0), ("siglip", 0), ("siglip2", 0), ("faces", 3)])
+@pytest.mark.parametrize("link", ["slow", pytest.param("fast", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("task", "faces"),
+    [("tinyclip", 0), ("siglip", 0), ("siglip2", 0), pytest.param("faces", 3, marks=pytest.mark.slow)],
+)
 def test_a_query_waits_for_no_more_than_the_burst_that_runs(task: str, faces: int, link: str) -> None:
     for clients in (8, 32):
         took, allowed = query_beside(Load(task, clients, 0.005, link, faces))
