@@ -168,6 +168,7 @@ def test_a_wrong_call_is_an_error_and_the_next_one_is_not() -> None:
     assert libvips.reduced(picture, 2.0, "cubic").shape == (10, 20, 3)
 
 
+@pytest.mark.slow
 def test_four_threads_keep_no_memory_and_leave_no_threads() -> None:
     """Pictures of changing sizes: libvips caches nothing, and has one thread for each that resizes."""
 
