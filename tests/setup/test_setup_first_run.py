@@ -107,16 +107,26 @@ def test_no_start(host: SetupHost) -> None:
     assert "has passed" not in done.out
 
 
-@pytest.mark.parametrize("backend", [*CLIP_BACKENDS, "auto"])
+@pytest.mark.parametrize("backend", ["tinyclip", "vit_b_32", "siglip2"])
 def test_the_name_for_immich(host: SetupHost, backend: str) -> None:
     out = host.run("--yes", "--no-start", "--clip-backend", backend).out
     line = next(line for line in out.splitlines() if "CLIP model" in line)
-    for known in CLIP_BACKENDS.values():
-        assert (known.immich_name in line) == (backend in (known.name, "auto"))
-    for known in CLIP_BACKENDS.values():
-        if known.name == backend:
-            assert f"({known.width} numbers)" in line
+    known = CLIP_BACKENDS[backend]
+    assert line.split("CLIP model")[1].split() == [known.immich_name, f"({known.width}", "numbers)"]
     assert ("tinyclip hides behind this name" in out) == (backend == "tinyclip")
+
+
+@pytest.mark.parametrize(
+    ("backends", "words"),
+    [
+        ("vit_b_16,siglip", "ViT-B-16__openai or ViT-B-16-SigLIP__webli: the name decides"),
+        ("auto", "the name of a backend whose files are there: /status lists them"),
+    ],
+)
+def test_the_names_for_immich_where_several_are_served(host: SetupHost, backends: str, words: str) -> None:
+    out = host.run("--yes", "--no-start", "--clip-backend", backends).out
+    line = next(line for line in out.splitlines() if "CLIP model" in line)
+    assert line.strip() == f"CLIP model  {words}"
 
 
 @pytest.mark.parametrize(
