@@ -38,7 +38,7 @@ worker_options() { # ARGUMENT…
 }
 
 given_with() { # OPTION VALUE: prints the value; which there are, the worker's code knows (look_over in setup_settings.sh)
-  [[ $2 =~ ^[[:alnum:]_]+$ ]] || fail "$1 takes a name; not '$2'." "./setup.sh --help lists the options."
+  [[ $2 =~ ^[[:alnum:]_,]+$ ]] || fail "$1 takes a name; not '$2'." "./setup.sh --help lists the options."
   printf '%s' "$2"
 }
 
