@@ -296,7 +296,6 @@ SIGLIP = ClipBackend(
     immich_name="ViT-B-16-SigLIP__webli",
     resize="squash",
     resize_by_setting=True,
-    scaled=("squash",),
 )
 SIGLIP2 = ClipBackend(
     "siglip2",

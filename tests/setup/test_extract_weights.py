@@ -323,7 +323,8 @@ def test_without_a_python_that_fits_it_runs_in_the_image(
         *("run", "--rm", "--network", "host", "--read-only", "-v", "/tmp", "--cap-drop", "all"),
         *("--security-opt", "no-new-privileges", "--pids-limit", "4096"),
         *("--user", f"{os.getuid()}:{os.getgid()}", "-v", f"{host.models}:/app/models"),
-        *("-e", "HF_ENDPOINT", "-e", "NO_PROXY", "immich-ml-hailo:v4.23.0"),
+        *("-e", "HF_ENDPOINT", "-e", "NO_PROXY", "-e", "IMMICH_ML_MODELS_COMMAND=scripts/models.sh"),
+        "immich-ml-hailo:v4.23.0",
         *("python3", "-m", "ml_target", "models", "fetch", "tinyclip_text_weights.npz"),
     ]
     assert set(load_text_weights(host.models / "tinyclip_text_weights.npz")) >= {"tokens", "projection"}
@@ -366,7 +367,7 @@ def test_settings_are_handed_on(host: Host) -> None:
     assert {"scrfd_10g.hef", "siglip_text_weights.npz"} <= {line.split()[0] for line in done.stdout.splitlines()}
     asked = host.used()
     assert [asked[at + 1] for at, word in enumerate(asked) if word == "-e"] == [
-        "CLIP_BACKEND", "FACE_DETECTOR", "ALL_PROXY",
+        "CLIP_BACKEND", "FACE_DETECTOR", "ALL_PROXY", "IMMICH_ML_MODELS_COMMAND=scripts/models.sh",
     ]  # fmt: skip
 
 
