@@ -101,7 +101,7 @@ def test_no_line_is_read_elsewhere(bench: Bench, manifest: dict[str, Any]) -> No
                 ((float(np.abs(o.corners - line.corners).max()), o) for o in theirs), key=lambda p: p[0]
             )
             same += line.text == other.text
-            if distance > 2 * NEAR or edits(line.text, other.text) > len(other.text) // 4:
+            if distance > NEAR or edits(line.text, other.text) > len(other.text) // 4:
                 astray.append(f"{line.text} for {other.text}")
         read_lines, errors = errors_against_truth(ours, truth)
         subject = f"OCR on the simulated Hailo, {name}"

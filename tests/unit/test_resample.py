@@ -1,7 +1,6 @@
 """Resampling: libvips held against Pillow, and Pillow itself where libvips would not do."""
 
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
