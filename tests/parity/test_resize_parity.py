@@ -20,7 +20,6 @@ from ml_target.tensors import UInt8
 SIZES = (224, 256)
 WITHIN_ONE = 0.999
 BOUND = "≥ 0.999"
-WITHIN_ONE_ON_PAGES = 0.998
 MOST = 3
 """Levels apart, anywhere."""
 Reference = Callable[[Image.Image, int], UInt8]
@@ -152,15 +151,12 @@ def test_pages_and_photos_equal_pillows_for_the_text_detector(photos: Path) -> N
     """At the official worker's scale: real photos and screens, and drawn pages of every kind."""
     drawn = [next(iter(pages_of(kind))).picture for kind in kinds()]
     real = [decode(file.read_bytes(), 10**9) for file in sorted(photos.glob("*.jpg"))]
-    least, greatest = 1.0, 0
+    greatest = 0
     for picture in (*drawn, *real):
         tiling = whole(picture.shape[0], picture.shape[1], 736)
         [ours] = tiles(picture, tiling, "RGB")
         image = Image.fromarray(picture).resize(tiling.size[::-1], Image.Resampling.LANCZOS)
-        share, most = _apart(ours, np.asarray(image))
-        least, greatest = min(least, share), max(greatest, most)
+        greatest = max(greatest, _apart(ours, np.asarray(image))[1])
     subject = f"text picture, {len(drawn)} pages and {len(real)} photos, against Pillow"
-    parity.record(subject, "values within 1 level, least", least, f"≥ {WITHIN_ONE_ON_PAGES}")
-    parity.record(subject, "levels apart, most", greatest, f"≤ {MOST}")
-    assert least >= WITHIN_ONE_ON_PAGES
-    assert greatest <= MOST
+    parity.record(subject, "levels apart, most", greatest, "0")
+    assert greatest == 0

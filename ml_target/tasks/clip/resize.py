@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ml_target.imaging.resample import BICUBIC, LONGEST, resample
+from ml_target.imaging.resample import LONGEST, REACH, bicubic, resample
 from ml_target.tensors import UInt8
 
 _FRACTION_BITS = 22
@@ -22,7 +22,7 @@ class Taps(NamedTuple):
 
 def squash(rgb: UInt8, size: int) -> UInt8:
     """The whole picture, H x W x 3 uint8, as size x size x 3; its aspect ratio is lost."""
-    return resample(rgb, size, size, BICUBIC)
+    return resample(rgb, size, size)
 
 
 def shortest_side_crop(rgb: UInt8, size: int) -> UInt8:
@@ -35,7 +35,7 @@ def shortest_side_crop(rgb: UInt8, size: int) -> UInt8:
     if max(height, width) > LONGEST * min(height, width):
         return _crop_of_panorama(rgb, size)  # the whole would need memory without a bound
     new_width, new_height = _scaled(width, height, size)
-    return resample(rgb, new_height, new_width, BICUBIC, keep=(size, size))
+    return resample(rgb, new_height, new_width, keep=(size, size))
 
 
 def _scaled(width: int, height: int, size: int) -> tuple[int, int]:
@@ -97,9 +97,9 @@ def _tap(length: int, full: int, position: int) -> Taps:
     scale = length / full
     stretch = max(scale, 1.0)
     centre = (position + 0.5) * scale
-    first = max(0, int(centre - BICUBIC.reach * stretch + 0.5))
-    last = min(length, int(centre + BICUBIC.reach * stretch + 0.5))
-    raw = BICUBIC.curve((np.arange(first, last, dtype=np.float64) - centre + 0.5) * (1.0 / stretch)).tolist()
+    first = max(0, int(centre - REACH * stretch + 0.5))
+    last = min(length, int(centre + REACH * stretch + 0.5))
+    raw = bicubic((np.arange(first, last, dtype=np.float64) - centre + 0.5) * (1.0 / stretch)).tolist()
     total = 1.0 / sum(raw)
     # Rounds half away from zero, as Pillow does with C's cast to int.
     fixed = [math.trunc(math.copysign(0.5, w) + w * total * (1 << _FRACTION_BITS)) for w in raw]
