@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from ml_target.catalogue.needs import EngineName, refuse_clash
 from ml_target.catalogue.networks import ARCFACE_R50, AUTO, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
+from ml_target.catalogue.types import Decoding
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
 from ml_target.system.cards import nodes
@@ -126,10 +127,8 @@ class Settings:
         _choice("squash", "shortest"),
         "picture preparation of the SigLIP family; shortest matches indexes made by Immich 3.2 and older",
     )
-    clip_decoding: Literal["", "exact", "scaled"] = _setting(
-        "",
-        _choice("exact", "scaled"),
-        "scaled decodes large JPEGs at half their size for smart search; the model decides when left out",
+    clip_decoding: Decoding = _setting(
+        "exact", _choice(*get_args(Decoding)), "scaled decodes large JPEGs at half their size for smart search"
     )
     face_detector: str = _setting(SCRFD_2_5G.name, _choice(*FACE_DETECTORS), "network that finds faces")
     face_recognizer: str = _setting(

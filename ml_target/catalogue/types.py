@@ -212,8 +212,6 @@ class ClipBackend:
 
     `family` decides pooling and text cleaning. `resize` is how a picture becomes the tower's square: "shortest" cuts
     the middle out, "squash" keeps everything; with `resize_by_setting` the setting SIGLIP_RESIZE decides instead.
-    `scaled`: the ways of resizing for which a picture decoded at half its size gives the same vector, within the
-    bounds of tests/parity/test_search_parity.py.
     `immich_name` is the model name to choose in Immich. `borrows_name` says that Immich has no entry for this model,
     so that `immich_name` is that of another one. `hef_activation`: the activation of the card's files, which cannot be
     read from them; "" where it does not matter or is not known.
@@ -229,7 +227,6 @@ class ClipBackend:
     resize_by_setting: bool = False
     borrows_name: bool = False
     hef_activation: str = ""
-    scaled: tuple[Resize, ...] = ()
 
     @property
     def vocabulary(self) -> tuple[ModelFile, ...]:

@@ -44,7 +44,7 @@ class Capabilities:
     `unloads`: `Engine.unload` frees memory.
 
     For tasks:
-    `beside_host`: it computes on a device of its own, so that what preparing saves on the host is gained.
+    `beside_host`: it computes on a device of its own, beside the processor.
     `text_layout`: its text towers take token embeddings and leave the rest to the host, in a layout that the file
     does not record: it has to be found by trial, which takes the text weights.
 

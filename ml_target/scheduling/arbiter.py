@@ -1,13 +1,11 @@
 """Decides whose burst goes next: one arbiter for each device, the owner of all its queues.
 
-A burst is what has accumulated for one model, across requests. Interactive work goes first, within
-bounds; the others take turns, so none starves. How large a burst should be and whether it waits for work that is known
-to come is weighed in `plan.py`; it never waits longer than the time that this may save. Where the device has a
-queue of its own, the next burst is sent just before the running one
-is expected to end: late enough to be as full as it can be, early enough for the device
-never to be idle. All of it happens on the event loop's thread, so there are no locks, and all
-time is the event loop's: its clock, its timers, its sleep. The tests run it on a loop with
-virtual time.
+A burst is what has accumulated for one model, across requests. Interactive work goes first, within bounds; the others
+take turns, so none starves. How large a burst should be and whether it waits for work that is known to come is weighed
+in `plan.py`; it never waits longer than the time that this may save. Where the device has a queue of its own, the next
+burst is sent just before the running one is expected to end: late enough to be as full as it can be, early enough for
+the device never to be idle. All of it happens on the event loop's thread, so there are no locks, and all time is the
+event loop's: its clock, its timers, its sleep. The tests run it on a loop with virtual time.
 """
 
 import asyncio

@@ -50,8 +50,10 @@ pytestmark = pytest.mark.skipif(
 
 LEAST = 0.9999
 BOUND = "≥ 0.9999"
-MOST_APART = 0.3
-"""Levels by which the prepared picture may be another on average, where it was decoded at half its size."""
+LEAST_OF_HALF, MOST_APART = 0.9997, 0.4
+"""For pictures decoded at half their size: centred cosine, and mean difference of the prepared one.
+
+0.9999 and 0.3 were asked of a default; the crops do not hold them (docs/decisions/decoding.md)."""
 
 DEPTH = {"tinyclip": 12, "vit_b_32": 2, "vit_b_32 with GELU": 2, "vit_b_16": 2, "siglip": 2, "siglip2": 2}
 NAMES = {
@@ -181,29 +183,29 @@ def test_pictures(bench: Bench, photos: Path) -> None:
 
 
 def test_pictures_decoded_at_half_their_size(bench: Bench, photos: Path) -> None:
-    """What `ClipBackend.scaled` rests on. The vectors' mean is taken off first: alone it would make them alike."""
+    """What CLIP_DECODING=scaled costs. The vectors' mean is taken off first: alone it would make them alike."""
     backend = bench.towers.backend
     spec = backend.visual.input
     assert isinstance(spec, PictureInput)
     files = [file.read_bytes() for file in sorted(photos.glob("*.jpg"))[::2]]
-    for resize in backend.scaled or (backend.resize,):
-        encoder, prepare = bench.pictures(resize, "scaled"), squash if resize == "squash" else shortest_side_crop
-        assert encoder.enough is not None
-        if not all(halves(probe(data, 10**9), encoder.enough) for data in files):
-            assert not backend.scaled, "nothing was measured"
-            pytest.skip("the photos are too small to be halved for this tower")
-        pairs = [_whole_and_half(data) for data in files]
-        prepared = [[prepare(picture, spec.height).astype(int) for picture in pair] for pair in pairs]
-        apart = max(float(np.abs(whole - half).mean()) for whole, half in prepared)
-        vectors = np.array([[asyncio.run(encoder.embed(picture, Trace())) for picture in pair] for pair in pairs])
-        vectors -= vectors[:, 0].mean(0)
-        cosine = min(_cosine(whole, half) for whole, half in vectors)
-        subject = f"{NAMES[bench.name]}, {resize}, photos decoded at half their size"
-        bounds = (BOUND, f"≤ {MOST_APART}") if backend.scaled else ("-", "-")
-        parity.record(subject, f"centred cosine, least of {len(files)}", cosine, bounds[0])
-        parity.record(subject, "mean difference of a prepared photo, most, levels", apart, bounds[1])
-        assert apart > 0, "it is another picture"
-        assert not backend.scaled or (cosine >= LEAST and apart <= MOST_APART)
+    encoder, prepare = (
+        bench.pictures(backend.resize, "scaled"),
+        squash if backend.resize == "squash" else shortest_side_crop,
+    )
+    assert encoder.enough is not None
+    if not all(halves(probe(data, 10**9), encoder.enough) for data in files):
+        pytest.skip("the photos are too small to be halved for this tower")
+    pairs = [_whole_and_half(data) for data in files]
+    prepared = [[prepare(picture, spec.height).astype(int) for picture in pair] for pair in pairs]
+    apart = max(float(np.abs(whole - half).mean()) for whole, half in prepared)
+    vectors = np.array([[asyncio.run(encoder.embed(picture, Trace())) for picture in pair] for pair in pairs])
+    vectors -= vectors[:, 0].mean(0)
+    cosine = min(_cosine(whole, half) for whole, half in vectors)
+    subject = f"{NAMES[bench.name]}, {backend.resize}, photos decoded at half their size"
+    parity.record(subject, f"centred cosine, least of {len(files)}", cosine, f"≥ {LEAST_OF_HALF}")
+    parity.record(subject, "mean difference of a prepared photo, most, levels", apart, f"≤ {MOST_APART}")
+    assert 0 < apart <= MOST_APART
+    assert cosine >= LEAST_OF_HALF
 
 
 def _whole_and_half(data: bytes) -> tuple[UInt8, UInt8]:

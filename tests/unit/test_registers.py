@@ -12,7 +12,6 @@ from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS, SIGLIP, TINYCL
 from ml_target.catalogue.types import ClipBackend
 from ml_target.config import Settings
 from ml_target.diagnostics.checks.register import CHECKS
-from ml_target.engines import Capabilities
 from ml_target.tasks.clip.encoders import HALF_FROM
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.task import CLIP
@@ -43,14 +42,11 @@ def test_both_towers_of_a_backend_belong_to_it(backend: ClipBackend) -> None:
     assert backend.text_weights.name == f"{backend.name}_text_weights.npz"
 
 
-def _loading(backend: ClipBackend, settings: Settings, beside_host: bool = True) -> Any:
+def _loading(backend: ClipBackend, settings: Settings) -> Any:
     """What a picture tower is loaded with: a network that takes its own size."""
     shape = (backend.visual.input.height, backend.visual.input.width, 3)  # type: ignore[union-attr]
     model = SimpleNamespace(network=backend.visual, intake=SimpleNamespace(shape=shape))
-    engine = SimpleNamespace(capabilities=Capabilities(beside_host=beside_host))
-    return SimpleNamespace(
-        settings=settings, pool=None, folder=Path(), model=lambda network: model, engine=lambda network: engine
-    )
+    return SimpleNamespace(settings=settings, pool=None, folder=Path(), model=lambda network: model)
 
 
 @pytest.mark.parametrize(
@@ -68,17 +64,8 @@ def test_siglip_resize_is_about_the_siglip_family(backend: ClipBackend, setting:
 
 
 @pytest.mark.parametrize("backend", CLIP_BACKENDS.values(), ids=lambda b: b.name)
-@pytest.mark.parametrize("beside_host", [True, False], ids=["card", "processor"])
-@pytest.mark.parametrize("resize", ["squash", "shortest"])
-@pytest.mark.parametrize("setting", ["", "exact", "scaled"])
-def test_decoding_is_scaled_where_the_setting_says_so_or_it_was_measured_and_gains(
-    backend: ClipBackend, beside_host: bool, resize: Any, setting: Any
-) -> None:
-    settings = Settings(siglip_resize=resize, clip_decoding=setting)
-    encoder, _ = CLIP.pictures(backend).load(_loading(backend, settings, beside_host))
-    prepared = resize if backend.resize_by_setting else backend.resize
-    measured = beside_host and prepared in backend.scaled
+def test_decoding_is_scaled_where_the_setting_says_so(backend: ClipBackend) -> None:
     side = backend.visual.input.height  # type: ignore[union-attr]
-    assert CLIP.enough(encoder) == (
-        round(HALF_FROM * side) if setting == "scaled" or (measured and not setting) else None
-    )
+    for settings, enough in ((Settings(), None), (Settings(clip_decoding="scaled"), round(HALF_FROM * side))):
+        encoder, _ = CLIP.pictures(backend).load(_loading(backend, settings))
+        assert CLIP.enough(encoder) == enough

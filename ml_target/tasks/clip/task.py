@@ -6,7 +6,7 @@ from typing import Any
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import backends_there
 from ml_target.catalogue.networks import CLIP_BACKENDS
-from ml_target.catalogue.types import ClipBackend, Decoding, Resize
+from ml_target.catalogue.types import ClipBackend
 from ml_target.errors import MalformedRequest
 from ml_target.imaging.structure import CORE
 from ml_target.log.trace import Trace
@@ -53,7 +53,7 @@ class ClipTask(Task[_Entry, Float32]):
         def load(loading: Loading) -> tuple[PictureEncoder, tuple[Model, ...]]:
             model = loading.model(backend.visual)
             resize = loading.settings.siglip_resize if backend.resize_by_setting else backend.resize
-            return PictureEncoder(model, loading.pool, resize, _decoding(backend, resize, loading)), (model,)
+            return PictureEncoder(model, loading.pool, resize, loading.settings.clip_decoding), (model,)
 
         return Offer((backend.visual,), load)
 
@@ -106,12 +106,6 @@ class ClipTask(Task[_Entry, Float32]):
     def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:
         """Each vector space, and the names of Immich's models that have its width."""
         return {"clip": [_space(service) for service in services if service.name == VISUAL]}
-
-
-def _decoding(backend: ClipBackend, resize: Resize, loading: Loading) -> Decoding:
-    """How pictures are decoded where nothing else is asked for: the host's time counts where a device does the rest."""
-    gains = loading.engine(backend.visual).capabilities.beside_host
-    return loading.settings.clip_decoding or ("scaled" if gains and resize in backend.scaled else "exact")
 
 
 def _space(service: Service[Any]) -> dict[str, Any]:
