@@ -224,11 +224,14 @@ VIT_B_16_IMAGE_IMMICH = ModelFile(
 VIT_B_16_TEXT_IMMICH = ModelFile(
     name="vit_b_16_openai_textual.onnx", sources=(HubFile(_IMMICH_B_16, "textual/model.onnx"),), licence=MIT
 )
-VIT_B_32_IMAGE_ZOO = _zoo_onnx(
-    "clip_vit_b_32_image_encoder", f"{_OPENAI_PATH.format(32)}/clip_vit_b_32.zip", "clip_vit_b_32.onnx", MIT
-)
-VIT_B_16_IMAGE_ZOO = _zoo_onnx(
-    "clip_vit_b_16_image_encoder", f"{_OPENAI_PATH.format(16)}/clip_vit_b_16.zip", "clip_vit_b_16.onnx", MIT
+VIT_B_32_IMAGE_ZOO, VIT_B_16_IMAGE_ZOO = (
+    _zoo_onnx(
+        f"clip_vit_b_{patch}_image_encoder",
+        f"{_OPENAI_PATH.format(patch)}/clip_vit_b_{patch}.zip",
+        f"clip_vit_b_{patch}.onnx",
+        MIT,
+    )
+    for patch in (32, 16)
 )
 
 CLIP_VOCABULARY = ModelFile(
@@ -315,32 +318,18 @@ _OPENAI_TENSORS = {
     "norm_bias": ("ln_final.bias", "text_model.final_layer_norm.bias"),
     "projection": ("text_projection", "T:text_projection.weight"),  # stored [in, out], as above
 }
-VIT_B_32_TEXT_WEIGHTS = ModelFile(
-    name="vit_b_32_text_weights.npz",
-    sources=(
-        CheckpointCut(
-            (
-                HubFile("timm/vit_base_patch32_clip_224.openai", "open_clip_model.safetensors"),
-                HubFile("openai/clip-vit-base-patch32", "pytorch_model.bin"),
-            ),
-            _OPENAI_TENSORS,
-        ),
-    ),
-    licence=MIT,
-)
-VIT_B_16_TEXT_WEIGHTS = ModelFile(
-    name="vit_b_16_text_weights.npz",
-    sources=(
-        CheckpointCut(
-            (
-                HubFile("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors"),
-                HubFile("openai/clip-vit-base-patch16", "pytorch_model.bin"),
-            ),
-            _OPENAI_TENSORS,
-        ),
-    ),
-    licence=MIT,
-)
+
+
+def _openai_weights(patch: int) -> ModelFile:
+    checkpoints = (
+        HubFile(f"timm/vit_base_patch{patch}_clip_224.openai", "open_clip_model.safetensors"),
+        HubFile(f"openai/clip-vit-base-patch{patch}", "pytorch_model.bin"),
+    )
+    cut = CheckpointCut(checkpoints, _OPENAI_TENSORS)
+    return ModelFile(name=f"vit_b_{patch}_text_weights.npz", sources=(cut,), licence=MIT)
+
+
+VIT_B_32_TEXT_WEIGHTS, VIT_B_16_TEXT_WEIGHTS = _openai_weights(32), _openai_weights(16)
 SIGLIP_TEXT_WEIGHTS = ModelFile(
     name="siglip_text_weights.npz",
     sources=(CheckpointCut((HubFile(_SIGLIP_REPO, "model.safetensors"),), _SIGLIP_TENSORS),),
