@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from ml_target.catalogue.networks import CLIP_BACKENDS, backend_names
 from ml_target.catalogue.types import ClipBackend
 from ml_target.config import Settings
 from ml_target.diagnostics.drawing import check_target, draw
@@ -18,7 +17,7 @@ from ml_target.imaging.picture import decode
 from ml_target.log.terminal import printable_json
 from ml_target.log.trace import Trace
 from ml_target.runtime.protocol import encode
-from ml_target.tasks.clip.task import CLIP
+from ml_target.tasks.clip.task import CLIP, chosen_backends
 from ml_target.tasks.faces.finder import Face
 from ml_target.tasks.faces.task import FACES
 from ml_target.tasks.ocr.reader import Line, ReadOptions
@@ -115,7 +114,7 @@ class _Command:
         self._arguments = arguments
         self._bench = bench
         self._failed = 0
-        self._backend: ClipBackend = CLIP_BACKENDS[backend_names(bench.settings.clip_backend)[0]]
+        self._backend: ClipBackend = chosen_backends(bench.loader)[0]
 
     async def answer(self, picture: UInt8 | None) -> int:
         if self._arguments.text is not None:

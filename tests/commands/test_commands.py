@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from light_towers import picture_tower
 from PIL import Image
 from project import PROJECT, TESTS
 from simulated_card import DETECTOR, EMBEDDER
@@ -22,7 +23,7 @@ from worker_process import environment, free_port, serving, wait_for_ping
 
 from ml_target.__main__ import main
 from ml_target.api.serve import listen, prepare_process
-from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G
+from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G, VIT_B_16
 from ml_target.config import Settings, setting_names
 from ml_target.diagnostics.drawing import draw
 from ml_target.errors import SettingsError
@@ -225,6 +226,13 @@ def test_predict_says_which_task_is_off(run: Run, models: str) -> None:
     assert result.returncode == 1
     assert "not answered: clip.visual (tinyclip) is off" in result.stderr
     assert result.stdout == ""
+
+
+def test_predict_takes_the_backend_that_is_there(run: Run, tmp_path: Path) -> None:
+    picture_tower(tmp_path / VIT_B_16.visual.onnx[0].name)
+    result = run("predict", str(TESTS / "test.jpg"), "--task", "clip", MODELS_DIR=str(tmp_path), CLIP_BACKEND="auto")
+    assert result.returncode == 0, result.stderr
+    assert "512 numbers in space vit_b_16" in result.stdout
 
 
 def test_a_drawing_marks_what_was_found_where_it_was_found(tmp_path: Path) -> None:
