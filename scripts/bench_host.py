@@ -131,6 +131,7 @@ def table(found: dict[str, dict[str, list[float]]], against: bool) -> None:
 
 
 def photos_in(folder: Path | None) -> list[Path]:
+    """The photos of a folder; without one, the project's own."""
     if folder is None:
         return [PROJECT / "tests" / "test.jpg"]
     endings = (".jpg", ".jpeg", ".png", ".webp")

@@ -26,6 +26,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
+from bench_host import photos_in  # noqa: E402
 from two_workers import Side, bench_models, longest_burst, ours, usual  # noqa: E402
 
 from ml_target.diagnostics.clients import Connection, Seen, Turn, closed_loop, form, tasks_on  # noqa: E402
@@ -207,16 +208,6 @@ def forms_of(side: Side, photos: Sequence[Path]) -> Forms:
             asked = [f"a dog on beach number {number}" for number in range(16)]
         forms[label] = [form(entries, content) for content in asked]
     return forms
-
-
-def photos_in(folder: Path | None) -> list[Path]:
-    """The JPEGs of a folder; without one, the project's own photo."""
-    if folder is None:
-        return [PROJECT / "tests" / "test.jpg"]
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg"))
-    if not found:
-        raise SystemExit(f"{folder} holds no .jpg: name a folder of photos, such as previews that Immich has made")
-    return found
 
 
 def main() -> None:
