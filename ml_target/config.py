@@ -139,6 +139,11 @@ class Settings:
         _choice("official", "close", "tiny", "both"),
         "close also finds faces that fill the picture, tiny small ones in a large picture, both does both",
     )
+    hailort_dir: Path = _setting(
+        Path("/hailort"),
+        _path,
+        "folder with HailoRT's packages in one version or several; the driver's is taken",
+    )
     models_dir: Path = _setting(PROJECT / "models", _path, "folder with the model files")
     models_mirror: str = _setting("", str, "folder or URL that is asked for model files before the internet is")
     hf_endpoint: str = _setting("https://huggingface.co", str, "address of the Hugging Face hub or of its mirror")

@@ -14,6 +14,8 @@ from ml_target.engines.hailo.device import chip_of, take_cards
 from ml_target.engines.hailo.package import explain_import
 from ml_target.engines.hailo.status import explain, status_of
 from ml_target.engines.hailo.versions import firmware_check, library_check
+from ml_target.hailort.load import import_hailort
+from ml_target.hailort.packages import FOLDER
 from ml_target.system.cards import Finding, driver_version, id_choices
 
 WARM_C, HOT_C = 85.0, 104.0
@@ -22,7 +24,7 @@ WARM_C, HOT_C = 85.0, 104.0
 
 def card_findings(settings: Settings, root: Path = Path("/")) -> list[Finding]:
     """Findings about HailoRT, the driver and the card, even while another program uses it."""
-    found = list(library(root))
+    found = list(library(root, settings.hailort_dir))
     if version := driver_version(root):
         found.append(Finding(True, "driver", f"hailo_pci {version}"))
     if not is_barred(found):
@@ -38,10 +40,10 @@ def library_version() -> str:
         return ""
 
 
-def library(root: Path = Path("/")) -> Iterator[Finding]:
-    """Whether HailoRT can be loaded here, and whether driver and numpy fit it."""
+def library(root: Path = Path("/"), packages: Path = FOLDER) -> Iterator[Finding]:
+    """Whether HailoRT can be loaded here, and whether driver and numpy fit it. `packages`: its folder of packages."""
     try:
-        import hailo_platform
+        hailo_platform = import_hailort(packages, root)
     except Exception as error:  # a version mismatch shows as almost any of them
         detail, remedy = explain_import(error)
         yield Finding(False, "HailoRT", detail, remedy, bars=True)
@@ -64,8 +66,7 @@ class CardReport:
     def read(self) -> Iterator[Finding]:
         """Identity, temperature, power. Works beside a worker that uses the card."""
         try:
-            import hailo_platform
-
+            hailo_platform = import_hailort(self._settings.hailort_dir)
             # Kept in a variable: HailoRT releases the device with its last reference, even if `control` is still held.
             device = hailo_platform.Device(*self._choices[0][:1])
         except Exception as error:
@@ -84,9 +85,8 @@ class CardReport:
     def open(self) -> Finding:
         """Opens the card as the worker does, and releases it."""
         try:
-            import hailo_platform
-
             settings = self._settings
+            hailo_platform = import_hailort(settings.hailort_dir)
             device = take_cards(hailo_platform, self._choices, settings.hailo_device_count, settings.hailo_group_id)
             device.release()
         except Exception as error:

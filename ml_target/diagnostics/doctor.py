@@ -93,7 +93,7 @@ def checks(
     """What can be checked of host, card and library without opening the device; empty if there is no card."""
     settings = settings or Settings()
     host = host_checks(root, environment, ids=settings.hailo_device_ids, count=settings.hailo_device_count)
-    return [*host, *library(root)] if host else []
+    return [*host, *library(root, settings.hailort_dir)] if host else []
 
 
 def _card(settings: Settings, root: Path, open_device: bool, report: CardReport) -> Iterator[Finding]:

@@ -1,15 +1,18 @@
 """`python3 -m ml_target inspect FILE…`: what a HEF is, its inputs and outputs, and which of our networks it is."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ml_target.catalogue.networks import NETWORKS
 from ml_target.catalogue.types import Network
 from ml_target.diagnostics.file_kind import OURS, why_no_hef
+from ml_target.diagnostics.settings import Environment
 from ml_target.engines.hailo.fit import bind_group, group_name
 from ml_target.engines.hailo.status import describe
 from ml_target.errors import DamagedFileError, ModelError
+from ml_target.hailort.load import import_hailort
 from ml_target.hef.header import LAYOUTS, RUNS_ON, HefHeader, read_header, verify
 from ml_target.hef.streams import Group, HefContent, Stream, channel_quantisation, read_streams
 
@@ -167,7 +170,7 @@ def _pairs(stream: Stream) -> str:
 def _library(path: Path) -> Iterator[str]:
     """What HailoRT itself reads, if its Python package is installed; no device is touched."""
     try:
-        import hailo_platform
+        hailo_platform = import_hailort(Environment.read(os.environ).settings.hailort_dir)
     except Exception as error:  # a version mismatch shows as almost any of them
         absent = isinstance(error, ModuleNotFoundError) and error.name == "hailo_platform"
         yield f"library    {NEEDS_LIBRARY}" + ("" if absent else f" (it is installed, but fails: {error})")

@@ -99,6 +99,10 @@ def card(settings: Settings) -> Engine:
 
     return HailoEngine(
         CardSettings(
-            settings.hailo_batch, settings.hailo_device_count, settings.hailo_device_ids, settings.hailo_group_id
+            settings.hailo_batch,
+            settings.hailo_device_count,
+            settings.hailo_device_ids,
+            settings.hailo_group_id,
+            settings.hailort_dir,
         )
     )

@@ -16,6 +16,8 @@ from ml_target.engines.hailo.package import explain_import
 from ml_target.engines.hailo.status import doctor
 from ml_target.engines.hailo.watchdog import bounded
 from ml_target.errors import DeviceError, ModelError, SettingsError
+from ml_target.hailort.load import import_hailort
+from ml_target.hailort.packages import FOLDER
 from ml_target.hef.header import CHIP_NAMES
 from ml_target.system.cards import id_choices
 
@@ -26,12 +28,16 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class CardSettings:
-    """How the card is opened. `group`: the group id under which the multi-process service shares it; "" for none."""
+    """How the card is opened. `group`: the group id under which the multi-process service shares it; "" for none.
+
+    `packages`: the folder in which HailoRT's packages may lie, in one version or several.
+    """
 
     batch: int = 32
     device_count: int = 1
     device_ids: tuple[str, ...] = ()
     group: str = ""
+    packages: Path = FOLDER
 
     @property
     def cards(self) -> int:
@@ -47,7 +53,7 @@ class HeldCard:
 
     def __init__(self, settings: CardSettings, clock: Clock = time.monotonic) -> None:
         try:
-            import hailo_platform
+            hailo_platform = import_hailort(settings.packages)
             from hailo_platform.pyhailort import pyhailort
         except Exception as error:  # a version mismatch shows as almost any of them
             wrong, remedy = explain_import(error)

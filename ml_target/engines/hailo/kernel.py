@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ml_target.engines.hailo.versions import numbers
+from ml_target.hailort.packages import numbers
 from ml_target.system.cards import Finding, driver_version, fact
 
 UNLOCKED = ("4.21.0", "4.23.0")

@@ -8,6 +8,10 @@ import re
 import sys
 
 from ml_target.engines.hailo.status import MATCH
+from ml_target.errors import WorkerError
+from ml_target.hailort.packages import absent
+from ml_target.hailort.place import ADVICE
+from ml_target.system.cards import driver_version
 
 PYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
 WHEEL = f"hailort-VERSION-{PYTHON}-{PYTHON}-linux_{platform.machine()}.whl"
@@ -40,6 +44,11 @@ IMPORT_FAILURES: tuple[tuple[str, str, str], ...] = (
         f"Install the wheel and the library for {platform.machine()}",
     ),
     (
+        r"failed to map segment",
+        "its library lies where nothing may be executed (a noexec mount)",
+        ADVICE,
+    ),
+    (
         r"numpy|_ARRAY_API|multiarray",
         "it does not work with this numpy",
         'HailoRT 4 needs numpy 1: pip install "numpy<2" "opencv-python-headless<4.12"',
@@ -55,9 +64,10 @@ IMPORT_FAILURES: tuple[tuple[str, str, str], ...] = (
 
 def explain_import(error: BaseException) -> tuple[str, str]:
     """(what is wrong, remedy) for an exception that importing HailoRT's Python package raised."""
+    if isinstance(error, WorkerError):
+        return error.reason, error.remedy
     if isinstance(error, ModuleNotFoundError) and error.name == "hailo_platform":
-        remedy = f"Get {WHEEL} of the driver's version from Hailo's developer zone: pip install --no-deps FILE"
-        return "HailoRT's Python package is not installed here", remedy
+        return "HailoRT's Python package is not installed here", absent(driver_version())
     text = str(error)
     for pattern, meaning, remedy in IMPORT_FAILURES:
         if found := re.search(pattern, text):

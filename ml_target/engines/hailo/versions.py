@@ -1,7 +1,6 @@
 """Whether driver, library and firmware have the same version, as HailoRT demands."""
 
-import re
-
+from ml_target.hailort.packages import numbers
 from ml_target.system.cards import Finding
 
 
@@ -29,9 +28,3 @@ def firmware_check(firmware: str, library: str) -> Finding:
         return Finding(None, "firmware", f"{plain}, HailoRT here is {library}: near enough to work", remedy)
     detail = f"{plain}, but HailoRT here is {library}: the card will refuse commands (status 16)"
     return Finding(False, "firmware", detail, remedy)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Major, minor and revision; empty if there are not three numbers."""
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", version)
-    return tuple(map(int, found.groups())) if found else ()
