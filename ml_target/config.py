@@ -86,6 +86,12 @@ def _path(text: str) -> Path:
         raise ValueError("a folder; ~ has no meaning for this user") from None
 
 
+def _server(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("an address that begins with http:// or https://")
+    return text
+
+
 def _log_level(text: str) -> int:
     level = LOG_LEVELS.get(text.lower())
     if level is None:
@@ -143,6 +149,9 @@ class Settings:
         Path("/hailort"),
         _path,
         "folder with HailoRT's packages in one version or several; the driver's is taken",
+    )
+    hailort_source: str = _setting(
+        "http://dev-public.hailo.ai/2025_10/Hailo8/", _server, "where `hailort fetch` gets them: Hailo's public server"
     )
     models_dir: Path = _setting(PROJECT / "models", _path, "folder with the model files")
     models_mirror: str = _setting("", str, "folder or URL that is asked for model files before the internet is")

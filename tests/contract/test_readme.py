@@ -79,7 +79,7 @@ def default_text(value: Any, attribute: str) -> str:
     if attribute == "log_level":
         return f"`{logging.getLevelName(value).lower()}`"
     if isinstance(value, Path):
-        return f"`{value.relative_to(PROJECT)}/` here"
+        return f"`{value.relative_to(PROJECT)}/` here" if value.is_relative_to(PROJECT) else f"`{value}`"
     if isinstance(value, float):
         return f"`{value:g}`"
     return f"`{value}`" if value not in ("", ()) else "–"

@@ -1,0 +1,219 @@
+"""`python3 -m ml_target hailort`: lists HailoRT's packages in a folder, or fetches those of the driver's version.
+
+They come over plain http, so nothing is fetched or kept without a yes: the package's own name, version and machine
+are read, known checksums held, and where none is known the owner sees the SHA-256 and decides. It is remembered.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ml_target.config import PROJECT, Settings
+from ml_target.errors import FetchError, SettingsError, WorkerError
+from ml_target.hailort import accepted
+from ml_target.hailort.packages import Platform, numbers, packages, pairs, where
+from ml_target.hailort.sources import MD5
+from ml_target.hailort.unpack import examine_deb, examine_wheel
+from ml_target.store.download import Progress, discard, download, writing
+from ml_target.store.web import SourceError, Web, shown
+from ml_target.system.cards import driver_version
+from ml_target.system.folders import writable
+
+OK, INCOMPLETE, WRONG_USE, STOPPED = 0, 1, 2, 130
+OWN = Settings().hailort_source
+Ask = Callable[[str], bool]
+
+DESCRIPTION = """HailoRT's two packages, without Hailo's login. What to do:
+  list      which versions a folder holds, and which one the driver needs (when nothing is named)
+  fetch     get the library and the Python package of the driver's version from Hailo's own public server
+
+The server speaks plain http and its files are not signed: fetch asks before it begins, and shows the SHA-256 of
+every file without a published checksum before it keeps it. By hand: docs/hosts.md tells where else they come from.
+
+Exit code: 0 all is well, 1 something is missing or was refused, 2 an argument is wrong, 130 stopped by Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to fetch: two names of files of one version for one platform, from a folder of a server into a folder."""
+
+    version: str
+    here: Platform
+    server: str
+    folder: Path
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.here.deb(self.version), self.here.wheel(self.version)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `run` reads."""
+    parser.description = DESCRIPTION
+    parser.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")
+    parser.add_argument("--version", metavar="4.X.Y", help="instead of the driver's", dest="wanted")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: HAILORT_DIR, else hailo-rt-4")
+    parser.add_argument("--python", metavar="3.X", help="for this Python instead of the one that runs here")
+    parser.add_argument("--machine", choices=("x86_64", "aarch64"), help="for such a machine instead of this one")
+    parser.add_argument("--yes", action="store_true", help="yes to every question; the checksums are still shown")
+
+
+def run(arguments: argparse.Namespace, settings: Settings, root: Path = Path("/"), ask: Ask | None = None) -> int:
+    """Runs the action; returns the exit code."""
+    folder = (arguments.to or _folder(settings)).absolute()
+    here = Platform()
+    if arguments.machine:
+        here = replace(here, machine=arguments.machine)
+    if arguments.python:
+        here = replace(here, python=f"cp{arguments.python.replace('.', '')}")
+    driver = driver_version(root)
+    if arguments.action == "list":
+        return _list(folder, here, driver)
+    version = ".".join(map(str, numbers(arguments.wanted or driver)))
+    if not version:
+        print(f"{_unknown(arguments.wanted)}", file=sys.stderr)
+        return WRONG_USE
+    try:
+        return fetch(
+            Wanted(version, here, settings.hailort_source, folder), ask or (_always if arguments.yes else _asked)
+        )
+    except KeyboardInterrupt:
+        print("\nstopped; what is whole was kept", file=sys.stderr)
+        return STOPPED
+
+
+def fetch(wanted: Wanted, ask: Ask, web: Web | None = None) -> int:
+    """Fetches what is missing; returns the exit code. Files that are there are examined, and kept."""
+    missing = [name for name in wanted.names if not (wanted.folder / name).exists()]
+    try:
+        for name in wanted.names:
+            if name not in missing:
+                _examine(wanted.folder / name, wanted)
+                print(f"{wanted.folder / name} is there, and is what its name says")
+        if not missing:
+            return OK
+        own = ", Hailo's own public server" if wanted.server == OWN else ""
+        print(f"HailoRT {wanted.version} for {wanted.here.machine}, {wanted.here.python}: {' and '.join(missing)}")
+        print(f"from {shown(wanted.server)}{own}")
+        if wanted.server.startswith("http:"):
+            print("It speaks plain http: anybody on the way could change them.")
+        if not ask(f"Fetch into {wanted.folder}?"):
+            print(f"nothing was fetched. {where(wanted.version)}", file=sys.stderr)
+            return INCOMPLETE
+        if not writable(wanted.folder):
+            raise SettingsError(
+                f"{wanted.folder} cannot be written", "Name another folder with --to, or run it as the folder's owner"
+            )
+        wanted.folder.mkdir(parents=True, exist_ok=True)
+        for name in missing:
+            _fetch(name, wanted, ask, web or Web())
+    except (WorkerError, SourceError) as error:
+        print(f"{error}", file=sys.stderr)
+        return INCOMPLETE
+    print(f"HailoRT {wanted.version} is complete in {wanted.folder}")
+    return OK
+
+
+def _fetch(name: str, wanted: Wanted, ask: Ask, web: Web) -> None:
+    """One file, under its name only once it is examined and accepted. Raises SourceError, WorkerError."""
+    part = wanted.folder / f"{name}.part"
+    url = f"{wanted.server.rstrip('/')}/{name}"
+    try:
+        download(web, url, part, Progress(sys.stderr), name)
+    except SourceError as error:
+        raise FetchError(f"{name} could not be fetched: {error}", f"{_by_hand(wanted)}.") from error
+    try:
+        _examine(part, wanted)
+        sha256 = _accepted(part, name, wanted.folder, ask)
+    except WorkerError:
+        discard(part)  # a second try would resume from it
+        raise
+    with writing(wanted.folder):
+        part.replace(wanted.folder / name)
+        accepted.remember(wanted.folder, name, sha256)
+    print(f"{wanted.folder / name}: kept")
+
+
+def _examine(file: Path, wanted: Wanted) -> None:
+    if ".deb" in file.name:
+        examine_deb(file, wanted.version, wanted.here)
+    else:
+        examine_wheel(file, wanted.version)
+
+
+def _accepted(part: Path, name: str, folder: Path, ask: Ask) -> str:
+    """The SHA-256 of a file that may be kept. Raises SettingsError for one that may not."""
+    sha256 = accepted.sha256(part)
+    known = accepted.read(folder).get(name)
+    if known and known != sha256:
+        raise SettingsError(
+            f"{name} is not the file that was accepted before: its SHA-256 is {sha256}, not {known}",
+            f"It was not kept. Ask Hailo which is right; to accept it, take the line out of {folder / accepted.RECORD}",
+        )
+    if published := MD5.get(name):
+        if (found := _md5(part)) != published:
+            raise SettingsError(
+                f"{name} is not the file that Hailo published: its MD5 is {found}, not {published}",
+                "It was not kept. Try again later, or get it from the Developer Zone",
+            )
+        print(f"{name}: MD5 {published}, as published; SHA-256 {sha256}")
+    elif not known:
+        print(f"{name}: no checksum is published. SHA-256 {sha256}")
+        if not ask("Keep it?"):
+            raise SettingsError(f"{name} was not kept", "Compare its SHA-256 with that of a source you trust")
+    return sha256
+
+
+def _md5(file: Path) -> str:
+    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _list(folder: Path, here: Platform, driver: str) -> int:
+    found = packages(folder)
+    whole = {pair.version for pair in pairs(folder, here)}
+    print(f"{folder}: {'no packages of HailoRT' if not found else ''}")
+    for path in found:
+        print(f"  {path.name}")
+    print(f"whole for {here.machine}, {here.python}: {', '.join(sorted(whole, key=numbers)) or 'none'}")
+    print(f"the driver's version: {driver or 'unknown, no driver is loaded'}")
+    version = ".".join(map(str, numbers(driver)))
+    if version and version not in whole:
+        print(where(version))
+    return OK if (version in whole if version else bool(whole)) else INCOMPLETE
+
+
+def _unknown(wanted: str | None) -> str:
+    if wanted:
+        return f"--version {wanted} is no version such as 4.23.0"
+    return (
+        "The driver's version is not known here, because none is loaded: name it, as in --version 4.23.0. On the host "
+        "with the card `cat /sys/module/hailo_pci/version` tells it"
+    )
+
+
+def _by_hand(wanted: Wanted) -> str:
+    return f"Get {' and '.join(wanted.names)} by hand and put them into {wanted.folder}: {where(wanted.version)}"
+
+
+def _folder(settings: Settings) -> Path:
+    return (
+        settings.hailort_dir
+        if settings.hailort_dir.is_dir() and writable(settings.hailort_dir)
+        else (PROJECT / "hailo-rt-4")
+    )
+
+
+def _always(question: str) -> bool:
+    print(f"{question} yes")
+    return True
+
+
+def _asked(question: str) -> bool:
+    """The answer typed on the terminal; no without one."""
+    if not sys.stdin.isatty():
+        print(f"{question} There is nobody to ask: run it on a terminal, or with --yes.", file=sys.stderr)
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
