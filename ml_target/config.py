@@ -154,6 +154,9 @@ class Settings:
         "http://dev-public.hailo.ai/2025_10/Hailo8/", _server, "where `hailort fetch` gets them: Hailo's public server"
     )
     models_dir: Path = _setting(PROJECT / "models", _path, "folder with the model files")
+    models_fetch: Literal["on", "off"] = _setting(
+        "off", _choice("on", "off"), "on fetches model files that are missing when the worker starts"
+    )
     models_mirror: str = _setting("", str, "folder or URL that is asked for model files before the internet is")
     hf_endpoint: str = _setting("https://huggingface.co", str, "address of the Hugging Face hub or of its mirror")
     host: str = _setting("[::]", str, "address to listen on", "IMMICH_HOST")

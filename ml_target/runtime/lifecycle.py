@@ -15,6 +15,7 @@ from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.imaging.outside import Helper
 from ml_target.remedies import fetch
+from ml_target.runtime import first_fetch
 from ml_target.runtime.announce import announce
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.budget import Memory
@@ -94,9 +95,12 @@ class Worker:
             spare=PROJECT / "models",
             mirror=settings.models_mirror,
             hf_endpoint=settings.hf_endpoint,
+            progress=first_fetch.progress(),
         )
         if words := store.fallback():
             log.warning("%s", words)
+        if settings.models_fetch == "on":
+            first_fetch.fetch_missing(settings, store)
         place, beside = open_places(settings)
         self.places = [place] if beside is place else [place, beside]
         services = Loader(settings, store, self.pool, place, beside).services()

@@ -4,6 +4,7 @@ The lines are the README's own. What only a real host shows: the vendor's packag
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from hailo_sim.sysfs import make_root
 from project import SHARED
 from standin_docker import Docker, make_node
-from standin_hailort import deb_name, wheel_name
+from standin_hailort import deb_name, wheel_name, write_packages
 
 BASE = "docker build -t hailo-base:v4.23.0 -f Dockerfile.hailo-base ."
 WORKER = "docker build -t immich-ml-hailo:v4.23.0 -f Dockerfile.immich-ml-hailo ."
@@ -303,16 +304,113 @@ def test_a_node_for_everybody_needs_no_group(images: Images, tmp_path: Path) -> 
 
 
 def test_a_driver_of_another_version(images: Images, tmp_path: Path) -> None:
-    sys = make_root(tmp_path / "host", driver="4.22.0") / "sys"
-    (sys / "fs" / "cgroup").mkdir(parents=True)
     line = f"docker run -d {' '.join(CARD)} --name older {HAILO}"
-    assert images.docker.shell(line, CARD_SYS=str(sys)).returncode == 0
+    assert images.docker.shell(line, CARD_SYS=host_sys(tmp_path / "host", "4.22.0")).returncode == 0
     try:
         code, log = wait_ended(images.docker, "older")
     finally:
         images.docker("rm", "-f", "older")
     assert code == 1
     assert "The driver on the host is version 4.22.0, HailoRT here is 4.23.0; they must be the same." in log
+
+
+# ------------------------------------------------- one image, HailoRT from a folder
+
+
+DRIVERS = ("4.20.0", "4.21.0", "4.22.0", "4.23.0", "4.24.0")
+EXECUTABLE = "--tmpfs /run/hailort:exec,mode=1777,size=128m"
+
+
+@pytest.fixture(scope="module")
+def packages(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with HailoRT for every driver, as the vendor names the files."""
+    folder = tmp_path_factory.mktemp("hailort")
+    for version in DRIVERS:
+        write_packages(folder, version, python=images.docker.base.python)
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
+def host_sys(folder: Path, driver: str) -> str:
+    """What a container on a host with this driver sees below /sys."""
+    sys = make_root(folder, driver=driver) / "sys"
+    (sys / "fs" / "cgroup").mkdir(parents=True)
+    return str(sys)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_one_image_fits_every_driver(driver: str, images: Images, packages: Path, tmp_path: Path) -> None:
+    """The image without HailoRT, its two packages mounted: the driver's version is taken, and everything answers."""
+    docker = images.docker
+    line = (
+        f"docker run -d {' '.join(CARD)} {' '.join(HARDENED)} {EXECUTABLE} -v {packages}:/hailort:ro "
+        f"--name any-driver {PROCESSOR}"
+    )
+    started = docker.shell(line, CARD_SYS=host_sys(tmp_path / "host", driver))
+    assert started.returncode == 0, started.stdout
+    try:
+        wait_healthy(docker, "any-driver")
+        assert status(docker, "any-driver")["engine"] == "hailo"
+        end_to_end(docker, "any-driver")
+        log = docker("logs", "any-driver").stdout
+        assert f"HailoRT {driver} (as the driver {driver}), from hailort_{driver}_amd64.deb and" in log
+    finally:
+        docker("rm", "-f", "any-driver")
+
+
+def test_where_nothing_may_be_executed(images: Images, packages: Path) -> None:
+    """Docker's own --tmpfs is noexec, so a library there cannot be loaded."""
+    docker = images.docker
+    read_only = (*HARDENED, "--tmpfs", "/tmp:noexec", "--volume", f"{packages}:/hailort:ro")
+    with docker.running(*CARD, *read_only, PROCESSOR) as name:
+        code, log = wait_ended(docker, name)
+    assert code == 1
+    assert "/run/hailort is not there; /tmp is mounted noexec, so no library there can be loaded" in log
+    assert EXECUTABLE in log
+
+
+def test_no_packages_at_all(images: Images) -> None:
+    with images.docker.running(*CARD, PROCESSOR) as name:
+        code, log = wait_ended(images.docker, name)
+    assert code == 1
+    assert "-v FOLDER:/hailort:ro" in log
+    assert "hailort_4.23.0_amd64.deb" in log
+
+
+def test_models_are_fetched_at_the_first_start(images: Images, packages: Path, tmp_path: Path) -> None:
+    """One line: the image, two packages, and an empty folder for the models, which come from a mirror here."""
+    docker = images.docker
+    (models := tmp_path / "models").mkdir()
+    os.chown(models, 1000, 1000)
+    mirror = shutil.copytree(images.folder / "models", tmp_path / "mirror")
+    for path in (mirror, *mirror.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    line = (
+        f"docker run -d {' '.join(CARD)} {EXECUTABLE} -v {packages}:/hailort:ro -v {models}:/app/models "
+        f"-v {mirror}:/mirror:ro -e MODELS_FETCH=on -e MODELS_MIRROR=/mirror --name first {PROCESSOR}"
+    )
+    started = docker.shell(line)
+    assert started.returncode == 0, started.stdout
+    try:
+        wait_healthy(docker, "first")
+        log = docker("logs", "first").stdout
+        assert "of the model files are missing and are fetched into /app/models" in log
+        assert status(docker, "first")["tasks"]["ocr"]["on"], log
+        assert next(models.glob("*.hef"))
+    finally:
+        docker("rm", "-f", "first")
+
+
+def test_a_models_folder_of_somebody_else(images: Images, tmp_path: Path) -> None:
+    (models := tmp_path / "models").mkdir()
+    options = ("-e", "ENGINE=cpu", "-e", "MODELS_FETCH=on", "--volume", f"{models}:/app/models")
+    with images.docker.running(*options, PROCESSOR) as name:
+        deadline = time.monotonic() + 60
+        while "cannot be written by user 1000" not in (log := images.docker("logs", name).stdout):
+            assert time.monotonic() < deadline, log
+            time.sleep(0.3)
+        assert "chown -R 1000" in log
 
 
 # --------------------------------------------------------------- slim, processor
