@@ -85,7 +85,7 @@ def _chip() -> Chip | None:
 
 
 def _fetch(need: Need, store: Store) -> None:
-    reasons = []
+    reasons: list[str] = []
     for file in need.files:
         if not file.sources and reasons:
             continue

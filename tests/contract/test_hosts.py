@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from balancer import find_haproxy
+from hosts import options_of
 from readme import README, lines_of
 from setup_host import STAT, SetupHost
 
@@ -45,24 +45,6 @@ def options_of_docker_run(page: str) -> dict[str, list[str]]:
     """The options of the page's line for a card."""
     (line,) = (line for line in lines_of(page) if line.startswith("docker run -d ") and "--device" in line)
     return options_of(line)
-
-
-def options_of(line: str) -> dict[str, list[str]]:
-    """The options of a docker run: each with its values, the image under ""."""
-    words = shlex.split(line.removeprefix("docker run "))
-    found: dict[str, list[str]] = {}
-    while words:
-        word = words.pop(0)
-        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if word == "-d":
-            continue
-        if word == "--read-only":
-            found[word] = []
-        elif not word.startswith("-"):
-            found[""] = [word]
-        else:
-            found.setdefault(name, []).append(value if equals else words.pop(0))
-    return found
 
 
 # ------------------------------------------------------------------- Compose
