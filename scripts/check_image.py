@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import pkgutil
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,12 @@ PACKAGES = (
 )
 """Some of them are imported only when they are needed."""
 
+WITHOUT_TEXT = {"flatbuffers": "Apache-2.0", "sentencepiece": "Apache-2.0", "tokenizers": "Apache-2.0"}
+"""Packages whose wheels leave out the text of their licence; Ubuntu's base-files has it."""
+
+COMMON = Path("/usr/share/common-licenses")
+TEXT = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
+
 
 def main() -> int:
     """Prints what was imported. Exit code 1, with the remedy, if a native package does not load."""
@@ -36,7 +43,7 @@ def main() -> int:
     for name in (*PACKAGES, *ours):
         if not name.endswith("__main__"):
             importlib.import_module(name)
-    problem = _onnxruntime() or _hailort()
+    problem = _onnxruntime() or _hailort() or _licences()
     if problem:
         print(problem, file=sys.stderr)
         return 1
@@ -76,6 +83,24 @@ def _hailort() -> str:
         return f"{wrong}.\n    {remedy}.\n    {type(error).__name__}: {error}"
     print(f"all packages load, HailoRT {version} too")
     return ""
+
+
+def _licences() -> str:
+    """Which packages would travel without the text of their licence; "" for none."""
+    bare = []
+    for package in importlib.metadata.distributions():
+        name = package.metadata["Name"].lower()
+        common = WITHOUT_TEXT.get(name)
+        if name == "hailort" or any(TEXT.search(str(file)) for file in package.files or ()):
+            continue
+        if common is None or not (COMMON / common).is_file():
+            bare.append(name)
+    if not bare:
+        return ""
+    return (
+        f"no text of a licence is in the image for {', '.join(sorted(bare))}.\n"
+        f"    Add it to the image, or to WITHOUT_TEXT where {COMMON} has it."
+    )
 
 
 def emulated() -> bool:

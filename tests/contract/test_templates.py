@@ -13,6 +13,7 @@ import yaml
 from hosts import options_of
 from readme import lines_of
 
+from ml_target import __version__
 from ml_target.config import PROJECT, Settings, setting_names
 from ml_target.hailort.place import MOUNTED, TMPFS
 
@@ -25,6 +26,7 @@ ADD_ON = EXAMPLES / "home-assistant" / "config.yaml"
 QUADLET = EXAMPLES / "immich-ml-hailo.container"
 KUBERNETES = EXAMPLES / "kubernetes.yaml"
 IMAGE = "ghcr.io/OWNER/immich-ml-hailo"
+RELEASE = f"{IMAGE}:{__version__}"
 (LINE,) = (line for line in lines_of(PAGE) if line.startswith("docker run -d "))
 RUN = options_of(LINE)
 MOUNTS = {volume.split(":")[1]: volume.split(":")[2:] for volume in RUN["-v"]}
@@ -60,7 +62,7 @@ def test_compose_files_have_the_form_of_the_specification() -> None:
 @pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.name)
 def test_compose_runs_what_the_line_runs(file: Path) -> None:
     ((name, service),) = yaml.safe_load(file.read_text(encoding="utf-8"))["services"].items()
-    assert service["image"].startswith(f"{IMAGE}:")
+    assert service["image"] == RELEASE
     assert name == service["container_name"] == RUN["--name"][0]
     assert [filled_in(port) for port in service["ports"]] == RUN["--publish"]
     assert (service["devices"], service["group_add"]) == (RUN["--device"], RUN["--group-add"])
@@ -84,7 +86,7 @@ def test_unraid_s_templates_run_what_the_line_runs(file: Path) -> None:
     told = {child.tag: child.text or "" for child in root if child.tag != "Config"}
     needed = {"Name", "Repository", "Registry", "Network", "Shell", "Privileged", "Support", "Project", "Overview"}
     assert needed | {"Category", "WebUI", "ExtraParams"} == set(told)
-    assert told["Repository"].startswith(f"{IMAGE}:")
+    assert told["Repository"] == RELEASE
     assert told["Privileged"] == "false"
     extra = options_of(f"docker run -d {told['ExtraParams']} image")
     card = file == UNRAID
@@ -137,7 +139,7 @@ def test_the_quadlet_runs_what_the_line_runs() -> None:
     def every(key: str) -> list[str]:
         return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
 
-    assert every("Image")[0].startswith(f"{IMAGE}:")
+    assert every("Image")[0] == RELEASE
     assert every("PublishPort") == RUN["--publish"]
     assert every("Tmpfs") == RUN["--tmpfs"]
     assert {volume.split(":")[1]: volume.split(":")[2:] for volume in every("Volume")} == MOUNTS
@@ -164,7 +166,7 @@ def test_kubernetes_gives_one_card_to_one_worker() -> None:
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     pod = deployment["spec"]["template"]["spec"]
     (worker,) = pod["containers"]
-    assert worker["image"].startswith(f"{IMAGE}:")
+    assert worker["image"] == RELEASE
     assert worker["resources"]["limits"] == {"memory": "4Gi", "hailo.ai/hailo8": "1"}
     assert {each["name"]: each["value"] for each in worker["env"]} == variables(RUN["-e"])
     assert worker["securityContext"] == {

@@ -60,7 +60,19 @@ def test_workflows_read_alone_and_end(file: Path) -> None:
     assert all(job["timeout-minutes"] <= 60 for job in read(file)["jobs"].values())
     used = [step["uses"] for step in steps_of(file) if "uses" in step]
     assert used
-    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in used), "pinned by major version"
+    assert all(re.fullmatch(r"(actions|docker)/[a-z-]+@v\d+", action) for action in used), "pinned by major version"
+
+
+def test_the_published_image_is_the_one_that_is_tested() -> None:
+    """Without models and HailoRT, whose licences keep them out; for both architectures, with provenance and SBOM."""
+    (publish,) = (each for each in WORKFLOWS if each.name == "publish.yml")
+    (build,) = (step["with"] for step in steps_of(publish) if step.get("uses", "").startswith("docker/build-push"))
+    page = (PROJECT / "docs" / "templates.md").read_text(encoding="utf-8")
+    (line,) = (line for line in page.splitlines() if line.startswith("docker build -t immich-ml-hailo:any "))
+    assert sorted(re.findall(r"--build-arg (\S+)", line)) == sorted(build["build-args"].split())
+    assert build["file"] == line.partition(" -f ")[2].split()[0]
+    assert build["platforms"] == "linux/amd64,linux/arm64"
+    assert (build["provenance"], build["sbom"], build["push"]) == ("mode=max", True, True)
 
 
 def test_the_fast_tests_run_with_every_python_that_is_supported() -> None:
