@@ -73,7 +73,8 @@ def wait_healthy(docker: Docker, name: str, seconds: float = 90) -> None:
     """Runs the image's own health check until it passes."""
     deadline = time.monotonic() + seconds
     while docker("healthcheck", "run", name).returncode:
-        assert time.monotonic() < deadline, docker("logs", name).stdout
+        running = docker.told("inspect", "--format", "{{.State.Running}}", name) == "true"
+        assert running and time.monotonic() < deadline, docker("logs", name).stdout
         time.sleep(0.5)
 
 

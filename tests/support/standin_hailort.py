@@ -101,8 +101,14 @@ def write_wheel(file: Path, version: str) -> None:
     }
     content |= {f"hailo_sim/{module.name}": module.read_text() for module in sorted(SIMULATOR.glob("*.py"))}
     if version != VERSION:  # the simulator says which library it is
-        content["hailo_sim/rig.py"] = content["hailo_sim/rig.py"].replace(f'"{VERSION}"', f'"{version}"')
+        rig = content["hailo_sim/rig.py"].replace(f'"{VERSION}"', f'"{version}"')
+        content["hailo_sim/rig.py"] = rig.replace(_tuple(VERSION), _tuple(version))  # and the card has its firmware
     record = "".join(f"{name},,\n" for name in (*content, f"{info}/RECORD"))
     with zipfile.ZipFile(file, "w") as archive:
         for name, text in {**content, f"{info}/RECORD": record}.items():
             archive.writestr(name, text)
+
+
+def _tuple(version: str) -> str:
+    """As the simulator writes the version of the firmware: `(4, 23, 0)`."""
+    return f"({version.replace('.', ', ')})"
