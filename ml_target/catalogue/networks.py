@@ -126,17 +126,14 @@ FACE_RECOGNIZERS = {n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BU
 
 # ----------------------------------------------------------------------- OCR
 
-# PaddleOCR feeds BGR and applies ImageNet's RGB-ordered constants in place; so do we. The same for both generations:
-# "NormalizeImage" and "img_mode" in PaddleOCR's configs/det/PP-OCRv5/PP-OCRv5_mobile_det.yml and
-# configs/det/PP-OCRv6/PP-OCRv6_small_det.yml, "image_shape" in configs/rec/PP-OCRv6/PP-OCRv6_small_rec.yml.
-_OCR_DETECTION_INPUT = PictureInput(544, 960, "BGR", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 _OCR_RECOGNITION_INPUT = PictureInput(48, 320, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3)
 
 OCR_DETECTION = Network(
     "paddle_ocr_v5_mobile_detection",
     "ocr",
     "detection",
-    _OCR_DETECTION_INPUT,
+    # PaddleOCR feeds BGR and applies ImageNet's RGB-ordered constants in place; so do we.
+    PictureInput(544, 960, "BGR", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
     ((FeatureMap(PROBABILITY, 1, 1),),),
     onnx=(files.OCR_DETECTION_FREE, files.OCR_DETECTION_FIXED),
     hef=files.OCR_DETECTION_HEF,
@@ -159,7 +156,10 @@ OCR_DETECTION_V6 = Network(
     "ppocrv6_small_detection",
     "ocr",
     "detection",
-    _OCR_DETECTION_INPUT,
+    # As RapidOCR, whose file this is, feeds it (config.yaml of its release 3.10.0), and with it Immich's own worker.
+    # PaddleOCR trained it with ImageNet's constants (configs/det/PP-OCRv6/PP-OCRv6_small_det.yml), but with these the
+    # file makes one line of words far apart: of the 64 labels of a grid it leaves 8.
+    PictureInput(544, 960, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3),
     ((FeatureMap(PROBABILITY, 1, 1),),),
     onnx=(files.OCR_DETECTION_V6_SMALL,),
     setting="ocr_model",
