@@ -81,7 +81,7 @@ case $command in
     ;;
   -h | --help | help) usage ;;
   '' | -*)
-    parts python worker host card packages images models settings container proof
+    parts python worker host card packages images models settings library container proof
     set_up_worker "$@"
     ;;
   *)

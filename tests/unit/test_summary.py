@@ -45,7 +45,10 @@ def test_all_that_a_person_wants_to_know() -> None:
         "",
         "  In Immich, Administration > Settings > Machine Learning Settings:",
         "  URL                http://192.168.7.5:3003",
-        "  CLIP model         ViT-B-32__openai (hides TinyCLIP: keep other workers off)",
+        "  CLIP model         ViT-B-32__openai (hides TinyCLIP: keep other workers off).",
+        "                     For a new library: RN101__yfcc15m, which no worker of",
+        "                     Immich serves by default. A library that has vectors keeps",
+        "                     its name: a change of name deletes all of them.",
         "  Facial recognition buffalo_l",
         "  OCR model          PP-OCRv5_mobile",
     ]
