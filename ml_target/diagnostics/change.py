@@ -52,17 +52,16 @@ def _search(old: Side, new: Side) -> Iterator[str]:
     """Of queries nothing is stored, so what runs their towers does not count."""
     before, after = (backend_names(side[0].clip_backend) for side in (old, new))
     lost = [name for name in before if name not in after]
-    moved = (
-        [] if lost else [name for name in WIDTHS if (was := _answers(name, before)) and was != _answers(name, after)]
-    )
+    answered = {name: _answers(name, before) for name in WIDTHS}
+    moved = [name for name, backend in answered.items() if backend and backend != _answers(name, after)]
     if lost:
         names = " or ".join(CLIP_BACKENDS[name].immich_name for name in after)
-        yield f"Until now it had CLIP_BACKEND={old[0].clip_backend}. Vectors of two backends do not mix: after the change"
-        yield f"choose {names} in Immich,"
+        yield f"Until now it had CLIP_BACKEND={old[0].clip_backend}. Vectors of two backends do not mix: after the"
+        yield f"change choose {names} in Immich,"
         yield "and run Jobs → Smart Search → All there (README, What switching costs)."
     elif moved:
         names = ", ".join(moved[:3]) + (" and others" if len(moved) > 3 else "")
-        yield f"Until now {_answers(moved[0], before)} answered for {names}, and it would no longer. Where Immich's"
+        yield f"Until now {answered[moved[0]]} answered for {names}, and it would no longer. Where Immich's"
         yield f"library goes by such a name: {SEARCH_AGAIN}"
     kept = [CLIP_BACKENDS[name] for name in before if name in after]
     if any(b.resize_by_setting for b in kept) and old[0].siglip_resize != new[0].siglip_resize:
@@ -80,7 +79,7 @@ def _faces(old: Side, new: Side) -> Iterator[str]:
         yield f"Until now it had FACE_RECOGNIZER={was.choice}. Vectors of two networks do not mix."
         yield from FACES_AGAIN
     elif _runs(was, old) != _runs(will, new):
-        yield f"Card and processor compute {was.name} with other precision, and Immich compares old faces with new ones."
+        yield f"Card and processor compute {was.name} with other precision, and Immich compares old faces with new."
         yield from FACES_AGAIN
 
 

@@ -56,7 +56,7 @@ def test_what_has_to_run_again(before: dict[str, str], now: dict[str, str], jobs
 
 
 def test_the_name_to_choose_is_told() -> None:
-    assert "choose ViT-B-16-SigLIP__webli or ViT-B-16__openai in Immich," in told(
+    assert "change choose ViT-B-16-SigLIP__webli or ViT-B-16__openai in Immich," in told(
         TINY, {"CLIP_BACKEND": "siglip,vit_b_16"}
     )
 
