@@ -38,7 +38,10 @@ def told(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     sides = (old.settings, _engine(before)), (Environment.read(now).settings, _engine(now))
     moved = [f"Until now it ran on {ENGINES[sides[0][1]]}."] if sides[0][1] != sides[1][1] else []
     search, faces = list(_search(*sides)), list(_faces(*sides))
-    return moved + search + faces if search or faces else []
+    if not search and not faces:
+        return []
+    people = ["People stay: their network runs on the processor on both sides."] if moved and not faces else []
+    return moved + search + faces + people
 
 
 Side = tuple[Settings, EngineName]

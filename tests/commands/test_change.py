@@ -53,6 +53,7 @@ def test_what_has_to_run_again(before: dict[str, str], now: dict[str, str], jobs
     """With Immich's recogniser, which the processor runs on every host, people stay on a move to a card and back."""
     words = " ".join(told(before, now))
     assert {job for job in (SEARCH, DUPLICATES, FACES) if job in words} == jobs, words
+    assert ("People stay" in words) == (before.get("ENGINE") != now.get("ENGINE") and FACES not in jobs)
 
 
 def test_the_name_to_choose_is_told() -> None:
