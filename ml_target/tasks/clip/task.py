@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import names_there
-from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.networks import CLIP_BACKENDS, for_new_libraries
 from ml_target.catalogue.types import ClipBackend
 from ml_target.errors import MalformedRequest
 from ml_target.imaging.structure import CORE
@@ -99,8 +99,10 @@ class ClipTask(Task[_Entry, Float32]):
         if service.name != VISUAL:
             return None
         backend = CLIP_BACKENDS[service.variant]
-        hidden = " (hides TinyCLIP: keep other workers off)" if backend.borrows_name else ""
-        return "CLIP model", f"{backend.immich_name}{hidden}"
+        if not backend.borrows_name:
+            return "CLIP model", backend.immich_name
+        hidden = f"{backend.immich_name} (hides TinyCLIP: keep other workers off)."
+        return "CLIP model", f"{hidden} {for_new_libraries(backend)}"
 
     def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:
         """Each vector space, and the names of Immich's models that have its width."""
@@ -115,6 +117,8 @@ def _space(service: Service[Any]) -> dict[str, Any]:
         "on": service.on,
         "immich_name": backend.immich_name,
         "names_of_this_width": [name for name, width in WIDTHS.items() if width == backend.width],
+        "recommended_name": backend.new_library_name or backend.immich_name,
+        "why": for_new_libraries(backend) if backend.borrows_name else "It is this model's own name in Immich.",
     }
 
 
