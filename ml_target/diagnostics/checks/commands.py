@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ml_target import remedies
+from ml_target.catalogue.needs import chosen
 from ml_target.config import Settings, setting_names, setting_text
 from ml_target.diagnostics.card import library_version
 from ml_target.remedies import CONTAINER, command
@@ -64,8 +65,9 @@ def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), nam
     words += [f"--group-add={group}" for group in sorted(groups)]
     if remedies.mounted() or settings.hailo_group_id:  # the models, or the socket of HailoRT's service
         words.append(f"--volumes-from {CONTAINER}")
-    if others:  # as the folder's owner: others may not be able to read it
-        words.append('--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"')
+    own = any(network.template for network in chosen(settings))  # its verdict is written beside it
+    if others or (own and not remedies.mounted()):  # as the folder's owner: others may not be able to read it
+        words.append(f'--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models{"" if own else ":ro"}"')
     words += [f"-e {word}" for word in changed(settings)]
     return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", "python3", remedies.PACKAGE, name])
 
