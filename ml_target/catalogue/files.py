@@ -76,8 +76,15 @@ MOBILEFACENET_ONNX = _zoo_onnx(
 )
 # Immich's own two. Nobody publishes a HEF of this recogniser: it runs on the processor, or from one that its owner has
 # compiled (docs/compiling.md).
-W600K_R50_HEF: dict[Chip, ModelFile] = {
-    chip: ModelFile(name="w600k_r50.hef", sources=(), licence=FACE_LICENCE, chip=chip) for chip in CHIPS
+W600K_R50_HEF = {
+    chip: ModelFile(
+        name="w600k_r50.hef",
+        sources=(),
+        licence=FACE_LICENCE,
+        note="its owner's own, compiled as docs/compiling.md says",
+        chip=chip,
+    )
+    for chip in CHIPS
 }
 _IMMICH_FACES, _IMMICH_FACES_REVISION = "immich-app/buffalo_l", "d09715916a0778919a770c343533641e250b8699"
 BUFFALO_DETECTION = ModelFile(

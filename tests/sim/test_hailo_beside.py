@@ -98,6 +98,7 @@ def test_faces_are_found_on_the_card_and_described_on_the_processor(
     assert "CPU_THREADS and CPU_WORKERS bound" in told[0]
     assert any("network=buffalo_l_recognition stage=recognition engine=cpu" in line for line in lines)
     assert not any("is recommended beside" in line for line in lines)
+    assert any("predict outcome=200 tasks=facial-recognition engine=hailo,cpu " in line for line in lines)
 
     alone, _, ran = found(settings(folder, engine="cpu", face_detector="buffalo_l"), Rig(clock="virtual"))
     assert not ran
