@@ -76,7 +76,7 @@ MOBILEFACENET_ONNX = _zoo_onnx(
 )
 # Immich's own two. Nobody publishes a HEF of this recogniser: it runs on the processor, or from one that its owner has
 # compiled (docs/compiling.md).
-W600K_R50_HEF = {
+W600K_R50_HEF: dict[str, ModelFile] = {
     chip: ModelFile(
         name="w600k_r50.hef",
         sources=(),

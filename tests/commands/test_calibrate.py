@@ -70,7 +70,8 @@ def test_faces_are_written_as_the_compiler_wants_them(calibrate: Calibrate, phot
     code, words, errors = calibrate(photos, out, "--a-photo", "4")
     assert code == 0
     crops = array(out)
-    assert (crops.shape, crops.dtype) == ((8, 112, 112, 3), np.uint8)
+    assert crops.shape == (8, 112, 112, 3)
+    assert crops.dtype == np.dtype(np.uint8)
     files = sorted((out / output.CROPS).iterdir())
     assert [file.name for file in files] == [f"{n:05}.png" for n in range(1, 9)]
     for crop, file in zip(crops, files, strict=True):

@@ -60,7 +60,11 @@ def test_the_networks_have_the_form_of_immich_s_files(folder: Path) -> None:
 
 def test_faces_and_vectors_equal_insightface(finder: FaceFinder, insightface: InsightFace, photos: Path) -> None:
     ours = theirs = 0
-    overlap, score, sides, points, likeness = ([] for _ in range(5))  # type: tuple[list[float], ...]
+    overlap: list[float] = []
+    score: list[float] = []
+    sides: list[float] = []
+    points: list[float] = []
+    likeness: list[float] = []
     vectors = []
     for path in (*(photos / name for name in PHOTOS), find_insightface() / "data" / "images" / "t1.jpg"):
         picture = read_rgb(path)

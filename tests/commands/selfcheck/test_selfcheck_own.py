@@ -45,7 +45,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small networks pass for Immich's, though they tell nobody apart; the machine's own card has no say."""
     take_any_file(monkeypatch)
     monkeypatch.setattr(hailo, "host_checks", lambda **_: [])
-    monkeypatch.setitem(OWN_RECOGNITION, "told_apart", least("nearer by", -1.0, -1.0))  # type: ignore[arg-type]
+    monkeypatch.setitem(OWN_RECOGNITION, "told_apart", least("nearer by", -1.0, -1.0))
 
 
 def served(folder: Path) -> tuple[int, str, dict[str, object]]:
