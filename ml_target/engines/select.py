@@ -79,7 +79,7 @@ def _beside_the_card(network: Network) -> str:
         return "search queries run on the processor (CLIP_TEXT_ENGINE=cpu), pictures on the card"
     return (
         f"{short_name(network.task)}: {network.stage} runs on the processor, because "
-        f"{setting_names(network.setting)[0]}={network.choice} is set: there is no file of it for a card. "
+        f"{setting_names(network.setting)[0]}={network.choice} is set: nobody publishes a file of it for a card. "
         "CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
     )
 
