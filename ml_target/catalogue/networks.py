@@ -122,9 +122,26 @@ BUFFALO_RECOGNIZER = Network(
     goes_with=SCRFD_10G,
 )
 """Immich's own, InsightFace's w600k_r50."""
+W600K_R50 = Network(
+    "w600k_r50",
+    "facial-recognition",
+    "recognition",
+    _ARCFACE_INPUT,
+    ((Vector(EMBEDDING, FACE_WIDTH),),),
+    onnx=BUFFALO_RECOGNIZER.onnx,
+    hef=files.W600K_R50_HEF,
+    space=BUFFALO_RECOGNIZER.space,
+    setting="face_recognizer",
+    goes_with=SCRFD_10G,
+    template=ARCFACE_R50,
+)
+"""The same on the card, from a HEF that its owner has compiled. It has a name of its own, so that a file that comes or
+goes never moves the recogniser between processor and card."""
 
 FACE_DETECTORS = {n.choice: n for n in (SCRFD_2_5G, SCRFD_10G, BUFFALO_DETECTOR)}
-FACE_RECOGNIZERS = {n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, STAND_IN_EMBEDDER)}
+FACE_RECOGNIZERS = {
+    n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, W600K_R50, STAND_IN_EMBEDDER)
+}
 
 # ----------------------------------------------------------------------- OCR
 

@@ -13,6 +13,8 @@ class Trace:
         self.counts: dict[str, int] = {}
         self.warnings: list[str] = []
         self.tasks: list[str] = []
+        self.engines: list[str] = []
+        """Those that run the networks, in the order in which they come first."""
         self.picture: tuple[int, int] | None = None
         """Width and height."""
         self._start = time.perf_counter()
