@@ -90,15 +90,15 @@ class RapidOcr:
 
 
 class RapidOcrReader:
-    """The whole way, with the real networks."""
+    """The whole way, with the real networks. `threads`: of an inference."""
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, models: Path, threads: int = 1) -> None:
         import onnxruntime
 
         self.steps = RapidOcr()
         self.dictionary = models / "ppocrv5_dict.txt"
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         self._detector, self._recognizer = (
             onnxruntime.InferenceSession(str(models / name), options, providers=["CPUExecutionProvider"])
             for name in ("ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx")
