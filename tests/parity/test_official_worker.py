@@ -32,13 +32,13 @@ def test_it_answers_each_task_in_the_official_form(
     tmp_path: Path, face_models: Path, wheel_models: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
-    opened = onnxruntime.InferenceSession
+    opened = onnxruntime.InferenceSession.__init__
 
-    def session(path: str, options: Any, **others: Any) -> Any:
+    def noted(session: Any, path: str, options: Any, **others: Any) -> None:
         threads.append(options.intra_op_num_threads)
-        return opened(path, options, **others)
+        opened(session, path, options, **others)
 
-    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "__init__", noted)
     folder = light_models(tmp_path / "models", wheel_models)
     (folder / SCRFD_2_5G.onnx[0].name).symlink_to(face_models / "scrfd_2.5g_bnkps.onnx")
     (folder / ARCFACE_R50.onnx[0].name).symlink_to(face_models / "face_embedder_112_512.onnx")
