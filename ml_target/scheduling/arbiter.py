@@ -114,7 +114,8 @@ class Arbiter:
             yield
         finally:
             self._arriving -= 1
-            self.wake()
+            if any(queue.waiting for queue in self._queues):  # one of them may have hoped for it
+                self.wake()
 
     @property
     def ready(self) -> bool:
