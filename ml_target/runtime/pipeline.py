@@ -95,11 +95,11 @@ class Pipeline:
                 share = await held.enter_async_context(budget.hold(amount))
             with trace.stage("decode"):
                 if _does_with_half(answering, structure):
-                    pixels = await self.pool.run(decode_half, upload, structure)
+                    pixels = await self.pool.begin(decode_half, upload, structure)
                     if pixels is not None:
                         trace.count("half_size", 1)
                         return _Picture(pixels, structure.width, structure.height, share)
-                pixels = await self.pool.run(decode_known, upload, structure)
+                pixels = await self.pool.begin(decode_known, upload, structure)
                 return _Picture(pixels, pixels.shape[1], pixels.shape[0], share)
         async with AsyncExitStack() as turn:
             with trace.stage("wait"):

@@ -31,9 +31,9 @@ class Found:
 
 
 class InsightFace:
-    """Its detector, aligner and recogniser on the given files."""
+    """Its detector, aligner and recogniser on the given files. `threads`: of an inference."""
 
-    def __init__(self, detector: Path, recognizer: Path) -> None:
+    def __init__(self, detector: Path, recognizer: Path, threads: int = 1) -> None:
         find_insightface()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -42,7 +42,7 @@ class InsightFace:
             from insightface.model_zoo.retinaface import RetinaFace
             from insightface.utils import face_align
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3
 
         def session(file: Path) -> Any:
