@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def black_and_white(height: int, width: int) -> UInt8:
         ((1, 1), (1, 1)),
     ],
 )
-def test_pixels_are_pillows(before: tuple[int, int], after: tuple[int, int], make: type[noise]) -> None:
+def test_pixels_are_pillows(before: tuple[int, int], after: tuple[int, int], make: Callable[[int, int], UInt8]) -> None:
     picture = make(*before)
     expected = Image.fromarray(picture).resize(after[::-1], Image.Resampling.LANCZOS)
     ours = resized(picture, *after)
