@@ -32,6 +32,8 @@ _BLOCKS = 128
 _COLUMNS = 24_576
 """Values of a row taken at a time: bounds the memory for long strips; shorter pieces are slower."""
 
+_ZERO = np.zeros((1, 1))
+
 
 class _Block(NamedTuple):
     """Rows `start` to `stop` of the result are `weights` times rows `first` to `last` of the picture."""
@@ -76,7 +78,7 @@ def _down(picture: UInt8, height: int) -> UInt8:
             values, out = read[: last - first, :count], sums[: stop - start, :count]
             np.copyto(values, rows[first:last, part])
             np.matmul(weights, values, out=out)
-            cv2.add(out, 0.0, result[start:stop, part], dtype=cv2.CV_8U)  # rounds, and stays within 0..255
+            cv2.add(out, _ZERO, result[start:stop, part], dtype=cv2.CV_8U)  # rounds, and stays within 0..255
     return result.reshape(height, wide, 3)
 
 
