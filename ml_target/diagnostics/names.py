@@ -1,11 +1,11 @@
-"""`python3 -m ml_target.diagnostics.names`: what to choose in Immich for the CLIP_BACKEND of the environment.
+"""`python3 -m ml_target.diagnostics.names`: what to choose in Immich for the models that the environment names.
 
 It needs only Python itself: setup.sh prints it at the end, on the host or inside the image.
 """
 
 import sys
 
-from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, backend_names
+from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, PPOCRV5_MOBILE, TEXT_MODELS, backend_names
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
@@ -27,6 +27,16 @@ def lines(backends: str) -> list[str]:
     return found
 
 
+def text_lines(models: str) -> list[str]:
+    """`models`: a value of OCR_MODEL. Nothing for the default, whose name is Immich's default."""
+    if models == PPOCRV5_MOBILE.name:
+        return []
+    if models == AUTO:
+        return ["OCR model   the name of a model whose files are there: /status lists them"]
+    names = " or ".join(TEXT_MODELS[name].immich_name for name in models.split(","))
+    return [f"OCR model   {names}"]
+
+
 def main() -> int:
     """Prints the lines. Exit code 1 when a setting is wrong."""
     replace_unprintable()
@@ -35,7 +45,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
-    print("\n".join(lines(settings.clip_backend)))
+    print("\n".join(lines(settings.clip_backend) + text_lines(settings.ocr_model)))
     return 0
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ml_target.catalogue.immich import WIDTHS
-from ml_target.catalogue.needs import backends_found, chosen, needs
+from ml_target.catalogue.needs import EngineName, chosen, needs, settled
 from ml_target.catalogue.networks import CLIP_BACKENDS, SIGLIP, SIGLIP2, TINYCLIP, VIT_B_16, VIT_B_32
 from ml_target.catalogue.types import ModelFile
 from ml_target.config import Settings
@@ -50,6 +50,11 @@ def test_two_that_would_answer_for_one_name_are_refused_with_the_choices() -> No
 # --------------------------------------------------------------------- auto
 
 
+def found(engine: EngineName, files: list[str]) -> str:
+    """What `auto` is with these files."""
+    return settled(settings("auto"), engine, "hailo8", lambda file: file.name in files).clip_backend
+
+
 def there(*backends: str) -> set[ModelFile]:
     return {CLIP_BACKENDS[name].visual.onnx[0] for name in backends}
 
@@ -57,14 +62,14 @@ def there(*backends: str) -> set[ModelFile]:
 @pytest.mark.parametrize("backends", ["siglip,siglip2", "vit_b_32", "tinyclip,vit_b_16"])
 def test_auto_is_what_is_there(backends: str) -> None:
     files = [file.name for file in there(*backends.split(","))]
-    assert backends_found("auto", "cpu", "hailo8", lambda file: file.name in files) == backends
-    assert backends_found("auto", "hailo", "hailo8", lambda file: file.name in files) == "tinyclip", "no HEF is there"
+    assert found("cpu", files) == backends
+    assert found("hailo", files) == "tinyclip", "no HEF is there"
 
 
 def test_auto_refuses_to_choose_between_two_spaces_of_one_name() -> None:
     files = [file.name for file in there("tinyclip", "vit_b_32")]
     with pytest.raises(SettingsError, match="CLIP_BACKEND=auto: tinyclip and vit_b_32"):
-        backends_found("auto", "cpu", "hailo8", lambda file: file.name in files)
+        found("cpu", files)
 
 
 # -------------------------------------------------------------------- names
