@@ -1,26 +1,30 @@
-"""What tests share: where real networks and photos are, and the reason when they are not."""
+"""What tests share: where real networks and photos are, and the reason when they are not.
+
+Each process imports this, whatever it runs: what takes long to import is imported by the fixture that needs it.
+"""
+
+from __future__ import annotations
 
 import json
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import balance_table
 import fault_table
 import parity_table
 import pytest
-from face_networks import write_face_networks
 from project import SHARED, TESTS
 from shared_once import shared_once
-from standin_checkout import checkout, write_models
-from standin_docker import Docker, NoDockerError, docker_command
-from standin_hailort import write_packages
 
 from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
+
+if TYPE_CHECKING:
+    from standin_docker import Docker
 
 pytest_plugins = ["card_fixtures", "left_out", "processes", "setup_fixtures", "vocabularies"]
 
@@ -115,6 +119,8 @@ def face_models() -> Path:
 @pytest.fixture(scope="session")
 def small_face_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stand-ins for the face networks that find the faces of the project's own pictures; always there."""
+    from face_networks import write_face_networks
+
     return shared_once(tmp_path_factory, "small face networks", write_face_networks)
 
 
@@ -140,6 +146,8 @@ def wheel_models() -> Path:
 @pytest.fixture(scope="session")
 def docker() -> Iterator[Docker]:
     """A `docker` command that really builds and runs."""
+    from standin_docker import NoDockerError, docker_command
+
     try:
         with docker_command() as command:
             yield command
@@ -152,6 +160,9 @@ def docker() -> Iterator[Docker]:
 @pytest.fixture(scope="session")
 def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as its user has it before anything is built, HailoRT's files in place. To be copied, not changed."""
+    from standin_checkout import checkout
+    from standin_hailort import write_packages
+
     folder = checkout(tmp_path_factory.mktemp("clone") / "a clone")
     write_packages(folder / "hailo-rt-4", python=docker.base.python)
     return folder
@@ -160,6 +171,8 @@ def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with networks for simulated card and processor; for faces only where they are beside this checkout."""
+    from standin_checkout import write_models
+
     folder = tmp_path_factory.mktemp("card models")
     faces, photos = SHARED / "models", SHARED / "photos"
     real = faces.is_dir() and photos.is_dir()
