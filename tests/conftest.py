@@ -42,12 +42,16 @@ SLOW = (TESTS / "images", TESTS / "parity", TESTS / "setup")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is slow by its folder, and puts it first: the longest file must not begin last."""
+    """Marks what is slow by its folder, and puts first what takes longest: these, then files with slow tests."""
+    ranks: dict[Path, int] = {}
     for item in items:
-        if any(folder in item.path.parents for folder in SLOW):
+        rank = next((rank for rank, folder in enumerate(SLOW) if folder in item.path.parents), len(SLOW) + 1)
+        if rank < len(SLOW):
             item.add_marker("slow")
-    ranks = {folder: rank for rank, folder in enumerate(SLOW)}
-    items.sort(key=lambda item: min((ranks.get(folder, len(SLOW)) for folder in item.path.parents), default=0))
+        elif item.get_closest_marker("slow"):
+            rank = len(SLOW)
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.fixture(autouse=True)
