@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from remembered import RememberedSession
 
 from ml_target.tensors import Float32, UInt8
 
@@ -46,7 +47,9 @@ class InsightFace:
         options.log_severity_level = 3
 
         def session(file: Path) -> Any:
-            return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            return RememberedSession(
+                onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            )
 
         self._detector: Any = RetinaFace(model_file=str(detector), session=session(detector))
         self._recognizer: Any = ArcFaceONNX(model_file=str(recognizer), session=session(recognizer))
