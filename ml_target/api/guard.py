@@ -1,4 +1,4 @@
-"""The outermost layer: whatever happens inside, the client gets an answer in JSON."""
+"""The outermost layer: whatever happens inside, the client gets an answer in JSON, which carries the request's id."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ml_target.api.identity import HEADER, give_id
 from ml_target.api.inflight import STOPPED
 from ml_target.api.memory import forget
 
@@ -85,10 +86,13 @@ class Guard:
         begun = False
         body = _Body(scope, receive)
         closes = _closes(scope)
+        identity = (HEADER, give_id(scope).encode())
 
         async def watched(message: Message) -> None:
             nonlocal begun
             begun = True
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], identity]}
             ending = message["type"] == "http.response.body" and not message.get("more_body", False)
             stops = self._stopping()
             if ending and (closes or stops) and not body.ended:

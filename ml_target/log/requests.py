@@ -39,6 +39,8 @@ def set_up(level: int) -> None:
 def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
     """`predict outcome=200 tasks=ocr picture=1440x1920 lines=24 … total_ms=512.3`: key=value, one line."""
     parts: dict[str, Any] = {"outcome": status, "tasks": ",".join(trace.tasks) or "-", "engine": engine}
+    if trace.id:
+        parts["id"] = trace.id
     if trace.picture:
         parts["picture"] = "{}x{}".format(*trace.picture)
     parts.update(trace.counts)

@@ -13,11 +13,13 @@ from ml_target.config import PROJECT, Settings, available_cores, choose_engine
 from ml_target.engines import Engine
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
+from ml_target.figures.live import live
+from ml_target.figures.recorder import Recorder
 from ml_target.imaging.outside import Helper
 from ml_target.remedies import fetch
 from ml_target.runtime.announce import announce
 from ml_target.runtime.assembly import Loader, Place
-from ml_target.runtime.budget import Memory
+from ml_target.runtime.budget import MIB, Memory
 from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.pipeline import Pipeline
 from ml_target.runtime.place import open_places
@@ -27,6 +29,7 @@ from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.system import allocator
+from ml_target.system.process import resident_bytes
 from ml_target.tasks.register import TASKS
 
 log = logging.getLogger("ml_target.worker")  # a documented log name, independent of where this file is
@@ -45,8 +48,10 @@ class Worker:
         self.failure: Exception | None = None
         self.names = NamesSeen()
         self.engine_name = choose_engine(settings.engine)
-        host_threads, _, _ = thread_plan(settings, available_cores())
-        self.pool = ThreadPool(host_threads)
+        self.recorder = Recorder()
+        self.cores = available_cores()
+        self.host_threads, _, _ = thread_plan(settings, self.cores)
+        self.pool = ThreadPool(self.host_threads)
         self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)
         self.helper = Helper(self.memory.uploads * 3 // 4)
         self.places: list[Place] = []
@@ -75,6 +80,7 @@ class Worker:
         self._pipeline = Pipeline(
             self._services, self.pool, self.names, self.memory, self.helper, self.settings.max_pixels
         )
+        self.recorder.expect(service.name for service in self._services.all().values())
         # A task that is only doubted may come back with the card.
         self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"
         self._announce(self._services, time.perf_counter() - started)
@@ -97,7 +103,7 @@ class Worker:
         )
         if words := store.fallback():
             log.warning("%s", words)
-        place, beside = open_places(settings)
+        place, beside = open_places(settings, self.recorder)
         self.places = [place] if beside is place else [place, beside]
         services = Loader(settings, store, self.pool, place, beside).services()
         allocator.trim()  # of what the files were read into, before pictures come to lie behind it
@@ -177,6 +183,19 @@ class Worker:
             "tasks": tasks,
             **self._of_tasks(),
             "names": self.names.describe(),
+        }
+
+    def live(self) -> dict[str, Any]:
+        """What the worker did in the last minutes, with the memory and the processor that it has now."""
+        pictures = self.memory.pictures
+        return {
+            **live(self.recorder),
+            "memory": {
+                "resident_mb": resident_bytes() // MIB,
+                "decoded_mb": (pictures.total - pictures.free) // MIB,
+                "limit_mb": pictures.total // MIB,
+            },
+            "load": {"cores": self.cores, "threads": self.host_threads},
         }
 
     async def devices(self) -> list[dict[str, Any]]:
