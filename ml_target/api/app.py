@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
 from ml_target import __version__
+from ml_target.api import openapi
 from ml_target.api.body import Body, announced_size
 from ml_target.api.figures import add_figures
 from ml_target.api.form import Form, read_form
@@ -171,30 +172,32 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
         await loading
         worker.close()
 
+    # FastAPI's own pages about the description load their scripts from elsewhere.
     app = FastAPI(
         title="Immich ML", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
+    openapi.add_description(app)
     app.add_exception_handler(Exception, answer_fault)
     predict = Predict(worker)
     app.state.in_flight = predict.in_flight
 
-    @app.get("/")
+    @app.get("/", responses=openapi.BANNER)
     async def root() -> dict[str, str]:
         return {"message": "Immich ML"}
 
-    @app.get("/ping")
+    @app.get("/ping", response_class=PlainTextResponse, responses=openapi.PING)
     async def ping() -> PlainTextResponse:
         if worker.state == "ready":
             return PlainTextResponse("pong")
         return PlainTextResponse(f"{worker.state}: see /status", 503)
 
-    @app.get("/status")
+    @app.get("/status", responses=openapi.STATUS)
     async def status() -> JSONResponse:
         return JSONResponse({**worker.status(), "devices": await worker.devices()})
 
     add_figures(app, worker)
 
-    @app.post("/predict")
+    @app.post("/predict", responses=openapi.PREDICT)
     async def post_predict(request: Request) -> Response:
         return await predict(request)
 
