@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.cost import BurstCost
-from ml_target.errors import BurstLost, EngineFault, Unavailable
+from ml_target.errors import BurstLost, DeviceLost, EngineFault, Unavailable
 from ml_target.scheduling.pace import Pace
 from ml_target.scheduling.plan import Outlook, worthwhile
 from ml_target.tensors import Array, Outputs
@@ -55,6 +55,8 @@ class ModelQueue:
         self._lanes = lanes
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
+        self.told = 0
+        """Frames that waited when the observer was last told; kept by the arbiter."""
         self.passed = 0
         """Turns lost to other queues since the last burst; counted by the arbiter."""
         self._wake = wake
@@ -225,7 +227,7 @@ class ModelQueue:
         again = [entry for entry in burst if not entry.lost and not entry.done.done()]
         self.fail(
             [entry for entry in burst if entry.lost],
-            Unavailable(f"{self.name} lost its device twice ({error})", "Try again in a minute."),
+            DeviceLost(f"{self.name} lost its device twice ({error})", "Try again in a minute."),
         )
         for entry in again:
             entry.lost = True
