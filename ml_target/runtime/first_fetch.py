@@ -5,9 +5,8 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
-from ml_target.catalogue.needs import Need, backends_found, needs
+from ml_target.catalogue.needs import Need, needs, settled
 from ml_target.catalogue.types import CHIPS, Chip
 from ml_target.config import Settings, choose_engine
 from ml_target.errors import ModelError
@@ -62,8 +61,7 @@ def progress() -> Progress:
 
 def _needs(settings: Settings, store: Store, chip: Chip) -> list[Need]:
     engine = choose_engine(settings.engine)
-    there = backends_found(settings.clip_backend, engine, chip, store.find)
-    return [need for need in needs(replace(settings, clip_backend=there), engine, chip) if not need.optional]
+    return [need for need in needs(settled(settings, engine, chip, store.find), engine, chip) if not need.optional]
 
 
 def _there(need: Need, store: Store) -> bool:
