@@ -1,5 +1,6 @@
 """What tests share: where real networks and photos are, and the reason when they are not."""
 
+import importlib.util
 import json
 import logging
 import os
@@ -135,6 +136,19 @@ def wheel_models() -> Path:
     except ModelError as error:
         pytest.skip(f"the files from Python wheels could not be had: {error}")
     return CACHE
+
+
+@pytest.fixture(scope="session")
+def v6_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with PP-OCRv6 small, from the installed package rapidocr."""
+    package = importlib.util.find_spec("rapidocr")
+    if package is None or package.origin is None:
+        pytest.skip("rapidocr is not installed; `./setup.sh test` installs it")
+    folder = tmp_path_factory.mktemp("PP-OCRv6")
+    for file in (files.OCR_DETECTION_V6_SMALL, files.OCR_RECOGNITION_V6_SMALL):
+        (folder / file.name).symlink_to(Path(package.origin).parent / "models" / file.aliases[0])
+        Store(folder).check(file, folder / file.name)
+    return folder
 
 
 @pytest.fixture(scope="session")

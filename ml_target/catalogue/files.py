@@ -142,6 +142,26 @@ OCR_DICTIONARY = ModelFile(
     sha256="d1979e9f794c464c0d2e0b70a7fe14dd978e9dc644c0e71f14158cdf8342af1b",
 )
 
+# PP-OCRv6, for the processor alone: nobody publishes a HEF. These are the checksums in RapidOCR's own list of models
+# (default_models.yaml), and the files in its wheel have them. The recogniser carries its characters itself.
+_RAPIDOCR_WHEEL = "rapidocr==3.10.0"
+OCR_DETECTION_V6_SMALL = ModelFile(
+    name="ppocrv6_small_det.onnx",
+    sources=(WheelMember(_RAPIDOCR_WHEEL, "rapidocr/models/PP-OCRv6_det_small.onnx"),),
+    licence=APACHE,
+    size=9_929_594,
+    sha256="090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+    aliases=("PP-OCRv6_det_small.onnx",),
+)
+OCR_RECOGNITION_V6_SMALL = ModelFile(
+    name="ppocrv6_small_rec.onnx",
+    sources=(WheelMember(_RAPIDOCR_WHEEL, "rapidocr/models/PP-OCRv6_rec_small.onnx"),),
+    licence=APACHE,
+    size=21_234_383,
+    sha256="6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+    aliases=("PP-OCRv6_rec_small.onnx",),
+)
+
 # ---------------------------------------------------------------------- CLIP
 
 _OPENAI_PATH = "ZeroShotClassification/clip/clip_vit_base_patch{}_224/image_encoder/pretrained/2023-03-09"

@@ -1,7 +1,7 @@
 """Every network the worker can serve.
 
 To add one: an entry here with its files in `files.py`, a line in the register that it belongs to (`FACE_DETECTORS`,
-`FACE_RECOGNIZERS`, `CLIP_BACKENDS`, or `NETWORKS` itself), and its canonical result in the tests.
+`FACE_RECOGNIZERS`, `TEXT_MODELS`, `CLIP_BACKENDS`, or `NETWORKS` itself), and its canonical result in the tests.
 Contracts: inputs, normalisation and outputs as the Hailo Model Zoo compiles them; the plain
 ONNX files take the same pictures after `(x - mean) / std`.
 """
@@ -19,6 +19,7 @@ from ml_target.catalogue.types import (
     PictureInput,
     StepSequence,
     TextInput,
+    TextModel,
     TokenStates,
     Vector,
 )
@@ -33,6 +34,8 @@ SCRFD_ANCHORS = 2
 FACE_WIDTH = 512
 OCR_CLASSES = 18_385
 """PP-OCRv5 mobile: the blank, 18,383 characters, the space."""
+OCR_V6_CLASSES = 18_710
+"""PP-OCRv6 small: the blank, 18,708 characters, the space."""
 
 _SCRFD_INPUT = PictureInput(640, 640, "RGB", mean=(127.5,) * 3, std=(128.0,) * 3)
 _SCRFD_FORM = tuple(
@@ -125,6 +128,8 @@ FACE_RECOGNIZERS = {n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BU
 
 # ----------------------------------------------------------------------- OCR
 
+_OCR_RECOGNITION_INPUT = PictureInput(48, 320, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3)
+
 OCR_DETECTION = Network(
     "paddle_ocr_v5_mobile_detection",
     "ocr",
@@ -134,19 +139,64 @@ OCR_DETECTION = Network(
     ((FeatureMap(PROBABILITY, 1, 1),),),
     onnx=(files.OCR_DETECTION_FREE, files.OCR_DETECTION_FIXED),
     hef=files.OCR_DETECTION_HEF,
+    setting="ocr_model",
+    asked_as="ppocrv5_mobile",
 )
 OCR_RECOGNITION = Network(
     "paddle_ocr_v5_mobile_recognition",
     "ocr",
     "recognition",
-    PictureInput(48, 320, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3),
+    _OCR_RECOGNITION_INPUT,
     ((StepSequence(CLASS_SCORES, 8, OCR_CLASSES),),),
     onnx=(files.OCR_RECOGNITION_FREE, files.OCR_RECOGNITION_FIXED),
     hef=files.OCR_RECOGNITION_HEF,
     companions=(files.OCR_DICTIONARY,),
+    setting="ocr_model",
+    asked_as="ppocrv5_mobile",
+)
+OCR_DETECTION_V6 = Network(
+    "ppocrv6_small_detection",
+    "ocr",
+    "detection",
+    # As RapidOCR, whose file this is, feeds it (config.yaml of its release 3.10.0), and with it Immich's own worker.
+    # PaddleOCR trained it with ImageNet's constants (configs/det/PP-OCRv6/PP-OCRv6_small_det.yml), but with these the
+    # file makes one line of words far apart: of the 64 labels of a grid it leaves 8.
+    PictureInput(544, 960, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3),
+    ((FeatureMap(PROBABILITY, 1, 1),),),
+    onnx=(files.OCR_DETECTION_V6_SMALL,),
+    setting="ocr_model",
+    variant="ppocrv6_small",
+)
+OCR_RECOGNITION_V6 = Network(
+    "ppocrv6_small_recognition",
+    "ocr",
+    "recognition",
+    _OCR_RECOGNITION_INPUT,
+    ((StepSequence(CLASS_SCORES, 8, OCR_V6_CLASSES),),),
+    onnx=(files.OCR_RECOGNITION_V6_SMALL,),
+    setting="ocr_model",
+    variant="ppocrv6_small",
 )
 
-OCR_IMMICH_NAME = "PP-OCRv5_mobile"
+PPOCRV5_MOBILE = TextModel(
+    "ppocrv5_mobile",
+    OCR_DETECTION,
+    OCR_RECOGNITION,
+    "PP-OCRv5_mobile",
+    answers_for=("PP-OCRv5_server",),
+    reads="Chinese, Japanese and English",
+)
+"""Its networks have no variant: the service is called `ocr`."""
+PPOCRV6_SMALL = TextModel(
+    "ppocrv6_small",
+    OCR_DETECTION_V6,
+    OCR_RECOGNITION_V6,
+    "PP-OCRv6_small",
+    answers_for=("PP-OCRv6_tiny", "PP-OCRv6_medium"),
+    reads="Chinese, Japanese and the languages in Latin letters but Vietnamese",
+)
+
+TEXT_MODELS = {m.name: m for m in (PPOCRV5_MOBILE, PPOCRV6_SMALL)}
 
 # ---------------------------------------------------------------------- CLIP
 
@@ -343,7 +393,7 @@ BAKED = (TINYCLIP, SIGLIP)
 """What the image for a card holds besides the chosen ones, so that a restart is enough to change."""
 
 AUTO = "auto"
-"""As CLIP_BACKEND: every backend whose files are there."""
+"""As CLIP_BACKEND or OCR_MODEL: every one whose files are there."""
 
 
 def backend_names(choice: str) -> tuple[str, ...]:
@@ -357,7 +407,7 @@ def with_baked(choice: str) -> tuple[str, ...]:
         return (AUTO,)
     names = list(backend_names(choice))
     for backend in BAKED:
-        if backend.name not in names and clashing([*names, backend.name]) is None:
+        if backend.name not in names and clashing(CLIP_BACKENDS[name] for name in (*names, backend.name)) is None:
             names.append(backend.name)
     return tuple(names)
 
@@ -370,12 +420,17 @@ def for_new_libraries(backend: ClipBackend) -> str:
     )
 
 
-def clashing(names: Iterable[str]) -> tuple[str, list[str]] | None:
-    """A name in Immich for which more than one of these backends would answer, and those backends."""
+CHOICES: dict[str, Mapping[str, ClipBackend | TextModel]] = {"clip_backend": CLIP_BACKENDS, "ocr_model": TEXT_MODELS}
+"""The settings that take one name, several with commas between, or `auto`, and what the names stand for."""
+
+
+def clashing(served: Iterable[ClipBackend | TextModel]) -> tuple[str, list[str]] | None:
+    """A name in Immich for which more than one of these would answer, and what they are called."""
     by_name: dict[str, list[str]] = {}
-    for name in names:
-        by_name.setdefault(CLIP_BACKENDS[name].immich_name, []).append(name)
-    return next(((asked, each) for asked, each in by_name.items() if len(each) > 1), None)
+    for each in served:
+        for asked in each.names:
+            by_name.setdefault(asked, []).append(each.name)
+    return next(((asked, names) for asked, names in by_name.items() if len(names) > 1), None)
 
 
 # ------------------------------------------------------------------- register
@@ -384,8 +439,7 @@ NETWORKS: list[Network] = [
     *(tower for b in CLIP_BACKENDS.values() for tower in (b.visual, b.textual)),
     *FACE_DETECTORS.values(),
     *FACE_RECOGNIZERS.values(),
-    OCR_DETECTION,
-    OCR_RECOGNITION,
+    *(network for m in TEXT_MODELS.values() for network in (m.detection, m.recognition)),
 ]
 """What each task needs follows from here: the networks that name it, their files, and their companion files."""
 

@@ -234,6 +234,16 @@ class ClipBackend:
     pictures_a_second: Mapping[Chip, int] = field(default_factory=dict)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The name of Immich's that is its own, or the one that it goes by."""
+        return (self.immich_name,)
+
+    @property
+    def told_by(self) -> tuple[Network, ...]:
+        """The networks whose files tell that it is there."""
+        return (self.visual,)
+
+    @property
     def vocabulary(self) -> tuple[ModelFile, ...]:
         """The files of its tokenizer."""
         return self.textual.companions
@@ -243,3 +253,30 @@ class ClipBackend:
         """What a compiled text tower leaves to the host."""
         assert self.textual.weights is not None, f"{self.textual.name} names no weights in the catalogue"
         return self.textual.weights
+
+
+@dataclass(frozen=True, slots=True)
+class TextModel:
+    """A detector and a recogniser of lines of text.
+
+    `name` is the value of OCR_MODEL that asks for it. `immich_name` is the model name to choose in Immich;
+    `answers_for`: the names of larger and smaller models of its family, which read the same scripts. `reads`: these, in
+    words.
+    """
+
+    name: str
+    detection: Network
+    recognition: Network
+    immich_name: str
+    answers_for: tuple[str, ...]
+    reads: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of Immich's for which it answers, its own first."""
+        return (self.immich_name, *self.answers_for)
+
+    @property
+    def told_by(self) -> tuple[Network, ...]:
+        """The networks whose files tell that it is there."""
+        return (self.detection, self.recognition)

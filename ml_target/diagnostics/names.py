@@ -1,4 +1,4 @@
-"""`python3 -m ml_target.diagnostics.names [--chip CHIP]`: what to choose in Immich for the CLIP_BACKEND there is.
+"""`python3 -m ml_target.diagnostics.names [--chip CHIP]`: what to choose in Immich for the models of the settings.
 
 It needs only Python itself: setup.sh prints it at the end, on the host or inside the image.
 """
@@ -7,7 +7,14 @@ import argparse
 import sys
 from textwrap import wrap
 
-from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, backend_names, for_new_libraries
+from ml_target.catalogue.networks import (
+    AUTO,
+    CLIP_BACKENDS,
+    PPOCRV5_MOBILE,
+    TEXT_MODELS,
+    backend_names,
+    for_new_libraries,
+)
 from ml_target.catalogue.types import CHIPS, Chip
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
@@ -33,6 +40,16 @@ def lines(backends: str) -> list[str]:
         found += _indented(f"{who}: let no other worker, Immich's own neither, serve this library.")
         found += _indented(for_new_libraries(chosen))
     return found
+
+
+def text_lines(models: str) -> list[str]:
+    """`models`: a value of OCR_MODEL. Nothing for the default, whose name is Immich's default."""
+    if models == PPOCRV5_MOBILE.name:
+        return []
+    if models == AUTO:
+        return ["OCR model   the name of a model whose files are there: /status lists them"]
+    names = " or ".join(TEXT_MODELS[name].immich_name for name in models.split(","))
+    return [f"OCR model   {names}"]
 
 
 def faster(backends: str, chip: Chip) -> str:
@@ -68,7 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     backends = settings.clip_backend
-    print("\n".join(lines(backends) + _indented(faster(backends, asked.chip) if asked.chip else "")))
+    told = lines(backends) + _indented(faster(backends, asked.chip) if asked.chip else "")
+    print("\n".join(told + text_lines(settings.ocr_model)))
     return 0
 
 

@@ -22,7 +22,7 @@ from ml_target.tasks.clip.task import CLIP, chosen_backends
 from ml_target.tasks.faces.finder import Face
 from ml_target.tasks.faces.task import FACES
 from ml_target.tasks.ocr.reader import Line, ReadOptions
-from ml_target.tasks.ocr.task import MAX_RESOLUTION, OCR
+from ml_target.tasks.ocr.task import MAX_RESOLUTION, OCR, chosen_models
 from ml_target.tasks.register import TASKS
 from ml_target.tensors import UInt8
 
@@ -170,7 +170,7 @@ class _Command:
         return {FACES.name: FACES.encode(found)}
 
     async def ocr(self, picture: UInt8) -> dict[str, Any]:
-        reader = self._bench.load(OCR.offer)
+        reader = self._bench.load(lambda loader: OCR.offer(chosen_models(loader)[0]))
         chosen = self._arguments
         options = ReadOptions(chosen.min_box_score, chosen.max_resolution, chosen.min_text_score)
         found = self._seen_lines = await reader.read(picture, options, Trace())

@@ -3,10 +3,10 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ml_target.catalogue.needs import EngineName, Need, backends_found, needs
+from ml_target.catalogue.needs import EngineName, Need, needs, settled
 from ml_target.catalogue.networks import NETWORKS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
@@ -46,11 +46,10 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
         return
     yield _folder(settings)
     try:
-        there = backends_found(settings.clip_backend, engine, chip or "hailo8", store.find)
+        wanted = needs(settled(settings, engine, chip or "hailo8", store.find), engine, chip or "hailo8")
     except SettingsError as error:
         yield Finding(False, "setting", error.reason, error.remedy)
         return
-    wanted = needs(replace(settings, clip_backend=there), engine, chip or "hailo8")
     tasks: dict[str, _Task] = {}
     weights = 0
     for need in wanted:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ml_target.catalogue.needs import Need, backends_found, needs, whole_catalogue
+from ml_target.catalogue.needs import Need, needs, settled, whole_catalogue
 from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, with_baked
 from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings, choose_engine
@@ -163,8 +163,7 @@ def _wanted(args: argparse.Namespace, settings: Settings, store: Store) -> list[
     chip: Chip = args.chip
     found: list[Need] = []
     for backend in backends:
-        there = backends_found(backend, engine, chip, store.find)
-        chosen = needs(replace(settings, clip_backend=there), engine, chip)
+        chosen = needs(settled(replace(settings, clip_backend=backend), engine, chip, store.find), engine, chip)
         found += [need for need in chosen if not need.optional and need not in found]
     return found
 

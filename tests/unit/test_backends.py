@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from ml_target.catalogue.immich import WIDTHS
-from ml_target.catalogue.needs import backends_found, chosen, needs
+from ml_target.catalogue.needs import EngineName, chosen, needs, settled
 from ml_target.catalogue.networks import (
     CLIP_BACKENDS,
     SIGLIP,
@@ -62,6 +62,11 @@ def test_two_that_would_answer_for_one_name_are_refused_with_the_choices() -> No
 # --------------------------------------------------------------------- auto
 
 
+def found(engine: EngineName, files: list[str]) -> str:
+    """What `auto` is with these files."""
+    return settled(settings("auto"), engine, "hailo8", lambda file: file.name in files).clip_backend
+
+
 def there(*backends: str) -> set[ModelFile]:
     return {CLIP_BACKENDS[name].visual.onnx[0] for name in backends}
 
@@ -69,14 +74,14 @@ def there(*backends: str) -> set[ModelFile]:
 @pytest.mark.parametrize("backends", ["siglip,siglip2", "vit_b_32", "tinyclip,vit_b_16"])
 def test_auto_is_what_is_there(backends: str) -> None:
     files = [file.name for file in there(*backends.split(","))]
-    assert backends_found("auto", "cpu", "hailo8", lambda file: file.name in files) == backends
-    assert backends_found("auto", "hailo", "hailo8", lambda file: file.name in files) == "tinyclip", "no HEF is there"
+    assert found("cpu", files) == backends
+    assert found("hailo", files) == "tinyclip", "no HEF is there"
 
 
 def test_auto_refuses_to_choose_between_two_spaces_of_one_name() -> None:
     files = [file.name for file in there("tinyclip", "vit_b_32")]
     with pytest.raises(SettingsError, match="CLIP_BACKEND=auto: tinyclip and vit_b_32"):
-        backends_found("auto", "cpu", "hailo8", lambda file: file.name in files)
+        found("cpu", files)
 
 
 # -------------------------------------------------------------------- names
@@ -106,15 +111,19 @@ def test_an_upgrade_keeps_every_name_where_it_was() -> None:
                 backend_for(name, before)
 
 
-SETS = [names for count in range(1, 6) for names in combinations(CLIP_BACKENDS, count) if clashing(names) is None]
+SETS = [
+    tuple(backend.name for backend in served)
+    for count in range(1, 6)
+    for served in combinations(CLIP_BACKENDS.values(), count)
+    if clashing(served) is None
+]
 
 
 @pytest.mark.parametrize("names", SETS, ids=",".join)
 def test_auto_with_whatever_is_there_gives_every_name_to_its_own_space_or_refuses_it(names: tuple[str, ...]) -> None:
     """All names of Immich's catalogue; the same as with those backends listed, in whatever order."""
     files = [file.name for file in there(*names)]
-    found = backends_found("auto", "cpu", "hailo8", lambda file: file.name in files)
-    assert found == ",".join(names)
+    assert found("cpu", files) == ",".join(names)
     served = [CLIP_BACKENDS[name] for name in names]
     own = {b.immich_name: b for b in served}
     for name, width in WIDTHS.items():

@@ -38,6 +38,8 @@ def test_a_network_runs_on_the_card_unless_the_owner_chose_otherwise_or_it_has_n
         "buffalo_l_detection",
         "buffalo_l_recognition",
         "face_embedder_112_512",
+        "ppocrv6_small_detection",
+        "ppocrv6_small_recognition",
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ml_target.catalogue.immich import WIDTHS
-from ml_target.catalogue.needs import backends_there
+from ml_target.catalogue.needs import names_there
 from ml_target.catalogue.networks import CLIP_BACKENDS, for_new_libraries
 from ml_target.catalogue.types import ClipBackend
 from ml_target.errors import MalformedRequest
@@ -32,8 +32,7 @@ class _Entry(Strict):
 
 def chosen_backends(loading: Loading) -> list[ClipBackend]:
     """The backends that the settings ask for, the first of them first. Raises SettingsError."""
-    names = backends_there(loading.settings.clip_backend, loading.has)
-    return [CLIP_BACKENDS[name] for name in names.split(",")]
+    return [CLIP_BACKENDS[name] for name in names_there("clip_backend", loading.settings.clip_backend, loading.has)]
 
 
 class ClipTask(Task[_Entry, Float32]):
