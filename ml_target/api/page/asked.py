@@ -1,7 +1,6 @@
 """Who asks: a browser that wants a page, a program that wants JSON, or another site's page that is to get nothing."""
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 
 def prefers_html(accept: str) -> bool:
@@ -21,7 +20,10 @@ def from_another_site(headers: Mapping[str, str]) -> bool:
     if site is not None:
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    if origin is None:
+        return False
+    address = origin.partition("://")[2].lower()
+    return not address or address != headers.get("host", "").lower()
 
 
 def _quality(accept: str, wanted: str) -> float:

@@ -44,9 +44,9 @@ const counted = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : man
 const whole = (n) => Math.round(n).toLocaleString("en");
 const sum = (numbers) => numbers.reduce((all, n) => all + (n ?? 0), 0);
 
-/** A number with two or three digits. */
+/** A number with two or three digits; counts as they are. */
 function short(n) {
-  if (n === 0) return "0";
+  if (Number.isInteger(n)) return whole(n);
   return n < 1 ? n.toFixed(2) : n < 10 ? n.toFixed(1) : whole(n);
 }
 
@@ -58,7 +58,7 @@ function duration(seconds) {
 }
 
 const milliseconds = (ms) => (ms >= 1000 ? `${(ms / 1000).toFixed(ms < 10000 ? 2 : 1)} s` : `${ms < 10 ? ms.toFixed(1) : whole(ms)} ms`);
-const bytes = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(1)} MB` : `${whole(n / 1e3)} kB`);
+const bytes = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(1)} MB` : n >= 1e3 ? `${whole(n / 1e3)} kB` : `${n} B`);
 
 /** A time of day; with the date where it is not today's. */
 function clock(epoch) {

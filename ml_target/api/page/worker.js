@@ -30,9 +30,10 @@ function setState(words, colour) {
 }
 
 function showTasks(page) {
+  const mixed = new Set((page.tasks ?? []).flatMap((task) => task.engines)).size > 1;
   show("tasks", page.tasks ?? [], () => (page.tasks ?? []).map((task) => {
     const [words, kind] = task.on ? ["On", "good"] : task.fault ? ["Off: a fault", "bad"] : ["Off", "off quiet"];
-    const on = [task.served_by, ...task.engines.map((name) => `on the ${engineName(name)}`)].filter(Boolean).join(", ");
+    const on = [task.served_by, ...(mixed ? task.engines : []).map((name) => `on the ${engineName(name)}`)].filter(Boolean).join(", ");
     return el("li", { class: task.on ? null : "wide", "data-task": task.name },
       el("p", { class: "head" }, el("strong", {}, taskLabel(task, page.tasks)), el("span", { class: `mark ${kind}` }, words)),
       task.on ? el("p", { class: "quiet small" }, on) : note(task.why, task.remedy, task.fault));
@@ -95,10 +96,15 @@ const fault = ({ at, network, kind }) => ({ at, words: `${network}: ${reason(kin
 function showImmich(page) {
   const { immich = [], names = [] } = page;
   show("choose", immich, () => (immich.length ? el("dl", {}, immich.flatMap(({ field, value }) => {
-    const [name, ...rest] = value.split(" ");
+    const [name, ...rest] = field === "URL" ? ownAddress(value) : value.split(" ");
     return row(field, el("span", {}, el("code", { class: "copy" }, name), rest.length ? el("span", { class: "quiet small" }, ` ${rest.join(" ")}`) : null));
   })) : el("p", { class: "quiet" }, "No task is on.")));
   show("names", names, () => (names.length ? el("ul", { class: "list" }, names.map(asked)) : el("p", { class: "quiet" }, "Nothing so far.")));
+}
+
+/** Where this page was found, Immich finds the worker too; unless that is this machine itself. */
+function ownAddress(told) {
+  return ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname) ? told.split(" ") : [new URL(".", location.href).href.replace(/\/$/, "")];
 }
 
 function asked({ task, asked, served_by, choose, fits }) {
@@ -147,11 +153,10 @@ function networks(live) {
   const all = Object.entries(live.networks);
   if (!all.length) return el("p", { class: "quiet" }, "None loaded.");
   return [...devicesBusy(all, live.step_s), ...all.map(([name, network]) => el("div", { class: "network" },
-    el("p", {}, name, " ", el("span", { class: "quiet" }, `on the ${engineName(network.engine)}`)),
-    el("div", { class: "charts few" },
-      chart("Waiting", network.waiting, " frames", { low: true }),
-      chart("Frames a burst", network.frames.map((n, i) => (n === null ? null : n && n / network.bursts[i])), "", { low: true }),
-      chart("Busy", share(network.busy_s, live.step_s), " %", { low: true, most: network.engine === "hailo" ? 100 : 0 }))))];
+    el("p", { title: name }, name, el("span", { class: "quiet" }, ` on the ${engineName(network.engine)}`)),
+    chart("Waiting", network.waiting, "", { low: true }),
+    chart("A burst", network.frames.map((n, i) => (n === null ? null : n && n / network.bursts[i])), "", { low: true }),
+    chart("Busy", share(network.busy_s, live.step_s), " %", { low: true, most: network.engine === "hailo" ? 100 : 0 })))];
 }
 
 const share = (busy, step) => busy.map((s) => (s === null ? null : (s / step) * 100));
@@ -164,23 +169,31 @@ function devicesBusy(all, step) {
   return [chart("How busy the card was", share(together, step), " %", { most: 100 })];
 }
 
+const FIRST = 10;
+let allRequests = false;
+
 function showRequests(last) {
-  show("requests", last, () => {
+  const more = byId("more");
+  more.hidden = last.length <= FIRST;
+  say(more, allRequests ? `Show ${FIRST}` : `Show all ${last.length}`);
+  more.setAttribute("aria-expanded", String(allRequests));
+  more.onclick = () => { allRequests = !allRequests; showRequests(last); };
+  show("requests", [last, allRequests], () => {
     if (!last.length) return el("p", { class: "quiet" }, "None so far.");
-    const heads = [["Time"], ["Tasks"], ["Size", "right optional"], ["Took", "right"], ["Outcome"], ["Id", "optional"]];
-    return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The last requests" }, el("table", {},
-      el("thead", {}, el("tr", {}, heads.map(([name, kind = null]) => el("th", { scope: "col", class: kind }, name)))),
-      el("tbody", {}, last.map(request))));
+    const heads = [["Time"], ["Tasks"], ["Size", "right"], ["Took", "right"], ["Outcome"], ["Id"]];
+    return el("table", { role: "table" },  // the roles are said, as on a phone it is laid out otherwise
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads.map(([name, kind = null]) => el("th", { role: "columnheader", scope: "col", class: kind }, name)))),
+      el("tbody", { role: "rowgroup" }, last.slice(0, allRequests ? undefined : FIRST).map(request)));
   });
 }
 
 function request({ at, id, tasks, picture, bytes: size, stages_ms, total_ms, outcome, reason: why }) {
   const good = outcome === 200, stages = Object.entries(stages_ms).map(([name, ms]) => `${name} ${milliseconds(ms)}`).join(", ");
   const took = stages ? el("details", {}, el("summary", {}, milliseconds(total_ms)), el("span", { class: "quiet small" }, stages)) : milliseconds(total_ms);
-  return el("tr", {},
-    el("td", { class: "quiet" }, clock(at)), el("td", {}, tasks.map(taskName).join(", ") || "–"),
-    el("td", { class: "right optional" }, `${picture ? `${picture[0]} × ${picture[1]}, ` : ""}${bytes(size)}`),
-    el("td", { class: "right" }, took),
-    el("td", { class: good ? "good" : "bad" }, good ? "answered" : `${outcome}: ${reason(why)}`),
-    el("td", { class: "optional quiet" }, el("code", {}, id)));
+  const cell = (kind, ...content) => el("td", { role: "cell", class: kind }, ...content);
+  return el("tr", { role: "row" },
+    cell("time quiet", clock(at)), cell("what", tasks.map(taskName).join(", ") || "–"),
+    cell("right quiet size", `${picture ? `${picture[0]} × ${picture[1]}, ` : ""}${bytes(size)}`),
+    cell("right took", took), cell(good ? "good" : "bad", good ? "answered" : `${outcome}: ${reason(why)}`),
+    cell("quiet id", el("code", {}, id)));
 }
