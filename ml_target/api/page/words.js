@@ -32,12 +32,20 @@ function say(node, text) {
 
 const shown = new Map();
 
-/** Draws what `draw` returns into an element, unless it was drawn from the same data before. */
+/** Draws what `draw` returns into an element, unless it was drawn from the same data before.
+
+    What was open, and where the keyboard is, stays so: both go by `data-key`. */
 function show(id, data, draw) {
-  const key = JSON.stringify(data);
-  if (shown.get(id) === key) return;
-  shown.set(id, key);
-  byId(id).replaceChildren(...[draw()].flat().filter((each) => each !== null && each !== ""));
+  const text = JSON.stringify(data), place = byId(id);
+  if (shown.get(id) === text) return;
+  shown.set(id, text);
+  const open = [...place.querySelectorAll("details[open]")].map((each) => each.dataset.key);
+  const at = place.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : undefined;
+  place.replaceChildren(...[draw()].flat().filter((each) => each !== null && each !== ""));
+  for (const each of place.querySelectorAll("[data-key]")) {
+    each.open = open.includes(each.dataset.key);
+    if (each.dataset.key === at) each.querySelector("summary").focus();
+  }
 }
 
 const counted = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : many}`;

@@ -189,7 +189,7 @@ function showRequests(last) {
 
 function request({ at, id, tasks, picture, bytes: size, stages_ms, total_ms, outcome, reason: why }) {
   const good = outcome === 200, stages = Object.entries(stages_ms).map(([name, ms]) => `${name} ${milliseconds(ms)}`).join(", ");
-  const took = stages ? el("details", {}, el("summary", {}, milliseconds(total_ms)), el("span", { class: "quiet small" }, stages)) : milliseconds(total_ms);
+  const took = stages ? el("details", { "data-key": id }, el("summary", {}, milliseconds(total_ms)), el("span", { class: "quiet small" }, stages)) : milliseconds(total_ms);
   const cell = (kind, ...content) => el("td", { role: "cell", class: kind }, ...content);
   return el("tr", { role: "row" },
     cell("time quiet", clock(at)), cell("what", tasks.map(taskName).join(", ") || "–"),
