@@ -127,7 +127,7 @@ def _explain(first: str) -> NoReturn:
 def _settings(chosen: Command) -> Settings:
     """Reads the environment, sets up the log and logs hints about misspelt settings. Raises SettingsError."""
     settings = Settings.from_environment()
-    set_up(settings.log_level)
+    set_up(settings.log_level, settings.log_format if chosen is COMMANDS["serve"] else "text")
     for hint in environment_hints():
         log.warning("%s", hint)
     if chosen.quiet:

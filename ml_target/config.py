@@ -145,6 +145,9 @@ class Settings:
     host: str = _setting("[::]", str, "address to listen on", "IMMICH_HOST")
     port: int = _setting(3003, _number(int, 1, 65535), "port to listen on", "IMMICH_PORT")
     log_level: int = _setting(logging.INFO, _log_level, ", ".join(LOG_LEVELS), "IMMICH_LOG_LEVEL", "LOG_LEVEL")
+    log_format: Literal["text", "json"] = _setting(
+        "text", _choice("text", "json"), "form of the worker's log; json is one object a line, for what collects logs"
+    )
     keep_alive_s: int = _setting(30, _number(int, 5, 3600, "seconds"), "how long an idle connection is kept")
     request_timeout_s: float = _setting(
         240.0,

@@ -20,6 +20,7 @@ from ml_target.api.identity import id_of
 from ml_target.api.inflight import InFlight
 from ml_target.api.memory import end_all, forget
 from ml_target.api.page.routes import SHOWN, add_page
+from ml_target.api.timing import server_timing
 from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
 from ml_target.errors import (
@@ -72,9 +73,9 @@ class Predict:
         self._worker.recorder.request(trace, status, reason)
         log_request(trace, status, None if status == 200 else body.get("detail"), self._worker.engine_name)
         if status == 200:
-            return Response(encode(body), media_type="application/json")
+            return Response(encode(body), media_type="application/json", headers=server_timing(trace))
         # The connection drops the rest of a refused body for a while: else the sender sees a broken pipe and no answer.
-        return JSONResponse(body, status)
+        return JSONResponse(body, status, headers=server_timing(trace))
 
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any], Reason | None]:
         """Status, body, and why it is not the answer."""
@@ -89,7 +90,7 @@ class Predict:
             forget(error)
             return status, {"detail": MISSING_ENTRIES if isinstance(error, _NoEntriesError) else words}, error.kind
         except Exception as error:
-            status, words = fault(error)
+            status, words = fault(error, trace.id)
             return status, {"detail": words}, "no_memory" if status == 503 else "internal"
 
     async def _answer(self, request: Request, trace: Trace) -> dict[str, Any]:

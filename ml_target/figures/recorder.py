@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from ml_target.errors import Reason
 from ml_target.figures.observer import Fault, Observer
 from ml_target.figures.ring import Ring
+from ml_target.figures.totals import Totals
 from ml_target.log.trace import Trace
 
 KEPT = 50
 """Requests, faults and recoveries that are remembered one by one."""
+
+NO_TASK = "none"
+"""What a request counts as that was refused before its form said what it asks for."""
 
 PAUSE_S = 60.0
 """Seconds without a picture after which an indexing run has ended."""
@@ -69,12 +73,16 @@ class FaultSeen:
 
 
 class Recorder:
-    """Ten minutes in steps, and what happened last. `clock`: seconds that never go back; `wall`: since the epoch."""
+    """Ten minutes in steps, what happened last, and totals since the start.
+
+    `clock`: seconds that never go back; `wall`: since the epoch.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.wall = wall
         self.ring = Ring(clock)
+        self.totals = Totals()
         self.tasks: dict[str, None] = {}
         self.networks: dict[str, str] = {}
         """Each network with its engine."""
@@ -101,7 +109,10 @@ class Recorder:
         """A request has ended. `outcome`: the status of the answer; `reason`: why it was refused or failed."""
         total, step = trace.elapsed_ms, self.ring.now()
         tasks = tuple(trace.tasks)
+        for name in tasks or (NO_TASK,):
+            self.totals.requests[name, outcome] += 1
         if reason is not None:
+            self.totals.failures[reason] += 1
             step.failures[reason] = step.failures.get(reason, 0) + 1
         for name, prefix in trace.tasks.items():
             self.tasks.setdefault(name)
@@ -109,9 +120,11 @@ class Recorder:
             if reason is not None:
                 of_task.failed += 1
                 continue
+            self.totals.done(name, total / 1000)
             of_task.done += 1
             of_task.ms += total
             for stage, ms in trace.of(prefix):
+                self.totals.stage(name, stage, ms / 1000)
                 of_task.stages[stage] = of_task.stages.get(stage, 0.0) + ms
         if trace.pictured:
             self._picture(total / 1000, answered=reason is None)
@@ -145,8 +158,10 @@ class _Device(Observer):
 
     def burst(self, network: str, frames: int, seconds: float) -> None:
         self._recorder.ring.burst(network, frames, seconds)
+        self._recorder.totals.burst(self._engine, network, frames, seconds)
 
     def fault(self, network: str, kind: Fault) -> None:
+        self._recorder.totals.faults[kind] += 1
         self._recorder.faults.append(FaultSeen(self._recorder.wall(), network, kind))
 
     def lost(self) -> None:
@@ -155,4 +170,5 @@ class _Device(Observer):
 
     def back(self) -> None:
         if self._recovery is not None:
+            self._recorder.totals.recoveries[self._engine] += 1
             self._recovery.seconds = self._recorder.clock() - self._recovery.first

@@ -52,7 +52,8 @@ class Ring:
         self._clock = clock
         self._number = int(clock() // STEP_S)
         self._steps: deque[Step] = deque([Step()], maxlen=STEPS + 1)
-        self._waiting: dict[str, int] = {}
+        self.waits: dict[str, int] = {}
+        """Frames that wait now, by network."""
 
     def now(self) -> Step:
         """The step that runs."""
@@ -71,7 +72,7 @@ class Ring:
         """So many frames wait from now on, until the next call."""
         step = self.now().network(network)
         step.waiting = max(step.waiting, frames)
-        self._waiting[network] = frames
+        self.waits[network] = frames
 
     def burst(self, network: str, frames: int, seconds: float) -> None:
         """A burst has ended that took `seconds`: its time goes to the steps in which it ran."""
@@ -84,7 +85,7 @@ class Ring:
     def _advance(self, number: int) -> None:
         """Begins the steps up to `number`: frames that wait go on waiting in each of them."""
         for _ in range(min(number - self._number, STEPS + 1)):
-            waiting = {network: NetworkStep(frames) for network, frames in self._waiting.items() if frames}
+            waiting = {network: NetworkStep(frames) for network, frames in self.waits.items() if frames}
             self._steps.append(Step(networks=waiting))
         self._number = number
 

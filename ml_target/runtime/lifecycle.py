@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from ml_target.engines import Engine
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.figures.live import live
+from ml_target.figures.present import Present
 from ml_target.figures.recorder import Recorder
 from ml_target.imaging.outside import Helper
 from ml_target.remedies import fetch
@@ -203,8 +204,13 @@ class Worker:
         """Every engine in use, with what its device says of itself."""
         if self.state == "loading":
             return []
+        # Not in the pool: there it would wait behind pictures.
         return [
-            {"engine": place.engine.name, "ready": place.arbiter.ready, **await self.pool.run(place.engine.health)}
+            {
+                "engine": place.engine.name,
+                "ready": place.arbiter.ready,
+                **await asyncio.to_thread(place.engine.health),
+            }
             for place in self.places
         ]
 
@@ -220,6 +226,18 @@ class Worker:
 
     def _address(self) -> str:
         return address(self.settings.host, self.settings.port)
+
+    def present(self, devices: Sequence[Mapping[str, Any]]) -> Present:
+        """What is so now, for monitoring. `devices`: what `devices()` says."""
+        pictures = self.memory.pictures
+        return Present(
+            ready=self.state == "ready",
+            tasks={} if self._services is None else {name: each.on for name, each in self._services.all().items()},
+            devices=devices,
+            decoded=pictures.total - pictures.free,
+            decoded_limit=pictures.total,
+            build={"version": __version__, "engine": self.engine_name, "backend": self.settings.clip_backend},
+        )
 
     def _of_tasks(self) -> dict[str, Any]:
         """What tasks add to the status page."""

@@ -92,3 +92,27 @@ def test_the_live_figures_are_what_the_page_expects(served: tuple[httpx.Client, 
     assert memory["decoded_mb"] == 0
     assert memory["limit_mb"] == worker.memory.pictures.total // 2**20
     assert found["load"] == {"cores": worker.cores, "threads": worker.host_threads}
+
+
+def test_prometheus_gets_the_same_figures(served: tuple[httpx.Client, Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    client, worker = served
+
+    async def devices() -> list[dict[str, Any]]:
+        return [{"engine": "hailo", "ready": True, "temperature_c": 61.25}]
+
+    monkeypatch.setattr(worker, "devices", devices)
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert re.search(r'^immich_ml_requests_total\{outcome="200",task="clip.visual"\} [1-9]', answer.text, re.M)
+    assert 'immich_ml_device_temperature_celsius{engine="hailo"} 61.25' in answer.text
+    assert 'immich_ml_task_on{task="ocr"} 0.0' in answer.text
+    assert re.search(r"^immich_ml_ready 1.0$", answer.text, re.M)
+    assert not [secret for secret in SECRETS if secret in answer.text]
+
+
+def test_an_answer_says_how_long_each_stage_took(served: tuple[httpx.Client, Worker]) -> None:
+    client, _ = served
+    stages = dict(part.split(";dur=") for part in ask(client, CLIP).headers["server-timing"].split(", "))
+    assert [*stages] == ["receive", "ready", "wait", "decode", "clip.infer", "total"]
+    assert float(stages["total"]) >= float(stages["decode"]) >= 0
+    assert "receive;dur=" in client.post("/predict", data={"x": "y"}).headers["server-timing"]
