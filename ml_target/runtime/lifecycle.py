@@ -220,7 +220,7 @@ class Worker:
         return {
             "status": self.status(),
             "try_it": self.settings.try_it == "on",
-            "devices": [] if loading else await self.pool.run(about, self.places),
+            "devices": [] if loading else await asyncio.to_thread(about, self.places),
             **({} if services is None else overview(services, self.names, self._address())),
         }
 

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -79,14 +79,15 @@ def ask_anew(chrome: Chrome) -> None:
 
 
 def opened(chrome: Chrome, client: httpx.Client, size: tuple[int, int] = DESKTOP, theme: str = "light") -> None:
-    chrome.get_log("browser")  # of the pages before
+    complaints(chrome)  # of the pages before are forgotten
     look(chrome, url(client), size, theme)
     until(lambda: chrome.find_elements(By.CSS_SELECTOR, "[data-task]"))
 
 
 def complaints(chrome: Chrome) -> list[str]:
     """What the browser's console says: errors of scripts, refusals of the policy, what could not be loaded."""
-    return [line["message"] for line in chrome.get_log("browser") if line["level"] in ("SEVERE", "WARNING")]
+    lines = cast(Any, chrome).get_log("browser")
+    return [line["message"] for line in lines if line["level"] in ("SEVERE", "WARNING")]
 
 
 def choose(chrome: Chrome, *files: Path) -> None:

@@ -144,8 +144,8 @@ def test_a_name_that_is_not_the_one_to_choose(client: httpx.Client) -> None:
 
 
 def try_it(client: httpx.Client, headers: dict[str, str] | None = None, entries: Any = FACES) -> httpx.Response:
-    form = {"entries": (None, json.dumps(entries)), "image": ("a.jpg", picture(), "image/jpeg")}
-    return client.post("/try", files=form, headers=headers)
+    form = {"entries": json.dumps(entries)}
+    return client.post("/try", data=form, files={"image": ("a.jpg", picture())}, headers=headers)
 
 
 def test_it_answers_as_predict_does_and_with_landmarks(client: httpx.Client) -> None:
