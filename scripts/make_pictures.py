@@ -24,6 +24,7 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from wire import CLIP, FACES, OCR, QUERY  # noqa: E402
 
 SIZE = (1280, 900)
+MARGIN = 24
 MOST_BYTES = 200_000
 PHOTO = PROJECT / "tests" / "test.jpg"
 
@@ -42,8 +43,8 @@ def index(url: str, seconds: float) -> None:
             time.sleep(0.4 if number % 40 < 25 else 1.5)
 
 
-def shot(chrome: Chrome, url: str, theme: str) -> Image.Image:
-    """The whole page, with the test picture and its answer."""
+def shot(chrome: Chrome, url: str, theme: str, whole: bool) -> Image.Image:
+    """The page down to the end of its graphs, or with --all to its end, with the test picture and its answer."""
     look(chrome, f"{url}/status", SIZE, theme)
     end = time.monotonic() + 60
     time.sleep(1)
@@ -53,7 +54,9 @@ def shot(chrome: Chrome, url: str, theme: str) -> Image.Image:
             raise SystemExit(f"no answer: {chrome.find_element(By.ID, 'try-said').text}")
         time.sleep(0.2)
     chrome.execute_script("document.activeElement.blur()")
-    return Image.open(io.BytesIO(whole_page(chrome)))
+    page = Image.open(io.BytesIO(whole_page(chrome)))
+    cut = chrome.execute_script("return document.querySelector('#lately').getBoundingClientRect().bottom + scrollY")
+    return page if whole else page.crop((0, 0, page.width, round(cut) + MARGIN))
 
 
 def main() -> None:
@@ -61,12 +64,13 @@ def main() -> None:
     parser.add_argument("url", help="of a running worker")
     parser.add_argument("--after", type=float, default=300, help="seconds of photos before (default: %(default)g)")
     parser.add_argument("--to", type=Path, default=PROJECT / "docs" / "page.webp", help="(default: %(default)s)")
+    parser.add_argument("--all", action="store_true", help="down to the end of the page, not of its graphs alone")
     parser.add_argument("--theme", choices=THEMES, default="light")
     chosen = parser.parse_args()
     url = chosen.url.rstrip("/")
     index(url, chosen.after)
     with chromium() as chrome:
-        page = shot(chrome, url, chosen.theme)
+        page = shot(chrome, url, chosen.theme, chosen.all)
     page.convert("RGB").save(chosen.to, quality=82, method=6)
     if (size := chosen.to.stat().st_size) > MOST_BYTES:
         raise SystemExit(f"{chosen.to} has {size} bytes: more than {MOST_BYTES}")

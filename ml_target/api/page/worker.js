@@ -118,7 +118,7 @@ function asked({ task, asked, served_by, choose, fits }) {
 
 function showLive(live) {
   showRun(live.run);
-  const rates = Object.entries(live.tasks).map(([name, task]) => [name, task.done.map((n) => (n === null ? null : n / live.step_s)), task]);
+  const rates = Object.entries(live.tasks).map(([name, task]) => [name, lately(task.done).map((n) => n && n / live.step_s), task]);
   show("pace", rates, () => rates.map(([name, rate, task]) => {
     const done = sum(task.done), failed = sum(task.failed), ms = task.mean_ms.filter((n) => n !== null).at(-1);
     const words = [counted(done, "answer"), failed ? `${whole(failed)} failed` : "", ms === undefined ? "" : `${milliseconds(ms)} each`];
@@ -155,11 +155,23 @@ function networks(live) {
   return [...devicesBusy(all, live.step_s), ...all.map(([name, network]) => el("div", { class: "network" },
     el("p", { title: name }, name, el("span", { class: "quiet" }, ` on the ${engineName(network.engine)}`)),
     chart("Waiting", network.waiting, "", { low: true }),
-    chart("A burst", network.frames.map((n, i) => (n === null ? null : n && n / network.bursts[i])), "", { low: true }),
+    chart("A burst", lately(network.frames, network.bursts), "", { low: true }),
     chart("Busy", share(network.busy_s, live.step_s), " %", { low: true, most: network.engine === "hailo" ? 100 : 0 })))];
 }
 
-const share = (busy, step) => busy.map((s) => (s === null ? null : (s / step) * 100));
+const share = (busy, step) => lately(busy).map((s) => s && (s / step) * 100);
+
+const STEADY = 6;
+
+/** The mean of the last half minute at each step, so that single requests are no spikes; or the mean for each `of`. */
+function lately(values, of = null) {
+  return values.map((value, i) => {
+    if (value === null) return null;
+    const from = Math.max(0, i + 1 - STEADY), these = values.slice(from, i + 1).filter((each) => each !== null);
+    const divisor = of === null ? these.length : sum(of.slice(from, i + 1));
+    return divisor ? sum(these) / divisor : 0;
+  });
+}
 
 /** How busy a card was with all its networks. On the processor several run at a time: there is no such sum. */
 function devicesBusy(all, step) {
