@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
 from ml_target import __version__
+from ml_target.api import openapi
 from ml_target.api.body import Body, announced_size
 from ml_target.api.figures import add_figures
 from ml_target.api.form import Form, read_form
@@ -175,14 +176,16 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
         await loading
         worker.close()
 
+    # FastAPI's own pages about the description load their scripts from elsewhere.
     app = FastAPI(
         title="Immich ML", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
+    openapi.add_description(app)
     app.add_exception_handler(Exception, answer_fault)
     predict = Predict(worker)
     app.state.in_flight = predict.in_flight
 
-    @app.get("/ping")
+    @app.get("/ping", response_class=PlainTextResponse, responses=openapi.PING)
     async def ping() -> PlainTextResponse:
         if worker.state == "ready":
             return PlainTextResponse("pong")
@@ -190,7 +193,7 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
 
     add_figures(app, worker)
 
-    @app.post("/predict")
+    @app.post("/predict", responses=openapi.PREDICT)
     async def post_predict(request: Request) -> Response:
         return await predict(request)
 

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 
+from ml_target.api.openapi import LIVE, METRICS
 from ml_target.runtime.lifecycle import Worker
 
 if TYPE_CHECKING:
@@ -18,11 +20,11 @@ def add_figures(app: FastAPI, worker: Worker) -> None:
     """Adds the routes. Both read on the event loop's thread, the only one that takes figures down."""
     exporter: Exporter | None = None
 
-    @app.get("/status/live")
+    @app.get("/status/live", responses=LIVE)
     async def status_live() -> Response:
         return Response(orjson.dumps(worker.live()), media_type="application/json", headers=FRESH)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse, responses=METRICS)
     async def metrics(request: Request) -> Response:
         nonlocal exporter
         if exporter is None:

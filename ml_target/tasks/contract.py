@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -98,10 +98,16 @@ class Job:
 
 
 class Task(ABC, Generic[Entry, Result]):
-    """One task. `name`: its key in a request's `entries` and in the answer; `entry`: what that key holds."""
+    """One task. `name`: its key in a request's `entries` and in the answer; `entry`: what that key holds.
+
+    `text_types`: the keys of an entry that take a text, not a picture. `answer`: what the key holds in the answer, as
+    JSON Schema; {} allows anything. Both are for `/openapi.json`.
+    """
 
     name: str
     entry: type[Entry]
+    text_types: ClassVar[Sequence[str]] = ()
+    answer: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def short(self) -> str:

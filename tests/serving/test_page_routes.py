@@ -151,6 +151,7 @@ def try_it(client: httpx.Client, headers: dict[str, str] | None = None, entries:
 def test_it_answers_as_predict_does_and_with_landmarks(client: httpx.Client) -> None:
     tried, asked = try_it(client), ask(client, FACES, picture())
     assert tried.status_code == 200
+    assert {"server-timing", "x-request-id"} <= set(tried.headers)
     faces = tried.json()["facial-recognition"]
     assert [face.pop("landmarks") for face in faces] == [[[0.0, 0.0]] * 5] * 2
     assert faces == asked.json()["facial-recognition"]

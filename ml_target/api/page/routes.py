@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
+from ml_target.api import openapi
 from ml_target.api.page.asked import from_another_site, prefers_html
 from ml_target.api.page.document import build
 from ml_target.runtime.lifecycle import Worker
@@ -23,14 +24,16 @@ def add_page(app: FastAPI, worker: Worker, answer: Callable[[Request], Awaitable
     """`answer`: to a form like that of `/predict`; with what is drawn besides where `SHOWN` is in the scope."""
     document = build()
 
-    @app.api_route("/", methods=["GET", "HEAD"])
+    @app.head("/", include_in_schema=False)
+    @app.get("/", responses=openapi.BANNER)
     async def root(request: Request) -> Response:
         if prefers_html(request.headers.get("accept", "")):
             # Relative, so that it is right behind a proxy that serves the worker below a path.
             return RedirectResponse("status", 302, BY_ACCEPT)
         return JSONResponse({"message": "Immich ML"}, headers=BY_ACCEPT)
 
-    @app.api_route("/status", methods=["GET", "HEAD"])
+    @app.head("/status", include_in_schema=False)
+    @app.get("/status", responses=openapi.STATUS)
     async def status(request: Request) -> Response:
         if not prefers_html(request.headers.get("accept", "")):
             return JSONResponse({**worker.status(), "devices": await worker.devices()}, headers=BY_ACCEPT)
@@ -39,11 +42,11 @@ def add_page(app: FastAPI, worker: Worker, answer: Callable[[Request], Awaitable
             return Response(status_code=304, headers=headers)
         return Response(document.html, media_type="text/html", headers=headers)
 
-    @app.get("/status/page")
+    @app.get("/status/page", responses=openapi.PAGE)
     async def page() -> JSONResponse:
         return JSONResponse(await worker.overview())
 
-    @app.post("/try")
+    @app.post("/try", responses=openapi.TRY)
     async def try_it(request: Request) -> Response:
         if worker.settings.try_it == "off":
             return JSONResponse({"detail": OFF}, 403)
