@@ -148,7 +148,8 @@ def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[A
     """Each job's part of the answer."""
 
     async def part(job: Job, service: Service[Any]) -> dict[str, Any]:
-        return {job.task.name: job.task.encode(await job.task.run(job, service.get(), content, trace))}
+        result = await job.task.run(job, service.get(), content, trace)
+        return {job.task.name: job.task.show(result) if job.shown else job.task.encode(result)}
 
     return (part(job, service) for job, service in answering)
 
