@@ -122,9 +122,26 @@ BUFFALO_RECOGNIZER = Network(
     goes_with=SCRFD_10G,
 )
 """Immich's own, InsightFace's w600k_r50."""
+W600K_R50 = Network(
+    "w600k_r50",
+    "facial-recognition",
+    "recognition",
+    _ARCFACE_INPUT,
+    ((Vector(EMBEDDING, FACE_WIDTH),),),
+    onnx=BUFFALO_RECOGNIZER.onnx,
+    hef=files.W600K_R50_HEF,
+    space=BUFFALO_RECOGNIZER.space,
+    setting="face_recognizer",
+    goes_with=SCRFD_10G,
+    template=ARCFACE_R50,
+)
+"""The same on the card, from a HEF that its owner has compiled. It has a name of its own, so that a file that comes or
+goes never moves the recogniser between processor and card."""
 
 FACE_DETECTORS = {n.choice: n for n in (SCRFD_2_5G, SCRFD_10G, BUFFALO_DETECTOR)}
-FACE_RECOGNIZERS = {n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, STAND_IN_EMBEDDER)}
+FACE_RECOGNIZERS = {
+    n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, W600K_R50, STAND_IN_EMBEDDER)
+}
 
 # ----------------------------------------------------------------------- OCR
 
@@ -401,13 +418,17 @@ def backend_names(choice: str) -> tuple[str, ...]:
     return tuple(CLIP_BACKENDS) if choice == AUTO else tuple(choice.split(","))
 
 
+CHOICES: dict[str, Mapping[str, ClipBackend | TextModel]] = {"clip_backend": CLIP_BACKENDS, "ocr_model": TEXT_MODELS}
+"""The settings that take one name, several with commas between, or `auto`, and what the names stand for."""
+
+
 def with_baked(choice: str) -> tuple[str, ...]:
     """The backends that the image for a card holds: the chosen ones, and the baked of other names in Immich."""
     if choice == AUTO:
         return (AUTO,)
     names = list(backend_names(choice))
     for backend in BAKED:
-        if backend.name not in names and clashing(CLIP_BACKENDS[name] for name in (*names, backend.name)) is None:
+        if backend.name not in names and clashing([*map(CLIP_BACKENDS.__getitem__, names), backend]) is None:
             names.append(backend.name)
     return tuple(names)
 
@@ -418,10 +439,6 @@ def for_new_libraries(backend: ClipBackend) -> str:
         f"For a new library: {backend.new_library_name}, which no worker of Immich serves by default. "
         f"{KEEP_THE_NAME.capitalize()}."
     )
-
-
-CHOICES: dict[str, Mapping[str, ClipBackend | TextModel]] = {"clip_backend": CLIP_BACKENDS, "ocr_model": TEXT_MODELS}
-"""The settings that take one name, several with commas between, or `auto`, and what the names stand for."""
 
 
 def clashing(served: Iterable[ClipBackend | TextModel]) -> tuple[str, list[str]] | None:

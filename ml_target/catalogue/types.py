@@ -175,6 +175,10 @@ class Network:
     which one of several. `asked_as`: its choice, where that is neither its variant nor its name.
 
     `goes_with`: the network of another stage that is recommended beside it where both could be served.
+
+    `template`: the network whose compiler script makes the HEF, where nobody publishes one and its owner compiles it.
+    The file may carry that network's name, so only its answers show what it is: it is served once selfcheck has found
+    them near those of `onnx`.
     """
 
     name: str
@@ -194,6 +198,7 @@ class Network:
     variant: str = ""
     asked_as: str = ""
     goes_with: "Network | None" = None
+    template: "Network | None" = None
 
     @property
     def choice(self) -> str:

@@ -1,4 +1,4 @@
-"""`python3 -m ml_target.diagnostics.names [--chip CHIP]`: what to choose in Immich for the models of the settings.
+"""`python3 -m ml_target.diagnostics.names [--chip CHIP]`: what to choose in Immich for the environment's models.
 
 It needs only Python itself: setup.sh prints it at the end, on the host or inside the image.
 """
@@ -85,8 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     backends = settings.clip_backend
-    told = lines(backends) + _indented(faster(backends, asked.chip) if asked.chip else "")
-    print("\n".join(told + text_lines(settings.ocr_model)))
+    found = lines(backends) + text_lines(settings.ocr_model)
+    print("\n".join(found + _indented(faster(backends, asked.chip) if asked.chip else "")))
     return 0
 
 

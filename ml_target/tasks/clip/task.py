@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ConfigDict
+
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import names_there
 from ml_target.catalogue.networks import CLIP_BACKENDS, for_new_libraries
@@ -16,7 +18,7 @@ from ml_target.tasks.clip.names import backend_for
 from ml_target.tasks.clip.text_tower import open_text_encoder
 from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
 from ml_target.tasks.service import Service
-from ml_target.tasks.wire import ModelEntry, Strict, vector_text
+from ml_target.tasks.wire import VECTOR_TEXT, ModelEntry, Strict, vector_text
 from ml_target.tensors import Float32
 
 VISUAL, TEXTUAL = "clip.visual", "clip.textual"
@@ -26,6 +28,7 @@ WORKING_SET = 2 * MIB
 
 
 class _Entry(Strict):
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
     visual: ModelEntry | None = None
     textual: ModelEntry | None = None
 
@@ -40,6 +43,8 @@ class ClipTask(Task[_Entry, Float32]):
 
     name = "clip"
     entry = _Entry
+    text_types = ("textual",)
+    answer = VECTOR_TEXT
 
     def offers(self, loading: Loading) -> list[Offer[Any]]:
         return [
