@@ -154,6 +154,9 @@ class Settings:
     host: str = _setting("[::]", str, "address to listen on", "IMMICH_HOST")
     port: int = _setting(3003, _number(int, 1, 65535), "port to listen on", "IMMICH_PORT")
     log_level: int = _setting(logging.INFO, _log_level, ", ".join(LOG_LEVELS), "IMMICH_LOG_LEVEL", "LOG_LEVEL")
+    log_format: Literal["text", "json"] = _setting(
+        "text", _choice("text", "json"), "form of the worker's log; json is one object a line, for what collects logs"
+    )
     keep_alive_s: int = _setting(30, _number(int, 5, 3600, "seconds"), "how long an idle connection is kept")
     request_timeout_s: float = _setting(
         240.0,
@@ -168,6 +171,9 @@ class Settings:
         1536,
         _number(int, 256, 1_048_576, "MiB"),
         "memory for uploads and pictures, beside that of the models; a picture that needs more gets a 413",
+    )
+    try_it: Literal["on", "off"] = _setting(
+        "on", _choice("on", "off"), "whether the page at /status lets people try photos; other sites never can"
     )
     max_waiting: int = _setting(1024, _number(int, 1, 100_000), "requests in the worker at once; one more gets a 503")
     max_faces: int = _setting(500, _number(int, 1, 10_000), "faces answered for one picture, the best ones first")

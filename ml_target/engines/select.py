@@ -81,7 +81,8 @@ def _beside_the_card(network: Network, settings: Settings) -> str:
     why = f"{where} runs on the processor, because {setting}={network.choice} is set"
     if getattr(settings, network.setting) == AUTO:  # what is there is known only when the files are looked at
         why = f"{where} by {network.choice} runs on the processor if its file is there ({setting}={AUTO})"
-    return f"{why}: there is no file of it for a card. CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
+    bounds = "CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
+    return f"{why}: nobody publishes a file of it for a card. {bounds}"
 
 
 def processor(settings: Settings, workers: int | None = None) -> Engine:
