@@ -184,7 +184,7 @@ class Settings:
         "frames that one picture may take of a card's text detector; 2 is fast, and loses small print",
     )
     host_threads: int = _setting(0, _number(int, 0, 256), "threads that decode and prepare pictures; 0 = by cores")
-    cpu_threads: int = _setting(0, _number(int, 0, 256), "threads one inference uses on the CPU engine; 0 = by cores")
+    cpu_threads: int = _setting(0, _number(int, 0, 256), "most threads of an inference on the CPU engine; 0 = by cores")
     cpu_workers: int = _setting(0, _number(int, 0, 64), "inferences at a time on the CPU engine; 0 = by cores")
     model_ttl: float = _setting(
         0.0,
