@@ -188,7 +188,7 @@ def only(lines: Iterable[str]) -> str:
 
 def backends_in(line: str) -> set[str]:
     """What a fetch gets; `--baked`: what an image for a card holds besides."""
-    named = set(re.findall(r"--clip-backend (\w+)", line))
+    named = set(re.findall(r"--clip-backend (\w+)", line)) or {Settings().clip_backend}
     return {each for name in named for each in with_baked(name)} if "--baked" in line else named
 
 
