@@ -1,8 +1,8 @@
 """What a task is: the contract that the worker uses, instead of deciding by a task's name.
 
 To add one: its networks in `catalogue/networks.py`, a package beside this module with a class that implements
-`Task`, a line in `register.py`, and a line with its checks in `diagnostics/checks/register.py`. Tasks know nothing of
-each other.
+`Task`, a line in `register.py`, a line with its checks in `diagnostics/checks/register.py`, and one in
+`diagnostics/predict.py`. Tasks know nothing of each other.
 """
 
 from abc import ABC, abstractmethod
@@ -85,7 +85,8 @@ class Job:
     """What one request asks of one task.
 
     `service`: the name of the service that is to answer. `options`: the request's options, as the task parsed them.
-    `takes_text`: whether its input is a text; otherwise a picture.
+    `takes_text`: whether its input is a text; otherwise a picture. `shown`: whether the answer is drawn for people,
+    with what Immich's format has no place for.
     """
 
     task: "Task[Any, Any]"
@@ -93,6 +94,7 @@ class Job:
     model_name: str
     options: Any = None
     takes_text: bool = False
+    shown: bool = False
 
 
 class Task(ABC, Generic[Entry, Result]):
@@ -147,6 +149,10 @@ class Task(ABC, Generic[Entry, Result]):
     @abstractmethod
     def encode(self, result: Result) -> Any:
         """The result as it stands in the answer, ready for JSON."""
+
+    def show(self, result: Result) -> Any:
+        """The same for a page that draws it, with what belongs into the drawing besides."""
+        return self.encode(result)
 
     # ------------------------------------------------------------ for people
 
