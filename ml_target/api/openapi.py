@@ -113,7 +113,9 @@ PAGE: dict[int | str, dict[str, Any]] = {
                 ),
                 "immich": _list(_record(field=TEXT, value=TEXT)),
                 "names": _list(
-                    _record(task=TEXT, asked=TEXT, served_by=TEXT, choose=_list(TEXT), fits={"type": "boolean"})
+                    _record(
+                        task=TEXT, asked=TEXT, why=TEXT, served_by=TEXT, choose=_list(TEXT), fits={"type": "boolean"}
+                    )
                 ),
             },
             "required": ["status", "try_it", "devices"],

@@ -52,10 +52,12 @@ def _task(label: str, service: Service[Any], served_by: str) -> dict[str, Any]:
 
 
 def _names(services: Services, names: NamesSeen) -> Iterator[dict[str, Any]]:
-    """`fits`: whether a name is one of those to choose in Immich; `choose`: these."""
+    """`fits`: whether a name is one to choose in Immich; `choose`: these; `why`: it was refused, with the remedy."""
+    for refused in names.refused():
+        yield {**refused, "served_by": "", "choose": [], "fits": False}
     for name in names.describe():
         choose = [value.partition(" ")[0] for value in _choices(services, name["task"])]
-        yield {**name, "choose": choose, "fits": clean_name(name["asked"]) in map(clean_name, choose)}
+        yield {**name, "why": "", "choose": choose, "fits": clean_name(name["asked"]) in map(clean_name, choose)}
 
 
 def _choices(services: Services, task: str) -> Iterator[str]:

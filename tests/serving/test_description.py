@@ -95,8 +95,9 @@ def test_schemathesis_finds_no_answer_that_is_not_described(
     before = worker.recorder.totals.requests.copy()
     command = [
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(TESTS / "support/schemathesis.toml"),
-        "run", f"{client.base_url}".rstrip("/") + "/openapi.json", "--exclude-path", "/try", "--phases", "examples,coverage,fuzzing",
-        "--max-examples", str(EXAMPLES), "--generation-deterministic", "--continue-on-failure", "--no-color",
+        "run", f"{client.base_url}".rstrip("/") + "/openapi.json", "--exclude-path", "/try",
+        "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES),
+        "--generation-deterministic", "--continue-on-failure", "--no-color",
     ]  # fmt: skip
     path = os.pathsep.join((str(TESTS / "support"), str(PROJECT)))
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "api_hooks", "PYTHONPATH": path}

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pictures import picture
 from serving import FakeTasks, fake_services, live
-from wire import FACES, OCR, QUERY, ask
+from wire import CLIP, FACES, OCR, QUERY, ask
 
 from ml_target.api.page.asked import from_another_site, prefers_html
 from ml_target.api.page.document import HERE, SCRIPTS, build
@@ -138,6 +138,14 @@ def test_a_name_that_is_not_the_one_to_choose(client: httpx.Client) -> None:
     assert ask(client, other).status_code == 200
     name = next(name for name in client.get("/status/page").json()["names"] if name["asked"] == "antelopev2")
     assert (name["fits"], name["choose"]) == (False, ["buffalo_l"])
+
+
+def test_a_name_that_is_refused_stands_there_with_the_remedy(client: httpx.Client) -> None:
+    assert ask(client, json.loads(json.dumps(CLIP).replace("ViT-B-32__openai", "ViT-L-14__openai"))).status_code == 400
+    name = next(name for name in client.get("/status/page").json()["names"] if name["asked"] == "ViT-L-14__openai")
+    assert (name["task"], name["fits"]) == ("clip.visual", False)
+    assert "have 768 numbers" in name["why"]
+    assert "Choose ViT-B-32__openai" in name["why"]
 
 
 # ------------------------------------------------------------------- /try
