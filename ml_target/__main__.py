@@ -52,6 +52,12 @@ COMMANDS = {
         settings=True,
         quiet=True,
     ),
+    "calibrate": Command(
+        "ml_target.diagnostics.calibrate.command",
+        "write faces of your own photos as Hailo's compiler wants them",
+        settings=True,
+        quiet=True,
+    ),
     "inspect": Command("ml_target.diagnostics.inspect", "what a HEF holds, and which network it is"),
     "report": Command(
         "ml_target.diagnostics.report.command", "write one file for a bug report, personal details left out"

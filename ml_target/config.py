@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from ml_target.catalogue.needs import EngineName, refuse_clash
-from ml_target.catalogue.networks import ARCFACE_R50, AUTO, CLIP_BACKENDS, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
+from ml_target.catalogue.networks import ARCFACE_R50, AUTO, CHOICES, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.catalogue.types import Decoding
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
@@ -72,11 +72,14 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
 
-def _backends(text: str) -> str:
-    names = tuple(dict.fromkeys(_words(text.lower())))
-    if names != (AUTO,) and not all(name in CLIP_BACKENDS for name in names):
-        raise ValueError(f"one of {', '.join(CLIP_BACKENDS)} or {AUTO}, or several with commas between")
-    return ",".join(names)
+def _several(setting: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        names = tuple(dict.fromkeys(_words(text.lower())))
+        if names != (AUTO,) and not all(name in CHOICES[setting] for name in names):
+            raise ValueError(f"one of {', '.join(CHOICES[setting])} or {AUTO}, or several with commas between")
+        return ",".join(names)
+
+    return parse
 
 
 def _path(text: str) -> Path:
@@ -107,7 +110,7 @@ class Settings:
     )
     clip_backend: str = _setting(
         "tinyclip",
-        _backends,
+        _several("clip_backend"),
         "smart search model; several with commas between, or auto for all whose files are there: "
         "the name that Immich asks for decides",
     )
@@ -138,6 +141,12 @@ class Settings:
         "official",
         _choice("official", "close", "tiny", "both"),
         "close also finds faces that fill the picture, tiny small ones in a large picture, both does both",
+    )
+    ocr_model: str = _setting(
+        "ppocrv5_mobile",
+        _several("ocr_model"),
+        "text model; several with commas between, or auto for all whose files are there: "
+        "the name that Immich asks for decides",
     )
     models_dir: Path = _setting(PROJECT / "models", _path, "folder with the model files")
     models_mirror: str = _setting("", str, "folder or URL that is asked for model files before the internet is")
@@ -206,8 +215,9 @@ class Settings:
         if wrong:
             raise SettingsError("; ".join(wrong), "Correct it, or leave it out for the default.")
         settings = cls(**values)
-        if settings.clip_backend != AUTO:
-            refuse_clash(settings.clip_backend.split(","), settings.clip_backend)
+        for setting in CHOICES:
+            if (given := getattr(settings, setting)) != AUTO:
+                refuse_clash(setting, given.split(","), given)
         needed = settings.max_upload_mb * UPLOAD_PART
         if needed > settings.memory_mb:
             raise SettingsError(

@@ -42,7 +42,8 @@ class Side:
     """A process that does one side's steps. `checkout`: what it imports `ml_target` from."""
 
     def __init__(self, kind: str, checkout: Path, models: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}:{checkout}", "VIPS_CONCURRENCY": "1"}
+        alone = {"VIPS_CONCURRENCY": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}:{checkout}", **alone}
         command = [sys.executable, str(Path(__file__).resolve()), "--side", kind, "--models", str(models)]
         self._process = subprocess.Popen(
             command, env=environment, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

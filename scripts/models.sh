@@ -11,7 +11,7 @@ root=${SETUP_ROOT-} # where /dev and /sys are; another folder in tests
 driver=$root/sys/module/hailo_pci/version
 # Whatever decides which files are wanted, and how they are had.
 handed_on=(
-  CLIP_BACKEND CLIP_TEXT_ENGINE FACE_DETECTOR FACE_RECOGNIZER HF_ENDPOINT MODELS_MIRROR
+  CLIP_BACKEND CLIP_TEXT_ENGINE FACE_DETECTOR FACE_RECOGNIZER OCR_MODEL HF_ENDPOINT MODELS_MIRROR
   HTTP_PROXY HTTPS_PROXY FTP_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy ftp_proxy no_proxy all_proxy
   PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_NO_INDEX PIP_PROXY PIP_RETRIES PIP_TIMEOUT
 )

@@ -4,7 +4,7 @@ Sources of the facts: the Hailo Model Zoo's network descriptions (v2.17, v2.18),
 repositories, and checksums computed from the files themselves where we had them.
 """
 
-from ml_target.catalogue.types import CheckpointCut, Chip, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
+from ml_target.catalogue.types import CHIPS, CheckpointCut, Chip, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
 
 APACHE = "Apache-2.0"
 MIT = "MIT"
@@ -74,7 +74,18 @@ MOBILEFACENET_ONNX = _zoo_onnx(
     "mbf.onnx",
     FACE_LICENCE,
 )
-# Immich's own two. Nobody publishes a HEF of this recogniser, so it runs on the processor.
+# Immich's own two. Nobody publishes a HEF of this recogniser: it runs on the processor, or from one that its owner has
+# compiled (docs/compiling.md).
+W600K_R50_HEF: dict[str, ModelFile] = {
+    chip: ModelFile(
+        name="w600k_r50.hef",
+        sources=(),
+        licence=FACE_LICENCE,
+        note="its owner's own, compiled as docs/compiling.md says",
+        chip=chip,
+    )
+    for chip in CHIPS
+}
 _IMMICH_FACES, _IMMICH_FACES_REVISION = "immich-app/buffalo_l", "d09715916a0778919a770c343533641e250b8699"
 BUFFALO_DETECTION = ModelFile(
     name="buffalo_l_detection.onnx",
@@ -140,6 +151,26 @@ OCR_DICTIONARY = ModelFile(
     licence=APACHE,
     size=74_012,
     sha256="d1979e9f794c464c0d2e0b70a7fe14dd978e9dc644c0e71f14158cdf8342af1b",
+)
+
+# PP-OCRv6, for the processor alone: nobody publishes a HEF. These are the checksums in RapidOCR's own list of models
+# (default_models.yaml), and the files in its wheel have them. The recogniser carries its characters itself.
+_RAPIDOCR_WHEEL = "rapidocr==3.10.0"
+OCR_DETECTION_V6_SMALL = ModelFile(
+    name="ppocrv6_small_det.onnx",
+    sources=(WheelMember(_RAPIDOCR_WHEEL, "rapidocr/models/PP-OCRv6_det_small.onnx"),),
+    licence=APACHE,
+    size=9_929_594,
+    sha256="090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+    aliases=("PP-OCRv6_det_small.onnx",),
+)
+OCR_RECOGNITION_V6_SMALL = ModelFile(
+    name="ppocrv6_small_rec.onnx",
+    sources=(WheelMember(_RAPIDOCR_WHEEL, "rapidocr/models/PP-OCRv6_rec_small.onnx"),),
+    licence=APACHE,
+    size=21_234_383,
+    sha256="6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+    aliases=("PP-OCRv6_rec_small.onnx",),
 )
 
 # ---------------------------------------------------------------------- CLIP

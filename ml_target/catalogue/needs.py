@@ -1,14 +1,15 @@
 """Which files of the catalogue a choice of settings needs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeVar
 
-from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, NETWORKS, clashing, service_label, short_name
+from ml_target.catalogue.networks import AUTO, CHOICES, NETWORKS, clashing, service_label, short_name
 from ml_target.catalogue.types import Chip, ModelFile, Network
 from ml_target.errors import SettingsError
 
 EngineName = Literal["cpu", "hailo"]
+Chosen = TypeVar("Chosen", bound=Any)
 
 
 class Choice(Protocol):
@@ -22,6 +23,8 @@ class Choice(Protocol):
     def face_detector(self) -> str: ...
     @property
     def face_recognizer(self) -> str: ...
+    @property
+    def ocr_model(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,36 +119,50 @@ def _of(network: Network, engine: EngineName, chip: Chip, *, named: bool) -> Ite
         yield Need(label, "any", (network.weights,), engine == "cpu", service)
 
 
-def backends_there(value: str, there: Callable[[Network], bool]) -> str:
-    """A value of CLIP_BACKEND with `auto` replaced by the backends whose picture tower is `there`, or the default.
+def names_there(setting: str, value: str, there: Callable[[Network], bool]) -> list[str]:
+    """The names that a value of a setting of `CHOICES` stands for; for `auto` those that are `there`, or the default.
 
     Raises SettingsError where two of them would answer for the same name.
     """
     if value != AUTO:
-        return value
-    names = [name for name, backend in CLIP_BACKENDS.items() if there(backend.visual)]
-    refuse_clash(names, AUTO)
-    return ",".join(names) or next(iter(CLIP_BACKENDS))
+        return value.split(",")
+    choices = CHOICES[setting]
+    names = [name for name, choice in choices.items() if all(map(there, choice.told_by))]
+    refuse_clash(setting, names, AUTO)
+    return names or [next(iter(choices))]
 
 
-def backends_found(value: str, engine: EngineName, chip: Chip, found: Callable[[ModelFile], object]) -> str:
-    """As `backends_there`, by the files that are `found`."""
+def settled(settings: Chosen, engine: EngineName, chip: Chip, found: Callable[[ModelFile], object]) -> Chosen:
+    """The settings with each `auto` replaced by the names of what is there, by the files that are `found`.
+
+    Raises SettingsError as `names_there` does.
+    """
 
     def there(network: Network) -> bool:
-        return any(map(found, network.onnx if engine == "cpu" else filter(None, (network.hef.get(chip),))))
+        on_processor = engine == "cpu" or not network.hef
+        return any(map(found, network.onnx if on_processor else filter(None, (network.hef.get(chip),))))
 
-    return backends_there(value, there)
+    names = {setting: names_there(setting, getattr(settings, setting), there) for setting in CHOICES}
+    return replace(settings, **{setting: ",".join(each) for setting, each in names.items()})
 
 
-def refuse_clash(names: Sequence[str], given: str) -> None:
-    """Raises SettingsError where two of these backends would answer for the same model name of Immich."""
-    clash = clashing(names)
+_CLASH = {
+    "clip_backend": (", and their vectors do not mix", "the one that Immich's library was indexed with"),
+    "ocr_model": ("", "one of them"),
+}
+"""What is told of two that go by one name, and which of them to set."""
+
+
+def refuse_clash(setting: str, names: Sequence[str], given: str) -> None:
+    """Raises SettingsError where two of these choices would answer for the same model name of Immich."""
+    clash = clashing(CHOICES[setting][name] for name in names)
     if clash is not None:
         asked, both = clash
-        choices = " or ".join(f"CLIP_BACKEND={','.join(n for n in names if n not in both or n == one)}" for one in both)
+        variable = setting.upper()
+        choices = " or ".join(f"{variable}={','.join(n for n in names if n not in both or n == one)}" for one in both)
+        why, which = _CLASH[setting]
         raise SettingsError(
-            f"CLIP_BACKEND={given}: {' and '.join(both)} would both answer for {asked}, and their vectors do not mix",
-            f"Set the one that Immich's library was indexed with: {choices}.",
+            f"{variable}={given}: {' and '.join(both)} would both answer for {asked}{why}", f"Set {which}: {choices}."
         )
 
 

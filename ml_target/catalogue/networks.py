@@ -1,7 +1,7 @@
 """Every network the worker can serve.
 
 To add one: an entry here with its files in `files.py`, a line in the register that it belongs to (`FACE_DETECTORS`,
-`FACE_RECOGNIZERS`, `CLIP_BACKENDS`, or `NETWORKS` itself), and its canonical result in the tests.
+`FACE_RECOGNIZERS`, `TEXT_MODELS`, `CLIP_BACKENDS`, or `NETWORKS` itself), and its canonical result in the tests.
 Contracts: inputs, normalisation and outputs as the Hailo Model Zoo compiles them; the plain
 ONNX files take the same pictures after `(x - mean) / std`.
 """
@@ -9,7 +9,9 @@ ONNX files take the same pictures after `(x - mean) / std`.
 from collections.abc import Iterable, Mapping, Sequence
 
 from ml_target.catalogue import files
+from ml_target.catalogue.immich import IMMICH_DEFAULT, KEEP_THE_NAME
 from ml_target.catalogue.types import (
+    Chip,
     ClipBackend,
     FeatureMap,
     ModelFile,
@@ -17,6 +19,7 @@ from ml_target.catalogue.types import (
     PictureInput,
     StepSequence,
     TextInput,
+    TextModel,
     TokenStates,
     Vector,
 )
@@ -31,6 +34,8 @@ SCRFD_ANCHORS = 2
 FACE_WIDTH = 512
 OCR_CLASSES = 18_385
 """PP-OCRv5 mobile: the blank, 18,383 characters, the space."""
+OCR_V6_CLASSES = 18_710
+"""PP-OCRv6 small: the blank, 18,708 characters, the space."""
 
 _SCRFD_INPUT = PictureInput(640, 640, "RGB", mean=(127.5,) * 3, std=(128.0,) * 3)
 _SCRFD_FORM = tuple(
@@ -117,11 +122,30 @@ BUFFALO_RECOGNIZER = Network(
     goes_with=SCRFD_10G,
 )
 """Immich's own, InsightFace's w600k_r50."""
+W600K_R50 = Network(
+    "w600k_r50",
+    "facial-recognition",
+    "recognition",
+    _ARCFACE_INPUT,
+    ((Vector(EMBEDDING, FACE_WIDTH),),),
+    onnx=BUFFALO_RECOGNIZER.onnx,
+    hef=files.W600K_R50_HEF,
+    space=BUFFALO_RECOGNIZER.space,
+    setting="face_recognizer",
+    goes_with=SCRFD_10G,
+    template=ARCFACE_R50,
+)
+"""The same on the card, from a HEF that its owner has compiled. It has a name of its own, so that a file that comes or
+goes never moves the recogniser between processor and card."""
 
 FACE_DETECTORS = {n.choice: n for n in (SCRFD_2_5G, SCRFD_10G, BUFFALO_DETECTOR)}
-FACE_RECOGNIZERS = {n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, STAND_IN_EMBEDDER)}
+FACE_RECOGNIZERS = {
+    n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, W600K_R50, STAND_IN_EMBEDDER)
+}
 
 # ----------------------------------------------------------------------- OCR
+
+_OCR_RECOGNITION_INPUT = PictureInput(48, 320, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3)
 
 OCR_DETECTION = Network(
     "paddle_ocr_v5_mobile_detection",
@@ -132,19 +156,64 @@ OCR_DETECTION = Network(
     ((FeatureMap(PROBABILITY, 1, 1),),),
     onnx=(files.OCR_DETECTION_FREE, files.OCR_DETECTION_FIXED),
     hef=files.OCR_DETECTION_HEF,
+    setting="ocr_model",
+    asked_as="ppocrv5_mobile",
 )
 OCR_RECOGNITION = Network(
     "paddle_ocr_v5_mobile_recognition",
     "ocr",
     "recognition",
-    PictureInput(48, 320, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3),
+    _OCR_RECOGNITION_INPUT,
     ((StepSequence(CLASS_SCORES, 8, OCR_CLASSES),),),
     onnx=(files.OCR_RECOGNITION_FREE, files.OCR_RECOGNITION_FIXED),
     hef=files.OCR_RECOGNITION_HEF,
     companions=(files.OCR_DICTIONARY,),
+    setting="ocr_model",
+    asked_as="ppocrv5_mobile",
+)
+OCR_DETECTION_V6 = Network(
+    "ppocrv6_small_detection",
+    "ocr",
+    "detection",
+    # As RapidOCR, whose file this is, feeds it (config.yaml of its release 3.10.0), and with it Immich's own worker.
+    # PaddleOCR trained it with ImageNet's constants (configs/det/PP-OCRv6/PP-OCRv6_small_det.yml), but with these the
+    # file makes one line of words far apart: of the 64 labels of a grid it leaves 8.
+    PictureInput(544, 960, "BGR", mean=(127.5,) * 3, std=(127.5,) * 3),
+    ((FeatureMap(PROBABILITY, 1, 1),),),
+    onnx=(files.OCR_DETECTION_V6_SMALL,),
+    setting="ocr_model",
+    variant="ppocrv6_small",
+)
+OCR_RECOGNITION_V6 = Network(
+    "ppocrv6_small_recognition",
+    "ocr",
+    "recognition",
+    _OCR_RECOGNITION_INPUT,
+    ((StepSequence(CLASS_SCORES, 8, OCR_V6_CLASSES),),),
+    onnx=(files.OCR_RECOGNITION_V6_SMALL,),
+    setting="ocr_model",
+    variant="ppocrv6_small",
 )
 
-OCR_IMMICH_NAME = "PP-OCRv5_mobile"
+PPOCRV5_MOBILE = TextModel(
+    "ppocrv5_mobile",
+    OCR_DETECTION,
+    OCR_RECOGNITION,
+    "PP-OCRv5_mobile",
+    answers_for=("PP-OCRv5_server",),
+    reads="Chinese, Japanese and English",
+)
+"""Its networks have no variant: the service is called `ocr`."""
+PPOCRV6_SMALL = TextModel(
+    "ppocrv6_small",
+    OCR_DETECTION_V6,
+    OCR_RECOGNITION_V6,
+    "PP-OCRv6_small",
+    answers_for=("PP-OCRv6_tiny", "PP-OCRv6_medium"),
+    reads="Chinese, Japanese and the languages in Latin letters but Vietnamese",
+)
+
+TEXT_MODELS = {m.name: m for m in (PPOCRV5_MOBILE, PPOCRV6_SMALL)}
 
 # ---------------------------------------------------------------------- CLIP
 
@@ -224,9 +293,12 @@ TINYCLIP = ClipBackend(
         files.TINYCLIP_TEXT_WEIGHTS,
     ),
     width=512,
-    immich_name="ViT-B-32__openai",
+    immich_name=IMMICH_DEFAULT,
+    pooling="end",
     resize="shortest",
     borrows_name=True,
+    new_library_name="RN101__yfcc15m",
+    pictures_a_second={"hailo8": 185, "hailo8l": 96},
 )
 
 
@@ -236,6 +308,7 @@ def _openai(
     text: ModelFile,
     weights: ModelFile,
     hefs: Sequence[Mapping[str, ModelFile]],
+    figures: Mapping[Chip, int],
 ) -> ClipBackend:
     """OpenAI's CLIP with patches of this size, which Immich serves under the same name.
 
@@ -251,9 +324,11 @@ def _openai(
         textual=text_tower(name, textual, TextInput(77, 512), 512, text, hefs[1], vocabulary, weights),
         width=512,
         immich_name=f"ViT-B-{patch}__openai",
+        pooling="end",
         resize="shortest",
         # The zoo's float accuracy is the one that OpenAI published, which GELU does not reach.
         hef_activation="QuickGELU",
+        pictures_a_second=figures,
     )
 
 
@@ -263,6 +338,7 @@ VIT_B_32 = _openai(
     files.VIT_B_32_TEXT_IMMICH,
     files.VIT_B_32_TEXT_WEIGHTS,
     (files.VIT_B_32_IMAGE_HEF, files.VIT_B_32_TEXT_HEF),
+    {"hailo8": 187, "hailo8l": 130},
 )
 VIT_B_16 = _openai(
     16,
@@ -270,6 +346,7 @@ VIT_B_16 = _openai(
     files.VIT_B_16_TEXT_IMMICH,
     files.VIT_B_16_TEXT_WEIGHTS,
     (files.VIT_B_16_IMAGE_HEF, files.VIT_B_16_TEXT_HEF),
+    {"hailo8": 119, "hailo8l": 53},
 )
 SIGLIP = ClipBackend(
     "siglip",
@@ -294,8 +371,10 @@ SIGLIP = ClipBackend(
     ),
     width=768,
     immich_name="ViT-B-16-SigLIP__webli",
+    pooling="last",
     resize="squash",
     resize_by_setting=True,
+    pictures_a_second={"hailo8": 41, "hailo8l": 15},
 )
 SIGLIP2 = ClipBackend(
     "siglip2",
@@ -320,14 +399,18 @@ SIGLIP2 = ClipBackend(
     ),
     width=768,
     immich_name="ViT-B-32-SigLIP2-256__webli",
+    pooling="last",
     resize="squash",
     resize_by_setting=True,
 )
 
 CLIP_BACKENDS = {b.name: b for b in (TINYCLIP, VIT_B_32, VIT_B_16, SIGLIP, SIGLIP2)}
 
+BAKED = (TINYCLIP, SIGLIP)
+"""What the image for a card holds besides the chosen ones, so that a restart is enough to change."""
+
 AUTO = "auto"
-"""As CLIP_BACKEND: every backend whose files are there."""
+"""As CLIP_BACKEND or OCR_MODEL: every one whose files are there."""
 
 
 def backend_names(choice: str) -> tuple[str, ...]:
@@ -335,12 +418,36 @@ def backend_names(choice: str) -> tuple[str, ...]:
     return tuple(CLIP_BACKENDS) if choice == AUTO else tuple(choice.split(","))
 
 
-def clashing(names: Iterable[str]) -> tuple[str, list[str]] | None:
-    """A name in Immich for which more than one of these backends would answer, and those backends."""
+CHOICES: dict[str, Mapping[str, ClipBackend | TextModel]] = {"clip_backend": CLIP_BACKENDS, "ocr_model": TEXT_MODELS}
+"""The settings that take one name, several with commas between, or `auto`, and what the names stand for."""
+
+
+def with_baked(choice: str) -> tuple[str, ...]:
+    """The backends that the image for a card holds: the chosen ones, and the baked of other names in Immich."""
+    if choice == AUTO:
+        return (AUTO,)
+    names = list(backend_names(choice))
+    for backend in BAKED:
+        if backend.name not in names and clashing([*map(CLIP_BACKENDS.__getitem__, names), backend]) is None:
+            names.append(backend.name)
+    return tuple(names)
+
+
+def for_new_libraries(backend: ClipBackend) -> str:
+    """What to tell about the name of a backend that borrows one."""
+    return (
+        f"For a new library: {backend.new_library_name}, which no worker of Immich serves by default. "
+        f"{KEEP_THE_NAME.capitalize()}."
+    )
+
+
+def clashing(served: Iterable[ClipBackend | TextModel]) -> tuple[str, list[str]] | None:
+    """A name in Immich for which more than one of these would answer, and what they are called."""
     by_name: dict[str, list[str]] = {}
-    for name in names:
-        by_name.setdefault(CLIP_BACKENDS[name].immich_name, []).append(name)
-    return next(((asked, each) for asked, each in by_name.items() if len(each) > 1), None)
+    for each in served:
+        for asked in each.names:
+            by_name.setdefault(asked, []).append(each.name)
+    return next(((asked, names) for asked, names in by_name.items() if len(names) > 1), None)
 
 
 # ------------------------------------------------------------------- register
@@ -349,8 +456,7 @@ NETWORKS: list[Network] = [
     *(tower for b in CLIP_BACKENDS.values() for tower in (b.visual, b.textual)),
     *FACE_DETECTORS.values(),
     *FACE_RECOGNIZERS.values(),
-    OCR_DETECTION,
-    OCR_RECOGNITION,
+    *(network for m in TEXT_MODELS.values() for network in (m.detection, m.recognition)),
 ]
 """What each task needs follows from here: the networks that name it, their files, and their companion files."""
 

@@ -1,8 +1,8 @@
-"""The names of text models, what each reads, and which of those letters the served network lacks.
+"""The languages of text models, what each reads, and which of those letters the served networks lack.
 
-Sources: the options of Immich's OCR settings (since 2.2) and its official worker's list of Paddle models; the further
-language builds of PP-OCRv5 that PaddleOCR publishes; PP-OCRv6, which has been proposed for Immich
-(immich-app/immich#29743). What the served dictionary lacks was looked up in it, and a test looks again.
+Sources: the options of Immich's OCR settings (since 2.2; PP-OCRv6 since 3.3) and its official worker's list of Paddle
+models; the further language builds of PP-OCRv5 that PaddleOCR publishes. What a network lacks was looked up in its list
+of characters, and a test looks again.
 """
 
 from dataclasses import dataclass
@@ -12,31 +12,27 @@ from dataclasses import dataclass
 class Reading:
     """What a text model reads, in words.
 
-    `lacks`: some of the letters that it takes and that are not in the served network's dictionary (18,383 characters);
-    "" where nothing is lacking, so that the served network may answer.
+    `lacks`: some of the letters that it takes and no text model of ours has; "" where nothing is lacking, so that one
+    may answer. `nearest`: the value of OCR_MODEL that comes nearest, if not all lack the same; `others_lack`: some of
+    the letters that the others lack.
     """
 
     words: str
     lacks: str = ""
+    nearest: str = ""
+    others_lack: str = ""
 
-
-_CHINESE = Reading("Chinese, Japanese and English")
-_LATIN = Reading("the languages in Latin letters (French, Polish, Turkish and so on)", "ïœÀÊÑőűĄśźďťĞİơạ")
-
-MODELS: dict[str, Reading] = {
-    "PP-OCRv5_mobile": _CHINESE,
-    "PP-OCRv5_server": _CHINESE,
-    "PP-OCRv6_tiny": _LATIN,
-    "PP-OCRv6_small": _LATIN,
-    "PP-OCRv6_medium": _LATIN,
-}
-"""A model's name, or the part of it after a language and two underscores."""
 
 LANGUAGES: dict[str, Reading] = {
-    "CH": _CHINESE,
+    "CH": Reading("Chinese, Japanese and English"),
     "EN": Reading("English"),
     # Immich's
-    "LATIN": _LATIN,
+    "LATIN": Reading(
+        "the languages in Latin letters (French, Polish, Turkish, Vietnamese and so on)",
+        "ạảấầẩậắằ",
+        nearest="ppocrv6_small",
+        others_lack="ïœÀÊÑőűĄśźďťĞİơạ",
+    ),
     "EL": Reading("Greek and English", "άέήίόύώς"),
     "ESLAV": Reading("Russian, Belarusian, Ukrainian and English", "бгдежзийкмнпуфхцчшщъыьэюіїєў"),
     "KOREAN": Reading("Korean and English", "가나다한국어"),
@@ -61,5 +57,8 @@ OFFERED = (
     "TH__PP-OCRv5_mobile",
     "CH__PP-OCRv5_mobile",
     "CH__PP-OCRv5_server",
+    "PP-OCRv6_tiny",
+    "PP-OCRv6_small",
+    "PP-OCRv6_medium",
 )
 """The names that Immich's settings offer, and the two more that its own worker knows."""

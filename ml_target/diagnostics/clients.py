@@ -175,10 +175,8 @@ def form(entries: Mapping[str, Any], content: bytes | str) -> bytes:
 def tasks_on(status: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Label and entries of every task that is on, with model names that the worker serves. `status`: of `/status`."""
     tasks = status["tasks"] if isinstance(status["tasks"], dict) else {}
-    spaces = status.get("clip")
-    first = spaces[0] if isinstance(spaces, list) and spaces and isinstance(spaces[0], dict) else {}
-    name = {"modelName": first.get("immich_name", "ViT-B-32__openai")}
-    faces, text = {"modelName": "buffalo_l"}, {"modelName": "PP-OCRv5_mobile"}
+    name = {"modelName": _first(status, "clip").get("immich_name", "ViT-B-32__openai")}
+    faces, text = {"modelName": "buffalo_l"}, {"modelName": _first(status, "ocr").get("immich_name", "PP-OCRv5_mobile")}
     known: dict[str, dict[str, Any]] = {
         "clip.visual": {"clip": {"visual": name}},
         "clip.textual": {"clip": {"textual": name}},
@@ -188,3 +186,9 @@ def tasks_on(status: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for label, task in tasks.items():
         if isinstance(task, dict) and task.get("on") is True and label in known:
             yield label, known[label]
+
+
+def _first(status: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """What the status page says of a task's first model; empty where it says nothing."""
+    models = status.get(task)
+    return models[0] if isinstance(models, list) and models and isinstance(models[0], dict) else {}

@@ -3,10 +3,10 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ml_target.catalogue.needs import EngineName, Need, backends_found, needs
+from ml_target.catalogue.needs import EngineName, Need, needs, settled
 from ml_target.catalogue.networks import NETWORKS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
@@ -17,6 +17,7 @@ from ml_target.errors import DamagedFileError, ModelError, SettingsError
 from ml_target.remedies import fetch, folder_words
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
+from ml_target.store.verdicts import Verdicts
 from ml_target.system.cards import Finding, fact
 from ml_target.system.cgroups import memory_left
 
@@ -46,11 +47,10 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
         return
     yield _folder(settings)
     try:
-        there = backends_found(settings.clip_backend, engine, chip or "hailo8", store.find)
+        wanted = needs(settled(settings, engine, chip or "hailo8", store.find), engine, chip or "hailo8")
     except SettingsError as error:
         yield Finding(False, "setting", error.reason, error.remedy)
         return
-    wanted = needs(replace(settings, clip_backend=there), engine, chip or "hailo8")
     tasks: dict[str, _Task] = {}
     weights = 0
     for need in wanted:
@@ -109,9 +109,12 @@ def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
 
 def _inspect(store: Store, need: Need, file: ModelFile, path: Path, chip: Chip | None) -> tuple[str, ...]:
     """Warnings about a sound file. Raises ModelError."""
-    store.check(file, path)
+    sha256 = store.check(file, path)
     if need.engine in CHIPS:
-        return check_fit(path, next(each for each in NETWORKS if file in each.hef.values()), chip).warnings
+        network = next(each for each in NETWORKS if file in each.hef.values())
+        warnings = check_fit(path, network, chip).warnings
+        Verdicts(store.target).require(network, path, sha256)
+        return warnings
     return (f"{path.name} is a {file.note}",) if file in STAND_IN_EMBEDDER.onnx else ()
 
 

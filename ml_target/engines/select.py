@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from ml_target.catalogue.needs import EngineName, chosen, engine_of
-from ml_target.catalogue.networks import short_name
+from ml_target.catalogue.networks import AUTO, short_name
 from ml_target.catalogue.types import Network
 from ml_target.config import Settings, available_cores, choose_engine, setting_names
 from ml_target.engines import Engine
@@ -65,7 +65,7 @@ def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
         return engine, engine
     engine = card(settings)
     beside = [network for network in chosen(settings) if engine_of(network, settings, "hailo") == REFERENCE]
-    for words in dict.fromkeys(map(_beside_the_card, beside)):
+    for words in dict.fromkeys(_beside_the_card(network, settings) for network in beside):
         log.info("%s", words)
     if not beside:
         return engine, engine
@@ -73,15 +73,16 @@ def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
     return engine, processor(settings, settings.cpu_workers or max(1, thread_plan(settings, available_cores())[2] // 2))
 
 
-def _beside_the_card(network: Network) -> str:
+def _beside_the_card(network: Network, settings: Settings) -> str:
     """Which network runs on the processor although there is a card, and why."""
     if network.takes_text:
         return "search queries run on the processor (CLIP_TEXT_ENGINE=cpu), pictures on the card"
-    return (
-        f"{short_name(network.task)}: {network.stage} runs on the processor, because "
-        f"{setting_names(network.setting)[0]}={network.choice} is set: there is no file of it for a card. "
-        "CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
-    )
+    where, setting = f"{short_name(network.task)}: {network.stage}", setting_names(network.setting)[0]
+    why = f"{where} runs on the processor, because {setting}={network.choice} is set"
+    if getattr(settings, network.setting) == AUTO:  # what is there is known only when the files are looked at
+        why = f"{where} by {network.choice} runs on the processor if its file is there ({setting}={AUTO})"
+    bounds = "CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
+    return f"{why}: nobody publishes a file of it for a card. {bounds}"
 
 
 def processor(settings: Settings, workers: int | None = None) -> Engine:

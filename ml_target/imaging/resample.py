@@ -4,8 +4,8 @@ The official worker, the models' own processors and the accuracy figures of the 
 widened by the reduction, rows first, 8 bits in between. libvips is held to that: it sees a picture transposed and then
 back, as it reduces columns best, and what Pillow does otherwise at the border is computed here. So values are at most
 3 levels off, and more than one in less than 1 of 1000 of a photo. Where libvips cannot or would be further off, Pillow
-itself resizes: enlarging, tiny pictures, long strips, hardly any or very strong reduction. Pages for text are Pillow's,
-too (`tasks/ocr/tiles.py`): there a level more or less moves scores.
+itself resizes: enlarging, tiny pictures, long strips, hardly any or very strong reduction. Pages for text
+have `lanczos.py`: there a level more or less moves scores.
 """
 
 import math

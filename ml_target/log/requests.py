@@ -30,8 +30,12 @@ def set_up(level: int, form: Literal["text", "json"] = "text") -> None:
 
 
 def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
-    """`predict outcome=200 tasks=ocr picture=1440x1920 lines=24 … total_ms=512.3`: key=value, one line."""
-    parts: dict[str, Any] = {"outcome": status, "tasks": ",".join(trace.tasks) or "-", "engine": engine}
+    """`predict outcome=200 tasks=ocr picture=1440x1920 lines=24 … total_ms=512.3`: key=value, one line.
+
+    `engine`: the worker's, for a request that no network was picked for.
+    """
+    engines = ",".join(trace.engines) or engine
+    parts: dict[str, Any] = {"outcome": status, "tasks": ",".join(trace.tasks) or "-", "engine": engines}
     if trace.id:
         parts["id"] = trace.id
     if trace.picture:

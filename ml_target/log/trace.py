@@ -16,6 +16,8 @@ class Trace:
         self.warnings: list[str] = []
         self.tasks: dict[str, str] = {}
         """Each service asked for, with the prefix of the stages that are its own."""
+        self.engines: list[str] = []
+        """Those that run the networks, in the order in which they come first."""
         self.bytes = 0
         """Of the body, as far as it was read."""
         self.pictured = False

@@ -64,7 +64,8 @@ class _Running:
 class Arbiter:
     """Runs bursts on one device.
 
-    `lanes`: bursts at a time. `own_lane`: interactive work has an extra lane of its own.
+    `lanes`: bursts at a time. `own_lane`: interactive work has an extra lane of its own, beside those that nothing else
+    wants.
     `patient`: whether fuller bursts save anything on this device. `ahead`: the device keeps one more burst
     in a queue of its own. `recover`: makes a network that lost a burst work again, blocking; it may
     be called again after it has failed. `leave`: makes the process end with a status. `observer`: is told what happens.
@@ -117,7 +118,8 @@ class Arbiter:
             yield
         finally:
             self._arriving -= 1
-            self.wake()
+            if any(queue.waiting for queue in self._queues):  # one of them may have hoped for it
+                self.wake()
 
     @property
     def ready(self) -> bool:
@@ -147,7 +149,7 @@ class Arbiter:
         self._tell_waiting()
         while self._recovering is None and (queue := self._next()) is not None:
             burst = queue.take(_now())
-            own_lane = queue.interactive and self._own_lane
+            own_lane = queue.interactive and self._own_lane_is_free
             running = _Running(queue, burst, _now(), queue.cost.expected(len(burst)), own_lane)
             self._running.append(running)
             task = asyncio.get_running_loop().create_task(self._run(running))
@@ -171,7 +173,8 @@ class Arbiter:
         ready = [q for q in bulk if patience[id(q)] <= 0]
         # Only work that is ready to go counts as passed, and only it may hold up interactive work.
         passed = self._interactive_in_a_row if ready else 0
-        if interactive and (self._own_lane or passed < INTERACTIVE_IN_A_ROW):
+        first = self._own_lane_is_free or not ready if self._own_lane else passed < INTERACTIVE_IN_A_ROW
+        if interactive and first:
             self._interactive_in_a_row = passed + 1
             return self._to_the_end(interactive[0])
         if ready:
@@ -192,7 +195,7 @@ class Arbiter:
 
     def _has_lane(self, queue: ModelQueue) -> bool:
         if queue.interactive and self._own_lane:
-            return not any(r.own_lane for r in self._running)
+            return self._own_lane_is_free or len(self._running) < self._lanes
         shared = [r for r in self._running if not r.own_lane]
         if len(shared) < self._lanes:
             return True
@@ -204,6 +207,10 @@ class Arbiter:
         if early > 0:
             self._wake_in(early)
         return early <= 0
+
+    @property
+    def _own_lane_is_free(self) -> bool:
+        return self._own_lane and not any(r.own_lane for r in self._running)
 
     def _begun(self, running: _Running) -> float:
         """When the device began with a burst: one that was sent ahead waited for the previous one to end."""

@@ -129,12 +129,13 @@ class ModelQueue:
 
     def drop_abandoned(self) -> None:
         """Drops frames that nobody waits for any more, so that they are never sent."""
-        if any(entry.done.done() for entry in self.waiting):
+        if self.waiting and any(entry.done.done() for entry in self.waiting):
             self.waiting = deque(entry for entry in self.waiting if not entry.done.done())
         if not self.waiting:
             self._patient_since = None
-        self._round = max(self._round, len(self.waiting) + self._flying + self._coming)
-        if not self._coming:
+        coming = self._coming
+        self._round = max(self._round, len(self.waiting) + self._flying + coming)
+        if not coming:
             self._pace.rests()
 
     def patience(self, now: float, arriving: int) -> float:

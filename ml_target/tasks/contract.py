@@ -1,8 +1,8 @@
 """What a task is: the contract that the worker uses, instead of deciding by a task's name.
 
 To add one: its networks in `catalogue/networks.py`, a package beside this module with a class that implements
-`Task`, a line in `register.py`, and a line with its checks in `diagnostics/checks/register.py`. Tasks know nothing of
-each other.
+`Task`, a line in `register.py`, a line with its checks in `diagnostics/checks/register.py`, and one in
+`diagnostics/predict.py`. Tasks know nothing of each other.
 """
 
 from abc import ABC, abstractmethod

@@ -1,6 +1,7 @@
 """Text as RapidOCR's own classes find and read it, set up as Immich's official worker does.
 
-Only its processing is used: the networks run here, with the normalisation they were trained with.
+Only its processing is used: the networks run here, PP-OCRv5 with the normalisation it was trained with, PP-OCRv6 with
+RapidOCR's own. `WholeRapidOcr` is RapidOCR itself.
 """
 
 import importlib.util
@@ -18,7 +19,9 @@ from PIL import Image
 from ml_target.tensors import Float32, UInt8
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
 BATCH = 6
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class ReferenceLine:
 class RapidOcr:
     """RapidOCR's steps, one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, mean: Triple = MEAN, std: Triple = STD) -> None:
         if importlib.util.find_spec("rapidocr") is None:
             pytest.skip("rapidocr is not installed; `./setup.sh test` installs it")
         with warnings.catch_warnings():
@@ -45,7 +48,7 @@ class RapidOcr:
             from rapidocr.ch_ppocr_rec.utils import CTCLabelDecode
             from rapidocr.utils.process_img import get_rotate_crop_image
         self._boxes: Any = DBPostProcess
-        self._normalise: Any = DetPreProcess(mean=MEAN, std=STD)
+        self._normalise: Any = DetPreProcess(mean=mean, std=std)
         self._sort: Any = TextDetector.sorted_boxes
         self._line: Any = TextRecognizer.resize_norm_img
         self._ctc: Any = CTCLabelDecode
@@ -83,26 +86,36 @@ class RapidOcr:
         line: Float32 = self._line(SimpleNamespace(rec_image_shape=(3, 48, 320)), crop, ratio)
         return line
 
-    def texts(self, probabilities: Float32, dictionary: Path) -> list[tuple[str, float]]:
-        """Text and score of every line of N x T x classes."""
-        lines, _ = self._ctc(character_path=dictionary)(probabilities)
+    def texts(self, probabilities: Float32, dictionary: Path | list[str]) -> list[tuple[str, float]]:
+        """Text and score of every line of N x T x classes. `dictionary`: a file, or its lines."""
+        # RapidOCR adds to the list that it gets.
+        given = {"character_path": dictionary} if isinstance(dictionary, Path) else {"character": list(dictionary)}
+        lines, _ = self._ctc(**given)(probabilities)
         return [(text, float(score)) for text, score in lines]
 
 
 class RapidOcrReader:
-    """The whole way, with the real networks."""
+    """The whole way, with the real networks of PP-OCRv5. `threads`: of an inference."""
 
-    def __init__(self, models: Path) -> None:
+    names = ("ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx")
+
+    def __init__(self, models: Path, threads: int = 1) -> None:
         import onnxruntime
 
-        self.steps = RapidOcr()
-        self.dictionary = models / "ppocrv5_dict.txt"
+        self.steps = self.make_steps()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         self._detector, self._recognizer = (
             onnxruntime.InferenceSession(str(models / name), options, providers=["CPUExecutionProvider"])
-            for name in ("ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx")
+            for name in self.names
         )
+        self.dictionary = self.find_dictionary(models)
+
+    def make_steps(self) -> RapidOcr:
+        return RapidOcr()
+
+    def find_dictionary(self, models: Path) -> Any:
+        return models / "ppocrv5_dict.txt"
 
     def probability(self, picture: UInt8, max_resolution: int = 736) -> Float32:
         """The detector's map, H x W, of a picture H x W x 3 RGB."""
@@ -147,6 +160,45 @@ class RapidOcrReader:
             frames = np.stack([self.steps.line(crops[i], widest) for i in batch])
             texts.update(zip(batch, self.texts(self.recognise(frames)), strict=True))
         return [texts[i] for i in range(len(crops))]
+
+
+class RapidOcrV6Reader(RapidOcrReader):
+    """The same with PP-OCRv6 small, which carries its characters itself."""
+
+    names = ("ppocrv6_small_det.onnx", "ppocrv6_small_rec.onnx")
+
+    def make_steps(self) -> RapidOcr:
+        return RapidOcr(HALF, HALF)
+
+    def find_dictionary(self, models: Path) -> Any:
+        return self._recognizer.get_modelmeta().custom_metadata_map["character"].splitlines()
+
+
+class WholeRapidOcr:
+    """RapidOCR itself with its own settings and networks, PP-OCRv6 small, but without the angle classifier."""
+
+    def __init__(self) -> None:
+        from rapidocr import RapidOCR
+
+        self._engine: Any = RapidOCR(
+            params={
+                "Global.use_cls": False,
+                "Global.text_score": 0.8,
+                "Global.log_level": "error",
+                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+            }
+        )
+
+    def read(self, picture: UInt8) -> list[ReferenceLine]:
+        """`picture`: H x W x 3 RGB; with a shorter side of 736 and multiples of 32 nobody resizes it."""
+        found = self._engine(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        size = np.array(picture.shape[1::-1], np.float32)
+        return [
+            ReferenceLine(text, np.asarray(box, np.float32) / size, float("nan"), float(score))
+            for text, box, score in zip(
+                found.txts or (), found.boxes if found.txts else (), found.scores or (), strict=True
+            )
+        ]
 
 
 def edits(a: str, b: str) -> int:

@@ -35,6 +35,8 @@ from ml_target.tasks.ocr.tiles import Tiling, tiles
 from ml_target.tensors import Float32, UInt8
 
 EXACT = platform.machine() in ("x86_64", "AMD64")
+IN_FLOATS = ("pages", "pages, halved")
+"""Sums of numpy's BLAS, whose order follows the processor: a few values of a million are a level off."""
 SAMPLES = 12
 PIXELS = ("numpy", "opencv-python-headless", "pillow", "pyvips-binary", "simplejpeg")
 SET_IN_STONE = (*PIXELS, "tokenizers", "sentencepiece", "onnxruntime")
@@ -143,7 +145,7 @@ def test_pixels_are_what_they_were(name: str) -> None:
         "pyproject.toml; or, where Immich's own worker has made the same step, compare with it, write new values here "
         "and say in the changelog what has to be run again."
     )
-    if EXACT:
+    if EXACT and name not in IN_FLOATS:
         assert (digest, samples) == CANON[name], advice
     else:
         assert np.abs(np.array(samples) - CANON[name][1]).max() <= 1, advice

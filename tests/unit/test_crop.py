@@ -62,6 +62,23 @@ def test_turned_boxes_are_pillows_transform_of_the_whole_picture() -> None:
         assert (difference > 0).mean() < 0.001
 
 
+@pytest.mark.parametrize("rise", [-30, -3, -1, 1, 2, 17])
+@pytest.mark.parametrize("place", [0.0, 0.4, 1.0])
+def test_boxes_that_rise_a_little_are_pillows_too(rise: int, place: float) -> None:
+    """From the picture's upper rim to its lower one; there Pillow itself cuts."""
+    picture = scene(200, 500)
+    picture[:, 300:] = 250  # whole numbers stay whole
+    top = round(place * (199 - 60 - abs(rise))) + max(0, -rise)
+    corners = np.array([(20, top), (470, top + rise), (470, top + rise + 60), (20, top + 60)], np.float32)
+    matrix = cv2.getPerspectiveTransform(quad(0, 0, 450, 60), corners).reshape(-1)[:8].tolist()
+    expected = Image.fromarray(picture).transform(
+        (450, 60), Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BICUBIC
+    )
+    difference = np.abs(cut(picture, corners).astype(int) - np.asarray(expected))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
 def test_turned_boxes_at_the_rim_and_degenerate_ones() -> None:
     picture = scene(100, 120)
     for _ in range(100):

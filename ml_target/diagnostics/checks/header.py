@@ -19,6 +19,7 @@ LISTED = (
     "face_detector",
     "face_recognizer",
     "face_search",
+    "ocr_model",
     "max_faces",
     "max_text_lines",
     "max_text_tiles",

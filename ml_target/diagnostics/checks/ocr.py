@@ -6,12 +6,11 @@ from functools import partial
 import cv2
 import numpy as np
 
-from ml_target.catalogue import files
-from ml_target.catalogue.networks import CLASS_SCORES, PROBABILITY
-from ml_target.catalogue.types import PictureInput
+from ml_target.catalogue.networks import CLASS_SCORES, PROBABILITY, service_label
+from ml_target.catalogue.types import PictureInput, TextModel
 from ml_target.diagnostics.checks.bounds import OCR, OCR_DETECTION, OCR_RECOGNITION
 from ml_target.diagnostics.checks.measures import edits, error_rate, mask_iou, match
-from ml_target.diagnostics.checks.result import Check, Gap, NotChecked, Times
+from ml_target.diagnostics.checks.result import Check, Times
 from ml_target.diagnostics.checks.samples import BOARD_LINES, LABELS, Samples, cell, swapped
 from ml_target.diagnostics.checks.sides import Bench, on, timed
 from ml_target.log.trace import Trace
@@ -43,23 +42,28 @@ Words = list[tuple[str, float]]
 
 
 class OcrChecks:
-    """The checks of the two text networks."""
+    """The checks of the two networks of a text model."""
 
-    def __init__(self, bench: Bench, loader: Loader, samples: Samples) -> None:
+    def __init__(self, bench: Bench, loader: Loader, model: TextModel, samples: Samples) -> None:
         self._bench = bench
         self._loader = loader
+        self._offer = OCR_TASK.offer(model)
         self._samples = samples
         self._pictures = [samples.board, samples.labels, *samples.photos.values()]
 
     async def run(self) -> list[Check]:
         async def open_service() -> Service[TextReader]:
-            return await self._bench.serves(lambda: self._loader.service(OCR_TASK.offer(self._loader)))
+            return await self._bench.serves(lambda: self._loader.service(self._offer))
 
-        service = await self._bench.guard("ocr", open_service)
+        steps = (("ocr.detection", self._detection), ("ocr.recognition", self._recognition), ("ocr", self._whole))
+        names = [service_label(step, self._offer.variant) for step, _ in steps]
+        service = await self._bench.guard(names[-1], open_service)
         if isinstance(service, Check):
             return [service]
-        steps = (("ocr.detection", self._detection), ("ocr.recognition", self._recognition), ("ocr", self._whole))
-        return [await self._bench.guard(name, partial(work, name, service)) for name, work in steps]
+        return [
+            await self._bench.guard(name, partial(work, name, service))
+            for name, (_, work) in zip(names, steps, strict=True)
+        ]
 
     # ------------------------------------------------------------- detection
 
@@ -109,7 +113,7 @@ class OcrChecks:
 
     async def _recognition(self, name: str, service: Service[TextReader]) -> Check:
         _, recognizer = service.models
-        alphabet = self._alphabet()
+        alphabet = service.get().alphabet
         known, frames = zip(*self._strips(recognizer), strict=True)
         times = Times()
         ours = await _words(recognizer, frames, alphabet, times.served)
@@ -127,12 +131,6 @@ class OcrChecks:
         )
         values = {"known_cer": error_rate([(text, word) for (text, _), word in zip(ours, known, strict=True)])}
         return Check.of(name, [recognizer], OCR_RECOGNITION, values | measured, gap, times)
-
-    def _alphabet(self) -> Alphabet:
-        path = self._bench.store.find(files.OCR_DICTIONARY)
-        if path is None:
-            raise NotChecked(Gap.of(self._bench.store.missing(files.OCR_DICTIONARY)))
-        return Alphabet.from_file(path)
 
     def _strips(self, recognizer: Model) -> list[tuple[str, UInt8]]:
         """Each label with its frame: scaled to the recogniser's height, mid-grey behind it, its order of colours."""
@@ -158,7 +156,7 @@ class OcrChecks:
 
         networks = [model.network for model in service.models]
         measured, gap = await self._bench.against(
-            service, networks, lambda loader: on(loader.service(OCR_TASK.offer(loader))), compare
+            service, networks, lambda loader: on(loader.service(self._offer)), compare
         )
         known = (BOARD_LINES, tuple(label.text for label in LABELS))
         values = {

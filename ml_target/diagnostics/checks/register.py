@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
+from ml_target.catalogue.networks import service_label
 from ml_target.diagnostics.checks.clip import ClipChecks
 from ml_target.diagnostics.checks.faces import FaceChecks
 from ml_target.diagnostics.checks.ocr import OcrChecks
@@ -12,7 +13,7 @@ from ml_target.diagnostics.checks.sides import Bench
 from ml_target.runtime.assembly import Loader
 from ml_target.tasks.clip.task import CLIP, chosen_backends
 from ml_target.tasks.faces.task import FACES
-from ml_target.tasks.ocr.task import OCR
+from ml_target.tasks.ocr.task import OCR, chosen_models
 
 
 class Checks(Protocol):
@@ -31,7 +32,8 @@ def _faces(bench: Bench, loader: Loader, samples: Samples) -> Iterator[tuple[str
 
 
 def _ocr(bench: Bench, loader: Loader, samples: Samples) -> Iterator[tuple[str, Checks]]:
-    yield "text", OcrChecks(bench, loader, samples)
+    for model in chosen_models(loader):
+        yield service_label("text", model.detection.variant), OcrChecks(bench, loader, model, samples)
 
 
 CHECKS: dict[str, Callable[[Bench, Loader, Samples], Iterator[tuple[str, Checks]]]] = {

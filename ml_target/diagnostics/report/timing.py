@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from ml_target.catalogue.needs import chosen
+from ml_target.catalogue.needs import chosen, settled
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.config import Settings, choose_engine
 from ml_target.diagnostics.report.times import BURST, Times
@@ -86,7 +86,7 @@ def _tell(times: Times) -> None:
 
 def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Network]:
     """The networks that the settings ask for; the stand-in if the worker would use it."""
-    for network in chosen(settings):
+    for network in chosen(settled(settings, choose_engine(settings.engine), "hailo8", store.find)):
         stand_in = network.stand_in
         if stand_in is None or settings.face_recognizer:
             yield network

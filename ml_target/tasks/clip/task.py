@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import ConfigDict
 
 from ml_target.catalogue.immich import WIDTHS
-from ml_target.catalogue.needs import backends_there
-from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.needs import names_there
+from ml_target.catalogue.networks import CLIP_BACKENDS, for_new_libraries
 from ml_target.catalogue.types import ClipBackend
 from ml_target.errors import MalformedRequest
 from ml_target.imaging.structure import CORE
@@ -35,8 +35,7 @@ class _Entry(Strict):
 
 def chosen_backends(loading: Loading) -> list[ClipBackend]:
     """The backends that the settings ask for, the first of them first. Raises SettingsError."""
-    names = backends_there(loading.settings.clip_backend, loading.has)
-    return [CLIP_BACKENDS[name] for name in names.split(",")]
+    return [CLIP_BACKENDS[name] for name in names_there("clip_backend", loading.settings.clip_backend, loading.has)]
 
 
 class ClipTask(Task[_Entry, Float32]):
@@ -105,8 +104,10 @@ class ClipTask(Task[_Entry, Float32]):
         if service.name != VISUAL:
             return None
         backend = CLIP_BACKENDS[service.variant]
-        hidden = " (hides TinyCLIP: keep other workers off)" if backend.borrows_name else ""
-        return "CLIP model", f"{backend.immich_name}{hidden}"
+        if not backend.borrows_name:
+            return "CLIP model", backend.immich_name
+        hidden = f"{backend.immich_name} (hides TinyCLIP: keep other workers off)."
+        return "CLIP model", f"{hidden} {for_new_libraries(backend)}"
 
     def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:
         """Each vector space, and the names of Immich's models that have its width."""
@@ -121,6 +122,8 @@ def _space(service: Service[Any]) -> dict[str, Any]:
         "on": service.on,
         "immich_name": backend.immich_name,
         "names_of_this_width": [name for name, width in WIDTHS.items() if width == backend.width],
+        "recommended_name": backend.new_library_name or backend.immich_name,
+        "why": for_new_libraries(backend) if backend.borrows_name else "It is this model's own name in Immich.",
     }
 
 

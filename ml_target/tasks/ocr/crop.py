@@ -5,6 +5,7 @@ with OpenCV (bilinear to the height of a line), so that the network sees the sam
 """
 
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -20,6 +21,9 @@ UPRIGHT_BELOW = 1.5
 """A crop at least this many times as high as wide holds text that runs downwards: it is turned."""
 
 _TAPS = 3  # bicubic reads two pixels around a point, and one more for rounding
+
+_NEARLY = 1e-4
+"""Pillow cuts the fraction off: a sum that is a whole number but for the last digits of its terms must stay it."""
 
 
 def crop_size(corners: Float32) -> tuple[int, int]:
@@ -57,12 +61,14 @@ def cut(picture: UInt8, corners: Float32) -> UInt8:
     """The quadrilateral as a rectangle of `crop_size`, in the picture's colour order.
 
     Pillow's perspective transform and bicubic filter, on the part of the picture that it reads. An upright one is a
-    view of the picture.
+    view of the picture; where only the top and the bottom rise alike, as with many lines, columns are slid.
     """
     width, height = crop_size(corners)
     left, top = (int(n) for n in corners[0])
     if np.array_equal(corners, [(left, top), (left + width, top), (left + width, top + height), (left, top + height)]):
         return picture[top : top + height, left : left + width]
+    if _rises(corners, width, height) and (slid := _slid(picture, corners, width, height)) is not None:
+        return slid
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - _TAPS, 0)
     high = np.ceil(corners.max(axis=0)).astype(int) + _TAPS + 1
     window = picture[low[1] : high[1], low[0] : high[0]]
@@ -73,6 +79,39 @@ def cut(picture: UInt8, corners: Float32) -> UInt8:
         (width, height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC
     )
     return np.asarray(warped)
+
+
+def _rises(corners: Float32, width: int, height: int) -> bool:
+    """Whether it is `height` x `width` upright but for a top and a bottom that rise or fall alike."""
+    upright = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32) + corners[0]
+    upright[1:3, 1] += corners[1, 1] - corners[0, 1]
+    return np.array_equal(corners, upright)
+
+
+def _slid(picture: UInt8, corners: Float32, width: int, height: int) -> UInt8 | None:
+    """Such a crop, by Pillow's bicubic filter down each column; None where that reads beyond the picture's rim."""
+    left, top = (int(n) for n in corners[0])
+    depths = (np.arange(width) + 0.5) * (float(corners[1, 1] - corners[0, 1]) / width)
+    whole = np.floor(depths).astype(int)
+    if top + int(whole.min()) < 1 or top + int(whole.max()) + height + 2 > picture.shape[0]:
+        return None
+    d = depths - whole
+    weights = np.stack([-d * (1 - d) ** 2, (1 - d) * (1 + d - d * d), d * (1 + d - d * d), -d * d * (1 - d)])
+    weights = np.repeat(weights, 3, axis=1).astype(np.float32)
+    result = np.empty((height, width * 3), np.uint8)
+    ends = [0, *(np.flatnonzero(np.diff(whole)) + 1).tolist(), width]
+    for start, stop in pairwise(ends):  # columns that read the same rows
+        first = top + int(whole[start]) - 1
+        rows = (
+            picture[first : first + height + 3, left + start : left + stop].astype(np.float32).reshape(height + 3, -1)
+        )
+        part = slice(3 * start, 3 * stop)
+        sums = rows[:height] * weights[0, part]
+        for n in (1, 2, 3):
+            sums += rows[n : n + height] * weights[n, part]
+        sums += _NEARLY
+        result[:, part] = np.clip(sums, 0, 255, out=sums)
+    return result.reshape(height, width, 3)
 
 
 def pad_right(line: UInt8, width: int) -> UInt8:

@@ -56,6 +56,7 @@ class TextReader:
         max_lines: int,
         max_tiles: int,
     ) -> None:
+        self.alphabet = alphabet
         self._recognizer = recognizer
         self._finder = LineFinder(detector, pool, max_lines, max_tiles)
         self._reader = LineReader(recognizer, alphabet, pool)

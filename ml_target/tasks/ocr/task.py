@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, WithJsonSchema
 
-from ml_target.catalogue.needs import chosen
-from ml_target.catalogue.networks import OCR_IMMICH_NAME
+from ml_target.catalogue.needs import names_there
+from ml_target.catalogue.networks import TEXT_MODELS
+from ml_target.catalogue.types import TextModel
 from ml_target.imaging.structure import CORE
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
 from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
-from ml_target.tasks.ocr.ctc import Alphabet
+from ml_target.tasks.ocr.alphabets import alphabet_of
 from ml_target.tasks.ocr.names import text_model
 from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
 from ml_target.tasks.service import Service
@@ -53,6 +54,16 @@ class _Entry(Strict):
     recognition: _Recognition | None = None
 
 
+def chosen_models(loading: Loading) -> list[TextModel]:
+    """The text models that the settings ask for, the first of them first. Raises SettingsError."""
+    return [TEXT_MODELS[name] for name in names_there("ocr_model", loading.settings.ocr_model, loading.has)]
+
+
+def _model(service: Service[Any]) -> TextModel:
+    """The text model that this service is."""
+    return next(each for each in TEXT_MODELS.values() if each.detection.variant == service.variant)
+
+
 _LISTS = {
     "text": {"type": "array", "items": {"type": "string"}},
     "box": {"type": "array", "items": SHARE},
@@ -71,20 +82,18 @@ class OcrTask(Task[_Entry, Sequence[Line]]):
     answer = ANSWER
 
     def offers(self, loading: Loading) -> list[Offer[TextReader]]:
-        return [self.offer(loading)]
+        return [self.offer(model) for model in chosen_models(loading)]
 
-    def offer(self, loading: Loading) -> Offer[TextReader]:
-        """Detector and recogniser, with the dictionary."""
-        detector, recognizer = (each for each in chosen(loading.settings) if each.task == self.name)
+    def offer(self, model: TextModel) -> Offer[TextReader]:
+        """Detector and recogniser of a text model, with the recogniser's alphabet."""
 
         def load(loading: Loading) -> tuple[TextReader, tuple[Model, ...]]:
-            (dictionary,) = recognizer.companions
-            alphabet = Alphabet.from_file(loading.file(dictionary))
-            settings, models = loading.settings, (loading.model(detector), loading.model(recognizer))
+            alphabet = alphabet_of(model.recognition, loading)
+            settings, models = loading.settings, (loading.model(model.detection), loading.model(model.recognition))
             reader = TextReader(*models, alphabet, loading.pool, settings.max_text_lines, settings.max_text_tiles)
             return reader, models
 
-        return Offer((detector, recognizer), load)
+        return Offer((model.detection, model.recognition), load)
 
     def jobs(self, entry: _Entry) -> list[Job]:
         if not both(self.name, entry.detection, entry.recognition):
@@ -99,8 +108,12 @@ class OcrTask(Task[_Entry, Sequence[Line]]):
         )
         return [Job(self, self.name, entry.recognition.modelName, options)]
 
+    def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
+        by_name = {_model(service).name: service for service in services}
+        return by_name[text_model(job.model_name, [TEXT_MODELS[name] for name in by_name]).name]
+
     def served_by(self, job: Job, service: Service[Any]) -> str:
-        return text_model(job.model_name)
+        return _model(service).immich_name
 
     def memory(self, pixels: int) -> int:
         """The largest line becomes a picture of Pillow's, and may be as large as the whole."""
@@ -119,10 +132,19 @@ class OcrTask(Task[_Entry, Sequence[Line]]):
         }
 
     def labels(self, service: Service[Any]) -> tuple[str, str]:
-        return "text", OCR_IMMICH_NAME
+        return "text", _model(service).immich_name
 
     def immich_setting(self, service: Service[Any]) -> tuple[str, str]:
-        return "OCR model", OCR_IMMICH_NAME
+        return "OCR model", _model(service).immich_name
+
+    def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:
+        """Each text model, and the names of Immich's models for which it answers."""
+        models = [(service, _model(service)) for service in services]
+        return {
+            "ocr": [
+                {"model": m.name, "on": s.on, "immich_name": m.immich_name, "names": list(m.names)} for s, m in models
+            ]
+        }
 
 
 OCR = OcrTask()

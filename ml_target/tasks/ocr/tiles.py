@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from ml_target.catalogue.types import Colour
 from ml_target.imaging.grid import covered, fewest, starts
+from ml_target.imaging.lanczos import resized
 from ml_target.tensors import UInt8
 
 DETECTION_MULTIPLE = 32
@@ -124,5 +124,4 @@ def _lanczos(picture: UInt8, height: int, width: int) -> UInt8:
     coarse = tuple(_COARSE * new if old >= 2 * _COARSE * new else old for old, new in ((high, height), (wide, width)))
     if coarse != (high, wide):
         picture = np.asarray(cv2.resize(picture, coarse[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    # Pillow itself: a level more or less in a few pixels moves the scores of faint boxes by up to a tenth.
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+    return resized(picture, height, width)

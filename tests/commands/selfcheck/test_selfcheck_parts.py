@@ -14,6 +14,7 @@ from project import PROJECT
 from rapidocr_reference import edits as reference_edits
 from simulated_card import DETECTOR, EMBEDDER
 
+from ml_target.catalogue.networks import PPOCRV5_MOBILE
 from ml_target.config import Settings
 from ml_target.diagnostics.checks import bounds, measures, samples
 from ml_target.diagnostics.checks.bounds import Bound, least, most
@@ -268,7 +269,7 @@ def test_the_known_words_are_those_that_are_read(wheel_models: Path) -> None:
     settings = Settings(engine="cpu", models_dir=wheel_models.resolve())
     place, host = place_of(processor(settings)), ThreadPool(1)
     loader = Loader(settings, Store(settings.models_dir), host, place, place)
-    reader = loader.service(OCR.offer(loader)).get()
+    reader = loader.service(OCR.offer(PPOCRV5_MOBILE)).get()
     loaded, options = Samples.load(), ReadOptions(min_text_score=0.8)
     lines = [asyncio.run(reader.read(picture, options, Trace())) for picture in (loaded.board, loaded.labels)]
     host.close()
