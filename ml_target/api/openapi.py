@@ -106,6 +106,7 @@ PAGE: dict[int | str, dict[str, Any]] = {
                         on={"type": "boolean"},
                         fault={"type": "boolean"},
                         served_by=TEXT,
+                        choose=TEXT,
                         engines=_list(TEXT),
                         why=TEXT,
                         remedy=TEXT,
