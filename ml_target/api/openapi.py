@@ -106,6 +106,7 @@ PAGE: dict[int | str, dict[str, Any]] = {
                         on={"type": "boolean"},
                         fault={"type": "boolean"},
                         served_by=TEXT,
+                        choose=TEXT,
                         engines=_list(TEXT),
                         why=TEXT,
                         remedy=TEXT,
@@ -113,7 +114,9 @@ PAGE: dict[int | str, dict[str, Any]] = {
                 ),
                 "immich": _list(_record(field=TEXT, value=TEXT)),
                 "names": _list(
-                    _record(task=TEXT, asked=TEXT, served_by=TEXT, choose=_list(TEXT), fits={"type": "boolean"})
+                    _record(
+                        task=TEXT, asked=TEXT, why=TEXT, served_by=TEXT, choose=_list(TEXT), fits={"type": "boolean"}
+                    )
                 ),
             },
             "required": ["status", "try_it", "devices"],

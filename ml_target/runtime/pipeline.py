@@ -125,9 +125,14 @@ class Pipeline:
                 raise UnusableInput(
                     f"{job.service} needs a picture, but the request holds a text", "Send an image part."
                 )
-            service = self.services.for_job(job)
-            service.get()
-            self.names.note(job.service, job.model_name, job.task.served_by(job, service))
+            try:
+                service = self.services.for_job(job)
+                service.get()
+                served_by = job.task.served_by(job, service)
+            except UnusableInput as error:
+                self.names.refuse(job.service, job.model_name, str(error))
+                raise
+            self.names.note(job.service, job.model_name, served_by)
             answering.append((job, service))
         engines = (model.provenance.engine for _, service in answering for model in service.models)
         trace.engines = list(dict.fromkeys(engines))

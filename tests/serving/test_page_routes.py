@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pictures import picture
 from serving import FakeTasks, fake_services, live
-from wire import FACES, OCR, QUERY, ask
+from wire import CLIP, FACES, OCR, QUERY, ask
 
 from ml_target.api.page.asked import from_another_site, prefers_html
 from ml_target.api.page.document import HERE, SCRIPTS, build
@@ -71,7 +71,7 @@ def test_another_sites_page_is_told_from_ours(headers: dict[str, str], foreign: 
 def test_programs_get_json(client: httpx.Client, accept: str) -> None:
     root, status = (client.get(path, headers={"Accept": accept}) for path in ("/", "/status"))
     assert root.json() == {"message": "Immich ML"}
-    assert {"version", "state", "ready", "engine", "uptime_s", "tasks", "clip", "names", "devices"} == set(
+    assert {"version", "state", "ready", "engine", "uptime_s", "tasks", "clip", "ocr", "names", "devices"} == set(
         status.json()
     )
     assert root.headers["vary"] == status.headers["vary"] == "Accept"
@@ -138,6 +138,25 @@ def test_a_name_that_is_not_the_one_to_choose(client: httpx.Client) -> None:
     assert ask(client, other).status_code == 200
     name = next(name for name in client.get("/status/page").json()["names"] if name["asked"] == "antelopev2")
     assert (name["fits"], name["choose"]) == (False, ["buffalo_l"])
+
+
+def test_names_of_the_same_model_fit(client: httpx.Client) -> None:
+    """Of a text model there are several, which Immich offers by language."""
+    settings = Settings(engine="cpu")
+    with live(lambda _: fake_services(FakeTasks()), settings) as (other, worker):
+        while worker.state == "loading":
+            other.get("/ping")
+        for asked in ("EN__PP-OCRv5_mobile", "PP-OCRv5_mobile"):
+            assert ask(other, json.loads(json.dumps(OCR).replace("PP-OCRv5_mobile", asked))).status_code == 200
+        assert [name["fits"] for name in other.get("/status/page").json()["names"]] == [True, True]
+
+
+def test_a_name_that_is_refused_stands_there_with_the_remedy(client: httpx.Client) -> None:
+    assert ask(client, json.loads(json.dumps(CLIP).replace("ViT-B-32__openai", "ViT-L-14__openai"))).status_code == 400
+    name = next(name for name in client.get("/status/page").json()["names"] if name["asked"] == "ViT-L-14__openai")
+    assert (name["task"], name["fits"]) == ("clip.visual", False)
+    assert "have 768 numbers" in name["why"]
+    assert "Choose ViT-B-32__openai" in name["why"]
 
 
 # ------------------------------------------------------------------- /try

@@ -1,13 +1,13 @@
 // Photos that people try: sent to this worker alone, kept in this page alone.
 
 const LONGEST = 1440, QUALITY = 0.85, MOST_PHOTOS = 60;
-let photos = [], chosen = null, query = null, facts = { tasks: [], spaces: [] };
+let photos = [], chosen = null, query = null, facts = { models: {}, searches: false };
 
-/** What can be tried: which tasks are on, and the name of the model for search. */
+/** What can be tried: the tasks that are on, each with the name that Immich should ask for. */
 function showTryIt(page) {
-  const on = new Set((page.tasks ?? []).filter((task) => task.on).map((task) => task.name));
-  const space = (page.status.clip ?? []).find((each) => each.on);
-  facts = { on, model: space?.immich_name ?? "", searches: on.has("clip.visual") && on.has("clip.textual") && Boolean(space) };
+  const models = {};  // of several variants the first that is on
+  for (const task of page.tasks ?? []) if (task.on) models[task.name] ??= task.choose;
+  facts = { models, searches: Boolean(models["clip.visual"]) && "clip.textual" in models };
   byId("try-on").hidden = !page.try_it;
   byId("try-off").hidden = page.try_it;
 }
@@ -19,14 +19,15 @@ const tell = (words, bad = false) => {
 
 function entries({ pictureTasks, search }) {
   const wanted = {};
-  if (search && facts.on.has("clip.visual") && facts.model) wanted.clip = { visual: { modelName: facts.model } };
-  if (pictureTasks && facts.on.has("facial-recognition")) {
-    wanted["facial-recognition"] = { detection: { modelName: "buffalo_l", options: { minScore: 0.7 } }, recognition: { modelName: "buffalo_l" } };
+  const { "clip.visual": clip, "facial-recognition": faces, ocr } = facts.models;
+  if (search && clip) wanted.clip = { visual: { modelName: clip } };
+  if (pictureTasks && faces) {
+    wanted["facial-recognition"] = { detection: { modelName: faces, options: { minScore: 0.7 } }, recognition: { modelName: faces } };
   }
-  if (pictureTasks && facts.on.has("ocr")) {
+  if (pictureTasks && ocr) {
     wanted.ocr = {
-      detection: { modelName: "PP-OCRv5_mobile", options: { minScore: 0.5, maxResolution: 736 } },
-      recognition: { modelName: "PP-OCRv5_mobile", options: { minScore: 0.8 } },
+      detection: { modelName: ocr, options: { minScore: 0.5, maxResolution: 736 } },
+      recognition: { modelName: ocr, options: { minScore: 0.8 } },
     };
   }
   return wanted;
@@ -114,7 +115,7 @@ async function search() {
   if (!words) return tell("Type what to look for.", true);
   byId("ask").disabled = true;
   try {
-    const { answer, took } = await ask({ clip: { textual: { modelName: facts.model } } }, "text", words);
+    const { answer, took } = await ask({ clip: { textual: { modelName: facts.models["clip.visual"] } } }, "text", words);
     query = JSON.parse(answer.clip);
     rank();
     tell(`Ranked by likeness to “${words}”, in ${milliseconds(took)}.`);

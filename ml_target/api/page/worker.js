@@ -107,11 +107,12 @@ function ownAddress(told) {
   return ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname) ? told.split(" ") : [new URL(".", location.href).href.replace(/\/$/, "")];
 }
 
-function asked({ task, asked, served_by, choose, fits }) {
+function asked({ task, asked, served_by, choose, fits, why }) {
+  const [words, colour] = why ? ["refused", "bad"] : fits ? ["fits", "good"] : ["another name", "warn"];
+  const told = why || (fits ? "" : `Answered by ${served_by}. Choose ${choose.join(" or ")}, and keep one worker for the whole library.`);
   return el("li", {},
-    el("code", {}, asked), " ", el("span", { class: "quiet small" }, taskName(task)), " ",
-    el("span", { class: `mark ${fits ? "good" : "warn"}` }, fits ? "fits" : "another name"),
-    fits ? null : el("p", { class: "small" }, `Answered by ${served_by}. Choose ${choose.join(" or ")}, and keep one worker for the whole library.`));
+    el("code", {}, asked), " ", el("span", { class: "quiet small" }, taskName(task)), " ", el("span", { class: `mark ${colour}` }, words),
+    told ? el("p", { class: "small" }, told) : null);
 }
 
 // -------------------------------------------------------------------- live
