@@ -18,7 +18,8 @@ ask_about_change() { # of what made the vectors in Immich's database, with what 
     return
   fi
   asked_about_change=1
-  words=$("${call[@]}") || fail "what the change of settings costs cannot be told; what stands above says why."
+  words=$("${call[@]}") || fail "what the change of settings costs cannot be told; what stands above says why." \
+    "Mend that, then run this again. To see what a change costs: docs/changing.md"
   [[ -n $words ]] || return 0
   while IFS= read -r line; do say "$line"; done <<<"$words"
   confirm "Change it?" || fail "stopped; the worker was not changed." "As it was: $(way_back)"
@@ -51,7 +52,7 @@ ask_about_library() { # where nobody has said which backend: sets backend and se
   say "Has Immich, with its own worker, indexed this library already? Then searches can stay, and people too."
   say "y: with its default model; n: no, or it was this worker; or type the CLIP model that its settings have."
   until
-    read -r -p "    [n] " answer || fail "stopped; the worker was not changed."
+    read -r -p "    [n] " answer || fail "stopped; the worker was not changed." "To be asked nothing: ./setup.sh --clip-backend NAME"
     worker_python
     words=$("${call[@]}" -m ml_target.diagnostics.library ${chip:+--chip "$chip"} -- "$answer")
   do

@@ -1,9 +1,10 @@
-"""HTTP: the four endpoints, the limits, and the one table from errors to status codes."""
+"""HTTP: the endpoints, the limits, and the one table from errors to status codes."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from fastapi import FastAPI, Request, Response
@@ -19,6 +20,7 @@ from ml_target.api.guard import answer_fault, fault
 from ml_target.api.identity import id_of
 from ml_target.api.inflight import InFlight
 from ml_target.api.memory import end_all, forget
+from ml_target.api.page.routes import SHOWN, add_page
 from ml_target.api.timing import server_timing
 from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
@@ -97,6 +99,8 @@ class Predict:
             with trace.stage("receive"), self._worker.arriving():
                 form = await self._form(request, held, trace)
                 jobs, picture, text = _jobs_and_input(form)
+                if SHOWN in request.scope:
+                    jobs = [replace(job, shown=True) for job in jobs]
             trace.tasks = {job.service: job.task.short for job in jobs}
             trace.pictured = picture is not None
             return await _unless_gone(request, self._run(jobs, picture, text, trace))
@@ -181,19 +185,11 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
     predict = Predict(worker)
     app.state.in_flight = predict.in_flight
 
-    @app.get("/", responses=openapi.BANNER)
-    async def root() -> dict[str, str]:
-        return {"message": "Immich ML"}
-
     @app.get("/ping", response_class=PlainTextResponse, responses=openapi.PING)
     async def ping() -> PlainTextResponse:
         if worker.state == "ready":
             return PlainTextResponse("pong")
         return PlainTextResponse(f"{worker.state}: see /status", 503)
-
-    @app.get("/status", responses=openapi.STATUS)
-    async def status() -> JSONResponse:
-        return JSONResponse({**worker.status(), "devices": await worker.devices()})
 
     add_figures(app, worker)
 
@@ -201,4 +197,5 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
     async def post_predict(request: Request) -> Response:
         return await predict(request)
 
+    add_page(app, worker, predict)
     return app

@@ -86,6 +86,44 @@ STATUS: dict[int | str, dict[str, Any]] = {
         },
     )
 }
+HTML: dict[str, Any] = {"text/html": {"schema": TEXT}}
+BANNER[302] = {"description": "To the page, for a browser."}
+STATUS[200]["content"] |= HTML
+STATUS[304] = {"description": "The page is still the one that the browser has."}
+PAGE: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "What the page shows besides: status, words for people, the findings about each device.",
+        {
+            "type": "object",
+            "properties": {
+                "status": {"type": "object"},
+                "try_it": {"type": "boolean"},
+                "devices": _list({"type": "object"}),
+                "tasks": _list(
+                    _record(
+                        name=TEXT,
+                        label=TEXT,
+                        on={"type": "boolean"},
+                        fault={"type": "boolean"},
+                        served_by=TEXT,
+                        choose=TEXT,
+                        engines=_list(TEXT),
+                        why=TEXT,
+                        remedy=TEXT,
+                    )
+                ),
+                "immich": _list(_record(field=TEXT, value=TEXT)),
+                "names": _list(
+                    _record(
+                        task=TEXT, asked=TEXT, why=TEXT, served_by=TEXT, choose=_list(TEXT), fits={"type": "boolean"}
+                    )
+                ),
+            },
+            "required": ["status", "try_it", "devices"],
+            "additionalProperties": False,
+        },
+    )
+}
 LIVE: dict[int | str, dict[str, Any]] = {
     200: _answer(
         "The last ten minutes in steps that have ended, the oldest first, null for those before the start; "
@@ -153,6 +191,12 @@ PREDICT: dict[int | str, dict[str, Any]] = {
 }
 
 
+TRY: dict[int | str, dict[str, Any]] = {
+    **PREDICT,
+    403: _answer("It is off by TRY_IT, or another site's page asks.", DETAIL),
+}
+
+
 def predict_body() -> dict[str, Any]:
     """The form: of a picture, or of a text."""
     image = {"type": "string", "format": "binary", "description": "A picture, as a file part with a filename."}
@@ -210,8 +254,11 @@ def _described(app: FastAPI) -> dict[str, Any]:
     predict = found["paths"]["/predict"]["post"]
     predict["requestBody"] = predict_body()
     predict["responses"]["200"] = _answer("An answer for each task that was asked for.", answer_schema())
+    shown = found["paths"]["/try"]["post"]
+    shown["requestBody"] = predict["requestBody"]
+    shown["responses"]["200"] = _answer("As that of /predict; a face has its landmarks besides.", {"type": "object"})
     for methods in found["paths"].values():
         for operation in methods.values():
             for answer in operation["responses"].values():
-                answer["headers"] = {**ID, **(TIMING if operation is predict else {})}
+                answer["headers"] = {**ID, **(TIMING if operation in (predict, shown) else {})}
     return found

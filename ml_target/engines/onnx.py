@@ -15,6 +15,7 @@ from ml_target.engines import Capabilities, Intake, LoadedNetwork, arena
 from ml_target.engines.sharing import Cores
 from ml_target.errors import DamagedFileError, EngineFault, ModelError, Unavailable
 from ml_target.remedies import command, damaged
+from ml_target.system.cards import Finding
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,14 @@ class OnnxEngine:
             return self._runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise damaged(f"{file} cannot be opened by ONNX Runtime ({error})") from error
+
+    def about(self) -> list[Finding]:
+        """ONNX Runtime's version, and how many threads compute."""
+        return [
+            Finding(True, "ONNX Runtime", f"version {self._runtime.__version__}"),
+            Finding(True, "inferences at a time", f"{self.capabilities.lanes}"),
+            Finding(True, "threads of one inference", f"{self._threads}"),
+        ]
 
     def health(self) -> dict[str, float]:
         """The processor has no readings."""

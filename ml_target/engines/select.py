@@ -39,12 +39,12 @@ def passed_over(settings: Settings, root: Path = Path("/")) -> Finding | None:
 
 
 def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
-    """(preparation threads, threads per inference, inferences at a time) for this many cores.
+    """(preparation threads, most threads of an inference, inferences at a time) for this many cores.
 
-    A network gains little beyond four threads; more cores run more inferences instead. Each core has the threads of
-    two inferences: in one alone they wait for each other and for the parts that only one of them can do, on two cores
-    for a third of the time. Idle ones sleep. The card needs as many preparing threads as there are cores: what it waits
-    for is decoding and resizing, which release the GIL.
+    A network gains little beyond four threads; more cores run more inferences instead. Each core has the threads of two
+    inferences: in one alone they wait for each other and for the parts that only one of them can do, on two cores for a
+    third of the time. Inferences that run at the same time take fewer (`sharing.py`). The card needs as many preparing
+    threads as there are cores: what it waits for is decoding and resizing, which release the GIL.
     """
     threads = settings.cpu_threads or min(cores, 4)
     workers = settings.cpu_workers or (1 if cores == 1 else 2 * cores // threads)

@@ -24,7 +24,7 @@ PAUSE_S = 60.0
 """Seconds without a picture after which an indexing run has ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
     """One request that was answered. `at`: seconds since the epoch; `stages`: milliseconds."""
 

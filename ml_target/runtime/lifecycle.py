@@ -23,6 +23,7 @@ from ml_target.runtime.announce import announce
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.budget import MIB, Memory
 from ml_target.runtime.names_seen import NamesSeen
+from ml_target.runtime.overview import about, overview
 from ml_target.runtime.pipeline import Pipeline
 from ml_target.runtime.place import open_places
 from ml_target.runtime.registry import Services
@@ -120,7 +121,7 @@ class Worker:
         if self.state == "idle":
             log.error("No task can be served. To get the model files: %s", fetch())
         engine = " and ".join(dict.fromkeys(place.engine.device for place in self.places)) or self.engine_name
-        summary = summarise(services, engine, address(self.settings.host, self.settings.port))
+        summary = summarise(services, engine, self._address())
         # The marked lines come after the one with the time.
         log.info(
             "%s after %.1f s on engine %s, process %d\n\n%s",
@@ -216,6 +217,19 @@ class Worker:
             }
             for place in self.places
         ]
+
+    async def overview(self) -> dict[str, Any]:
+        """What the page shows: status, words for people, and devices."""
+        services, loading = self._services, self.state == "loading"
+        return {
+            "status": self.status(),
+            "try_it": self.settings.try_it == "on",
+            "devices": [] if loading else await asyncio.to_thread(about, self.places),
+            **({} if services is None else overview(services, self.names, self._address())),
+        }
+
+    def _address(self) -> str:
+        return address(self.settings.host, self.settings.port)
 
     def present(self, devices: Sequence[Mapping[str, Any]]) -> Present:
         """What is so now, for monitoring. `devices`: what `devices()` says."""

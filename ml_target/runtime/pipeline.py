@@ -125,9 +125,14 @@ class Pipeline:
                 raise UnusableInput(
                     f"{job.service} needs a picture, but the request holds a text", "Send an image part."
                 )
-            service = self.services.for_job(job)
-            service.get()
-            self.names.note(job.service, job.model_name, job.task.served_by(job, service))
+            try:
+                service = self.services.for_job(job)
+                service.get()
+                served_by = job.task.served_by(job, service)
+            except UnusableInput as error:
+                self.names.refuse(job.service, job.model_name, str(error))
+                raise
+            self.names.note(job.service, job.model_name, served_by)
             answering.append((job, service))
         engines = (model.provenance.engine for _, service in answering for model in service.models)
         trace.engines = list(dict.fromkeys(engines))
@@ -148,7 +153,8 @@ def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[A
     """Each job's part of the answer."""
 
     async def part(job: Job, service: Service[Any]) -> dict[str, Any]:
-        return {job.task.name: job.task.encode(await job.task.run(job, service.get(), content, trace))}
+        result = await job.task.run(job, service.get(), content, trace)
+        return {job.task.name: job.task.show(result) if job.shown else job.task.encode(result)}
 
     return (part(job, service) for job, service in answering)
 

@@ -85,7 +85,8 @@ class Job:
     """What one request asks of one task.
 
     `service`: the name of the service that is to answer. `options`: the request's options, as the task parsed them.
-    `takes_text`: whether its input is a text; otherwise a picture.
+    `takes_text`: whether its input is a text; otherwise a picture. `shown`: whether the answer is drawn for people,
+    with what Immich's format has no place for.
     """
 
     task: "Task[Any, Any]"
@@ -93,6 +94,7 @@ class Job:
     model_name: str
     options: Any = None
     takes_text: bool = False
+    shown: bool = False
 
 
 class Task(ABC, Generic[Entry, Result]):
@@ -147,6 +149,10 @@ class Task(ABC, Generic[Entry, Result]):
     @abstractmethod
     def encode(self, result: Result) -> Any:
         """The result as it stands in the answer, ready for JSON."""
+
+    def show(self, result: Result) -> Any:
+        """The same for a page that draws it, with what belongs into the drawing besides."""
+        return self.encode(result)
 
     # ------------------------------------------------------------ for people
 

@@ -223,6 +223,18 @@ def test_a_change_is_asked_about_in_the_image_where_the_host_has_no_python(host:
     assert "-m ml_target.diagnostics.change IMMICH_PORT=65000 CLIP_BACKEND=siglip" in host.run("--dry-run").out
 
 
+def test_a_change_whose_cost_cannot_be_told_is_not_made(host: SetupHost) -> None:
+    host.python()
+    python = (host.bin / "python3").read_text()
+    host.script("python3", python.replace("exec", 'case "$*" in *change*) echo broken >&2; exit 1;; esac\nexec'))
+    had(host, "CLIP_BACKEND=siglip")
+    done = host.run("--yes", "--clip-backend", "tinyclip")
+    assert done.reason == "what the change of settings costs cannot be told; what stands above says why."
+    assert "broken" in done.err
+    assert "run this again" in done.remedy
+    assert host.changes() == []
+
+
 def test_a_change_needs_somebody_to_ask(host: SetupHost) -> None:
     host.python()
     had(host, "CLIP_BACKEND=siglip")
@@ -284,6 +296,12 @@ def test_what_somebody_has_set_stays(host: SetupHost) -> None:
     done = host.run_in_terminal("y\ny\ny\ny\n", "--no-start", FACE_DETECTOR="scrfd_2.5g", FACE_RECOGNIZER="")
     assert done.code == 0, done.err
     assert "-e CLIP_BACKEND=vit_b_32 -e FACE_DETECTOR=scrfd_2.5g --read-only" in done.out
+
+
+def test_no_answer_at_all(host: SetupHost) -> None:
+    done = host.run_in_terminal("y\n\x04", "--no-start")
+    assert done.reason == "stopped; the worker was not changed."
+    assert "./setup.sh --clip-backend NAME" in done.remedy
 
 
 def test_a_proposal_can_be_declined(host: SetupHost) -> None:

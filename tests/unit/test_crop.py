@@ -1,6 +1,7 @@
 """What the text recogniser sees: crops as Pillow and RapidOCR make them."""
 
 import math
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -77,6 +78,18 @@ def test_boxes_that_rise_a_little_are_pillows_too(rise: int, place: float) -> No
     difference = np.abs(cut(picture, corners).astype(int) - np.asarray(expected))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
+
+
+def test_a_line_as_large_as_the_picture_takes_little_memory() -> None:
+    picture = np.full((900, 1600, 3), 99, np.uint8)
+    corners = np.array([(10, 10), (1510, 12), (1510, 812), (10, 810)], np.float32)
+    tracemalloc.start()
+    try:
+        assert (cut(picture, corners) == 99).all()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * picture.nbytes
 
 
 def test_turned_boxes_at_the_rim_and_degenerate_ones() -> None:

@@ -113,6 +113,11 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
             for face in result
         ]
 
+    def show(self, result: Sequence[Face]) -> list[dict[str, Any]]:
+        """With `landmarks`: five points of each face, in pixels of the sent picture."""
+        points = ([[float(x), float(y)] for x, y in face.landmarks] for face in result)
+        return [{**face, "landmarks": five} for face, five in zip(self.encode(result), points, strict=True)]
+
     def labels(self, service: Service[Any]) -> tuple[str, str]:
         return "faces", " + ".join(model.network.name for model in service.models)
 

@@ -25,6 +25,9 @@ _TAPS = 3  # bicubic reads two pixels around a point, and one more for rounding
 _NEARLY = 1e-4
 """Pillow cuts the fraction off: a sum that is a whole number but for the last digits of its terms must stay it."""
 
+_AT_A_TIME = 32_768
+"""Pixels of a crop that are floats at a time: a line may be as large as the picture."""
+
 
 def crop_size(corners: Float32) -> tuple[int, int]:
     """Width and height of the crop of a quadrilateral, whole pixels: the longer of opposite sides, truncated.
@@ -101,16 +104,16 @@ def _slid(picture: UInt8, corners: Float32, width: int, height: int) -> UInt8 | 
     result = np.empty((height, width * 3), np.uint8)
     ends = [0, *(np.flatnonzero(np.diff(whole)) + 1).tolist(), width]
     for start, stop in pairwise(ends):  # columns that read the same rows
-        first = top + int(whole[start]) - 1
-        rows = (
-            picture[first : first + height + 3, left + start : left + stop].astype(np.float32).reshape(height + 3, -1)
-        )
-        part = slice(3 * start, 3 * stop)
-        sums = rows[:height] * weights[0, part]
-        for n in (1, 2, 3):
-            sums += rows[n : n + height] * weights[n, part]
-        sums += _NEARLY
-        result[:, part] = np.clip(sums, 0, 255, out=sums)
+        part, first = slice(3 * start, 3 * stop), top + int(whole[start]) - 1
+        for begin in range(0, height, step := max(1, _AT_A_TIME // (stop - start))):
+            high = min(step, height - begin)
+            read = picture[first + begin : first + begin + high + 3, left + start : left + stop]
+            rows = read.astype(np.float32).reshape(high + 3, -1)
+            sums = rows[:high] * weights[0, part]
+            for n in (1, 2, 3):
+                sums += rows[n : n + high] * weights[n, part]
+            sums += _NEARLY
+            result[begin : begin + high, part] = np.clip(sums, 0, 255, out=sums)
     return result.reshape(height, width, 3)
 
 
