@@ -53,9 +53,11 @@ function bar(parts, label) {
   return [drawn, el("ul", { class: "key" }, key)];
 }
 
-/** Stages, longest first, those that hardly count as one. */
+/** Stages, longest first, those that hardly count as one; with their task's name where there are several tasks. */
 function stageParts(stages) {
-  const named = Object.entries(stages).filter(([name]) => name !== "total").map(([name, ms]) => [name.replace(/^.*\./, ""), ms]);
+  const all = Object.entries(stages).filter(([name]) => name !== "total");
+  const several = new Set(all.map(([name]) => name.match(/^(.*)\./)?.[1]).filter(Boolean)).size > 1;
+  const named = all.map(([name, ms]) => [several ? name.replace(".", " ") : name.replace(/^.*\./, ""), ms]);
   const total = sum(named.map(([, ms]) => ms)), large = named.filter(([, ms]) => ms >= total * 0.01).sort((a, b) => b[1] - a[1]);
   const kept = large.slice(0, 7), rest = total - sum(kept.map(([, ms]) => ms));
   return rest > 0.05 ? [...kept, ["other", rest]] : kept;
