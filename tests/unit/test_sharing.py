@@ -46,6 +46,8 @@ class Session:
 @contextmanager
 def running(cores: Cores, *sessions: Session) -> Iterator[list[Future[list[Array]]]]:
     """So many inferences at a time, each begun before the next one comes."""
+    for session in sessions:
+        session.may_end.clear()
     with ThreadPoolExecutor(len(sessions)) as pool:
         started = []
         for number, session in enumerate(sessions):
