@@ -13,12 +13,13 @@ Usage: ./setup.sh [OPTION…]                from a bare host to a running conta
 
 Without a command it checks Docker, card, driver and HailoRT's packages, builds the images, fetches models,
 starts the container immich-ml-hailo, tests it, and says what to type into Immich. It asks before it
-changes anything, can be run again at any time, and touches no container that it did not make.
+changes anything, and what Immich has indexed already; it can be run again at any time, and touches no
+container that it did not make.
   --cpu                    on the processor; needs neither a card nor HailoRT's packages
   --clip-backend NAME      tinyclip (the default), vit_b_32, vit_b_16, siglip, siglip2, several with commas
                            between, or auto: all whose files are there
   --chip NAME              hailo8 or hailo8l, where the card cannot be asked
-  --yes                    yes to every question
+  --yes                    yes to every question; the library counts as a new one where no backend is named
   --dry-run                change nothing, print each command that would be run
   --no-start               build the images and stop there
   --missing-ok             go on although model files are missing; their tasks are off
@@ -81,7 +82,7 @@ case $command in
     ;;
   -h | --help | help) usage ;;
   '' | -*)
-    parts python worker host card packages images models settings container proof
+    parts python worker host card packages images models settings library container proof
     set_up_worker "$@"
     ;;
   *)

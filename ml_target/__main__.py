@@ -52,6 +52,12 @@ COMMANDS = {
         settings=True,
         quiet=True,
     ),
+    "calibrate": Command(
+        "ml_target.diagnostics.calibrate.command",
+        "write faces of your own photos as Hailo's compiler wants them",
+        settings=True,
+        quiet=True,
+    ),
     "inspect": Command("ml_target.diagnostics.inspect", "what a HEF holds, and which network it is"),
     "report": Command(
         "ml_target.diagnostics.report.command", "write one file for a bug report, personal details left out"
@@ -127,7 +133,7 @@ def _explain(first: str) -> NoReturn:
 def _settings(chosen: Command) -> Settings:
     """Reads the environment, sets up the log and logs hints about misspelt settings. Raises SettingsError."""
     settings = Settings.from_environment()
-    set_up(settings.log_level)
+    set_up(settings.log_level, settings.log_format if chosen is COMMANDS["serve"] else "text")
     for hint in environment_hints():
         log.warning("%s", hint)
     if chosen.quiet:

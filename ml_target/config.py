@@ -154,6 +154,9 @@ class Settings:
     host: str = _setting("[::]", str, "address to listen on", "IMMICH_HOST")
     port: int = _setting(3003, _number(int, 1, 65535), "port to listen on", "IMMICH_PORT")
     log_level: int = _setting(logging.INFO, _log_level, ", ".join(LOG_LEVELS), "IMMICH_LOG_LEVEL", "LOG_LEVEL")
+    log_format: Literal["text", "json"] = _setting(
+        "text", _choice("text", "json"), "form of the worker's log; json is one object a line, for what collects logs"
+    )
     keep_alive_s: int = _setting(30, _number(int, 5, 3600, "seconds"), "how long an idle connection is kept")
     request_timeout_s: float = _setting(
         240.0,
@@ -169,6 +172,9 @@ class Settings:
         _number(int, 256, 1_048_576, "MiB"),
         "memory for uploads and pictures, beside that of the models; a picture that needs more gets a 413",
     )
+    try_it: Literal["on", "off"] = _setting(
+        "on", _choice("on", "off"), "whether the page at /status lets people try photos; other sites never can"
+    )
     max_waiting: int = _setting(1024, _number(int, 1, 100_000), "requests in the worker at once; one more gets a 503")
     max_faces: int = _setting(500, _number(int, 1, 10_000), "faces answered for one picture, the best ones first")
     max_text_lines: int = _setting(1000, _number(int, 1, 10_000), "lines of text looked at in one picture")
@@ -178,7 +184,7 @@ class Settings:
         "frames that one picture may take of a card's text detector; 2 is fast, and loses small print",
     )
     host_threads: int = _setting(0, _number(int, 0, 256), "threads that decode and prepare pictures; 0 = by cores")
-    cpu_threads: int = _setting(0, _number(int, 0, 256), "threads one inference uses on the CPU engine; 0 = by cores")
+    cpu_threads: int = _setting(0, _number(int, 0, 256), "most threads of an inference on the CPU engine; 0 = by cores")
     cpu_workers: int = _setting(0, _number(int, 0, 64), "inferences at a time on the CPU engine; 0 = by cores")
     model_ttl: float = _setting(
         0.0,

@@ -4,7 +4,28 @@ Each error says what is wrong (`reason`) and what to do about it (`remedy`); `st
 Only `api/app.py` maps these classes to HTTP status codes.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
+
+Reason = Literal[
+    "malformed",
+    "unusable",
+    "too_large",
+    "too_slow",
+    "unavailable",
+    "task_off",
+    "full",
+    "late",
+    "stopping",
+    "device_lost",
+    "engine_fault",
+    "model_error",
+    "client_gone",
+    "no_memory",
+    "internal",
+]
+"""Why a request is refused or fails, for the page and for monitoring; the last three are no errors of this module."""
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class WorkerError(Exception):
@@ -12,8 +33,10 @@ class WorkerError(Exception):
 
     `reason`: what is wrong, without a full stop. `remedy`: what to do about it, with its full stop, or without one
     where it ends in a command; may be "". `cause`: a short form of the reason, for where space is tight; may be "".
+    `kind`: what monitoring counts it as.
     """
 
+    kind: ClassVar[Reason] = "internal"
     separator: ClassVar[str] = ". "
     cause: str = ""
 
@@ -34,25 +57,67 @@ def _again(kind: type[WorkerError], *args: object) -> WorkerError:
 class MalformedRequest(WorkerError):
     """The request is not in Immich's format: bad JSON, unknown task, wrong option type."""
 
+    kind: ClassVar[Reason] = "malformed"
+
 
 class UnusableInput(WorkerError):
     """The format is right but the input is not: no picture, not a picture, wrong vector width."""
+
+    kind: ClassVar[Reason] = "unusable"
 
 
 class TooLarge(WorkerError):
     """The upload or the decoded picture exceeds a limit."""
 
+    kind: ClassVar[Reason] = "too_large"
+
 
 class TooSlow(WorkerError):
     """The upload stopped coming."""
+
+    kind: ClassVar[Reason] = "too_slow"
 
 
 class Unavailable(WorkerError):
     """The task cannot be served now: model missing, deadline passed, queue full, device lost."""
 
+    kind: ClassVar[Reason] = "unavailable"
+
+
+class TaskOff(Unavailable):
+    """The task is off: its files are not there, or its answers cannot be trusted."""
+
+    kind: ClassVar[Reason] = "task_off"
+
+
+class Full(Unavailable):
+    """As many requests wait as may."""
+
+    kind: ClassVar[Reason] = "full"
+
+
+class Late(Unavailable):
+    """The request was not answered within its time."""
+
+    kind: ClassVar[Reason] = "late"
+
+
+class Stopping(Unavailable):
+    """The worker stops before the request is done."""
+
+    kind: ClassVar[Reason] = "stopping"
+
+
+class DeviceLost(Unavailable):
+    """The device is lost for good, or lost the same frame twice."""
+
+    kind: ClassVar[Reason] = "device_lost"
+
 
 class EngineFault(WorkerError):
     """An engine failed on a frame that it should have been able to run."""
+
+    kind: ClassVar[Reason] = "engine_fault"
 
 
 class BurstLost(EngineFault):
@@ -77,6 +142,8 @@ class SettingsError(WorkerError):
 
 class ModelError(WorkerError):
     """A model file is not what the catalogue says it is: intact, but a different network. The worker does not start."""
+
+    kind: ClassVar[Reason] = "model_error"
 
 
 class MissingFileError(ModelError):

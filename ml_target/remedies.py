@@ -107,6 +107,11 @@ def check_file() -> str:
     return f"Check its file: `{command('models verify', **_given())}`."
 
 
+def selfcheck_faces() -> str:
+    """The command that compares the face networks with the processor's, with this worker's settings."""
+    return command("selfcheck", "--task", "faces", **_given())
+
+
 def damaged(reason: str, *arguments: str, first: str = "", cause: str = "a model file is damaged") -> DamagedFileError:
     """The error for a file that has to be fetched again. `arguments`: of the fetch; `first`: what to do before it."""
     remedy = f"{first}. {fetch_again(*arguments)}" if first else fetch_again(*arguments)

@@ -6,7 +6,6 @@
 # What every container of this script has, as compose.yaml has it: nothing can be written but /tmp, no right is had, and
 # none can be gained. /tmp is a volume and no tmpfs: below a read-only root, docker cp puts files into volumes alone.
 confined=(--read-only -v /tmp --cap-drop all --security-opt no-new-privileges --pids-limit 4096)
-beside=(tinyclip siglip) # what the image for a card holds, whichever is chosen
 # Of pip's own settings those that hold no path of this host.
 pip_settings=(PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_NO_INDEX PIP_PROXY PIP_RETRIES PIP_TIMEOUT)
 
@@ -27,7 +26,7 @@ find_chip() { # sets chip, unless --chip has
     say "$chip, as told with --chip"
     return
   fi
-  local call=(docker run --rm "${which[@]}" "${confined[@]}" --entrypoint python3 "$slim" -m ml_target.doctor --chip)
+  local call=(docker run --rm "${which[@]}" "${confined[@]}" --entrypoint python3 "$slim" -m ml_target doctor --chip)
   if ((dry)); then
     show "${call[@]}"
     chip=CHIP
@@ -41,18 +40,8 @@ find_chip() { # sets chip, unless --chip has
   say "the card is a $chip"
 }
 
-choose_backends() { # sets backends: those whose files are fetched
-  IFS=, read -ra backends <<<"$backend"
-  # With a card a restart is enough to change.
-  if ((cpu)) || [[ $backend == auto ]]; then return; fi
-  for other in "${beside[@]}"; do
-    [[ ,$backend, == *",$other,"* ]] || backends+=("$other")
-  done
-}
-
 provide_models() {
-  local backends call wanted missing name other
-  choose_backends
+  local call wanted missing name
   store_call
   if ((dry)); then
     show "${call[@]}" missing "${wanted[@]}"
@@ -65,10 +54,10 @@ provide_models() {
     fail "the model files could not be looked at." "What stands above says why. Then run this again."
   }
   if [[ -z $missing ]]; then
-    say "all there for ${backends[*]}"
+    say "all there for $backend"
     return
   fi
-  say "Wanted for ${backends[*]}:"
+  say "Wanted for $backend:"
   while IFS= read -r name; do say "  $name"; done <<<"$missing"
   [[ $missing != *' is there but cannot be used: '* ]] ||
     fail "files in $project/models cannot be used; the lines above say which and why." \
@@ -80,8 +69,7 @@ store_call() { # sets call, the store's command inside the image, and wanted, wh
   local terminal=() name engine=hailo
   ((cpu)) && engine=cpu
   wanted=(--engine "$engine")
-  ((cpu)) || wanted+=(--chip "$chip")
-  for name in "${backends[@]}"; do wanted+=(--clip-backend "$name"); done
+  ((cpu)) || wanted+=(--chip "$chip" --baked) # a restart is then enough to change
   # As the folder's owner; its own network, so that mirrors on this host can be reached.
   call=(docker run --rm --network host "${confined[@]}" --user "$(folder_owner)" -e HOME=/tmp -v "$project/models:/app/models")
   for name in "${settings[@]}"; do call+=(-e "$name"); done

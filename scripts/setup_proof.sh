@@ -74,9 +74,9 @@ never_ready() {
 
 doctor_line() {
   if ((cpu)); then
-    echo "What it has: docker run --rm ${confined[*]} --entrypoint python3 $worker -m ml_target.inspect_models"
+    echo "What it has: docker run --rm ${confined[*]} --entrypoint python3 $worker -m ml_target models"
   else
-    echo "What the card says: docker run --rm ${which[*]} ${confined[*]} --entrypoint python3 $worker -m ml_target.doctor --open"
+    echo "What the card says: docker run --rm ${which[*]} ${confined[*]} --entrypoint python3 $worker -m ml_target doctor --open"
   fi
 }
 
@@ -125,16 +125,16 @@ beside() { # ADDRESS: is it in a network of the interface with the default route
 }
 
 immich_names() { # the name to choose in Immich, and what to know about it: the worker's own code has them
-  local call=(${host_python[@]+"${host_python[@]}"}) words line
-  if ((${#call[@]} == 0)); then
-    image_python
-    if ((dry)); then
-      say "CLIP model  what the image says:"
-      show "${call[@]}" -m ml_target.diagnostics.names
-      return
-    fi
+  local call words line
+  worker_python
+  call+=(-m ml_target.diagnostics.names)
+  if ((dry)) && [[ -z $host_python ]]; then
+    say "CLIP model  what the image says:"
+    show "${call[@]}"
+    return
   fi
-  words=$("${call[@]}" -m ml_target.diagnostics.names 2>&1) || words="CLIP model  cannot be told: $words"
+  [[ ! $chip =~ ^hailo ]] || call+=(--chip "$chip")
+  words=$("${call[@]}" 2>&1) || words="CLIP model  cannot be told: $words"
   while IFS= read -r line; do say "$line"; done <<<"$words"
 }
 
@@ -157,6 +157,6 @@ closing_words() {
   say "Its log:    docker logs -f $container"
   say "Its state:  http://${address:-THIS-HOST}:$port/status"
   ((incomplete == 0)) || say "            Model files are missing, and their tasks are OFF: it says which and why."
-  ((cpu)) || say "The card against the processor: docker exec $container python3 -m ml_target.selfcheck"
-  ((cpu)) || say "Card, driver, link, files:      docker exec $container python3 -m ml_target.doctor"
+  ((cpu)) || say "The card against the processor: docker exec $container python3 -m ml_target selfcheck"
+  ((cpu)) || say "Card, driver, link, files:      docker exec $container python3 -m ml_target doctor"
 }

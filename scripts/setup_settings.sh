@@ -4,14 +4,15 @@
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
 note=.setup-settings # in the project's folder; for when the container was removed by hand
-looked_over=0 host_python=()
+default_backend=tinyclip # as the worker has it; written down, so that a later default does not move a library
+looked_over=0 host_python='' backend_told=''
 memory_default=4g pictures_default=1536 # the container's limit, as in compose.yaml, and MEMORY_MB, which is part of it
 value_form='[[:alnum:]_.,:/-]*'
 # Settings of the worker that are handed on from the environment. The others are set by what this script does.
 passed=(
   CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH OCR_MODEL
-  IMMICH_LOG_LEVEL KEEP_ALIVE_S REQUEST_TIMEOUT_S MEMORY_MB MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES MAX_TEXT_LINES
-  MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS CLIP_DECODING MODEL_TTL MACHINE_LEARNING_MODEL_TTL
+  IMMICH_LOG_LEVEL LOG_FORMAT TRY_IT KEEP_ALIVE_S REQUEST_TIMEOUT_S MEMORY_MB MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES
+  MAX_TEXT_LINES MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS CLIP_DECODING MODEL_TTL MACHINE_LEARNING_MODEL_TTL
 )
 
 value_in() { # WORDS NAME: the value of the word NAME=value, nothing when there is none
@@ -45,7 +46,7 @@ choose_settings() { # sets backend and port, and settings: NAME=VALUE for the wo
   port=${IMMICH_PORT:-$(held IMMICH_PORT)} port=${port:-3003}
   [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -lt 65536 ]] ||
     fail "IMMICH_PORT=$port is no port." "Set it to a free one from 1 to 65535."
-  backend=${backend:-${CLIP_BACKEND:-$(held CLIP_BACKEND)}} backend=${backend:-tinyclip}
+  backend_told=${backend:-${CLIP_BACKEND:-$(held CLIP_BACKEND)}} backend=${backend_told:-$default_backend}
   [[ $backend =~ ^[[:alnum:]_,]+$ ]] ||
     fail "CLIP_BACKEND='$backend' has a character in it that no such setting has." "Correct it, or leave it out."
   settings+=("CLIP_BACKEND=$backend")
@@ -88,17 +89,22 @@ look_over() { # COMMAND… that runs a Python: bad values, and slips in the name
 }
 
 look_over_settings() { # with a Python of this host, where there is one; its own packages are not needed
-  local candidate
+  local candidate call
   for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
     fits "$(minor_of "$candidate")" || continue
-    host_python=(env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "IMMICH_PORT=$port" "${settings[@]}" "$candidate")
-    look_over "${host_python[@]}"
+    host_python=$candidate
+    worker_python
+    look_over "${call[@]}"
     return
   done
 }
 
-image_python() { # sets call: a Python inside the image, with the settings
+worker_python() { # sets call: a Python that has the worker's code, this host's or one inside the image, with the settings
   local name
+  if [[ -n $host_python ]]; then
+    call=(env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "IMMICH_PORT=$port" "${settings[@]}" "$host_python")
+    return
+  fi
   call=(docker run --rm "${confined[@]}")
   for name in "${settings[@]}"; do call+=(-e "$name"); done
   call+=(--entrypoint python3 "$slim")
@@ -107,7 +113,7 @@ image_python() { # sets call: a Python inside the image, with the settings
 look_over_settings_inside() { # a host without Python, such as Unraid: inside the image, as soon as there is one
   if ((looked_over)); then return; fi
   local call
-  image_python
+  worker_python
   if ((dry)); then
     show "${call[@]}" -m ml_target.diagnostics.settings
   else
@@ -137,42 +143,4 @@ note_settings() { # of the container that was started
     rm -f -- "$note.new" 2>/dev/null || true
     say "(the settings could not be kept in $project/$note; only the container has them, so do not remove it by hand)"
   fi
-}
-
-# ------------------------------------------------------------------ change
-
-ask_about_change() { # of what made the vectors in Immich's database, with what has to be run again there
-  local search='' back=() options=()
-  [[ -n $before ]] || return 0
-  if [[ $(held CLIP_BACKEND) != "$backend" ]]; then
-    say "Until now it had CLIP_BACKEND=$(held CLIP_BACKEND). Vectors of two backends do not mix: Immich has to get the"
-    say "other model name, and Smart Search has to run for all photos again (README, What switching costs)."
-    search=1 options+=(--clip-backend "$(held CLIP_BACKEND)")
-  elif [[ $backend != tinyclip ]] && differs SIGLIP_RESIZE squash; then
-    say "Until now it had SIGLIP_RESIZE=$was. Vectors of pictures prepared in two ways do not mix: after the change"
-    say "run in Immich: Jobs → Smart Search → All."
-    search=1 back+=("SIGLIP_RESIZE=$was")
-  fi
-  if differs FACE_RECOGNIZER arcface_r50; then
-    say "Until now it had FACE_RECOGNIZER=$was. Vectors of two networks do not mix: after the change run in Immich:"
-    say "Jobs → Face Detection → Reset (not Refresh, which keeps the old vectors). People have to be named again."
-    back+=("FACE_RECOGNIZER=$was")
-  fi
-  if differs ENGINE card; then
-    say "Until now it ran on the ${was/cpu/processor}. Card and processor compute the same networks with other precision: vectors"
-    say "come near each other, but not as near as duplicate detection wants them. After the change run in Immich:"
-    say "Jobs → Smart Search → All, and Jobs → Face Detection → Reset, after which people have to be named again."
-    search=1
-    if [[ $was == cpu ]]; then options+=(--cpu); elif [[ -n ${ENGINE-} ]]; then back+=(ENGINE=); fi
-  fi
-  [[ -n $search || ${#back[@]} -gt 0 ]] || return 0
-  local way=(${back[@]+"${back[@]}"} ./setup.sh ${options[@]+"${options[@]}"})
-  confirm "Change it?" || fail "stopped; nothing was changed." "As it was: ${way[*]}"
-}
-
-differs() { # NAME DEFAULT: will it have another value; sets was
-  local now
-  was=$(held "$1") now=$(chosen "$1")
-  was=${was:-$2}
-  [[ $was != "${now:-$2}" ]]
 }

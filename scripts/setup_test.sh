@@ -26,6 +26,7 @@ test_worker_code() { # [--full] [ARG…]
   # comes first (tests/conftest.py). Tests wait often: one process more than there are cores keeps these busy.
   processes=$(nproc 2>/dev/null || echo 1)
   processes=$((processes < 4 ? processes + 1 : 4))
+  unset PYTHONDONTWRITEBYTECODE # or each process compiles all tests anew, in every run
   "$venv/bin/python" -m pytest -n "$processes" --dist loadfile --no-loadscope-reorder ${which[@]+"${which[@]}"} "$@" ||
     failed+=(pytest)
   printf -v list '%s, ' ${failed[@]+"${failed[@]}"}

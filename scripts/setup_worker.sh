@@ -110,17 +110,19 @@ set_up_worker() { # ARGUMENT…
     check_packages
     at=3
   fi
-  ask_about_change
+  [[ -z $host_python ]] || ask_about_change
 
   step "$at/$steps" "Image"
   name_images
   ((cpu)) || build_base
   build_worker "$slim" none
   look_over_settings_inside
+  ask_about_change
 
   step "$((at + 1))/$steps" "Models"
   card_arguments
   ((cpu)) || find_chip
+  ask_about_library
   provide_models
 
   step "$((at + 2))/$steps" "Image with the models"

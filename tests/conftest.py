@@ -1,4 +1,9 @@
-"""What tests share: where real networks and photos are, and the reason when they are not."""
+"""What tests share: where real networks and photos are, and the reason when they are not.
+
+Each process imports this, whatever it runs: what takes long to import is imported by the fixture that needs it.
+"""
+
+from __future__ import annotations
 
 import importlib.util
 import json
@@ -6,22 +11,21 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import balance_table
 import fault_table
 import parity_table
 import pytest
-from face_networks import write_face_networks
 from project import SHARED, TESTS
 from shared_once import shared_once
-from standin_checkout import checkout, write_models
-from standin_docker import Docker, NoDockerError, docker_command
-from standin_hailort import write_packages
 
 from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
+
+if TYPE_CHECKING:
+    from standin_docker import Docker
 
 pytest_plugins = ["card_fixtures", "left_out", "processes", "setup_fixtures", "vocabularies"]
 
@@ -39,12 +43,16 @@ SLOW = (TESTS / "images", TESTS / "parity", TESTS / "setup")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is slow by its folder, and puts it first: the longest file must not begin last."""
+    """Marks what is slow by its folder, and puts first what takes longest: these, then files with slow tests."""
+    ranks: dict[Path, int] = {}
     for item in items:
-        if any(folder in item.path.parents for folder in SLOW):
+        rank = next((rank for rank, folder in enumerate(SLOW) if folder in item.path.parents), len(SLOW) + 1)
+        if rank < len(SLOW):
             item.add_marker("slow")
-    ranks = {folder: rank for rank, folder in enumerate(SLOW)}
-    items.sort(key=lambda item: min((ranks.get(folder, len(SLOW)) for folder in item.path.parents), default=0))
+        elif item.get_closest_marker("slow"):
+            rank = len(SLOW)
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +124,8 @@ def face_models() -> Path:
 @pytest.fixture(scope="session")
 def small_face_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stand-ins for the face networks that find the faces of the project's own pictures; always there."""
+    from face_networks import write_face_networks
+
     return shared_once(tmp_path_factory, "small face networks", write_face_networks)
 
 
@@ -154,6 +164,8 @@ def v6_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def docker() -> Iterator[Docker]:
     """A `docker` command that really builds and runs."""
+    from standin_docker import NoDockerError, docker_command
+
     try:
         with docker_command() as command:
             yield command
@@ -166,6 +178,9 @@ def docker() -> Iterator[Docker]:
 @pytest.fixture(scope="session")
 def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as its user has it before anything is built, HailoRT's files in place. To be copied, not changed."""
+    from standin_checkout import checkout
+    from standin_hailort import write_packages
+
     folder = checkout(tmp_path_factory.mktemp("clone") / "a clone")
     write_packages(folder / "hailo-rt-4", python=docker.base.python)
     return folder
@@ -174,6 +189,8 @@ def clone(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def card_models(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with networks for simulated card and processor; for faces only where they are beside this checkout."""
+    from standin_checkout import write_models
+
     folder = tmp_path_factory.mktemp("card models")
     faces, photos = SHARED / "models", SHARED / "photos"
     real = faces.is_dir() and photos.is_dir()

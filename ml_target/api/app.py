@@ -1,9 +1,10 @@
-"""HTTP: the four endpoints, the limits, and the one table from errors to status codes."""
+"""HTTP: the endpoints, the limits, and the one table from errors to status codes."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from fastapi import FastAPI, Request, Response
@@ -11,17 +12,23 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
 from ml_target import __version__
+from ml_target.api import openapi
 from ml_target.api.body import Body, announced_size
+from ml_target.api.figures import add_figures
 from ml_target.api.form import Form, read_form
 from ml_target.api.guard import answer_fault, fault
+from ml_target.api.identity import id_of
 from ml_target.api.inflight import InFlight
 from ml_target.api.memory import end_all, forget
+from ml_target.api.page.routes import SHOWN, add_page
+from ml_target.api.timing import server_timing
 from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
 from ml_target.errors import (
     EngineFault,
     MalformedRequest,
     ModelError,
+    Reason,
     TooLarge,
     TooSlow,
     Unavailable,
@@ -62,35 +69,40 @@ class Predict:
         self.in_flight = InFlight(worker.settings.max_waiting, worker.settings.request_timeout_s)
 
     async def __call__(self, request: Request) -> Response:
-        trace = Trace()
-        status, body = await self._outcome(request, trace)
+        trace = Trace(id_of(request.scope))
+        status, body, reason = await self._outcome(request, trace)
+        self._worker.recorder.request(trace, status, reason)
         log_request(trace, status, None if status == 200 else body.get("detail"), self._worker.engine_name)
         if status == 200:
-            return Response(encode(body), media_type="application/json")
+            return Response(encode(body), media_type="application/json", headers=server_timing(trace))
         # The connection drops the rest of a refused body for a while: else the sender sees a broken pipe and no answer.
-        return JSONResponse(body, status)
+        return JSONResponse(body, status, headers=server_timing(trace))
 
-    async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any]]:
+    async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any], Reason | None]:
+        """Status, body, and why it is not the answer."""
         try:
-            return 200, await self.in_flight.run(self._answer(request, trace))
+            return 200, await self.in_flight.run(self._answer(request, trace)), None
         except (_ClientGoneError, ClientDisconnect) as error:
             forget(error)
-            return CLIENT_GONE, {"detail": "the client has gone"}
+            return CLIENT_GONE, {"detail": "the client has gone"}, "client_gone"
         except WorkerError as error:
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
             words = without_addresses(without_logins(str(error)))
             forget(error)
-            return status, {"detail": MISSING_ENTRIES if isinstance(error, _NoEntriesError) else words}
+            return status, {"detail": MISSING_ENTRIES if isinstance(error, _NoEntriesError) else words}, error.kind
         except Exception as error:
-            status, words = fault(error)
-            return status, {"detail": words}
+            status, words = fault(error, trace.id)
+            return status, {"detail": words}, "no_memory" if status == 503 else "internal"
 
     async def _answer(self, request: Request, trace: Trace) -> dict[str, Any]:
         async with AsyncExitStack() as held:
             with trace.stage("receive"), self._worker.arriving():
-                form = await self._form(request, held)
+                form = await self._form(request, held, trace)
                 jobs, picture, text = _jobs_and_input(form)
-            trace.tasks = [job.service for job in jobs]
+                if SHOWN in request.scope:
+                    jobs = [replace(job, shown=True) for job in jobs]
+            trace.tasks = {job.service: job.task.short for job in jobs}
+            trace.pictured = picture is not None
             return await _unless_gone(request, self._run(jobs, picture, text, trace))
 
     async def _run(self, jobs: list[Job], picture: BinaryIO | None, text: str | None, trace: Trace) -> dict[str, Any]:
@@ -102,12 +114,15 @@ class Predict:
             assert text is not None
             return await pipeline.text(jobs, text, trace)
 
-    async def _form(self, request: Request, held: AsyncExitStack) -> Form:
+    async def _form(self, request: Request, held: AsyncExitStack, trace: Trace) -> Form:
         """The form; `held` keeps the memory reserved for its body."""
         limit = self._settings.max_upload_mb * 2**20
         share = await held.enter_async_context(self._uploads.body(announced_size(request.headers.raw, limit)))
         body = Body(request.receive, limit, share)
-        return await read_form(body.pieces(), request.headers.get("content-type", ""))
+        try:
+            return await read_form(body.pieces(), request.headers.get("content-type", ""))
+        finally:
+            trace.bytes = body.seen
 
 
 def _jobs_and_input(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]:
@@ -161,29 +176,26 @@ def create_app(worker: Worker, on_failure: Callable[[], None] = lambda: None) ->
         await loading
         worker.close()
 
+    # FastAPI's own pages about the description load their scripts from elsewhere.
     app = FastAPI(
         title="Immich ML", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
+    openapi.add_description(app)
     app.add_exception_handler(Exception, answer_fault)
     predict = Predict(worker)
     app.state.in_flight = predict.in_flight
 
-    @app.get("/")
-    async def root() -> dict[str, str]:
-        return {"message": "Immich ML"}
-
-    @app.get("/ping")
+    @app.get("/ping", response_class=PlainTextResponse, responses=openapi.PING)
     async def ping() -> PlainTextResponse:
         if worker.state == "ready":
             return PlainTextResponse("pong")
         return PlainTextResponse(f"{worker.state}: see /status", 503)
 
-    @app.get("/status")
-    async def status() -> JSONResponse:
-        return JSONResponse({**worker.status(), "devices": await worker.devices()})
+    add_figures(app, worker)
 
-    @app.post("/predict")
+    @app.post("/predict", responses=openapi.PREDICT)
     async def post_predict(request: Request) -> Response:
         return await predict(request)
 
+    add_page(app, worker, predict)
     return app

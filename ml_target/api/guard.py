@@ -1,4 +1,4 @@
-"""The outermost layer: whatever happens inside, the client gets an answer in JSON."""
+"""The outermost layer: whatever happens inside, the client gets an answer in JSON, which carries the request's id."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ml_target.api.identity import HEADER, give_id, id_of
 from ml_target.api.inflight import STOPPED
 from ml_target.api.memory import forget
 
@@ -85,10 +86,13 @@ class Guard:
         begun = False
         body = _Body(scope, receive)
         closes = _closes(scope)
+        identity = (HEADER, give_id(scope).encode())
 
         async def watched(message: Message) -> None:
             nonlocal begun
             begun = True
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], identity]}
             ending = message["type"] == "http.response.body" and not message.get("more_body", False)
             stops = self._stopping()
             if ending and (closes or stops) and not body.ended:
@@ -105,7 +109,7 @@ class Guard:
         except Exception as error:
             if scope.get(ANSWERED) is error:  # and answered, by the application's own handler
                 return
-            status, words = fault(error)
+            status, words = fault(error, id_of(scope))
         if not begun:
             closes = True
             await _answer(watched, status, words)
@@ -120,17 +124,17 @@ def _closes(scope: Scope) -> bool:
 async def answer_fault(request: Request, error: Exception) -> JSONResponse:
     """The application's handler for unexpected errors; the framework raises the error once more afterwards."""
     request.scope[ANSWERED] = error
-    status, words = fault(error)
+    status, words = fault(error, id_of(request.scope))
     return JSONResponse({"detail": words}, status)
 
 
-def fault(error: Exception) -> tuple[int, str]:
-    """Status and message for an unexpected error; the log gets the details."""
+def fault(error: Exception, request: str) -> tuple[int, str]:
+    """Status and message for an unexpected error; the log gets the details. `request`: its id."""
     if isinstance(error, MemoryError):
-        log.error("a request failed: out of memory")
+        log.error("a request failed: out of memory, id=%s", request)
         forget(error)
         return 503, NO_MEMORY
-    log.exception("a request failed with an unexpected error", exc_info=error)
+    log.exception("a request failed with an unexpected error, id=%s", request, exc_info=error)
     return 500, INTERNAL
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ml_target.api.memory import dismiss
-from ml_target.errors import Unavailable
+from ml_target.errors import Full, Late, Stopping, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class InFlight:
         """
         if self._ended or len(self._running) >= self._most:
             work.close()
-            raise Unavailable(*(STOPPED if self._ended else self._full()))
+            raise self._stopped() if self._ended else self._full()
         running = asyncio.ensure_future(work)
         call_off = asyncio.get_running_loop().create_future()
         self._running[running] = call_off
@@ -51,7 +51,7 @@ class InFlight:
         call_off.cancel()  # nobody waits for it any more
         if in_time or (running.done() and not running.cancelled()):
             return running.result()
-        raise Unavailable(*(STOPPED if self._ended else self._late()))
+        raise self._stopped() if self._ended else self._late()
 
     async def stop(self, patience_s: float, hurry: Callable[[], bool]) -> None:
         """Waits for the requests being served, up to `patience_s` or until `hurry()`, then refuses those left."""
@@ -74,14 +74,17 @@ class InFlight:
         self._running.pop(running, None)
         dismiss(running)
 
-    def _full(self) -> tuple[str, str]:
-        return (
+    def _stopped(self) -> Unavailable:
+        return Stopping(*STOPPED)
+
+    def _full(self) -> Unavailable:
+        return Full(
             f"{self._most} requests are waiting already",
             "Lower the job concurrency in Immich, or raise MAX_WAITING.",
         )
 
-    def _late(self) -> tuple[str, str]:
-        return (
+    def _late(self) -> Unavailable:
+        return Late(
             f"Not answered within {self._timeout_s:g} s",
             "Lower the job concurrency in Immich; REQUEST_TIMEOUT_S is the limit.",
         )

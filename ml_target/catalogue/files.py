@@ -4,7 +4,7 @@ Sources of the facts: the Hailo Model Zoo's network descriptions (v2.17, v2.18),
 repositories, and checksums computed from the files themselves where we had them.
 """
 
-from ml_target.catalogue.types import CheckpointCut, Chip, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
+from ml_target.catalogue.types import CHIPS, CheckpointCut, Chip, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
 
 APACHE = "Apache-2.0"
 MIT = "MIT"
@@ -74,7 +74,18 @@ MOBILEFACENET_ONNX = _zoo_onnx(
     "mbf.onnx",
     FACE_LICENCE,
 )
-# Immich's own two. Nobody publishes a HEF of this recogniser, so it runs on the processor.
+# Immich's own two. Nobody publishes a HEF of this recogniser: it runs on the processor, or from one that its owner has
+# compiled (docs/compiling.md).
+W600K_R50_HEF: dict[str, ModelFile] = {
+    chip: ModelFile(
+        name="w600k_r50.hef",
+        sources=(),
+        licence=FACE_LICENCE,
+        note="its owner's own, compiled as docs/compiling.md says",
+        chip=chip,
+    )
+    for chip in CHIPS
+}
 _IMMICH_FACES, _IMMICH_FACES_REVISION = "immich-app/buffalo_l", "d09715916a0778919a770c343533641e250b8699"
 BUFFALO_DETECTION = ModelFile(
     name="buffalo_l_detection.onnx",

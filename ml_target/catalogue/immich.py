@@ -33,6 +33,11 @@ _BY_WIDTH: dict[int, str] = {
     1536: "ViT-gopt-16-SigLIP2-256__webli ViT-gopt-16-SigLIP2-384__webli",
 }
 
+IMMICH_DEFAULT = "ViT-B-32__openai"
+"""The CLIP model of Immich's settings as they come."""
+
+KEEP_THE_NAME = "a library that has vectors keeps its name: a change of name deletes all of them"
+
 
 def clean_name(name: str) -> str:
     """The official worker's clean-up: what follows the last slash, without dots, `:` and `\\` as `_`.

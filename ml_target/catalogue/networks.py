@@ -9,7 +9,9 @@ ONNX files take the same pictures after `(x - mean) / std`.
 from collections.abc import Iterable, Mapping, Sequence
 
 from ml_target.catalogue import files
+from ml_target.catalogue.immich import IMMICH_DEFAULT, KEEP_THE_NAME
 from ml_target.catalogue.types import (
+    Chip,
     ClipBackend,
     FeatureMap,
     ModelFile,
@@ -120,9 +122,26 @@ BUFFALO_RECOGNIZER = Network(
     goes_with=SCRFD_10G,
 )
 """Immich's own, InsightFace's w600k_r50."""
+W600K_R50 = Network(
+    "w600k_r50",
+    "facial-recognition",
+    "recognition",
+    _ARCFACE_INPUT,
+    ((Vector(EMBEDDING, FACE_WIDTH),),),
+    onnx=BUFFALO_RECOGNIZER.onnx,
+    hef=files.W600K_R50_HEF,
+    space=BUFFALO_RECOGNIZER.space,
+    setting="face_recognizer",
+    goes_with=SCRFD_10G,
+    template=ARCFACE_R50,
+)
+"""The same on the card, from a HEF that its owner has compiled. It has a name of its own, so that a file that comes or
+goes never moves the recogniser between processor and card."""
 
 FACE_DETECTORS = {n.choice: n for n in (SCRFD_2_5G, SCRFD_10G, BUFFALO_DETECTOR)}
-FACE_RECOGNIZERS = {n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, STAND_IN_EMBEDDER)}
+FACE_RECOGNIZERS = {
+    n.choice: n for n in (ARCFACE_R50, ARCFACE_MOBILEFACENET, BUFFALO_RECOGNIZER, W600K_R50, STAND_IN_EMBEDDER)
+}
 
 # ----------------------------------------------------------------------- OCR
 
@@ -274,9 +293,12 @@ TINYCLIP = ClipBackend(
         files.TINYCLIP_TEXT_WEIGHTS,
     ),
     width=512,
-    immich_name="ViT-B-32__openai",
+    immich_name=IMMICH_DEFAULT,
+    pooling="end",
     resize="shortest",
     borrows_name=True,
+    new_library_name="RN101__yfcc15m",
+    pictures_a_second={"hailo8": 185, "hailo8l": 96},
 )
 
 
@@ -286,6 +308,7 @@ def _openai(
     text: ModelFile,
     weights: ModelFile,
     hefs: Sequence[Mapping[str, ModelFile]],
+    figures: Mapping[Chip, int],
 ) -> ClipBackend:
     """OpenAI's CLIP with patches of this size, which Immich serves under the same name.
 
@@ -301,9 +324,11 @@ def _openai(
         textual=text_tower(name, textual, TextInput(77, 512), 512, text, hefs[1], vocabulary, weights),
         width=512,
         immich_name=f"ViT-B-{patch}__openai",
+        pooling="end",
         resize="shortest",
         # The zoo's float accuracy is the one that OpenAI published, which GELU does not reach.
         hef_activation="QuickGELU",
+        pictures_a_second=figures,
     )
 
 
@@ -313,6 +338,7 @@ VIT_B_32 = _openai(
     files.VIT_B_32_TEXT_IMMICH,
     files.VIT_B_32_TEXT_WEIGHTS,
     (files.VIT_B_32_IMAGE_HEF, files.VIT_B_32_TEXT_HEF),
+    {"hailo8": 187, "hailo8l": 130},
 )
 VIT_B_16 = _openai(
     16,
@@ -320,6 +346,7 @@ VIT_B_16 = _openai(
     files.VIT_B_16_TEXT_IMMICH,
     files.VIT_B_16_TEXT_WEIGHTS,
     (files.VIT_B_16_IMAGE_HEF, files.VIT_B_16_TEXT_HEF),
+    {"hailo8": 119, "hailo8l": 53},
 )
 SIGLIP = ClipBackend(
     "siglip",
@@ -344,8 +371,10 @@ SIGLIP = ClipBackend(
     ),
     width=768,
     immich_name="ViT-B-16-SigLIP__webli",
+    pooling="last",
     resize="squash",
     resize_by_setting=True,
+    pictures_a_second={"hailo8": 41, "hailo8l": 15},
 )
 SIGLIP2 = ClipBackend(
     "siglip2",
@@ -370,11 +399,15 @@ SIGLIP2 = ClipBackend(
     ),
     width=768,
     immich_name="ViT-B-32-SigLIP2-256__webli",
+    pooling="last",
     resize="squash",
     resize_by_setting=True,
 )
 
 CLIP_BACKENDS = {b.name: b for b in (TINYCLIP, VIT_B_32, VIT_B_16, SIGLIP, SIGLIP2)}
+
+BAKED = (TINYCLIP, SIGLIP)
+"""What the image for a card holds besides the chosen ones, so that a restart is enough to change."""
 
 AUTO = "auto"
 """As CLIP_BACKEND or OCR_MODEL: every one whose files are there."""
@@ -387,6 +420,25 @@ def backend_names(choice: str) -> tuple[str, ...]:
 
 CHOICES: dict[str, Mapping[str, ClipBackend | TextModel]] = {"clip_backend": CLIP_BACKENDS, "ocr_model": TEXT_MODELS}
 """The settings that take one name, several with commas between, or `auto`, and what the names stand for."""
+
+
+def with_baked(choice: str) -> tuple[str, ...]:
+    """The backends that the image for a card holds: the chosen ones, and the baked of other names in Immich."""
+    if choice == AUTO:
+        return (AUTO,)
+    names = list(backend_names(choice))
+    for backend in BAKED:
+        if backend.name not in names and clashing([*map(CLIP_BACKENDS.__getitem__, names), backend]) is None:
+            names.append(backend.name)
+    return tuple(names)
+
+
+def for_new_libraries(backend: ClipBackend) -> str:
+    """What to tell about the name of a backend that borrows one."""
+    return (
+        f"For a new library: {backend.new_library_name}, which no worker of Immich serves by default. "
+        f"{KEEP_THE_NAME.capitalize()}."
+    )
 
 
 def clashing(served: Iterable[ClipBackend | TextModel]) -> tuple[str, list[str]] | None:

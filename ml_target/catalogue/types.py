@@ -175,6 +175,10 @@ class Network:
     which one of several. `asked_as`: its choice, where that is neither its variant nor its name.
 
     `goes_with`: the network of another stage that is recommended beside it where both could be served.
+
+    `template`: the network whose compiler script makes the HEF, where nobody publishes one and its owner compiles it.
+    The file may carry that network's name, so only its answers show what it is: it is served once selfcheck has found
+    them near those of `onnx`.
     """
 
     name: str
@@ -194,6 +198,7 @@ class Network:
     variant: str = ""
     asked_as: str = ""
     goes_with: "Network | None" = None
+    template: "Network | None" = None
 
     @property
     def choice(self) -> str:
@@ -210,11 +215,13 @@ class Network:
 class ClipBackend:
     """A pair of towers that share one vector space.
 
-    `family` decides pooling and text cleaning. `resize` is how a picture becomes the tower's square: "shortest" cuts
-    the middle out, "squash" keeps everything; with `resize_by_setting` the setting SIGLIP_RESIZE decides instead.
+    `family` names the tokenizer. `pooling`: the text's state at its end token goes through CLIP's projection ("end"),
+    or its last state through SigLIP's head ("last"). `resize` is how a picture becomes the tower's square: "shortest"
+    cuts the middle out, "squash" keeps everything; with `resize_by_setting` the setting SIGLIP_RESIZE decides instead.
     `immich_name` is the model name to choose in Immich. `borrows_name` says that Immich has no entry for this model,
-    so that `immich_name` is that of another one. `hef_activation`: the activation of the card's files, which cannot be
-    read from them; "" where it does not matter or is not known.
+    so that `immich_name` is that of another one; `new_library_name` is then the better one for a library that has no
+    vectors yet. `hef_activation`: the activation of the card's files, which cannot be read from them; "" where it does
+    not matter or is not known. `pictures_a_second`: Hailo's own figures, in bursts of eight.
     """
 
     name: str
@@ -223,10 +230,13 @@ class ClipBackend:
     textual: Network
     width: int
     immich_name: str
+    pooling: Literal["end", "last"]
     resize: Resize
     resize_by_setting: bool = False
     borrows_name: bool = False
+    new_library_name: str = ""
     hef_activation: str = ""
+    pictures_a_second: Mapping[Chip, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,14 +1,28 @@
-"""`python3 -m ml_target.diagnostics.names`: what to choose in Immich for the models that the environment names.
+"""`python3 -m ml_target.diagnostics.names [--chip CHIP]`: what to choose in Immich for the environment's models.
 
 It needs only Python itself: setup.sh prints it at the end, on the host or inside the image.
 """
 
+import argparse
 import sys
+from textwrap import wrap
 
-from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, PPOCRV5_MOBILE, TEXT_MODELS, backend_names
+from ml_target.catalogue.networks import (
+    AUTO,
+    CLIP_BACKENDS,
+    PPOCRV5_MOBILE,
+    TEXT_MODELS,
+    backend_names,
+    for_new_libraries,
+)
+from ml_target.catalogue.types import CHIPS, Chip
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
+
+WIDTH, INDENT = 100, 12
+CLEARLY = 1.2
+"""A backend is called faster from this ratio of Hailo's figures on."""
 
 
 def lines(backends: str) -> list[str]:
@@ -23,7 +37,8 @@ def lines(backends: str) -> list[str]:
     found = [f"CLIP model  {chosen.immich_name}  ({chosen.width} numbers)"]
     if chosen.borrows_name:
         who = f"{chosen.name} hides behind this name"
-        found.append(f"            {who}: let no other worker, Immich's own neither, serve this library.")
+        found += _indented(f"{who}: let no other worker, Immich's own neither, serve this library.")
+        found += _indented(for_new_libraries(chosen))
     return found
 
 
@@ -37,15 +52,41 @@ def text_lines(models: str) -> list[str]:
     return [f"OCR model   {names}"]
 
 
-def main() -> int:
+def faster(backends: str, chip: Chip) -> str:
+    """What to know where another backend than these is clearly faster on this chip; "" otherwise.
+
+    The first chip is fast enough with any.
+    """
+    if backends == AUTO or chip == CHIPS[0]:
+        return ""
+    speeds = {name: b.pictures_a_second[chip] for name, b in CLIP_BACKENDS.items() if chip in b.pictures_a_second}
+    best, most = max(speeds.items(), key=lambda each: each[1])
+    slower = [f"{name} {speeds[name]}" for name in backend_names(backends) if speeds.get(name, most) * CLEARLY < most]
+    if not slower:
+        return ""
+    said = f"On this card ({chip}) {best} is faster: {most} pictures a second by Hailo's figures, {', '.join(slower)}."
+    return f"{said} A later change costs Smart Search for all photos: CLIP_BACKEND={best} ./setup.sh"
+
+
+def _indented(words: str) -> list[str]:
+    blank = " " * INDENT
+    return wrap(words, WIDTH, initial_indent=blank, subsequent_indent=blank, break_on_hyphens=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Prints the lines. Exit code 1 when a setting is wrong."""
     replace_unprintable()
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--chip", choices=CHIPS, help="the card's, where there is one")
+    asked = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
-    print("\n".join(lines(settings.clip_backend) + text_lines(settings.ocr_model)))
+    backends = settings.clip_backend
+    found = lines(backends) + text_lines(settings.ocr_model)
+    print("\n".join(found + _indented(faster(backends, asked.chip) if asked.chip else "")))
     return 0
 
 

@@ -5,6 +5,7 @@ import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ from ml_target.tasks.faces.finder import Face
 from ml_target.tasks.faces.task import FACES
 from ml_target.tasks.ocr.reader import Line, ReadOptions
 from ml_target.tasks.ocr.task import MAX_RESOLUTION, OCR, chosen_models
+from ml_target.tasks.register import TASKS
 from ml_target.tensors import UInt8
-
-TASKS = ("clip", "faces", "ocr")
 
 DESCRIPTION = """Answers for one photo or one search query, without Immich and without a running worker.
 
@@ -46,7 +46,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("photo", nargs="?", type=Path, help="a picture file")
     parser.add_argument("--text", help="a search query; answers with its vector")
     parser.add_argument(
-        "--task", action="append", choices=TASKS, help="only this task (may be repeated; default: all three)"
+        "--task",
+        action="append",
+        choices=[task.short for task in TASKS],
+        help="only this task (may be repeated; default: all)",
     )
     parser.add_argument("--draw", type=Path, metavar="OUT.jpg", help="mark what was found on a copy of the photo")
     parser.add_argument(
@@ -115,6 +118,8 @@ class _Command:
         self._bench = bench
         self._failed = 0
         self._backend: ClipBackend = chosen_backends(bench.loader)[0]
+        self._seen_faces: list[Face] = []
+        self._seen_lines: list[Line] = []
 
     async def answer(self, picture: UInt8 | None) -> int:
         if self._arguments.text is not None:
@@ -124,21 +129,14 @@ class _Command:
         return 1 if self._failed else 0
 
     async def _photo(self, picture: UInt8) -> None:
-        faces: list[Face] = []
-        lines: list[Line] = []
-        work: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
-            "clip": lambda: self._clip(picture),
-            "faces": lambda: self._faces(picture, faces),
-            "ocr": lambda: self._ocr(picture, lines),
-        }
         answer: dict[str, Any] = {}
         for task in TASKS:
-            if task in (self._arguments.task or TASKS):
-                answer |= await self._attempt(work[task])
+            if not self._arguments.task or task.short in self._arguments.task:
+                answer |= await self._attempt(partial(ANSWERS[task.name], self, picture))
         if answer:
             self._print_json({**answer, "imageHeight": picture.shape[0], "imageWidth": picture.shape[1]})
         if self._arguments.draw:
-            draw(picture, faces, lines, self._arguments.draw)
+            draw(picture, self._seen_faces, self._seen_lines, self._arguments.draw)
             self._print_words(f"drawn: {self._arguments.draw}")
 
     async def _attempt(self, work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
@@ -158,24 +156,24 @@ class _Command:
         self._print_words(f"query: {vector.size} numbers in space {self._backend.name}")
         return {CLIP.name: CLIP.encode(vector)}
 
-    async def _clip(self, picture: UInt8) -> dict[str, Any]:
+    async def clip(self, picture: UInt8) -> dict[str, Any]:
         encoder = self._bench.load(lambda loader: CLIP.pictures(self._backend))
         vector = await encoder.embed(picture, Trace())
         self._print_words(f"clip: {vector.size} numbers in space {self._backend.name}")
         return {CLIP.name: CLIP.encode(vector)}
 
-    async def _faces(self, picture: UInt8, found: list[Face]) -> dict[str, Any]:
+    async def faces(self, picture: UInt8) -> dict[str, Any]:
         finder = self._bench.load(FACES.offer)
-        found += await finder.find(picture, self._arguments.min_face_score, Trace())
+        found = self._seen_faces = await finder.find(picture, self._arguments.min_face_score, Trace())
         boxes = [f"  {face.score:.3f}  {' '.join(f'{n:.0f}' for n in face.box)}" for face in found]
         self._print_words(f"faces: {len(found)}" + (" (score, left, top, right, bottom)" if found else ""), *boxes)
         return {FACES.name: FACES.encode(found)}
 
-    async def _ocr(self, picture: UInt8, found: list[Line]) -> dict[str, Any]:
+    async def ocr(self, picture: UInt8) -> dict[str, Any]:
         reader = self._bench.load(lambda loader: OCR.offer(chosen_models(loader)[0]))
         chosen = self._arguments
         options = ReadOptions(chosen.min_box_score, chosen.max_resolution, chosen.min_text_score)
-        found += await reader.read(picture, options, Trace())
+        found = self._seen_lines = await reader.read(picture, options, Trace())
         self._print_words(f"lines of text: {len(found)}", *(f"  {line.text_score:.3f}  {line.text}" for line in found))
         return {OCR.name: OCR.encode(found)}
 
@@ -188,6 +186,14 @@ class _Command:
     def _print_json(self, answer: dict[str, Any]) -> None:
         if self._arguments.json and answer:
             print(printable_json(encode(answer).decode()))
+
+
+ANSWERS: dict[str, Callable[[_Command, UInt8], Awaitable[dict[str, Any]]]] = {
+    CLIP.name: _Command.clip,
+    FACES.name: _Command.faces,
+    OCR.name: _Command.ocr,
+}
+"""What answers for a photo, by the task's name on the wire."""
 
 
 def _score(text: str) -> float:

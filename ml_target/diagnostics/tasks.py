@@ -17,6 +17,7 @@ from ml_target.errors import DamagedFileError, ModelError, SettingsError
 from ml_target.remedies import fetch, folder_words
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
+from ml_target.store.verdicts import Verdicts
 from ml_target.system.cards import Finding, fact
 from ml_target.system.cgroups import memory_left
 
@@ -108,9 +109,12 @@ def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
 
 def _inspect(store: Store, need: Need, file: ModelFile, path: Path, chip: Chip | None) -> tuple[str, ...]:
     """Warnings about a sound file. Raises ModelError."""
-    store.check(file, path)
+    sha256 = store.check(file, path)
     if need.engine in CHIPS:
-        return check_fit(path, next(each for each in NETWORKS if file in each.hef.values()), chip).warnings
+        network = next(each for each in NETWORKS if file in each.hef.values())
+        warnings = check_fit(path, network, chip).warnings
+        Verdicts(store.target).require(network, path, sha256)
+        return warnings
     return (f"{path.name} is a {file.note}",) if file in STAND_IN_EMBEDDER.onnx else ()
 
 

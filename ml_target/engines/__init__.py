@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ml_target.catalogue.types import ModelFile, Network
+from ml_target.system.cards import Finding
 from ml_target.tensors import Array, Outputs
 
 
@@ -98,6 +99,9 @@ class Engine(Protocol):
     def open(self, file: Path, network: Network) -> LoadedNetwork:
         """Opens and warms up. Raises ModelError when the file does not fit the catalogue entry, DamagedFileError
         when it is damaged."""
+
+    def about(self) -> list[Finding]:
+        """What the device and its library are, and whether anything slows them down; blocking. For the page."""
 
     def health(self) -> dict[str, float]:
         """The device's own readings, such as `temperature_c`; blocking, cached for some seconds."""

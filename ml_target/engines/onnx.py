@@ -10,10 +10,12 @@ import numpy as np
 
 from ml_target.catalogue.binding import Binding, bind
 from ml_target.catalogue.types import ModelFile, Network, PictureInput, TextInput
+from ml_target.config import available_cores
 from ml_target.engines import Capabilities, Intake, LoadedNetwork, arena
-from ml_target.engines.denormals import flushed
+from ml_target.engines.sharing import Cores
 from ml_target.errors import DamagedFileError, EngineFault, ModelError, Unavailable
 from ml_target.remedies import command, damaged
+from ml_target.system.cards import Finding
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ _INTEGERS = {"tensor(int32)": "int32", "tensor(int64)": "int64"}
 
 
 class OnnxEngine:
-    """ONNX Runtime's CPU provider. `threads`: per inference; `workers`: inferences at a time.
+    """ONNX Runtime's CPU provider. `threads`: of an inference that is alone; `workers`: inferences at a time.
 
     Raises ModelError where ONNX Runtime is not installed.
     """
@@ -47,6 +49,7 @@ class OnnxEngine:
         onnxruntime.set_default_logger_severity(3)
         self._runtime: Any = onnxruntime
         self._threads = threads
+        self._cores = Cores(threads, available_cores())
         self._networks: list[OnnxNetwork] = []
         # A query never waits for a picture here: the processor can do both.
         self.capabilities = Capabilities(lanes=workers, own_lane=True, unloads=True)
@@ -72,7 +75,7 @@ class OnnxEngine:
         Raises ModelError when it does not fit, DamagedFileError when it does not open or run.
         """
         try:
-            loaded = OnnxNetwork(lambda: self._session(file), file, network)
+            loaded = OnnxNetwork(lambda: self._session(file), file, network, self._cores)
         except DamagedFileError:
             raise
         except ModelError as error:
@@ -96,6 +99,14 @@ class OnnxEngine:
             return self._runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise damaged(f"{file} cannot be opened by ONNX Runtime ({error})") from error
+
+    def about(self) -> list[Finding]:
+        """ONNX Runtime's version, and how many threads compute."""
+        return [
+            Finding(True, "ONNX Runtime", f"version {self._runtime.__version__}"),
+            Finding(True, "inferences at a time", f"{self.capabilities.lanes}"),
+            Finding(True, "threads of one inference", f"{self._threads}"),
+        ]
 
     def health(self) -> dict[str, float]:
         """The processor has no readings."""
@@ -129,10 +140,14 @@ class OnnxEngine:
 
 
 class OnnxNetwork:
-    """One session, with pictures normalised and outputs named by role. `connect`: opens a session of the file."""
+    """One session, with pictures normalised and outputs named by role.
 
-    def __init__(self, connect: Callable[[], Any], file: Path, network: Network) -> None:
+    `connect`: opens a session of the file; `cores`: what all of the engine's networks run on.
+    """
+
+    def __init__(self, connect: Callable[[], Any], file: Path, network: Network, cores: Cores) -> None:
         self._connect = connect
+        self._cores = cores
         self._file = file
         self._identity = _identity(file)
         self.network = network
@@ -182,16 +197,12 @@ class OnnxNetwork:
             batch = np.stack([np.asarray(frame, dtype=self.intake.dtype) for frame in frames])
         large = self._normalise is not None and frames[0].shape[0] * frames[0].shape[1] > USUAL_PIXELS
         try:
-            with flushed():
-                result: list[Array] = self._session.run(
-                    None, {self._input: batch}, arena.shrinking() if large else None
-                )
+            return self._cores.run(self._session, {self._input: batch}, arena.shrinking() if large else None)
         except Exception as error:
             raise EngineFault(
                 f"{self.network.name} failed on a frame of {frames[0].shape} ({error})",
                 f"If it happens again, run `{command('models verify')}` and report it.",
             ) from error
-        return result
 
     def _takes_batches(self, frame: Array) -> bool:
         """Some exports declare a free batch size and cannot take one, or flatten it away."""

@@ -39,12 +39,12 @@ def passed_over(settings: Settings, root: Path = Path("/")) -> Finding | None:
 
 
 def thread_plan(settings: Settings, cores: int) -> tuple[int, int, int]:
-    """(preparation threads, threads per inference, inferences at a time) for this many cores.
+    """(preparation threads, most threads of an inference, inferences at a time) for this many cores.
 
-    A network gains little beyond four threads; more cores run more inferences instead. Each core has the threads of
-    two inferences: in one alone they wait for each other and for the parts that only one of them can do, on two cores
-    for a third of the time. Idle ones sleep. The card needs as many preparing threads as there are cores: what it waits
-    for is decoding and resizing, which release the GIL.
+    A network gains little beyond four threads; more cores run more inferences instead. Each core has the threads of two
+    inferences: in one alone they wait for each other and for the parts that only one of them can do, on two cores for a
+    third of the time. Inferences that run at the same time take fewer (`sharing.py`). The card needs as many preparing
+    threads as there are cores: what it waits for is decoding and resizing, which release the GIL.
     """
     threads = settings.cpu_threads or min(cores, 4)
     workers = settings.cpu_workers or (1 if cores == 1 else 2 * cores // threads)
@@ -81,7 +81,8 @@ def _beside_the_card(network: Network, settings: Settings) -> str:
     why = f"{where} runs on the processor, because {setting}={network.choice} is set"
     if getattr(settings, network.setting) == AUTO:  # what is there is known only when the files are looked at
         why = f"{where} by {network.choice} runs on the processor if its file is there ({setting}={AUTO})"
-    return f"{why}: there is no file of it for a card. CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
+    bounds = "CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
+    return f"{why}: nobody publishes a file of it for a card. {bounds}"
 
 
 def processor(settings: Settings, workers: int | None = None) -> Engine:

@@ -1,31 +1,24 @@
-"""The log: its format, and the one line for each request."""
+"""The log: where it goes, and the one line for each request."""
 
 import json
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from ml_target.log.colour import RedErrors, takes_colour
-from ml_target.log.private import without_logins
+from ml_target.log.lines import JsonLines, TextLines
 from ml_target.log.trace import Trace
 from ml_target.log.words import quoted
 
 log = logging.getLogger("ml_target.request")
 
 
-class _WithoutLogins(logging.Formatter):
-    """Lines without the passwords in URLs, also where a traceback or a library wrote them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return without_logins(super().format(record))
-
-
-def set_up(level: int) -> None:
+def set_up(level: int, form: Literal["text", "json"] = "text") -> None:
     """Everything to stderr, one line per event except for the start-up summary; uvicorn's access log stays silent."""
-    kind = RedErrors if takes_colour(sys.stderr, os.environ) else logging.StreamHandler
+    kind = RedErrors if form == "text" and takes_colour(sys.stderr, os.environ) else logging.StreamHandler
     lines = kind(sys.stderr)
-    lines.setFormatter(_WithoutLogins("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    lines.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(handlers=[lines], level=level, force=True)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
@@ -37,8 +30,14 @@ def set_up(level: int) -> None:
 
 
 def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
-    """`predict outcome=200 tasks=ocr picture=1440x1920 lines=24 … total_ms=512.3`: key=value, one line."""
-    parts: dict[str, Any] = {"outcome": status, "tasks": ",".join(trace.tasks) or "-", "engine": engine}
+    """`predict outcome=200 tasks=ocr picture=1440x1920 lines=24 … total_ms=512.3`: key=value, one line.
+
+    `engine`: the worker's, for a request that no network was picked for.
+    """
+    engines = ",".join(trace.engines) or engine
+    parts: dict[str, Any] = {"outcome": status, "tasks": ",".join(trace.tasks) or "-", "engine": engines}
+    if trace.id:
+        parts["id"] = trace.id
     if trace.picture:
         parts["picture"] = "{}x{}".format(*trace.picture)
     parts.update(trace.counts)
@@ -51,4 +50,5 @@ def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
     level = logging.INFO if status == 200 and not trace.warnings else logging.WARNING
     if status >= 500 and status != 503:
         level = logging.ERROR
-    log.log(level, "predict %s", " ".join(f"{key}={quoted(value)}" for key, value in parts.items()))
+    words = " ".join(f"{key}={quoted(value)}" for key, value in parts.items())
+    log.log(level, "predict %s", words, extra={"fields": parts})

@@ -15,6 +15,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ml_target.log.lines import TextLines
+
 PREFIX = "immich-ml-hailo-log-"
 START, LIMIT, KEEP, LONGEST = 12_000, 96_000, 40_000, 2_000
 """Bytes: kept of the start; in all; kept of the end when it is full; of one line."""
@@ -58,14 +60,14 @@ class LogRing(logging.Handler):
 
 
 def keep_last_lines(port: int) -> None:
-    """From now on the log is kept for the report as well, in its present format."""
+    """From now on the log is kept for the report as well: as text, for people read it."""
     root = logging.getLogger()
     try:
         ring = LogRing(port)
     except (OSError, AttributeError) as error:  # not on Linux, or forbidden: a worker serves without it
         root.debug("the log is not kept for the report (%s)", error)
         return
-    ring.setFormatter(root.handlers[0].formatter if root.handlers else None)
+    ring.setFormatter(TextLines())
     root.addHandler(ring)
 
 

@@ -8,11 +8,20 @@ from contextlib import contextmanager
 class Trace:
     """Filled by the tasks of one request, all on the event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, id: str = "") -> None:
+        self.id = id
+        """Of the request, in log line, answer and page."""
         self.stages: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.warnings: list[str] = []
-        self.tasks: list[str] = []
+        self.tasks: dict[str, str] = {}
+        """Each service asked for, with the prefix of the stages that are its own."""
+        self.engines: list[str] = []
+        """Those that run the networks, in the order in which they come first."""
+        self.bytes = 0
+        """Of the body, as far as it was read."""
+        self.pictured = False
+        """Whether the request held a picture."""
         self.picture: tuple[int, int] | None = None
         """Width and height."""
         self._start = time.perf_counter()
@@ -29,6 +38,13 @@ class Trace:
             yield
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + (time.perf_counter() - start) * 1000
+
+    def of(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """The stages, with their milliseconds, of the service whose stages have this prefix, and those of all."""
+        for stage, ms in self.stages.items():
+            owner, dot, _ = stage.partition(".")
+            if not dot or owner == prefix:
+                yield stage, ms
 
     def count(self, name: str, number: int) -> None:
         self.counts[name] = self.counts.get(name, 0) + number

@@ -16,11 +16,12 @@ from ml_target.config import Settings
 from ml_target.engines import Engine
 from ml_target.errors import DamagedFileError, MissingFileError, Unavailable
 from ml_target.runtime.registry import Services
-from ml_target.runtime.shelf import Shelf
+from ml_target.runtime.shelf import Shelf, Taken
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
+from ml_target.store.verdicts import Verdicts
 from ml_target.tasks.contract import Offer
 from ml_target.tasks.register import TASKS
 from ml_target.tasks.service import Service
@@ -40,14 +41,25 @@ class Place:
 class Loader:
     """Opens what the settings ask for, with files from one store. It implements `Loading` of the tasks' contract.
 
-    `beside`: the place of the networks that run on the processor, on a host with a card.
+    `beside`: the place of the networks that run on the processor, on a host with a card. `unproven`: HEFs of the
+    owner's own are opened without a verdict, for the command that finds it.
     """
 
-    def __init__(self, settings: Settings, store: Store, pool: ThreadPool, place: Place, beside: Place) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        pool: ThreadPool,
+        place: Place,
+        beside: Place,
+        *,
+        unproven: bool = False,
+    ) -> None:
         self.settings = settings
         self.pool = pool
         self.folder = store.target
         self._shelf = Shelf(store)
+        self._verdicts = None if unproven else Verdicts(store.target)
         self._place = place
         self._beside = beside
         self._to_load: list[str] = []
@@ -74,7 +86,7 @@ class Loader:
         """One service, once the engines have started. Raises ModelError for a file of another network."""
         try:
             for network in offer.networks:  # before half a task is on a device
-                self._shelf.network(self.engine(network), network)
+                self._taken(network)
             serves, models = offer.load(self)
         except MissingFileError as error:
             return Service(offer.name, never=error, variant=offer.variant)
@@ -109,12 +121,20 @@ class Loader:
     def model(self, network: Network, *, interactive: bool = False) -> Model:
         """The network, opened. Raises as `file` does, and ModelError for another network."""
         place = self.place(network)
-        taken = self._shelf.network(place.engine, network)
+        taken = self._taken(network)
         self._say_loading(network)
         loaded = place.engine.open(taken.path, network)
         queue = place.arbiter.queue(loaded, network.name, interactive=interactive)
         provenance = Provenance(taken.path.name, taken.sha256, place.engine.name, taken.note)
         return Model(network, queue, provenance, lambda: place.engine.doubt(loaded))
+
+    def _taken(self, network: Network) -> Taken:
+        """The file that its engine serves. Raises as `file` does, also for a HEF whose verdict is missing or bad."""
+        engine = self.engine(network)
+        taken = self._shelf.network(engine, network)
+        if self._verdicts is not None and any(file.chip for file in engine.files(network)):
+            self._verdicts.require(network, taken.path, taken.sha256)
+        return taken
 
     def _say_loading(self, network: Network) -> None:
         """Loading may take a minute: logs which network it is working on, and how many there are."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal
 
@@ -13,12 +13,16 @@ from ml_target.config import PROJECT, Settings, available_cores, choose_engine
 from ml_target.engines import Engine
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
+from ml_target.figures.live import live
+from ml_target.figures.present import Present
+from ml_target.figures.recorder import Recorder
 from ml_target.imaging.outside import Helper
 from ml_target.remedies import fetch
 from ml_target.runtime.announce import announce
 from ml_target.runtime.assembly import Loader, Place
-from ml_target.runtime.budget import Memory
+from ml_target.runtime.budget import MIB, Memory
 from ml_target.runtime.names_seen import NamesSeen
+from ml_target.runtime.overview import about, overview
 from ml_target.runtime.pipeline import Pipeline
 from ml_target.runtime.place import open_places
 from ml_target.runtime.registry import Services
@@ -27,6 +31,7 @@ from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.system import allocator
+from ml_target.system.process import resident_bytes
 from ml_target.tasks.register import TASKS
 
 log = logging.getLogger("ml_target.worker")  # a documented log name, independent of where this file is
@@ -45,8 +50,10 @@ class Worker:
         self.failure: Exception | None = None
         self.names = NamesSeen()
         self.engine_name = choose_engine(settings.engine)
-        host_threads, _, _ = thread_plan(settings, available_cores())
-        self.pool = ThreadPool(host_threads)
+        self.recorder = Recorder()
+        self.cores = available_cores()
+        self.host_threads, _, _ = thread_plan(settings, self.cores)
+        self.pool = ThreadPool(self.host_threads)
         self.memory = Memory.of(settings.memory_mb, settings.max_upload_mb)
         self.helper = Helper(self.memory.uploads * 3 // 4)
         self.places: list[Place] = []
@@ -75,6 +82,7 @@ class Worker:
         self._pipeline = Pipeline(
             self._services, self.pool, self.names, self.memory, self.helper, self.settings.max_pixels
         )
+        self.recorder.expect(service.name for service in self._services.all().values())
         # A task that is only doubted may come back with the card.
         self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"
         self._announce(self._services, time.perf_counter() - started)
@@ -97,7 +105,7 @@ class Worker:
         )
         if words := store.fallback():
             log.warning("%s", words)
-        place, beside = open_places(settings)
+        place, beside = open_places(settings, self.recorder)
         self.places = [place] if beside is place else [place, beside]
         services = Loader(settings, store, self.pool, place, beside).services()
         allocator.trim()  # of what the files were read into, before pictures come to lie behind it
@@ -109,7 +117,7 @@ class Worker:
         if self.state == "idle":
             log.error("No task can be served. To get the model files: %s", fetch())
         engine = " and ".join(dict.fromkeys(place.engine.device for place in self.places)) or self.engine_name
-        summary = summarise(services, engine, address(self.settings.host, self.settings.port))
+        summary = summarise(services, engine, self._address())
         # The marked lines come after the one with the time.
         log.info(
             "%s after %.1f s on engine %s, process %d\n\n%s",
@@ -179,14 +187,57 @@ class Worker:
             "names": self.names.describe(),
         }
 
+    def live(self) -> dict[str, Any]:
+        """What the worker did in the last minutes, with the memory and the processor that it has now."""
+        pictures = self.memory.pictures
+        return {
+            **live(self.recorder),
+            "memory": {
+                "resident_mb": resident_bytes() // MIB,
+                "decoded_mb": (pictures.total - pictures.free) // MIB,
+                "limit_mb": pictures.total // MIB,
+            },
+            "load": {"cores": self.cores, "threads": self.host_threads},
+        }
+
     async def devices(self) -> list[dict[str, Any]]:
         """Every engine in use, with what its device says of itself."""
         if self.state == "loading":
             return []
+        # Not in the pool: there it would wait behind pictures.
         return [
-            {"engine": place.engine.name, "ready": place.arbiter.ready, **await self.pool.run(place.engine.health)}
+            {
+                "engine": place.engine.name,
+                "ready": place.arbiter.ready,
+                **await asyncio.to_thread(place.engine.health),
+            }
             for place in self.places
         ]
+
+    async def overview(self) -> dict[str, Any]:
+        """What the page shows: status, words for people, and devices."""
+        services, loading = self._services, self.state == "loading"
+        return {
+            "status": self.status(),
+            "try_it": self.settings.try_it == "on",
+            "devices": [] if loading else await asyncio.to_thread(about, self.places),
+            **({} if services is None else overview(services, self.names, self._address())),
+        }
+
+    def _address(self) -> str:
+        return address(self.settings.host, self.settings.port)
+
+    def present(self, devices: Sequence[Mapping[str, Any]]) -> Present:
+        """What is so now, for monitoring. `devices`: what `devices()` says."""
+        pictures = self.memory.pictures
+        return Present(
+            ready=self.state == "ready",
+            tasks={} if self._services is None else {name: each.on for name, each in self._services.all().items()},
+            devices=devices,
+            decoded=pictures.total - pictures.free,
+            decoded_limit=pictures.total,
+            build={"version": __version__, "engine": self.engine_name, "backend": self.settings.clip_backend},
+        )
 
     def _of_tasks(self) -> dict[str, Any]:
         """What tasks add to the status page."""

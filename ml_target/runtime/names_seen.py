@@ -1,4 +1,4 @@
-"""The model names that Immich asked for, and what answered instead: each logged once."""
+"""The model names that Immich asked for, and what answered instead, or why nothing did: each logged once."""
 
 import logging
 from typing import Any
@@ -16,6 +16,7 @@ class NamesSeen:
 
     def __init__(self) -> None:
         self._served: dict[tuple[str, str], str] = {}
+        self._refused: dict[tuple[str, str], str] = {}
 
     def note(self, task: str, asked: str, served_by: str) -> None:
         """Logs the first request for a name that is not the served model's own."""
@@ -30,6 +31,14 @@ class NamesSeen:
                 task,
                 served_by,
             )
+
+    def refuse(self, task: str, asked: str, why: str) -> None:
+        """Keeps a name that was refused, and why. The request's own line in the log says it each time."""
+        if len(self._refused) < MAX_NAMES:
+            self._refused[task, asked[:200]] = why
+
+    def refused(self) -> list[dict[str, str]]:
+        return [{"task": task, "asked": asked, "why": why} for (task, asked), why in self._refused.items()]
 
     def describe(self) -> list[dict[str, Any]]:
         return [{"task": task, "asked": asked, "served_by": by} for (task, asked), by in self._served.items()]

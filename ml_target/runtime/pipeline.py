@@ -56,7 +56,7 @@ class Pipeline:
             return await self._picture(jobs, upload, trace)
 
     async def _picture(self, jobs: list[Job], upload: BinaryIO, trace: Trace) -> dict[str, Any]:
-        answering = self._answering(jobs, text=False)
+        answering = self._answering(jobs, trace, text=False)
         structure = await self.pool.run(probe, upload, self.max_pixels)
         trace.picture = (structure.width, structure.height)
         async with AsyncExitStack() as held:
@@ -95,11 +95,11 @@ class Pipeline:
                 share = await held.enter_async_context(budget.hold(amount))
             with trace.stage("decode"):
                 if _does_with_half(answering, structure):
-                    pixels = await self.pool.run(decode_half, upload, structure)
+                    pixels = await self.pool.begin(decode_half, upload, structure)
                     if pixels is not None:
                         trace.count("half_size", 1)
                         return _Picture(pixels, structure.width, structure.height, share)
-                pixels = await self.pool.run(decode_known, upload, structure)
+                pixels = await self.pool.begin(decode_known, upload, structure)
                 return _Picture(pixels, pixels.shape[1], pixels.shape[0], share)
         async with AsyncExitStack() as turn:
             with trace.stage("wait"):
@@ -112,11 +112,11 @@ class Pipeline:
 
     async def text(self, jobs: list[Job], text: str, trace: Trace) -> dict[str, Any]:
         """The answer for a search query. Raises UnusableInput, Unavailable, EngineFault."""
-        answering = self._answering(jobs, text=True)
+        answering = self._answering(jobs, trace, text=True)
         return _together(await asyncio.gather(*_run(answering, text, trace), return_exceptions=True))
 
-    def _answering(self, jobs: list[Job], *, text: bool) -> Answering:
-        """Refuses what cannot be served before anything is decoded, and notes the names asked for."""
+    def _answering(self, jobs: list[Job], trace: Trace, *, text: bool) -> Answering:
+        """Refuses what cannot be served before anything is decoded; notes the names asked for and the engines."""
         answering = []
         for job in jobs:
             if job.takes_text and not text:
@@ -125,10 +125,17 @@ class Pipeline:
                 raise UnusableInput(
                     f"{job.service} needs a picture, but the request holds a text", "Send an image part."
                 )
-            service = self.services.for_job(job)
-            service.get()
-            self.names.note(job.service, job.model_name, job.task.served_by(job, service))
+            try:
+                service = self.services.for_job(job)
+                service.get()
+                served_by = job.task.served_by(job, service)
+            except UnusableInput as error:
+                self.names.refuse(job.service, job.model_name, str(error))
+                raise
+            self.names.note(job.service, job.model_name, served_by)
             answering.append((job, service))
+        engines = (model.provenance.engine for _, service in answering for model in service.models)
+        trace.engines = list(dict.fromkeys(engines))
         return answering
 
 
@@ -146,7 +153,8 @@ def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[A
     """Each job's part of the answer."""
 
     async def part(job: Job, service: Service[Any]) -> dict[str, Any]:
-        return {job.task.name: job.task.encode(await job.task.run(job, service.get(), content, trace))}
+        result = await job.task.run(job, service.get(), content, trace)
+        return {job.task.name: job.task.show(result) if job.shown else job.task.encode(result)}
 
     return (part(job, service) for job, service in answering)
 

@@ -39,7 +39,7 @@ def parse_entries(entries: str | bytes) -> list[Job]:
             )
     tasks = tuple(TASKS)
     try:
-        asked = _form(tasks).model_validate(content)
+        asked = form_of(tasks).model_validate(content)
     except ValidationError as error:
         raise MalformedRequest(f"Invalid request format: {_summary(error)}", _AS_IMMICH) from error
     entries_of = [(task, getattr(asked, _field(task))) for task in tasks]
@@ -51,7 +51,7 @@ def parse_entries(entries: str | bytes) -> list[Job]:
 
 
 @cache
-def _form(tasks: tuple[Task[Any, Any], ...]) -> type[BaseModel]:
+def form_of(tasks: tuple[Task[Any, Any], ...]) -> type[BaseModel]:
     """The model of `entries`: for each task its own entry."""
     fields: dict[str, Any] = {_field(task): (task.entry | None, Field(default=None, alias=task.name)) for task in tasks}
     return create_model("Entries", __base__=Strict, **fields)

@@ -36,7 +36,7 @@ class Summary:
 
 def summarise(services: Services, engine: str, address: str) -> Summary:
     """The summary. `engine`: what the tasks run on, in words; `address`: where Immich finds the worker."""
-    tasks = list(_tasks(services))
+    tasks = list(listed(services))
     on = sum(service.on for _, service, _ in tasks)
     lines = [f"{on} of {len(tasks)} tasks are on, running on {engine}.", ""]
     red: set[int] = set()
@@ -50,7 +50,7 @@ def summarise(services: Services, engine: str, address: str) -> Summary:
         lines += _row("", "     The lines above and /status say what to do.", hang=5)
     if on:
         lines += ["", f"{MARGIN}In Immich, Administration > Settings > Machine Learning Settings:"]
-        lines += [line for name, value in _to_type(services, address) for line in _row(name, value)]
+        lines += [line for name, value in to_type(services, address) for line in _row(name, value)]
     return Summary((*lines, ""), frozenset(red))
 
 
@@ -83,7 +83,7 @@ def own_address() -> str:
     return "" if found.startswith(("127.", "0.")) else found
 
 
-def _tasks(services: Services) -> Iterator[tuple[str, Service[Any], str]]:
+def listed(services: Services) -> Iterator[tuple[str, Service[Any], str]]:
     """The service's label, the service, and the label of what serves it; of several variants the first says which."""
     for task in TASKS:
         offered = services.of[task.name]
@@ -93,7 +93,8 @@ def _tasks(services: Services) -> Iterator[tuple[str, Service[Any], str]]:
             yield f"{name} {service.variant}" if several else name, service, served_by
 
 
-def _to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
+def to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
+    """The fields of Immich's settings, and what to type there."""
     yield "URL", address
     for task in TASKS:
         for service in services.of[task.name]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_target.engines import LoadedNetwork
-from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, EngineFault, Unavailable, WorkerError
+from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DeviceLost, EngineFault, Unavailable, WorkerError
+from ml_target.figures.observer import Fault, Observer
 from ml_target.scheduling.queue import Entry, ModelQueue
 
 log = logging.getLogger(__name__)
@@ -63,10 +64,11 @@ class _Running:
 class Arbiter:
     """Runs bursts on one device.
 
-    `lanes`: bursts at a time. `own_lane`: interactive work has an extra lane of its own.
+    `lanes`: bursts at a time. `own_lane`: interactive work has an extra lane of its own, beside those that nothing else
+    wants.
     `patient`: whether fuller bursts save anything on this device. `ahead`: the device keeps one more burst
     in a queue of its own. `recover`: makes a network that lost a burst work again, blocking; it may
-    be called again after it has failed. `leave`: makes the process end with a status.
+    be called again after it has failed. `leave`: makes the process end with a status. `observer`: is told what happens.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class Arbiter:
         ahead: bool = False,
         recover: Recover | None = None,
         leave: Callable[[int], Any] = os._exit,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer or Observer()
         self._threads = ThreadPoolExecutor(lanes + own_lane + ahead, thread_name_prefix="device")
         self._lanes = lanes
         self._own_lane = own_lane
@@ -103,6 +107,7 @@ class Arbiter:
         busy = self._busy if self._patient else None
         queue = ModelQueue(self.wake, network, name, interactive=interactive, busy=busy, lanes=self._lanes)
         self._queues.append(queue)
+        self._observer.queue(name)
         return queue
 
     @contextmanager
@@ -113,7 +118,8 @@ class Arbiter:
             yield
         finally:
             self._arriving -= 1
-            self.wake()
+            if any(queue.waiting for queue in self._queues):  # one of them may have hoped for it
+                self.wake()
 
     @property
     def ready(self) -> bool:
@@ -140,14 +146,22 @@ class Arbiter:
             self._timer = None
         for waiting in self._queues:
             waiting.drop_abandoned()
+        self._tell_waiting()
         while self._recovering is None and (queue := self._next()) is not None:
             burst = queue.take(_now())
-            own_lane = queue.interactive and self._own_lane
+            own_lane = queue.interactive and self._own_lane_is_free
             running = _Running(queue, burst, _now(), queue.cost.expected(len(burst)), own_lane)
             self._running.append(running)
             task = asyncio.get_running_loop().create_task(self._run(running))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        for queue in self._queues:
+            if len(queue.waiting) != queue.told:
+                queue.told = len(queue.waiting)
+                self._observer.waiting(queue.name, queue.told)
 
     def _next(self) -> ModelQueue | None:
         """The queue whose burst goes now; it moves to the end of the line."""
@@ -159,7 +173,8 @@ class Arbiter:
         ready = [q for q in bulk if patience[id(q)] <= 0]
         # Only work that is ready to go counts as passed, and only it may hold up interactive work.
         passed = self._interactive_in_a_row if ready else 0
-        if interactive and (self._own_lane or passed < INTERACTIVE_IN_A_ROW):
+        first = self._own_lane_is_free or not ready if self._own_lane else passed < INTERACTIVE_IN_A_ROW
+        if interactive and first:
             self._interactive_in_a_row = passed + 1
             return self._to_the_end(interactive[0])
         if ready:
@@ -180,7 +195,7 @@ class Arbiter:
 
     def _has_lane(self, queue: ModelQueue) -> bool:
         if queue.interactive and self._own_lane:
-            return not any(r.own_lane for r in self._running)
+            return self._own_lane_is_free or len(self._running) < self._lanes
         shared = [r for r in self._running if not r.own_lane]
         if len(shared) < self._lanes:
             return True
@@ -192,6 +207,10 @@ class Arbiter:
         if early > 0:
             self._wake_in(early)
         return early <= 0
+
+    @property
+    def _own_lane_is_free(self) -> bool:
+        return self._own_lane and not any(r.own_lane for r in self._running)
 
     def _begun(self, running: _Running) -> float:
         """When the device began with a burst: one that was sent ahead waited for the previous one to end."""
@@ -214,21 +233,30 @@ class Arbiter:
     async def _run(self, running: _Running) -> None:
         loop = asyncio.get_running_loop()
         queue, burst = running.queue, running.burst
+        fault: Fault | None = None
         try:
             outputs = await loop.run_in_executor(self._threads, queue.network.run, [e.values for e in burst])
         except BurstLost as error:
+            fault = "burst_lost"
             queue.put_back(burst, error)
             self._start_recovery(queue, error)
         except EngineFault as error:
+            fault = "frame_failed"
             queue.try_alone(burst, error)
         except Unavailable as error:
+            fault = "untrusted"
             queue.fail(burst, error)
         except Exception as error:
+            fault = "unexpected"
             log.exception("%s failed with an unexpected error", queue.name)
             queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__})", "The log has the details."))
         else:
-            queue.deliver(burst, outputs, _now() - self._begun(running))
+            seconds = _now() - self._begun(running)
+            queue.deliver(burst, outputs, seconds)
+            self._observer.burst(queue.name, len(burst), seconds)
         finally:
+            if fault is not None:
+                self._observer.fault(queue.name, fault)
             self._running.remove(running)
             queue.back(burst, _now())
             if not running.own_lane:
@@ -246,6 +274,7 @@ class Arbiter:
             self._lost.append(queue)
         if self._recovering is None:
             log.error("%s; recovering it, requests wait meanwhile", error)
+            self._observer.lost()
             self._recovering = asyncio.get_running_loop().create_task(self._get_back())
 
     async def _get_back(self) -> None:
@@ -258,6 +287,7 @@ class Arbiter:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._threads, self._recover, queue.network)
             except CardHangs as error:
+                self._observer.fault(queue.name, "card_hangs")
                 await self._answer_and_leave(error)
                 return
             except WorkerError as error:
@@ -270,12 +300,13 @@ class Arbiter:
         log.warning("the device is back")
         self._lost.clear()
         self._recovering = None
+        self._observer.back()
         self.wake()
 
     async def _answer_and_leave(self, error: CardHangs) -> None:
         """Nothing will run on the device in this process any more: answers all requests at once, then ends it."""
         log.critical("%s", error)
-        refusal = Unavailable(
+        refusal = DeviceLost(
             "The card hangs and the worker restarts to free it", "Try again in a minute; its log says more."
         )
         for queue in self._queues:

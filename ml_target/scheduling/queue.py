@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ml_target.engines import LoadedNetwork
 from ml_target.engines.cost import BurstCost
-from ml_target.errors import BurstLost, EngineFault, Unavailable
+from ml_target.errors import BurstLost, DeviceLost, EngineFault, Unavailable
 from ml_target.scheduling.pace import Pace
 from ml_target.scheduling.plan import Outlook, worthwhile
 from ml_target.tensors import Array, Outputs
@@ -55,6 +55,8 @@ class ModelQueue:
         self._lanes = lanes
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
+        self.told = 0
+        """Frames that waited when the observer was last told; kept by the arbiter."""
         self.passed = 0
         """Turns lost to other queues since the last burst; counted by the arbiter."""
         self._wake = wake
@@ -127,12 +129,13 @@ class ModelQueue:
 
     def drop_abandoned(self) -> None:
         """Drops frames that nobody waits for any more, so that they are never sent."""
-        if any(entry.done.done() for entry in self.waiting):
+        if self.waiting and any(entry.done.done() for entry in self.waiting):
             self.waiting = deque(entry for entry in self.waiting if not entry.done.done())
         if not self.waiting:
             self._patient_since = None
-        self._round = max(self._round, len(self.waiting) + self._flying + self._coming)
-        if not self._coming:
+        coming = self._coming
+        self._round = max(self._round, len(self.waiting) + self._flying + coming)
+        if not coming:
             self._pace.rests()
 
     def patience(self, now: float, arriving: int) -> float:
@@ -224,7 +227,7 @@ class ModelQueue:
         again = [entry for entry in burst if not entry.lost and not entry.done.done()]
         self.fail(
             [entry for entry in burst if entry.lost],
-            Unavailable(f"{self.name} lost its device twice ({error})", "Try again in a minute."),
+            DeviceLost(f"{self.name} lost its device twice ({error})", "Try again in a minute."),
         )
         for entry in again:
             entry.lost = True

@@ -1,9 +1,12 @@
 """The pool of threads for work on the host's processor, so that the event loop never blocks."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from queue import PriorityQueue
+from typing import Any, ParamSpec, TypeVar
 
 import cv2
 
@@ -20,6 +23,8 @@ class ThreadPool:
     def __init__(self, threads: int) -> None:
         cv2.setNumThreads(1)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="host")
+        self._waiting: PriorityQueue[tuple[bool, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
+        self._numbers = itertools.count()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Awaits `function(*args, **kwargs)` run in the pool.
@@ -27,7 +32,17 @@ class ThreadPool:
         When cancelled, work that has not started is dropped, and work that has is waited for: what
         its caller holds (above all its share of the memory) must not be given back while it still runs.
         """
-        work = self._executor.submit(function, *args, **kwargs)
+        return await self._run(False, partial(function, *args, **kwargs))
+
+    async def begin(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what a photo begins with: all other work passes it, so that photos that have begun are answered
+        and their memory is freed."""
+        return await self._run(True, partial(function, *args, **kwargs))
+
+    async def _run(self, begins: bool, call: Callable[[], T]) -> T:
+        work: Future[T] = Future()
+        self._waiting.put((begins, next(self._numbers), work, call))
+        self._executor.submit(self._next)
         future = asyncio.wrap_future(work)
         try:
             return await asyncio.shield(future)
@@ -40,5 +55,18 @@ class ThreadPool:
         finally:
             del work, future  # their error refers to this frame: a cycle that only the garbage collector would end
 
+    def _next(self) -> None:
+        _, _, work, call = self._waiting.get_nowait()  # there is one for each time that this is submitted
+        try:
+            if work.set_running_or_notify_cancel():
+                work.set_result(call())
+        except BaseException as error:
+            work.set_exception(error)
+        finally:
+            del work, call  # as above
+
     def close(self) -> None:
+        """Ends the threads when what they do has ended. Work that has not started is cancelled."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+        while not self._waiting.empty():
+            self._waiting.get_nowait()[2].cancel()

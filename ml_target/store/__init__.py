@@ -101,7 +101,7 @@ class Store:
         """The error for a file that is missing, with the remedy."""
         reason, remedy = f"{file.name} is not there", self._put(file)
         if not file.sources:
-            reason += " and nobody publishes it"
+            reason += " and nobody publishes it" + (f" ({file.note})" if file.note else "")
         else:
             remedy = f"run {remedies.fetch(*_fetch_arguments(file))}, {remedy}"
         return MissingFileError(reason, remedy, f"{file.name} is missing")

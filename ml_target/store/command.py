@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ml_target.catalogue.needs import Need, needs, settled, whole_catalogue
-from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS
+from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, with_baked
 from ml_target.catalogue.types import CHIPS, Chip, ModelFile
 from ml_target.config import PROJECT, Settings, choose_engine
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=(*CLIP_BACKENDS, AUTO),
         help="fetch for this backend (default: CLIP_BACKEND); may be given several times",
+    )
+    parser.add_argument(
+        "--baked", action="store_true", help="and for those that the image for a card holds besides (setup.sh)"
     )
     parser.add_argument("--fresh", action="store_true", help="list: read every file again, also those on record")
     parser.add_argument("--all", action="store_true", help="fetch the whole catalogue, whatever the settings need")
@@ -154,6 +157,8 @@ def _wanted(args: argparse.Namespace, settings: Settings, store: Store) -> list[
         return [by_name[name] for name in args.names]
     engine = choose_engine(args.engine or settings.engine)
     backends = args.clip_backend or [settings.clip_backend]
+    if args.baked:
+        backends = list(dict.fromkeys(name for choice in backends for name in with_baked(choice)))
     print(f"files for ENGINE={engine}, CLIP_BACKEND={', '.join(backends)}, in {store.target}", file=sys.stderr)
     chip: Chip = args.chip
     found: list[Need] = []

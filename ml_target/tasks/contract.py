@@ -1,15 +1,15 @@
 """What a task is: the contract that the worker uses, instead of deciding by a task's name.
 
 To add one: its networks in `catalogue/networks.py`, a package beside this module with a class that implements
-`Task`, a line in `register.py`, and a line with its checks in `diagnostics/checks/register.py`. Tasks know nothing of
-each other.
+`Task`, a line in `register.py`, a line with its checks in `diagnostics/checks/register.py`, and one in
+`diagnostics/predict.py`. Tasks know nothing of each other.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -85,7 +85,8 @@ class Job:
     """What one request asks of one task.
 
     `service`: the name of the service that is to answer. `options`: the request's options, as the task parsed them.
-    `takes_text`: whether its input is a text; otherwise a picture.
+    `takes_text`: whether its input is a text; otherwise a picture. `shown`: whether the answer is drawn for people,
+    with what Immich's format has no place for.
     """
 
     task: "Task[Any, Any]"
@@ -93,13 +94,20 @@ class Job:
     model_name: str
     options: Any = None
     takes_text: bool = False
+    shown: bool = False
 
 
 class Task(ABC, Generic[Entry, Result]):
-    """One task. `name`: its key in a request's `entries` and in the answer; `entry`: what that key holds."""
+    """One task. `name`: its key in a request's `entries` and in the answer; `entry`: what that key holds.
+
+    `text_types`: the keys of an entry that take a text, not a picture. `answer`: what the key holds in the answer, as
+    JSON Schema; {} allows anything. Both are for `/openapi.json`.
+    """
 
     name: str
     entry: type[Entry]
+    text_types: ClassVar[Sequence[str]] = ()
+    answer: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def short(self) -> str:
@@ -141,6 +149,10 @@ class Task(ABC, Generic[Entry, Result]):
     @abstractmethod
     def encode(self, result: Result) -> Any:
         """The result as it stands in the answer, ready for JSON."""
+
+    def show(self, result: Result) -> Any:
+        """The same for a page that draws it, with what belongs into the drawing besides."""
+        return self.encode(result)
 
     # ------------------------------------------------------------ for people
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ml_target.catalogue.networks import service_label
-from ml_target.errors import Unavailable, WorkerError
+from ml_target.errors import TaskOff, WorkerError
 from ml_target.scheduling.model import Model
 
 T = TypeVar("T")
@@ -46,9 +46,9 @@ class Service(Generic[T]):
         return self.broken or bool(self.why_off and not self.never)
 
     def get(self) -> T:
-        """What serves. Raises Unavailable when it is off."""
+        """What serves. Raises TaskOff when it is off."""
         if self.serves is None or self.why_off:
-            raise Unavailable(f"{self.label} is off: {self.why_off}")
+            raise TaskOff(f"{self.label} is off: {self.why_off}")
         return self.serves
 
     def describe(self) -> dict[str, Any]:

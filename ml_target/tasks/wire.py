@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.config import JsonDict
 
 from ml_target.errors import UnusableInput
 from ml_target.tensors import Float32
@@ -17,7 +27,18 @@ def empty_if_null(value: Any) -> Any:
     return {} if value is None else value
 
 
-Score = Annotated[StrictInt | StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
+Score = Annotated[
+    StrictInt | StrictFloat,
+    Field(ge=0, le=1, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]
+
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+VECTOR_TEXT = {"type": "string", "pattern": r"^\[[-0-9.eE,]+\]$", "description": "A vector: a JSON array as text."}
+"""Parts of what an answer holds, as JSON Schema."""
+
+BOTH: JsonDict = {"required": ["detection", "recognition"]}
+"""What JSON Schema says of an entry that `both` checks."""
 
 
 class Options(BaseModel):

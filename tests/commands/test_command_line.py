@@ -80,7 +80,7 @@ def test_help_of_serve_says_what_it_does_and_every_setting(capsys: Capture) -> N
     assert "MODELS_DIR (default: models/ in this project's folder)" in flat
 
 
-NEEDED = {"inspect": ("x.hef",), "compare": ("http://worker",)}
+NEEDED = {"inspect": ("x.hef",), "compare": ("http://worker",), "calibrate": ("photos", "out")}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

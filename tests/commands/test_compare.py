@@ -1,7 +1,11 @@
 """`compare`: each verdict on a case made for it, and everything that can go wrong over HTTP."""
 
 import hashlib
+import io
 import json
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -233,30 +237,102 @@ def compared(capsys: Capture, *arguments: str) -> tuple[int, str, str]:
     return code, told.out, told.err
 
 
-def test_two_alike_workers_over_http(
-    workers: Callable[..., list[str]], folder: Path, tmp_path: Path, capsys: Capture
+def twisted(turn: float, vector_turn: float, letters: int) -> Callable[[Asked, Answer], Answer]:
+    """Search vectors turned by one cosine, those of faces by another, and so many letters of each line others."""
+    turned = seeded(turn)
+
+    def twist(asked: Asked, answer: Answer) -> Answer:
+        if asked.path != "/predict" or answer[0] != 200:
+            return answer
+        for face in answer[1].get("facial-recognition", ()):
+            vector = unit(np.array([json.loads(face["embedding"])]))
+            face["embedding"] = text_of(moved(vector, vector_turn)[0].tolist())
+        if "ocr" in answer[1]:
+            answer[1]["ocr"]["text"] = ["x" * letters + line[letters:] for line in answer[1]["ocr"]["text"]]
+        return turned(asked, answer)
+
+    return twist
+
+
+@pytest.mark.parametrize(
+    ("twist", "verdict", "words"),
+    [
+        (twisted(0.9995, 0.99, 0), "same space", "Change at will"),
+        (twisted(0.97, 0.85, 1), "ranks alike", "Searches stay"),
+        (twisted(0.1, 0.1, 4), "another space", "Smart Search > All"),
+    ],
+    ids=["same", "alike", "another"],
+)
+def test_each_verdict_over_http(
+    twist: Callable[[Asked, Answer], Answer],
+    verdict: str,
+    words: str,
+    workers: Callable[..., list[str]],
+    folder: Path,
+    tmp_path: Path,
+    capsys: Capture,
 ) -> None:
-    ours, theirs = FakeWorker(seeded(0.9995)), FakeWorker(seeded(1.0))
-    here, there = workers(ours, theirs)
+    """In words, as JSON and as a page; each task is judged by itself."""
+    here, there = workers(FakeWorker(twist), FakeWorker(seeded(1.0)))
     page, figures = tmp_path / "page.html", tmp_path / "figures.json"
-    tasks = ("--task", "search", "--task", "faces", "--at-once", "4")
-    code, out, err = compared(
-        capsys, there, str(folder), "--ours", here, "--html", str(page), "--json", str(figures), *tasks
-    )
-    assert code == 0, out + err
-    written = json.loads(figures.read_text())
-    assert written["photos"] == PHOTOS
-    assert written["tasks"]["search"]["verdict"] == "same space", out
-    assert "=> same space" in out
-    assert len(ours.asked) == len(theirs.asked) == 1 + 2 * PHOTOS + 40
-    sent = [asked.entries for asked in ours.asked if asked.path == "/predict"]
-    assert all(len(entries) == 1 for entries in sent), "one task a request, as Immich"
-    assert {"clip": {"visual": {"modelName": "ViT-B-32__openai"}}} in sent
+    written = ("--html", str(page), "--json", str(figures))
+    code, out, _ = compared(capsys, there, str(folder), "--ours", here, "--at-once", "4", *written)
+    assert code == 0, out
+    tasks = json.loads(figures.read_text())["tasks"]
+    assert {task: each["verdict"] for task, each in tasks.items()} == dict.fromkeys(
+        ("search", "faces", "text"), verdict
+    ), out
+    assert out.count(f"=> {verdict}") == 3
+    assert words in out
     shown = page.read_text()
-    assert "Same space" in shown
+    assert shown.count(f"<b>{verdict.capitalize()}</b>") == 3
     assert "data:image/jpeg;base64," in shown
-    assert "http-equiv" in shown
+    assert "default-src 'none'; img-src data:" in shown
     assert "<script" not in shown
+
+
+def test_it_asks_as_immich_does_and_shows_how_far_it_is(
+    workers: Callable[..., list[str]], folder: Path, capsys: Capture
+) -> None:
+    ours, theirs = FakeWorker(), FakeWorker()
+    here, there = workers(ours, theirs)
+    told = ("--most", "10", "--task", "search", "--task", "faces")
+    code, _, err = compared(capsys, there, str(folder), "--ours", here, *told)
+    assert code == 0
+    assert len(ours.asked) == len(theirs.asked) == 1 + 2 * 10 + 40
+    sent = [asked.entries for asked in ours.asked if asked.path == "/predict"]
+    assert all(len(entries) == 1 for entries in sent), "one task a request"
+    assert {"clip": {"visual": {"modelName": "ViT-B-32__openai"}}} in sent
+    assert f"/{2 * (2 * 10 + 40)} [" in err
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_never_more_requests_at_a_time_than_told(
+    most: int, workers: Callable[..., list[str]], folder: Path, capsys: Capture
+) -> None:
+    """Both workers together: on one host they share the machine. The first ones wait until so many are there."""
+    running, peak, lock, full = 0, 0, threading.Lock(), threading.Event()
+
+    def hold(asked: Asked, answer: Answer) -> Answer:
+        nonlocal running, peak
+        if asked.path != "/predict":
+            return answer
+        with lock:
+            running += 1
+            peak = max(peak, running)
+            if running == most:
+                full.set()
+        full.wait(20)
+        time.sleep(0.002)  # for one too many to come
+        with lock:
+            running -= 1
+        return answer
+
+    here, there = workers(FakeWorker(hold), FakeWorker(hold))
+    told = ("--at-once", str(most), "--most", "20", "--task", "faces")
+    assert compared(capsys, there, str(folder), "--ours", here, *told)[0] == 0
+    assert full.is_set()
+    assert peak == most
 
 
 def test_a_task_that_is_off_is_told_and_the_others_are_compared(
@@ -302,6 +378,42 @@ def test_hostile_names_do_not_become_markup(workers: Callable[..., list[str]], t
     for name in ("a", "b"):
         assert "<script>" not in (shown := (tmp_path / f"{name}.html").read_text())
         assert "<img src=x" not in shown
+
+
+def test_what_the_other_one_says_cannot_steer_the_terminal(
+    workers: Callable[..., list[str]], folder: Path, capsys: Capture
+) -> None:
+    def evil(asked: Asked, answer: Answer) -> Answer:
+        return (503, {"detail": "gone\x1b[2J\nsearch: same space"}) if asked.path == "/predict" else answer
+
+    here, there = workers(FakeWorker(), FakeWorker(evil))
+    code, out, _ = compared(capsys, there, str(folder), "--ours", here, "--most", "2", "--task", "faces")
+    assert code == 1
+    assert "2 times 503: gone [2J search: same space" in out
+    assert "\x1b" not in out
+
+
+def test_a_name_whose_bytes_are_no_text(workers: Callable[..., list[str]], tmp_path: Path, capsys: Capture) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(picture, "png")
+    (photos / os.fsdecode(b"caf\xe9.png")).write_bytes(picture.getvalue())
+    here, there = workers(FakeWorker(seeded(0.9)), FakeWorker(seeded(1.0)))
+    page = tmp_path / "page.html"
+    told = ("--ours", here, "--task", "search", "--html", str(page))
+    assert compared(capsys, there, str(photos), *told)[0] == 0
+    assert "caf?.png" in page.read_text("utf-8")
+
+
+def test_faces_that_are_found_alike_but_described_otherwise_are_shown(
+    workers: Callable[..., list[str]], folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    here, there = workers(FakeWorker(twisted(1.0, 0.5, 0)), FakeWorker())
+    page = tmp_path / "page.html"
+    told = ("--ours", here, "--most", "3", "--task", "faces", "--html", str(page))
+    assert compared(capsys, there, str(folder), *told)[0] == 0
+    assert page.read_text().count("<figure>") == 3
 
 
 @pytest.mark.parametrize("which", ["ours", "theirs"])

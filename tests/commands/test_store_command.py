@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -351,6 +352,14 @@ def test_missing_is_silent_when_all_is_there(
     (models / "scrfd_2.5g.hef").write_bytes(container(2))
     assert run("missing", "--engine", "hailo") == 0
     assert capsys.readouterr().out == ""
+
+
+def test_what_an_image_for_a_card_holds_besides(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("missing", "--engine", "hailo", "--baked", clip_backend="siglip2,vit_b_32") == 0
+    out, err = capsys.readouterr()
+    assert "CLIP_BACKEND=siglip2, vit_b_32, siglip, in" in err
+    assert {"clip siglip", "clip siglip2", "clip vit_b_32"} <= set(re.findall(r"\((clip \w+)\)", out))
+    assert "tinyclip" not in out
 
 
 def test_fetch_for_several_backends(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from readme import README, lines_of
 from setup_host import STAT, SetupHost
 
 from ml_target.api.serve import build_server
+from ml_target.catalogue.networks import with_baked
 from ml_target.config import IMMICH_HEADERS_TIMEOUT_S, PROJECT, Settings
 from ml_target.runtime.lifecycle import Worker
 
@@ -186,7 +187,9 @@ def only(lines: Iterable[str]) -> str:
 
 
 def backends_in(line: str) -> set[str]:
-    return set(re.findall(r"--clip-backend (\w+)", line)) or {Settings().clip_backend}
+    """What a fetch gets; `--baked`: what an image for a card holds besides."""
+    named = set(re.findall(r"--clip-backend (\w+)", line)) or {Settings().clip_backend}
+    return {each for name in named for each in with_baked(name)} if "--baked" in line else named
 
 
 def test_compose_beside_immich_takes_away_what_compose_does() -> None:

@@ -1,6 +1,7 @@
 """Which tests go to one process of pytest-xdist."""
 
-from processes import CONTAINERS, ByFile
+import pytest
+from processes import CONTAINERS, ByFile, StandsBack
 from project import PROJECT
 
 
@@ -9,3 +10,14 @@ def test_what_builds_images_is_one_share() -> None:
     assert all((PROJECT / file).is_file() for file in CONTAINERS)
     assert {split(f"{file}::test_x[a::b]") for file in CONTAINERS} == {"containers"}
     assert split("tests/unit/test_a.py::test_x") != split("tests/unit/test_b.py::test_x")
+
+
+def test_other_processes_stand_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowered: list[int] = []
+    monkeypatch.setattr("os.nice", lowered.append)
+    images, others = StandsBack(), StandsBack()
+    images.pytest_runtest_logstart(f"{CONTAINERS[0]}::test_x")
+    assert not lowered
+    for name in "ab":
+        others.pytest_runtest_logstart(f"tests/unit/test_{name}.py::test_x")
+    assert len(lowered) == 1

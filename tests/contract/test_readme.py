@@ -24,7 +24,7 @@ from ml_target.engines.hailo.status import STATUSES, explain
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md")), *sorted((PROJECT / ".github").glob("*.md"))]
 TEXT = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
 MOST_WORDS = 1500
-SYSTEM = {"cat", "cd", "curl", "git", "haproxy", "sudo"}
+SYSTEM = {"cat", "cd", "cp", "curl", "git", "hailo", "hailomz", "haproxy", "sudo"}
 """Programs of the host. What they do there is not looked at."""
 
 DOCUMENTED = """\

@@ -11,6 +11,7 @@ import pytest
 from face_matching import cosine, find, matches
 from insightface_reference import Found, InsightFace, find_insightface
 from pictures import read_rgb
+from remembered import Remembered
 
 from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
@@ -57,14 +58,15 @@ def as_bytes(role: str, tensor: Tensor) -> Tensor:
 
 @pytest.fixture(scope="module")
 def detector(face_models: Path) -> LoadedNetwork:
-    return OnnxEngine(threads=2).open(face_models / DETECTOR, SCRFD_2_5G)
+    """The least score is asked of what it answers: one answer a picture does for all of them."""
+    return Remembered(OnnxEngine(threads=2).open(face_models / DETECTOR, SCRFD_2_5G))
 
 
 @pytest.fixture(scope="module")
 def build(face_models: Path) -> Iterator[Callable[[LoadedNetwork], FaceFinder]]:
     """Makes the faces task on the CPU engine from an opened detector."""
     host, pool = ThreadPool(2), Arbiter(1)
-    recognizer = OnnxEngine(threads=2).open(face_models / RECOGNIZER, STAND_IN_EMBEDDER)
+    recognizer = Remembered(OnnxEngine(threads=2).open(face_models / RECOGNIZER, STAND_IN_EMBEDDER))
 
     def model(network: Network, loaded: LoadedNetwork) -> Model:
         return Model(network, pool.queue(loaded, network.name), Provenance(network.name, "", "cpu"))

@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnxruntime
+import pytest
 from light_towers import light_models
-from official_worker import create_app
+from official_worker import THREADS, create_app
 
 from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G
 from ml_target.tensors import Float32
@@ -27,8 +29,16 @@ def numbers(text: str) -> Float32:
 
 
 def test_it_answers_each_task_in_the_official_form(
-    tmp_path: Path, face_models: Path, wheel_models: Path, photos: Path
+    tmp_path: Path, face_models: Path, wheel_models: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    threads: list[int] = []
+    opened = onnxruntime.InferenceSession.__init__
+
+    def noted(session: Any, path: str, options: Any, **others: Any) -> None:
+        threads.append(options.intra_op_num_threads)
+        opened(session, path, options, **others)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "__init__", noted)
     folder = light_models(tmp_path / "models", wheel_models)
     (folder / SCRFD_2_5G.onnx[0].name).symlink_to(face_models / "scrfd_2.5g_bnkps.onnx")
     (folder / ARCFACE_R50.onnx[0].name).symlink_to(face_models / "face_embedder_112_512.onnx")
@@ -51,6 +61,7 @@ def test_it_answers_each_task_in_the_official_form(
         return answers
 
     answers = asyncio.run(ask())
+    assert threads == [THREADS] * 6, "each of its networks runs with the official worker's threads"
     assert answers["served"] == {"facial-recognition": 1, "ocr": 1, "clip": 1}, "it counts what it has run on pictures"
     faces = answers["faces"]["facial-recognition"]
     assert len(faces) == 4

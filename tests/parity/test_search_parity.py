@@ -108,10 +108,8 @@ class Bench:
         return TextEncoder(self.model(file, self.towers.backend.textual), self.tokenizer, head, self.host)
 
 
-# Towers take long to make, so one process runs all tests of a backend.
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(f"towers of {name}")) for name in DEPTH]
-)
+# Towers take long to make: all tests of a backend come together, and one process runs them.
+@pytest.fixture(scope="module", params=DEPTH)
 def bench(
     request: pytest.FixtureRequest, wheel_models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:

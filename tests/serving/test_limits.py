@@ -190,6 +190,20 @@ def test_work_that_has_begun_is_waited_for_before_its_room_is_given_back() -> No
     asyncio.run(scenario())
 
 
+def test_a_photo_begins_when_nothing_of_those_before_it_is_left_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    begin = ThreadPool.begin
+
+    async def noted(pool: ThreadPool, function: Any, *given: Any) -> Any:
+        begun.append(function.__name__)
+        return await begin(pool, function, *given)
+
+    monkeypatch.setattr(ThreadPool, "begin", noted)
+    with live(lambda _: fake_services(FakeTasks())) as (client, _worker):
+        assert ask(client, CLIP, picture(width=30, height=30)).status_code == 200
+    assert begun == ["decode_known"], "decoding lets all other work pass"
+
+
 def test_log_lines_cannot_be_forged(caplog: pytest.LogCaptureFixture) -> None:
     name = "a\n2026-01-01 ERROR root: FORGED\x1b[31m"
     with live(lambda _: fake_services(FakeTasks())) as (client, _worker), caplog.at_level(logging.WARNING):

@@ -136,6 +136,7 @@ def backend(resize: Resize) -> ClipBackend:
         text_tower("halves", "halves_text", TextInput(77, 8), 6, onnx_files[1], {}, (files.CLIP_VOCABULARY,), weights),
         width=6,
         immich_name="Halves__made-up",
+        pooling="end",
         resize=resize,
     )
 
@@ -296,7 +297,15 @@ def test_the_status_page_knows_both(client: httpx.Client) -> None:
     assert [name for name, task in status["tasks"].items() if task["on"]] == ["clip.visual", "clip.textual", "colours"]
     assert status["tasks"]["colours"]["networks"][0]["file"] == "colours.onnx"
     assert status["clip"] == [
-        {"space": "halves", "width": 6, "on": True, "immich_name": "Halves__made-up", "names_of_this_width": []}
+        {
+            "space": "halves",
+            "width": 6,
+            "on": True,
+            "immich_name": "Halves__made-up",
+            "names_of_this_width": [],
+            "recommended_name": "Halves__made-up",
+            "why": "It is this model's own name in Immich.",
+        }
     ]
 
 

@@ -120,14 +120,14 @@ def _files(folder: Path) -> dict[str, int]:
 def test_the_first_things_to_run(host: Host, first: str) -> None:
     """The lines that the README and the closing words tell a new owner to paste into a report."""
     docker = host.docker
-    for command in ("ml_target.doctor", "ml_target.selfcheck"):
+    for command in ("ml_target doctor", "ml_target selfcheck"):
         assert f"docker exec immich-ml-hailo python3 -m {command}\n" in first
-    told = docker.shell("docker exec immich-ml-hailo python3 -m ml_target.doctor").stdout
+    told = docker.shell("docker exec immich-ml-hailo python3 -m ml_target doctor").stdout
     assert "hailo_pci 4.23.0" in told
     # Faces only where their networks are beside this checkout.
     assert not [line for line in told.splitlines() if line.startswith("WRONG") and "facial-recog" not in line], told
     # The simulator's cards are one for each process, so the card is free beside the worker.
-    checked = docker.shell("docker exec immich-ml-hailo python3 -m ml_target.selfcheck")
+    checked = docker.shell("docker exec immich-ml-hailo python3 -m ml_target selfcheck")
     verdicts = _verdicts(checked.stdout)
     assert verdicts, checked.stdout
     # Smart search's networks on the simulated card answer hashes of their input, which selfcheck has to call WRONG.
@@ -136,7 +136,7 @@ def test_the_first_things_to_run(host: Host, first: str) -> None:
     assert checked.returncode == 1
     (printed,) = set(PRINTED.findall(checked.stdout))
     held = docker.shell(
-        "docker exec -e HAILO_SIM_FAULTS=refuse_open:1:74 immich-ml-hailo python3 -m ml_target.selfcheck"
+        "docker exec -e HAILO_SIM_FAULTS=refuse_open:1:74 immich-ml-hailo python3 -m ml_target selfcheck"
     )
     assert "the card is held by " in held.stdout
     assert held.returncode == 3

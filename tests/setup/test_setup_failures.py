@@ -91,10 +91,10 @@ def test_a_worker_that_dies_at_the_start(host: SetupHost) -> None:
     assert "error: models/scrfd_2.5g.hef is damaged" in done.err
     assert done.reason == "the worker ended by itself; its last lines stand above."
     assert "docker logs immich-ml-hailo" in done.remedy
-    assert "ml_target.doctor --open" in done.remedy
+    assert "ml_target doctor --open" in done.remedy
     assert host.ours["status"] == "exited", "it does not start over and over"
     host.run("--yes", "--cpu")
-    assert "ml_target.inspect_models" in host.run("--yes", "--cpu", SETUP_READY_S="0").remedy
+    assert "-m ml_target models" in host.run("--yes", "--cpu", SETUP_READY_S="0").remedy
 
 
 def test_a_worker_that_never_gets_ready(host: SetupHost) -> None:

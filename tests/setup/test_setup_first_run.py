@@ -32,8 +32,8 @@ def test_from_a_bare_host_to_a_tested_worker(host: SetupHost, worker: Worker) ->
     assert "OFF" not in done.out
     assert f"URL         http://192.168.1.20:{worker.port}" in done.out
     assert "CLIP model  ViT-B-16-SigLIP__webli" in done.out
-    assert "docker exec immich-ml-hailo python3 -m ml_target.selfcheck" in done.out
-    assert "docker exec immich-ml-hailo python3 -m ml_target.doctor" in done.out
+    assert "docker exec immich-ml-hailo python3 -m ml_target selfcheck" in done.out
+    assert "docker exec immich-ml-hailo python3 -m ml_target doctor" in done.out
     assert host.ours["environment"] == ["CLIP_BACKEND=siglip"]
 
 
@@ -66,7 +66,8 @@ def test_the_processor_alone(host: SetupHost, worker: Worker) -> None:
     assert not any("hailo0" in word or "--group-add" in word for word in start)
     assert host.ours["environment"] == ["CLIP_BACKEND=tinyclip", "ENGINE=cpu"]
     fetch = next(words for words in host.calls() if "fetch" in words)
-    assert "models fetch --engine cpu --clip-backend tinyclip" in " ".join(fetch)
+    assert " ".join(fetch).endswith("models fetch --engine cpu")
+    assert "CLIP_BACKEND=tinyclip" in fetch
     assert "selfcheck" not in done.out
 
 

@@ -15,7 +15,7 @@ from file_server import FileServer
 from hef_container import container, message
 from setup_host import STAT, SetupHost
 
-from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.config import Settings
 
 LARGE = message() + b"\x12\x80\x80\x20" + bytes(range(256)) * 2048
 """Half a megabyte of a HEF's description."""
@@ -60,7 +60,7 @@ def test_the_card_is_asked_what_it_is(host: SetupHost, chip: str) -> None:
     assert asked == [
         "run", "--rm", "--device=/dev/hailo0:/dev/hailo0", f"--group-add={host.group}",
         "--read-only", "-v", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--pids-limit", "4096",
-        "--entrypoint", "python3", "immich-ml-hailo:v4.23.0-slim", "-m", "ml_target.doctor", "--chip",
+        "--entrypoint", "python3", "immich-ml-hailo:v4.23.0-slim", "-m", "ml_target", "doctor", "--chip",
     ]  # fmt: skip
     fetch = next(words for words in host.calls() if "fetch" in words)
     assert fetch[fetch.index("--chip") + 1] == chip
@@ -85,23 +85,16 @@ def test_a_card_that_does_not_say_what_it_is(host: SetupHost) -> None:
 # -------------------------------------------------------------------- which
 
 
-@pytest.mark.parametrize(
-    ("arguments", "backends"),
-    [
-        ([], ["tinyclip", "siglip"]),
-        (["--clip-backend=siglip"], ["siglip", "tinyclip"]),
-        (["--clip-backend=siglip2"], ["siglip2", "tinyclip", "siglip"]),
-        (["--clip-backend=auto"], ["auto"]),
-        (["--cpu"], ["tinyclip"]),
-        (["--cpu", "--clip-backend=siglip"], ["siglip"]),
-    ],
-)
-def test_whose_files_are_wanted(host: SetupHost, arguments: list[str], backends: list[str]) -> None:
-    host.run("--yes", "--no-start", *arguments)
+@pytest.mark.parametrize("backend", ["", "siglip2", "vit_b_16,siglip", "auto"])
+@pytest.mark.parametrize("cpu", [False, True])
+def test_whose_files_are_wanted(host: SetupHost, backend: str, cpu: bool) -> None:
+    """The store decides by the settings, and by what an image for a card holds besides."""
+    host.run("--yes", "--no-start", *(["--cpu"] if cpu else []), **({"CLIP_BACKEND": backend} if backend else {}))
     for action in ("missing", "fetch"):
         words = next(words for words in host.calls() if action in words)
-        assert [words[at + 1] for at, word in enumerate(words) if word == "--clip-backend"] == backends
-        assert words[words.index("--engine") + 1] == ("cpu" if "--cpu" in arguments else "hailo")
+        assert words[words.index(f"CLIP_BACKEND={backend or Settings().clip_backend}") - 1] == "-e"
+        assert words[words.index("--engine") + 1] == ("cpu" if cpu else "hailo")
+        assert ("--baked" in words) != cpu
 
 
 def test_settings_decide_what_is_wanted(host: SetupHost) -> None:
@@ -135,7 +128,7 @@ def test_files_belong_to_the_owner_of_the_folder(host: SetupHost, uid: str, secu
 
 
 def test_nothing_is_fetched_without_a_yes(host: SetupHost) -> None:
-    done = host.run_in_terminal("y\nn\n")
+    done = host.run_in_terminal("y\nn\nn\n")
     assert done.refused
     assert done.reason == "without them their tasks would be off."
     assert "MODELS_MIRROR=" in done.remedy
@@ -146,7 +139,7 @@ def test_nothing_is_fetched_without_a_yes(host: SetupHost) -> None:
 
 
 def test_going_on_without(host: SetupHost) -> None:
-    done = host.run_in_terminal("y\nn\n", "--missing-ok", "--no-start")
+    done = host.run_in_terminal("y\nn\nn\n", "--missing-ok", "--no-start")
     assert done.code == 0, done.err
     assert host.changes()[-1] == "build immich-ml-hailo:v4.23.0"
     assert "their tasks are OFF" in done.out
@@ -255,11 +248,3 @@ def test_on_the_processor(real: SetupHost, face_models: Path, wheel_models: Path
     assert done.code == 0, done.err
     assert {"scrfd_2.5g.onnx", "ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx", "ppocrv5_dict.txt"} <= models(real)
     assert "ocr: complete" in done.out
-
-
-def test_what_an_image_holds_beside_the_chosen_one_is_in_the_catalogue(host: SetupHost) -> None:
-    host.run("--yes", "--no-start")
-    fetch = next(words for words in host.calls() if "fetch" in words)
-    named = [fetch[at + 1] for at, word in enumerate(fetch) if word == "--clip-backend"]
-    assert len(named) == 2
-    assert set(named) <= set(CLIP_BACKENDS)

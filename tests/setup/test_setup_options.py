@@ -98,9 +98,10 @@ def test_no_is_an_answer(host: SetupHost) -> None:
 
 
 def test_yes_is_asked_once_for_everything_and_once_for_the_download(host: SetupHost) -> None:
-    done = host.run_in_terminal("\ny\n", "--no-start")
+    done = host.run_in_terminal("\n\ny\n", "--no-start")
     assert done.code == 0, done.err
     assert done.err.count("[Y/n]") == 2
+    assert done.err.count("    [n] ") == 1
     assert host.changes()[-2:] == ["fetch", "build immich-ml-hailo:v4.23.0"]
 
 

@@ -94,6 +94,7 @@ def test_settings_are_handed_on_and_kept(host: SetupHost, served: dict[str, str]
 
 
 def test_a_dry_run_asks_nothing(host: SetupHost, served: dict[str, str]) -> None:
+    host.python()
     done = host.run("--dry-run", "--clip-backend", "siglip", **served)
     assert done.code == 0, done.err
     assert "Vectors of two backends do not mix" in done.out
@@ -106,7 +107,7 @@ def test_a_change_of_backend_is_asked_about(host: SetupHost, served: dict[str, s
     done = host.run("--clip-backend", "siglip", **served)
     assert done.reason == "this needs an answer, and there is nobody to ask: Change it?"
     done = host.run_in_terminal("n\n", "--clip-backend", "siglip", **served)
-    assert done.reason == "stopped; nothing was changed."
+    assert done.reason == "stopped; the worker was not changed."
     assert "Vectors of two backends do not mix" in done.out
     assert host.changes() == []
     assert host.run_in_terminal("y\ny\n", "--clip-backend", "siglip", **served).code == 0

@@ -9,7 +9,6 @@ from project import PROJECT
 from setup_host import SetupHost
 from setup_runs import Worker
 
-from ml_target.catalogue.networks import ARCFACE_R50
 from ml_target.config import Settings, setting_names
 
 REFUSED = {"IMMICH_HOST": "192.168.1.20", "HAILO_GROUP_ID": "shared", "MODELS_DIR": "/data"}
@@ -166,7 +165,7 @@ def had(host: SetupHost, settings: str) -> None:
             "CLIP_BACKEND=siglip",
             ["--clip-backend", "tinyclip"],
             {},
-            ["Smart Search"],
+            ["Until now it had CLIP_BACKEND=siglip.", "Smart Search → All"],
             "./setup.sh --clip-backend siglip",
         ),
         (
@@ -181,7 +180,7 @@ def had(host: SetupHost, settings: str) -> None:
             [],
             {"FACE_RECOGNIZER": "arcface_mobilefacenet"},
             ["Until now it had FACE_RECOGNIZER=arcface_r50."],
-            "FACE_RECOGNIZER=arcface_r50 ./setup.sh",
+            "FACE_RECOGNIZER= ./setup.sh",
         ),
         (
             "CLIP_BACKEND=siglip SIGLIP_RESIZE=shortest",
@@ -204,29 +203,138 @@ def had(host: SetupHost, settings: str) -> None:
 def test_a_change_that_spoils_what_immich_has_is_asked_about(
     host: SetupHost, before: str, arguments: list[str], given: dict[str, str], words: list[str], remedy: str
 ) -> None:
+    host.python()
     had(host, before)
     done = host.run_in_terminal("n\n", *arguments, **given)
     assert done.refused
-    assert done.reason == "stopped; nothing was changed."
+    assert done.reason == "stopped; the worker was not changed."
     for text in words:
         assert text in done.out
     assert done.remedy.endswith(remedy)
     assert host.changes() == []
-    assert host.run(*arguments, **given).reason == "this needs an answer, and there is nobody to ask: Change it?"
+
+
+def test_a_change_is_asked_about_in_the_image_where_the_host_has_no_python(host: SetupHost) -> None:
+    had(host, "CLIP_BACKEND=siglip")
+    done = host.run_in_terminal("y\nn\n", "--clip-backend", "tinyclip")
+    assert done.reason == "stopped; the worker was not changed."
+    assert "Until now it had CLIP_BACKEND=siglip." in done.out
+    assert not {"fetch", "stop", "run -d"} & set(host.changes())
+    assert "-m ml_target.diagnostics.change IMMICH_PORT=65000 CLIP_BACKEND=siglip" in host.run("--dry-run").out
+
+
+def test_a_change_whose_cost_cannot_be_told_is_not_made(host: SetupHost) -> None:
+    host.python()
+    python = (host.bin / "python3").read_text()
+    host.script("python3", python.replace("exec", 'case "$*" in *change*) echo broken >&2; exit 1;; esac\nexec'))
+    had(host, "CLIP_BACKEND=siglip")
+    done = host.run("--yes", "--clip-backend", "tinyclip")
+    assert done.reason == "what the change of settings costs cannot be told; what stands above says why."
+    assert "broken" in done.err
+    assert "run this again" in done.remedy
+    assert host.changes() == []
+
+
+def test_a_change_needs_somebody_to_ask(host: SetupHost) -> None:
+    host.python()
+    had(host, "CLIP_BACKEND=siglip")
+    done = host.run("--clip-backend", "tinyclip")
+    assert done.reason == "this needs an answer, and there is nobody to ask: Change it?"
+    assert host.run("--yes", "--clip-backend", "tinyclip", "--no-start").code == 0
+
+
+def test_other_changes_are_not_asked_about(host: SetupHost) -> None:
+    """Which do not, `tests/commands/test_change.py` has."""
+    host.python()
+    had(host, "CLIP_BACKEND=tinyclip")
+    assert "Change it?" not in host.run("--dry-run", FACE_DETECTOR="scrfd_10g", HAILO_BATCH="4").out
+
+
+# --------------------------------------------------------------------- library
+
+ASKED = "Has Immich, with its own worker, indexed this library already?"
 
 
 @pytest.mark.parametrize(
-    ("before", "given"),
+    ("answer", "cpu", "proposed"),
     [
-        ("CLIP_BACKEND=tinyclip SIGLIP_RESIZE=shortest", {"SIGLIP_RESIZE": "squash"}),
-        ("CLIP_BACKEND=siglip", {"SIGLIP_RESIZE": "squash"}),
-        ("CLIP_BACKEND=tinyclip", {"FACE_RECOGNIZER": ARCFACE_R50.name}),
-        ("CLIP_BACKEND=tinyclip", {"FACE_DETECTOR": "scrfd_10g", "HAILO_BATCH": "4"}),
+        ("y", False, "CLIP_BACKEND=vit_b_32 FACE_RECOGNIZER=buffalo_l FACE_DETECTOR=scrfd_10g"),
+        ("ViT-B-32__openai", True, "CLIP_BACKEND=vit_b_32 FACE_RECOGNIZER=buffalo_l FACE_DETECTOR=buffalo_l"),
+        ("immich-app/ViT-B-16-SigLIP__webli", True, "CLIP_BACKEND=siglip FACE_RECOGNIZER=buffalo_l"),
     ],
 )
-def test_other_changes_are_not_asked_about(host: SetupHost, before: str, given: dict[str, str]) -> None:
-    had(host, before)
-    assert "Change it?" not in host.run("--dry-run", **given).out
+def test_a_library_that_immich_has_indexed_gets_its_backend(
+    host: SetupHost, answer: str, cpu: bool, proposed: str
+) -> None:
+    done = host.run_in_terminal(f"y\n{answer}\ny\ny\n", "--no-start", *(["--cpu"] if cpu else []))
+    assert done.code == 0, done.err
+    assert ASKED in done.out
+    assert f"Set it up with {proposed}" in done.err
+    (started,) = (line for line in done.out.splitlines() if "$ docker run -d" in line)
+    for word in proposed.split():
+        assert f"-e {word} " in started
+    assert started.count("-e CLIP_BACKEND=") == 1
+    fetch = next(words for words in host.calls() if "fetch" in words)
+    assert set(proposed.split()) <= set(fetch), "its files are fetched"
+
+
+def test_a_new_library_gets_tinyclip_and_nothing_more(host: SetupHost) -> None:
+    done = host.run_in_terminal("y\n\ny\n", "--no-start")
+    assert done.code == 0, done.err
+    assert "Set it up with" not in done.err
+    assert "-e CLIP_BACKEND=tinyclip --read-only" in done.out
+
+
+def test_a_name_that_immich_does_not_know_is_asked_for_again(host: SetupHost) -> None:
+    done = host.run_in_terminal("y\nViT-B32\nn\ny\n", "--no-start")
+    assert done.code == 0, done.err
+    assert "Immich knows no CLIP model ViT-B32." in done.err
+    assert "-e CLIP_BACKEND=tinyclip " in done.out
+
+
+def test_what_somebody_has_set_stays(host: SetupHost) -> None:
+    done = host.run_in_terminal("y\ny\ny\ny\n", "--no-start", FACE_DETECTOR="scrfd_2.5g", FACE_RECOGNIZER="")
+    assert done.code == 0, done.err
+    assert "-e CLIP_BACKEND=vit_b_32 -e FACE_DETECTOR=scrfd_2.5g --read-only" in done.out
+
+
+def test_no_answer_at_all(host: SetupHost) -> None:
+    done = host.run_in_terminal("y\n\x04", "--no-start")
+    assert done.reason == "stopped; the worker was not changed."
+    assert "./setup.sh --clip-backend NAME" in done.remedy
+
+
+def test_a_proposal_can_be_declined(host: SetupHost) -> None:
+    done = host.run_in_terminal("y\ny\nn\n", "--no-start")
+    assert done.reason == "stopped; the worker was not changed."
+    assert "CLIP_BACKEND=… FACE_RECOGNIZER=… ./setup.sh" in done.remedy
+    assert "fetch" not in host.changes()
+
+
+@pytest.mark.parametrize("given", [{"CLIP_BACKEND": "tinyclip"}, {}])
+def test_who_has_told_the_backend_is_not_asked_for_it(host: SetupHost, given: dict[str, str]) -> None:
+    """Nor is who has a worker already, nor who says yes to everything: that is a new library."""
+    if not given:
+        had(host, "CLIP_BACKEND=siglip")
+    assert ASKED not in host.run_in_terminal("y\ny\n", "--no-start", **given).out
+    host.change(containers={})
+    done = host.run("--yes", "--no-start")
+    assert ASKED not in done.out
+    assert "docs/changing.md has those that keep that" in done.out
+    assert "-e CLIP_BACKEND=tinyclip " in done.out
+
+
+def test_an_8l_is_told_what_is_faster_there(host: SetupHost) -> None:
+    host.change(chip="hailo8l")
+    done = host.run_in_terminal("y\nn\nn\n", "--no-start")
+    assert "On this card (hailo8l) vit_b_32 is faster: 130 pictures a second" in done.out
+    assert "Set it up with CLIP_BACKEND=tinyclip?" in done.err
+    assert "vit_b_32 is faster: " in host.run("--yes", "--no-start").out
+    assert "faster" not in host.run("--yes", "--no-start", "--clip-backend=vit_b_32").out
+
+
+def test_the_default_that_the_shell_writes_down_is_the_worker_s(host: SetupHost) -> None:
+    assert f" CLIP_BACKEND={Settings().clip_backend}" in host.run("--dry-run").out
 
 
 # ------------------------------------------------------------------------ note
@@ -243,7 +351,9 @@ def test_a_container_removed_by_hand_is_made_again_as_it_was(host: SetupHost, wo
     assert "as before: " in done.out
     assert f"(from {host.note}; delete that file to forget them)" in done.out
     host.change(containers={})
-    assert "Until now it had FACE_RECOGNIZER=arcface_mobilefacenet." in host.run("--dry-run", FACE_RECOGNIZER="").out
+    asked = host.run("--dry-run", FACE_RECOGNIZER="").out
+    assert "-m ml_target.diagnostics.change IMMICH_PORT=" in asked
+    assert "FACE_RECOGNIZER=arcface_mobilefacenet LIMIT=" in asked
     host.note.unlink()
     assert "CLIP_BACKEND=tinyclip" in host.run("--dry-run", IMMICH_PORT="").out
 

@@ -98,6 +98,7 @@ def test_faces_are_found_on_the_card_and_described_on_the_processor(
     assert "CPU_THREADS and CPU_WORKERS bound" in told[0]
     assert any("network=buffalo_l_recognition stage=recognition engine=cpu" in line for line in lines)
     assert not any("is recommended beside" in line for line in lines)
+    assert any("predict outcome=200 tasks=facial-recognition engine=hailo,cpu " in line for line in lines)
 
     alone, _, ran = found(settings(folder, engine="cpu", face_detector="buffalo_l"), Rig(clock="virtual"))
     assert not ran
@@ -215,6 +216,24 @@ def test_a_lost_card_comes_back_and_the_processor_has_no_part_in_it(served: Runn
     assert not crowd.tally.wrong
     assert set(crowd.tally.answered) <= {200, 503}, crowd.tally.words[:3]
     assert served.alone(mixed(2)) == expected
+
+
+@pytest.mark.parametrize("fault", ["fail_frames", "lose", "hang"])
+def test_after_a_failed_burst_of_the_detector_nothing_is_wrong_and_nothing_lost(served: Running, fault: str) -> None:
+    """Faces wait on the card first and on the processor then: none of them gets another one's vectors, none is lost."""
+    asks = [ask for ask in mixed(4) if ask.name.startswith(("faces", "all", "query"))]
+    expected = served.alone(asks)
+    detector = served.rig.record.models["scrfd_2_5g"]
+    configured = detector.configured
+    with Crowd(served, asks, expected) as crowd:
+        crowd.wait_for(10)
+        getattr(served.rig.faults, fault)("scrfd_2.5g")
+        wait_until(lambda: detector.configured > configured and served.ping() == 200, 60)
+        crowd.wait_for(30)
+    assert not crowd.tally.wrong
+    assert set(crowd.tally.answered) <= {200, 503}, crowd.tally.words[:3]
+    assert crowd.tally.answered[200] >= 30
+    assert served.alone(asks) == expected
 
 
 def test_a_fault_on_the_processor_leaves_the_card_alone(served: Running, monkeypatch: pytest.MonkeyPatch) -> None:

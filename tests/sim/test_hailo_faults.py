@@ -300,6 +300,8 @@ def test_requests_are_held_while_the_card_is_away(served: Served) -> None:
     wait_until(lambda: served.ping() == 503)
     time.sleep(1.0)
     assert not answers, "nobody is refused, nobody is answered"
+    live_then = served.client.get("/status/live").json()
+    assert live_then["recoveries"][0]["seconds"] is None, "it goes on"
     began = time.monotonic()
     assert served.client.get("/ping").text.startswith("recovering")
     assert time.monotonic() - began < 1.0
@@ -308,6 +310,14 @@ def test_requests_are_held_while_the_card_is_away(served: Served) -> None:
         thread.join(60)
     assert answers == expected
     assert served.ping() == 200
+    told, figures = served.client.get("/status/live").json(), served.client.get("/metrics").text
+    assert told["recoveries"][0]["seconds"] >= 1.0
+    assert told["faults"][0]["kind"] == "burst_lost"
+    assert told["networks"][told["faults"][0]["network"]]["engine"] == "hailo"
+    assert re.search(r'^immich_ml_device_recoveries_total\{engine="hailo"\} [1-9]', figures, re.M)
+    assert re.search(r'^immich_ml_faults_total\{kind="burst_lost"\} [1-9]', figures, re.M)
+    assert re.search(r'^immich_ml_device_temperature_celsius\{engine="hailo"\} \d', figures, re.M)
+    assert re.search(r'^immich_ml_burst_frames_sum\{network="tinyclip[^"]*"\} [1-9]', figures, re.M)
 
 
 def test_answers_that_change_turn_their_task_off_until_the_card_is_opened_anew(served: Served) -> None:

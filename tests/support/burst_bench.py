@@ -7,6 +7,7 @@ The arbiter and its queues are the worker's own. The card takes one burst at a t
 import asyncio
 import contextlib
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -118,16 +119,28 @@ class Site:
         self.load = load
         self.card = Card(load.link)
         self.arbiter = arbiter
-        self.cores = asyncio.Semaphore(CORES)
+        self.free = CORES
+        self.sooner: deque[asyncio.Future[None]] = deque()
+        self.later: deque[asyncio.Future[None]] = deque()
         self.random = random.Random(1)
         names = (DETECTOR, RECOGNISER) if load.task == "faces" else (CLIP[load.task],)
         self.queues = [arbiter.queue(self.card.network(name, most), name) for name in names]
         self.text = arbiter.queue(self.card.network(TEXT[load.task], most), "text", interactive=True)
         self.answers: list[float] = []
 
-    async def host(self, seconds: float) -> None:
-        async with self.cores:
-            await asyncio.sleep(seconds)
+    async def host(self, seconds: float, *, begins: bool = False) -> None:
+        """Work for so long on one core. `begins`: a photo; all other work passes it, as in the worker's pool."""
+        if self.free:
+            self.free -= 1
+        else:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            (self.later if begins else self.sooner).append(turn)
+            await turn
+        await asyncio.sleep(seconds)
+        if waiting := self.sooner or self.later:
+            waiting.popleft().set_result(None)
+        else:
+            self.free += 1
 
     async def request(self) -> None:
         first = self.queues[0]
@@ -135,7 +148,7 @@ class Site:
             announced.enter_context(first.coming())
             for queue in self.queues[1:]:
                 announced.enter_context(queue.coming(None))
-            await self.host(self.load.prepare * self.random.uniform(1 - JITTER, 1 + JITTER))
+            await self.host(self.load.prepare * self.random.uniform(1 - JITTER, 1 + JITTER), begins=True)
         if self.load.task != "faces":
             await first.infer([FRAME])
             return

@@ -15,8 +15,6 @@ import standin_command
 from project import PROJECT
 from standin_command import says
 
-from ml_target.diagnostics import names
-
 CONTAINER = "immich-ml-hailo"
 WITH_VALUE = {"-t", "--label", "--build-arg", "--file", "-e", "-v", "--user", "--network", "--entrypoint", "--publish"}
 WITH_VALUE |= {"--name", "--restart", "--stop-timeout", "--format", "--type", "--tail", "--memory", "--pids-limit"}
@@ -103,6 +101,9 @@ class DockerStandIn:
         return does + "".join(f"\nkill -{number} $PPID; kill -{number} $$" for number in signals)
 
 
+ASKED = [f"ml_target.diagnostics.{name}" for name in ("names", "library", "change")]
+"""Modules that need only Python itself: the real ones answer."""
+
 BARE = {"image": "x", "restarts": 0, "ports": "", "log": ""}
 
 
@@ -158,9 +159,11 @@ def run(state: State, call: Call) -> str:
     assert call.one("--entrypoint") == "python3"
     if arguments[:2] == ["-m", "ml_target.diagnostics.settings"]:
         return ""
-    if arguments == ["-m", "ml_target.diagnostics.names"]:
-        return says("\n".join(names.lines(call.pairs("-e")["CLIP_BACKEND"])))
-    if arguments == ["-m", "ml_target.doctor", "--chip"]:
+    if arguments[:1] == ["-m"] and arguments[1] in ASKED:
+        given = [f"{name}={shlex.quote(value)}" for name, value in call.pairs("-e").items()]
+        python = shlex.join([sys.executable, "-S", *arguments])
+        return f"cd {shlex.quote(str(PROJECT))}\nexec env -i {' '.join(given)} {python}"
+    if arguments == ["-m", "ml_target", "doctor", "--chip"]:
         return says(state["chip"])
     assert arguments[:3] == ["-m", "ml_target", "models"]
     return _store(state, call, arguments)

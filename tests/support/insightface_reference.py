@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from remembered import RememberedSession
 
 from ml_target.tensors import Float32, UInt8
 
@@ -31,9 +32,9 @@ class Found:
 
 
 class InsightFace:
-    """Its detector, aligner and recogniser on the given files."""
+    """Its detector, aligner and recogniser on the given files. `threads`: of an inference."""
 
-    def __init__(self, detector: Path, recognizer: Path) -> None:
+    def __init__(self, detector: Path, recognizer: Path, threads: int = 1) -> None:
         find_insightface()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -42,11 +43,13 @@ class InsightFace:
             from insightface.model_zoo.retinaface import RetinaFace
             from insightface.utils import face_align
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3
 
         def session(file: Path) -> Any:
-            return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            return RememberedSession(
+                onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            )
 
         self._detector: Any = RetinaFace(model_file=str(detector), session=session(detector))
         self._recognizer: Any = ArcFaceONNX(model_file=str(recognizer), session=session(recognizer))

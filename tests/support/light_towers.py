@@ -22,9 +22,9 @@ def light_models(folder: Path, wheel_models: Path) -> Path:
     return folder
 
 
-def text_tower(file: Path) -> Path:
+def text_tower(file: Path, seed: int = 8) -> Path:
     """From ids to a vector, of a few numbers: the mean of what stands for the ids."""
-    table = np.random.default_rng(8).normal(size=(ROWS, TINYCLIP.width)).astype(np.float32)
+    table = np.random.default_rng(seed).normal(size=(ROWS, TINYCLIP.width)).astype(np.float32)
     nodes = [
         helper.make_node("Mod", ["ids", "rows"], ["short"]),
         helper.make_node("Gather", ["table", "short"], ["looked_up"]),
@@ -34,9 +34,9 @@ def text_tower(file: Path) -> Path:
     return _save(file, nodes, weights, helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", 77]))
 
 
-def picture_tower(file: Path) -> Path:
+def picture_tower(file: Path, seed: int = 9) -> Path:
     """From a picture to a vector: the means of its 49 tiles, mixed."""
-    mixer = np.random.default_rng(9).normal(size=(3 * 7 * 7, TINYCLIP.width)).astype(np.float32)
+    mixer = np.random.default_rng(seed).normal(size=(3 * 7 * 7, TINYCLIP.width)).astype(np.float32)
     nodes = [
         helper.make_node("AveragePool", ["picture"], ["tiles"], kernel_shape=[32, 32], strides=[32, 32]),
         helper.make_node("Flatten", ["tiles"], ["means"]),

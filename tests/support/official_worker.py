@@ -88,8 +88,8 @@ class UsualWorker:
     def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
         self._search = Search(folder)
-        self._faces = InsightFace(folder / SCRFD_2_5G.onnx[0].name, folder / ARCFACE_R50.onnx[0].name)
-        self._reader = RapidOcrReader(folder)
+        self._faces = InsightFace(folder / SCRFD_2_5G.onnx[0].name, folder / ARCFACE_R50.onnx[0].name, THREADS)
+        self._reader = RapidOcrReader(folder, THREADS)
         self.served: dict[str, int] = {}
 
     async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,9 +1,11 @@
 """A plugin of pytest: with `--dist loadfile` pytest-xdist gives the tests of a file to one process.
 
 Those that build images are given to one, too: they share podman's store, and port 3003 of this machine.
+Their share takes longest, and one thing after the other: the other processes stand back for it.
 (`--dist loadgroup` does nothing under pytest 9.2: pytest-xdist 3.8 renames tests in a way that no longer counts.)
 """
 
+import os
 from typing import Any
 
 import pytest
@@ -21,3 +23,19 @@ class ByFile(LoadFileScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
     return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+class StandsBack:
+    """In a process of pytest-xdist: its priority goes down with its first test that builds no image."""
+
+    stood_back = False
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if not self.stood_back and not nodeid.startswith(CONTAINERS):
+            os.nice(5)
+            self.stood_back = True
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(StandsBack())

@@ -95,16 +95,16 @@ class RapidOcr:
 
 
 class RapidOcrReader:
-    """The whole way, with the real networks of PP-OCRv5."""
+    """The whole way, with the real networks of PP-OCRv5. `threads`: of an inference."""
 
     names = ("ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx")
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, models: Path, threads: int = 1) -> None:
         import onnxruntime
 
         self.steps = self.make_steps()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         self._detector, self._recognizer = (
             onnxruntime.InferenceSession(str(models / name), options, providers=["CPUExecutionProvider"])
             for name in self.names

@@ -89,6 +89,8 @@ def _install(python: Path, folder: Path) -> list[str]:
         f"tar -C {python} {' '.join(f'--exclude={name}' for name in left_out)} -c . "
         '| tar -C "$1/usr/local" -x --no-same-owner',
         'chroot "$1" ldconfig',
+        # All that the images ask apt for is there: lists of what else there is would be read anew in each build.
+        ': >"$1/etc/apt/sources.list"',
     ]
     for name in ("python3.12", "python3.12-venv"):
         tree = folder / name

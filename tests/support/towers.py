@@ -141,7 +141,8 @@ def build_towers(name: str, layers: int) -> Towers:
 
     "BACKEND with GELU" are its towers with the activation that some exports have in the place of QuickGELU.
 
-    Needs PyTorch and transformers. Token tables of SigLIP2 are cut to 4,000 rows (of 256,000).
+    Needs PyTorch and transformers. SigLIP's and SigLIP2's token tables are cut to 4,000 rows (of 32,000 and 256,000):
+    the substitute vocabularies have 2,000 pieces.
     """
     import torch
     import transformers
@@ -172,8 +173,7 @@ def build_towers(name: str, layers: int) -> Towers:
         )
         model = transformers.CLIPModel(config)
     else:
-        rows = 4_000 if name == "siglip2" else 32_000
-        words = {"vocab_size": rows, "num_hidden_layers": min(12, layers), "max_position_embeddings": text.tokens}
+        words = {"vocab_size": 4_000, "num_hidden_layers": min(12, layers), "max_position_embeddings": text.tokens}
         ids = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 1}
         config = transformers.SiglipConfig(text_config=common | words | ids, vision_config=vision)
         model = transformers.SiglipModel(config)

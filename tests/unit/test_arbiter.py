@@ -169,6 +169,25 @@ def test_text_with_a_lane_of_its_own_waits_for_nobody() -> None:
     assert device.most_running == 2
 
 
+def test_interactive_work_also_takes_a_lane_that_nothing_else_wants() -> None:
+    device, arbiter = Device(), Arbiter(2, own_lane=True)
+    bulk = arbiter.queue(device.network("bulk", 0.3, batch=1), "bulk")
+    text = arbiter.queue(device.network("text", 0.1, batch=1), "text", interactive=True)
+
+    async def work() -> None:
+        started = now()
+        await asyncio.gather(*(text.infer(frames(n)) for n in range(4)))
+        assert now() - started == pytest.approx(0.2), "two at a time"
+        long = [asyncio.ensure_future(bulk.infer(frames(n))) for n in range(3)]
+        queries = [asyncio.ensure_future(text.infer(frames(n))) for n in range(4)]
+        await asyncio.wait(long)
+        assert now() - started == pytest.approx(0.2 + 0.6), "three in two lanes: none was lost to queries"
+        assert all(query.done() for query in queries), "beside them, one at a time"
+
+    scenario(arbiter, work)
+    assert device.most_running == 3
+
+
 def test_as_many_bursts_at_a_time_as_there_are_lanes() -> None:
     device, arbiter = Device(), Arbiter(3)
     queue = arbiter.queue(device.network("a", 0.02, batch=1), "a")

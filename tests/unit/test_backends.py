@@ -1,12 +1,24 @@
 """Which CLIP backends a setting means, and which of them answers for a name that Immich asks for."""
 
+from itertools import combinations
+
 import pytest
 
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import EngineName, chosen, needs, settled
-from ml_target.catalogue.networks import CLIP_BACKENDS, SIGLIP, SIGLIP2, TINYCLIP, VIT_B_16, VIT_B_32
+from ml_target.catalogue.networks import (
+    CLIP_BACKENDS,
+    SIGLIP,
+    SIGLIP2,
+    TINYCLIP,
+    VIT_B_16,
+    VIT_B_32,
+    clashing,
+    with_baked,
+)
 from ml_target.catalogue.types import ModelFile
 from ml_target.config import Settings
+from ml_target.diagnostics.change import told
 from ml_target.diagnostics.names import lines
 from ml_target.errors import SettingsError, UnusableInput
 from ml_target.tasks.clip.names import backend_for
@@ -97,6 +109,48 @@ def test_an_upgrade_keeps_every_name_where_it_was() -> None:
         else:
             with pytest.raises(UnusableInput):
                 backend_for(name, before)
+
+
+SETS = [
+    names
+    for count in range(1, 6)
+    for names in combinations(CLIP_BACKENDS, count)
+    if clashing(CLIP_BACKENDS[name] for name in names) is None
+]
+
+
+@pytest.mark.parametrize("names", SETS, ids=",".join)
+def test_auto_with_whatever_is_there_gives_every_name_to_its_own_space_or_refuses_it(names: tuple[str, ...]) -> None:
+    """All names of Immich's catalogue; the same as with those backends listed, in whatever order."""
+    files = [file.name for file in there(*names)]
+    auto = Settings(clip_backend="auto")
+    found = settled(auto, "cpu", "hailo8", lambda file: file.name in files)
+    assert found.clip_backend == ",".join(names)
+    served = [CLIP_BACKENDS[name] for name in names]
+    own = {b.immich_name: b for b in served}
+    for name, width in WIDTHS.items():
+        wide = [b for b in served if b.width == width]
+        right = own.get(name) or (TINYCLIP if TINYCLIP in wide else wide[0] if len(wide) == 1 else None)
+        for order in (served, served[::-1]):
+            if right:
+                assert backend_for(name, order) is right
+            else:
+                with pytest.raises(UnusableInput) as refused:
+                    backend_for(name, order)
+                assert served[0].immich_name in refused.value.remedy
+
+
+@pytest.mark.parametrize("before", ["tinyclip", "siglip", "siglip2"])
+def test_an_upgrade_from_one_backend_moves_no_name_and_asks_nothing(before: str) -> None:
+    """With the setting as it was, and with what an image for a card holds besides, should it be `auto` now."""
+    kept = {"CLIP_BACKEND": before}
+    assert Settings.from_environment(kept).clip_backend == before
+    assert told(kept, kept) == []
+    held = [CLIP_BACKENDS[name] for name in with_baked(before)]
+    for name, width in WIDTHS.items():
+        if width == CLIP_BACKENDS[before].width:
+            assert backend_for(name, [CLIP_BACKENDS[before]]).name == before
+    assert backend_for(CLIP_BACKENDS[before].immich_name, held).name == before
 
 
 def test_the_name_picks_among_several_of_one_width() -> None:

@@ -9,10 +9,6 @@ from burst_bench import Load, cell, grid, query_beside
 from ml_target.scheduling.pace import Pace
 from ml_target.scheduling.plan import LEAST, Outlook, worthwhile
 
-CONVOY = Load("faces", 32, 0.02, "slow", 3)
-"""Host and card are equally fast, and the host's threads prepare 32 photos before they cut the first face: with bursts
-of 32, which pay otherwise, one of them stands still while the other works."""
-
 
 def outlook(**known: float) -> Outlook:
     usual = {"waiting": 4, "flying": 0, "coming": 4.0, "round": 8.0, "most": 32, "gap": 0.002, "pace": 0.002}
@@ -25,10 +21,8 @@ def test_the_grid() -> None:
     """1 to 32 clients, every backend, 0 to 10 faces a photo, both links, prepared in 5 to 80 ms."""
     cells = [cell(load) for load in grid()]
     assert len(cells) == 252
-    short = {str(each.load): round(each.ratio, 3) for each in cells if each.ratio < 0.9 and each.load != CONVOY}
+    short = {str(each.load): round(each.ratio, 3) for each in cells if each.ratio < 0.9}
     assert not short
-    (convoy,) = [each for each in cells if each.load == CONVOY]
-    assert convoy.ratio > 0.85
     assert sum(math.log(each.ratio) for each in cells) > 0, "on the whole it is better than the best of them"
 
 

@@ -19,6 +19,7 @@ from ml_target.catalogue.networks import (
     SIGLIP,
     SIGLIP2,
     TINYCLIP,
+    W600K_R50,
 )
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.engines.hailo.fit import Fit, bind_group, check_fit, group_name
@@ -212,6 +213,34 @@ def test_normalisation_that_was_not_compiled_in(written: Path) -> None:
         ModelError, match=r"takes scale 0\.0078 and zero point 127, not the bytes of a picture: the norm"
     ):
         check_fit(written, ARCFACE_MOBILEFACENET)
+
+
+@pytest.mark.parametrize("name", ["w600k_r50", "arcface_r50"])
+def test_the_owners_own_file_may_have_its_templates_name(written: Path, name: str) -> None:
+    """In 8 bits and in 16; the quantisation is the file's own."""
+    for vector in (L(f"{name}/fc1", (1, 1, 512), scale=0.02, zero_point=101.0), wide(f"{name}/fc1", 1, 1, 512)):
+        written.write_bytes(build.simple(name, build.picture(name, 112, 112), vector))
+        fit = check_fit(written, W600K_R50)
+        assert not fit.warnings
+        assert roles(fit) == {"embedding": "fc1"}
+        (output,) = fit.group.outputs
+        scales, zero_points = channel_quantisation(output)
+        assert [*scales, *zero_points] == pytest.approx([vector.scale, vector.zero_point])
+
+
+def test_the_owners_own_file_is_refused_with_the_page_that_tells_how_to_make_it(written: Path) -> None:
+    name = "w600k_r50"
+    plain = L(f"{name}/in", (112, 112, 3), output=False, scale=0.0078, zero_point=127.0, limits=(-1.0, 1.0))
+    for given, vector, reason in (
+        (plain, L(f"{name}/fc1", (1, 1, 512)), "the normalisation was not compiled in"),
+        (build.picture(name, 128, 128), L(f"{name}/fc1", (1, 1, 512)), "where one input 112x112x3 uint8 is wanted"),
+    ):
+        written.write_bytes(build.simple(name, given, vector))
+        with pytest.raises(ModelError, match=rf"{reason}\. Compile it as docs/compiling\.md says"):
+            check_fit(written, W600K_R50)
+    written.write_bytes(build.simple(name, build.picture(name, 112, 112), L(f"{name}/fc1", (1, 1, 256))))
+    with pytest.raises(ModelError, match=r"has outputs \S*256 where \{embedding 512\} is wanted"):
+        check_fit(written, W600K_R50)
 
 
 def test_channels_that_differ(written: Path) -> None:

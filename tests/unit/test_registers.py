@@ -12,15 +12,17 @@ from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS, SIGLIP, TINYCL
 from ml_target.catalogue.types import ClipBackend
 from ml_target.config import Settings
 from ml_target.diagnostics.checks.register import CHECKS
+from ml_target.diagnostics.predict import ANSWERS
 from ml_target.tasks.clip.encoders import HALF_FROM
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.task import CLIP
 from ml_target.tasks.register import TASKS
 
 
-def test_every_task_has_networks_and_checks() -> None:
+def test_every_task_has_networks_checks_and_an_answer_of_predict() -> None:
     names = [task.name for task in TASKS]
     assert list(CHECKS) == names
+    assert list(ANSWERS) == names
     assert list(dict.fromkeys(network.task for network in NETWORKS)) == names
 
 

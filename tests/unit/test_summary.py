@@ -16,6 +16,7 @@ from ml_target.log.ring import keep_last_lines, kept_logs
 from ml_target.runtime import summary
 from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
+from ml_target.tasks.clip.task import CLIP
 from ml_target.tasks.service import Service
 
 BACKENDS = ("tinyclip", "siglip", "siglip2", "auto")
@@ -45,10 +46,23 @@ def test_all_that_a_person_wants_to_know() -> None:
         "",
         "  In Immich, Administration > Settings > Machine Learning Settings:",
         "  URL                http://192.168.7.5:3003",
-        "  CLIP model         ViT-B-32__openai (hides TinyCLIP: keep other workers off)",
+        "  CLIP model         ViT-B-32__openai (hides TinyCLIP: keep other workers off).",
+        "                     For a new library: RN101__yfcc15m, which no worker of",
+        "                     Immich serves by default. A library that has vectors keeps",
+        "                     its name: a change of name deletes all of them.",
         "  Facial recognition buffalo_l",
         "  OCR model          PP-OCRv5_mobile",
     ]
+
+
+def test_the_status_page_recommends_a_name_and_says_why() -> None:
+    shown = {s["space"]: s for s in CLIP.status(fake_services(FakeTasks(), backend="auto").of["clip"])["clip"]}
+    assert shown["tinyclip"]["recommended_name"] == "RN101__yfcc15m"
+    assert "no worker of Immich serves by default" in shown["tinyclip"]["why"]
+    assert "a change of name deletes all of them" in shown["tinyclip"]["why"]
+    assert "RN101__yfcc15m" in shown["tinyclip"]["names_of_this_width"]
+    assert shown["siglip"]["recommended_name"] == shown["siglip"]["immich_name"]
+    assert shown["siglip"]["why"] == "It is this model's own name in Immich."
 
 
 def test_what_is_missing_is_told_in_short_and_what_is_a_fault_in_red() -> None:

@@ -86,8 +86,8 @@ def test_the_processor_beside_a_card_is_there_where_a_network_runs_on_it_and_is_
     alone, _ = select.choose_engines(Settings(engine="cpu"))
     assert alone.capabilities.lanes == 2 * lanes, "a card leaves it less to run, and more to prepare"
     assert [record.getMessage() for record in caplog.records] == [
-        "faces: recognition runs on the processor, because FACE_RECOGNIZER=buffalo_l is set: there is no file of it "
-        "for a card. CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
+        "faces: recognition runs on the processor, because FACE_RECOGNIZER=buffalo_l is set: nobody publishes a "
+        "file of it for a card. CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
     ] * 2
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ml_target import remedies
+from ml_target.catalogue.needs import chosen
 from ml_target.config import Settings, setting_names, setting_text
 from ml_target.diagnostics.card import library_version
 from ml_target.remedies import CONTAINER, command
@@ -52,7 +53,13 @@ def _fetch_and_run(settings: Settings, wanted: Sequence[str]) -> str:
 
 def _instead(settings: Settings, others: bool) -> str:
     """Stops the worker even if the card is free now: it may not be by the time this is read."""
-    return f"{STOP}; {in_a_container(settings, others)}; docker start {CONTAINER}"
+    then = "./setup.sh, in this project's folder" if _verdict_is_kept(settings) else f"docker start {CONTAINER}"
+    return f"{STOP}; {in_a_container(settings, others)}; {then}"
+
+
+def _verdict_is_kept(settings: Settings) -> bool:
+    """Whether the run writes a verdict into the host's models/, which the image then has to be built with."""
+    return any(network.template for network in chosen(settings)) and not remedies.mounted()
 
 
 def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), name: str = "selfcheck") -> str:
@@ -64,8 +71,9 @@ def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), nam
     words += [f"--group-add={group}" for group in sorted(groups)]
     if remedies.mounted() or settings.hailo_group_id:  # the models, or the socket of HailoRT's service
         words.append(f"--volumes-from {CONTAINER}")
-    if others:  # as the folder's owner: others may not be able to read it
-        words.append('--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models:ro"')
+    kept = name == "selfcheck" and _verdict_is_kept(settings)
+    if others or kept:  # as the folder's owner: others may not be able to read it
+        words.append(f'--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models{"" if kept else ":ro"}"')
     words += [f"-e {word}" for word in changed(settings)]
     return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", "python3", remedies.PACKAGE, name])
 

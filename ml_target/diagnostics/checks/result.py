@@ -72,7 +72,8 @@ class Check:
     """One line of the report.
 
     `name`: the task and stage; `files`: those that serve it. `gap`: why it was not compared. `fault`: what
-    made it fail outright, with the remedy. Times are medians, in milliseconds.
+    made it fail outright, with the remedy. Times are medians, in milliseconds. `own_remedy`: where files that are WRONG
+    are the owner's own, and cannot be fetched again.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Check:
     fault: str = ""
     served_ms: float | None = None
     twin_ms: float | None = None
+    own_remedy: str = ""
 
     @classmethod
     def of(
@@ -122,7 +124,7 @@ class Check:
             return NEAR
         if self.fault:
             return ask_doctor()
-        return fetch_anew(self.files) if self.verdict == "WRONG" else ""
+        return (self.own_remedy or fetch_anew(self.files)) if self.verdict == "WRONG" else ""
 
 
 def ask_doctor() -> str:

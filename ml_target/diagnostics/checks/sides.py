@@ -7,8 +7,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, TypeVar
 
-from ml_target.catalogue.needs import needs
-from ml_target.catalogue.networks import ARCFACE_R50, FACE_RECOGNIZERS, STAND_IN_EMBEDDER
+from ml_target.catalogue.needs import chosen, needs
 from ml_target.catalogue.types import Network
 from ml_target.config import Settings, available_cores, choose_engine
 from ml_target.diagnostics.card import CardReport
@@ -60,7 +59,7 @@ class Bench:
             self._places = [place] if place is beside else [place, beside]
             for each in self._places:
                 await asyncio.to_thread(each.engine.start)
-            return Loader(self.settings, self.store, self.host, place, beside)
+            return Loader(self.settings, self.store, self.host, place, beside, unproven=True)
         except (DeviceError, SettingsError, ModelError) as error:
             raise NotChecked(self._why_closed(error)) from error
 
@@ -90,10 +89,7 @@ class Bench:
         except ModelError as error:
             return {}, Gap.of(error)
         try:
-            # Named, so that no stand-in is used.
-            recognizer = self.settings.face_recognizer or ARCFACE_R50.name
-            settings = replace(self.settings, face_recognizer=recognizer)
-            loader = Loader(settings, self.store, self.host, place, place)
+            loader = Loader(self._named(), self.store, self.host, place, place)
             try:
                 twin = await asyncio.to_thread(load, loader)
             except NotChecked as missing:
@@ -116,9 +112,14 @@ class Bench:
 
     def _to_fetch(self, names: Sequence[str]) -> Sequence[str]:
         """Arguments for fetching these files for the processor."""
-        by_name = any(network.onnx[0].name in names for network in FACE_RECOGNIZERS.values())
-        # If the stand-in is there, a fetch for the engine would consider faces complete.
-        return names if by_name and self.store.find(STAND_IN_EMBEDDER.onnx[0]) else ("--engine", REFERENCE)
+        # If a stand-in is there, a fetch for the engine would consider the task complete.
+        stood_in = [n for n in chosen(self.settings) if n.stand_in and any(map(self.store.find, n.stand_in.onnx))]
+        return names if any(n.onnx[0].name in names for n in stood_in) else ("--engine", REFERENCE)
+
+    def _named(self) -> Settings:
+        """The same settings with a name where a stand-in would be used: it is the network itself that is compared."""
+        named: dict[str, Any] = {n.setting: n.choice for n in chosen(self.settings) if n.stand_in}
+        return replace(self.settings, **named)
 
     def note(self, models: Sequence[Model]) -> None:
         """Adds the models' files to `used`."""
@@ -160,8 +161,7 @@ class Bench:
 
     def _wanted(self) -> Sequence[str]:
         """Arguments for fetching the processor's missing networks; empty if all are there."""
-        chosen = replace(self.settings, face_recognizer=self.settings.face_recognizer or ARCFACE_R50.name)
-        files = [need.files for need in needs(chosen, REFERENCE) if need.engine == REFERENCE]
+        files = [need.files for need in needs(self._named(), REFERENCE) if need.engine == REFERENCE]
         names = [each[0].name for each in files if not any(map(self.store.find, each))]
         return self._to_fetch(names) if names else ()
 

@@ -185,10 +185,12 @@ def _read(task: str, answer: httpx2.Response) -> Any:
 
 
 def _detail(answer: httpx2.Response) -> str:
+    """What the answer says, on one line, and fit for a terminal: it comes from somebody else's program."""
     try:
-        return str(orjson.loads(answer.content)["detail"])[:300]
+        said = str(orjson.loads(answer.content)["detail"])[:300]
     except (ValueError, KeyError, TypeError):
-        return answer.text[:100].strip() or answer.reason_phrase
+        said = answer.text[:100].strip() or answer.reason_phrase
+    return "".join(letter if letter.isprintable() else " " for letter in said)
 
 
 def _join(url: str, path: str) -> str:

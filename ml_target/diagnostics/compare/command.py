@@ -76,7 +76,8 @@ def run(arguments: Namespace, settings: Settings) -> int:
     if arguments.json:
         arguments.json.write_text(as_json(result), "utf-8")
     if arguments.html:
-        arguments.html.write_text(page(result, answers, photos), "utf-8")
+        # A file's name may hold bytes that are no text.
+        arguments.html.write_text(page(result, answers, photos), "utf-8", "replace")
         print(f"\nwritten: {arguments.html}")
     return COMPARED if len(findings) == len(tasks) else SOMETHING_NOT
 

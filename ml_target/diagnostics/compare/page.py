@@ -8,14 +8,17 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageOps
 
+from ml_target.diagnostics.checks.measures import match
 from ml_target.diagnostics.compare.answers import SeenFace, SeenLine
 from ml_target.diagnostics.compare.asking import FACES, OURS, SEARCH, SIDES, THEIRS, Answers
+from ml_target.diagnostics.compare.faces import SAME_FACE
 from ml_target.diagnostics.compare.output import Result, refusals
 from ml_target.diagnostics.compare.photos import Photo
 from ml_target.diagnostics.compare.verdict import Finding, Verdict
 from ml_target.errors import WorkerError
 from ml_target.imaging.picture import decode
 from ml_target.log.private import without_login
+from ml_target.tensors import Float32
 
 SHOWN = 12
 """Photos a task."""
@@ -101,10 +104,17 @@ def _photos(task: str, answers: Answers, photos: Sequence[Photo]) -> Iterator[st
 def _unlike(task: str, ours: Any, theirs: Any) -> float:
     """0 for the same answer; larger the more they differ."""
     if task == SEARCH:
-        return 2.0 if ours.shape != theirs.shape else round(1 - float(ours @ theirs), 6)
+        return _apart(ours, theirs)
     if task == FACES:
-        return float(abs(len(ours) - len(theirs)))
+        pairs = match([face.box for face in ours], [face.box for face in theirs], SAME_FACE)
+        alone = len(ours) + len(theirs) - 2 * len(pairs)
+        return alone + max((_apart(ours[i].vector, theirs[j].vector) for i, j, _ in pairs), default=0.0)
     return float(len({line.text for line in ours} ^ {line.text for line in theirs}))
+
+
+def _apart(a: Float32, b: Float32) -> float:
+    """The cosine distance of two unit vectors; the largest there is where their widths differ."""
+    return round(1 - float(a @ b), 6) if a.shape == b.shape else 2.0
 
 
 def _caption(task: str, ours: Sequence[SeenFace | SeenLine], theirs: Sequence[SeenFace | SeenLine]) -> str:

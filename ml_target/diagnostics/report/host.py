@@ -19,7 +19,7 @@ from ml_target.system.cards import driver_version
 PACKAGES = (
     "numpy", "opencv-python-headless", "opencv-python", "pillow", "onnxruntime", "onnxruntime-gpu", "hailort",
     "tokenizers", "sentencepiece", "xxhash", "orjson", "fastapi", "starlette", "pydantic", "uvicorn",
-    "python-multipart",
+    "python-multipart", "prometheus-client",
 )  # fmt: skip
 NEEDED = ("numpy", "pillow", "tokenizers", "fastapi", "uvicorn", "orjson", "python-multipart")
 """Without these the worker does not start."""

@@ -17,7 +17,7 @@ HOW = (
     "A unit of systemd: journalctl -u immich-ml-hailo -n 300 > log.txt; ./setup.sh serve: the terminal.\n"
     "Then this report again, with --log log.txt (in a container: --log - < log.txt, and docker's option -i)."
 )
-_LEVEL = re.compile(r"^\S+ \S+ (?:ERROR|CRITICAL) (.*)$")
+_LEVEL = re.compile(r'^(?:\S+ \S+ (?:ERROR|CRITICAL) |\{.*"level": "(?:ERROR|CRITICAL)", )(.*)$')
 
 
 def log_section(given: str | None, port: int) -> Section:

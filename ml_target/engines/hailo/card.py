@@ -17,7 +17,7 @@ from ml_target.engines.hailo.status import doctor
 from ml_target.engines.hailo.watchdog import bounded
 from ml_target.errors import DeviceError, ModelError, SettingsError
 from ml_target.hef.header import CHIP_NAMES
-from ml_target.system.cards import id_choices
+from ml_target.system.cards import Card, cards, full_address, id_choices
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,11 @@ class HeldCard:
         count = self._settings.cards
         kind = "Hailo-8 or 8L" if self.chip is None else CHIP_NAMES[self.chip]
         return f"{count} {kind} cards" if count > 1 else f"the {kind} card"
+
+    def cards(self) -> list[Card]:
+        """Those that were taken, as the bus shows them; every one of the driver's while that is not known."""
+        ids = {full_address(each) for each in self._ids}
+        return [card for card in cards() if card.driven and (not ids or card.address in ids)]
 
     @property
     def is_open(self) -> bool:

@@ -24,6 +24,7 @@ from ml_target.engines.hailo.closing import Closing
 from ml_target.engines.hailo.cooling import Cooling
 from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.hailo.kernel_log import kernel_words
+from ml_target.engines.hailo.link import link
 from ml_target.engines.hailo.network import HailoNetwork
 from ml_target.engines.hailo.status import (
     FILE_STATUSES,
@@ -40,6 +41,7 @@ from ml_target.engines.hailo.turns import Turns
 from ml_target.engines.hailo.versions import firmware_check, library_check
 from ml_target.engines.hailo.watchdog import bounded, with_file
 from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DamagedFileError, DeviceError, EngineFault
+from ml_target.hef.header import CHIP_NAMES
 from ml_target.system.cards import Finding, driver_version
 
 log = logging.getLogger(__name__)
@@ -173,6 +175,15 @@ class HailoEngine:
         self._closing.configured()
 
     # ------------------------------------------------------------------ health
+
+    def about(self) -> list[Finding]:
+        """Chip, firmware, library, driver, and the link of each card that the driver has."""
+        chip, firmware, library = self._card.chip, self._card.firmware, self._card.library
+        found = [Finding(True, "chip", CHIP_NAMES[chip])] if chip else []
+        found += [firmware_check(firmware, library)] if firmware else []
+        found.append(library_check(library, driver_version()))
+        found.append(Finding(True, "driver", driver_version() or "its version cannot be told", looked=False))
+        return [*found, *(each for card in self._card.cards() for each in link(card))]
 
     def health(self) -> dict[str, float]:
         """`temperature_c` and `power_w`, where the card reports them; read rarely. Blocks."""

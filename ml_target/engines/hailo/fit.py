@@ -127,7 +127,7 @@ def _require_architecture(path: Path, header: HefHeader, chip: str | None) -> tu
 
 def _require_name(path: Path, group: Group, network: Network) -> tuple[str, ...]:
     """Two networks may have the same shapes and another meaning (the ArcFaces), so the name must not be another's."""
-    if group.name == group_name(network):
+    if group.name in (group_name(each) for each in (network, network.template) if each):
         return ()
     other = next((n for n in NETWORKS if group_name(n) == group.name), None)
     if other is not None:
@@ -154,6 +154,8 @@ def _wanted(network: Network) -> str:
 
 
 def _replace(network: Network) -> str:
+    if network.template is not None:
+        return "Compile it as docs/compiling.md says, or put the right file there."
     return f"Replace it by the catalogue's {network.name}.hef: {replace()}"
 
 

@@ -22,7 +22,7 @@ from ml_target.engines.hailo.slots import Configuration, Slot
 from ml_target.engines.hailo.status import describe, status_of
 from ml_target.engines.hailo.trust import Trust, digest, fixed_frame
 from ml_target.engines.hailo.turns import CEILING_S, Turns
-from ml_target.errors import BurstLost, Unavailable
+from ml_target.errors import BurstLost, TaskOff
 from ml_target.tensors import Array, Outputs
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class HailoNetwork:
         if current is None or not current.alive:
             raise BurstLost(f"{self.network.name} is not configured on the card")
         if self.distrust:
-            raise Unavailable(f"{self.network.name}: {self.distrust}.")
+            raise TaskOff(f"{self.network.name}: {self.distrust}.")
         self._make_room(self, len(buffers))
         return [self._frames.named(answers) for answers in self._burst(current, buffers)]
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ConfigDict
+
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import names_there
-from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.networks import CLIP_BACKENDS, for_new_libraries
 from ml_target.catalogue.types import ClipBackend
 from ml_target.errors import MalformedRequest
 from ml_target.imaging.structure import CORE
@@ -16,7 +18,7 @@ from ml_target.tasks.clip.names import backend_for
 from ml_target.tasks.clip.text_tower import open_text_encoder
 from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
 from ml_target.tasks.service import Service
-from ml_target.tasks.wire import ModelEntry, Strict, vector_text
+from ml_target.tasks.wire import VECTOR_TEXT, ModelEntry, Strict, vector_text
 from ml_target.tensors import Float32
 
 VISUAL, TEXTUAL = "clip.visual", "clip.textual"
@@ -26,6 +28,7 @@ WORKING_SET = 2 * MIB
 
 
 class _Entry(Strict):
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
     visual: ModelEntry | None = None
     textual: ModelEntry | None = None
 
@@ -40,6 +43,8 @@ class ClipTask(Task[_Entry, Float32]):
 
     name = "clip"
     entry = _Entry
+    text_types = ("textual",)
+    answer = VECTOR_TEXT
 
     def offers(self, loading: Loading) -> list[Offer[Any]]:
         return [
@@ -99,8 +104,10 @@ class ClipTask(Task[_Entry, Float32]):
         if service.name != VISUAL:
             return None
         backend = CLIP_BACKENDS[service.variant]
-        hidden = " (hides TinyCLIP: keep other workers off)" if backend.borrows_name else ""
-        return "CLIP model", f"{backend.immich_name}{hidden}"
+        if not backend.borrows_name:
+            return "CLIP model", backend.immich_name
+        hidden = f"{backend.immich_name} (hides TinyCLIP: keep other workers off)."
+        return "CLIP model", f"{hidden} {for_new_libraries(backend)}"
 
     def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:
         """Each vector space, and the names of Immich's models that have its width."""
@@ -115,6 +122,8 @@ def _space(service: Service[Any]) -> dict[str, Any]:
         "on": service.on,
         "immich_name": backend.immich_name,
         "names_of_this_width": [name for name, width in WIDTHS.items() if width == backend.width],
+        "recommended_name": backend.new_library_name or backend.immich_name,
+        "why": for_new_libraries(backend) if backend.borrows_name else "It is this model's own name in Immich.",
     }
 
 

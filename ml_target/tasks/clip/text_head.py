@@ -63,7 +63,7 @@ class TextHead:
         if EMBEDDING not in roles:
             if self._layout.apply_norm is not False:
                 wanted |= {"norm_weight": (spec.width,), "norm_bias": (spec.width,)}
-            if self._backend.family == "clip":
+            if self._backend.pooling == "end":
                 wanted["projection"] = (spec.width, self._backend.width)
             else:
                 wanted |= {"head_weight": (self._backend.width, spec.width), "head_bias": (self._backend.width,)}
@@ -89,11 +89,10 @@ class TextHead:
         if EMBEDDING in outputs:
             return outputs[EMBEDDING].real().reshape(-1)
         # Only one row of the states is used, so only that row becomes floats.
-        if self._backend.family == "clip":
-            # The end-of-text id is the largest; what follows it is padding with the same id.
-            row = self._normed(outputs[TOKEN_STATES].real(int(np.argmax(ids))), CLIP_NORM_EPS)
-            return row @ self._real("projection")
-        row = self._normed(outputs[TOKEN_STATES].real(-1), SIGLIP_NORM_EPS)
+        state = outputs[TOKEN_STATES].real(pooled(self._backend, ids))
+        if self._backend.pooling == "end":
+            return self._normed(state, CLIP_NORM_EPS) @ self._real("projection")
+        row = self._normed(state, SIGLIP_NORM_EPS)
         projected: Float32 = self._real("head_weight") @ row + self._real("head_bias")
         return projected
 
@@ -117,6 +116,12 @@ class TextHead:
             array.shape[0] >= shape[0] if name == "tokens" else array.shape[0] == shape[0]
         )
         return None if fits else f"its '{name}' is {list(array.shape)} instead of {list(shape)}"
+
+
+def pooled(backend: ClipBackend, ids: Ids) -> int:
+    """Which of the token states becomes the vector."""
+    # The end-of-text id is the largest; what follows it is padding with the same id.
+    return int(np.argmax(ids)) if backend.pooling == "end" else -1
 
 
 def layer_norm(row: Float32, weight: Float32, bias: Float32, eps: float) -> Float32:

@@ -16,7 +16,7 @@ from ml_target.catalogue.types import ClipBackend
 from ml_target.engines import Intake, LoadedNetwork
 from ml_target.errors import ModelError
 from ml_target.remedies import replace
-from ml_target.tasks.clip.text_head import TextHead, TextLayout, is_normed
+from ml_target.tasks.clip.text_head import TextHead, TextLayout, is_normed, pooled
 from ml_target.tasks.clip.tokenizer import Tokenizer
 from ml_target.tensors import Array, Float32, Outputs
 
@@ -85,11 +85,11 @@ def require_agreement(
 def _tells_positions_apart(states: Callable[[Array], Outputs], tokenizer: Tokenizer, backend: ClipBackend) -> bool:
     ids = tokenizer.encode(PROMPTS[1])
     repeated = states(np.full(len(ids), ids[1]))
-    pooled, distances = EMBEDDING in repeated, list[float]()
-    if not pooled:
+    whole, distances = EMBEDDING in repeated, list[float]()
+    if not whole:
         rows = repeated[TOKEN_STATES].real()
         distances += [_distance(row, rows[0]) for row in rows[1:]]
-    if pooled or backend.family != "clip":
+    if whole or backend.pooling == "last":
         words = np.resize(ids[:6], len(ids) - 1)
         distances.append(_distance(*(_last(states(np.append(order, ids[-1]))) for order in (words, words[::-1]))))
     farthest = max(distances)
@@ -107,7 +107,7 @@ def _norm_is_outside(
     if EMBEDDING in outputs[0][1]:
         return None
     scale, shift = (np.asarray(weights[name], np.float32) for name in ("norm_weight", "norm_bias"))
-    votes = {is_normed(_used_row(o[TOKEN_STATES].real(), ids, backend), scale, shift) for ids, o in outputs}
+    votes = {is_normed(o[TOKEN_STATES].real(pooled(backend, ids)), scale, shift) for ids, o in outputs}
     if len(votes) > 1:
         raise ModelError(
             f"{backend.textual.name}: some states are layer-normed and some are not",
@@ -119,11 +119,6 @@ def _norm_is_outside(
 def _last(outputs: Outputs) -> Float32:
     """The pooled vector, or the state it is made from."""
     return outputs[EMBEDDING].real().reshape(-1) if EMBEDDING in outputs else outputs[TOKEN_STATES].real(-1)
-
-
-def _used_row(states: Float32, ids: Array, backend: ClipBackend) -> Float32:
-    row: Float32 = states[int(np.argmax(ids)) if backend.family == "clip" else -1]
-    return row
 
 
 def _distance(a: Float32, b: Float32) -> float:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict
 
 from ml_target.catalogue.needs import chosen
 from ml_target.catalogue.networks import FACES_IMMICH_NAME
@@ -14,7 +14,18 @@ from ml_target.scheduling.model import Model
 from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
 from ml_target.tasks.faces.finder import Face, FaceFinder
 from ml_target.tasks.service import Service
-from ml_target.tasks.wire import ModelEntry, Options, Score, Strict, both, empty_if_null, vector_text
+from ml_target.tasks.wire import (
+    BOTH,
+    SHARE,
+    VECTOR_TEXT,
+    ModelEntry,
+    Options,
+    Score,
+    Strict,
+    both,
+    empty_if_null,
+    vector_text,
+)
 from ml_target.tensors import UInt8
 
 log = logging.getLogger(__name__)
@@ -32,8 +43,27 @@ class _Detection(ModelEntry):
 
 
 class _Entry(Strict):
+    model_config = ConfigDict(json_schema_extra=BOTH)
     detection: _Detection | None = None
     recognition: ModelEntry | None = None
+
+
+_BOX = {
+    "type": "object",
+    "properties": {side: {"type": "integer"} for side in ("x1", "y1", "x2", "y2")},
+    "required": ["x1", "y1", "x2", "y2"],
+    "additionalProperties": False,
+}
+ANSWER = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"boundingBox": _BOX, "embedding": VECTOR_TEXT, "score": SHARE},
+        "required": ["boundingBox", "embedding", "score"],
+        "additionalProperties": False,
+    },
+}
+"""As JSON Schema: the faces, the best first, with boxes in pixels."""
 
 
 class FaceTask(Task[_Entry, Sequence[Face]]):
@@ -41,6 +71,7 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
 
     name = "facial-recognition"
     entry = _Entry
+    answer = ANSWER
 
     def offers(self, loading: Loading) -> list[Offer[FaceFinder]]:
         offer = self.offer(loading)
@@ -81,6 +112,11 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
             }
             for face in result
         ]
+
+    def show(self, result: Sequence[Face]) -> list[dict[str, Any]]:
+        """With `landmarks`: five points of each face, in pixels of the sent picture."""
+        points = ([[float(x), float(y)] for x, y in face.landmarks] for face in result)
+        return [{**face, "landmarks": five} for face, five in zip(self.encode(result), points, strict=True)]
 
     def labels(self, service: Service[Any]) -> tuple[str, str]:
         return "faces", " + ".join(model.network.name for model in service.models)

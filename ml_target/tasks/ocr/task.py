@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field, StrictFloat, StrictInt
+from pydantic import BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, WithJsonSchema
 
 from ml_target.catalogue.needs import names_there
 from ml_target.catalogue.networks import TEXT_MODELS
@@ -17,7 +17,7 @@ from ml_target.tasks.ocr.alphabets import alphabet_of
 from ml_target.tasks.ocr.names import text_model
 from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
 from ml_target.tasks.service import Service
-from ml_target.tasks.wire import ModelEntry, Options, Score, Strict, both, empty_if_null
+from ml_target.tasks.wire import BOTH, SHARE, ModelEntry, Options, Score, Strict, both, empty_if_null
 from ml_target.tensors import UInt8
 
 WORKING_SET = 48 * MIB
@@ -29,7 +29,11 @@ MAX_RESOLUTION = 1_000_000
 
 class _DetectionOptions(Options):
     minScore: Score = 0.5  # noqa: N815 - the wire's spelling
-    maxResolution: Annotated[StrictInt | StrictFloat, Field(ge=1, allow_inf_nan=False)] = 736  # noqa: N815
+    maxResolution: Annotated[  # noqa: N815
+        StrictInt | StrictFloat,
+        Field(ge=1, allow_inf_nan=False),
+        WithJsonSchema({"type": "number", "minimum": 1}),
+    ] = 736
 
 
 class _RecognitionOptions(Options):
@@ -45,6 +49,7 @@ class _Recognition(ModelEntry):
 
 
 class _Entry(Strict):
+    model_config = ConfigDict(json_schema_extra=BOTH)
     detection: _Detection | None = None
     recognition: _Recognition | None = None
 
@@ -59,11 +64,22 @@ def _model(service: Service[Any]) -> TextModel:
     return next(each for each in TEXT_MODELS.values() if each.detection.variant == service.variant)
 
 
+_LISTS = {
+    "text": {"type": "array", "items": {"type": "string"}},
+    "box": {"type": "array", "items": SHARE},
+    "boxScore": {"type": "array", "items": SHARE},
+    "textScore": {"type": "array", "items": SHARE},
+}
+ANSWER = {"type": "object", "properties": _LISTS, "required": [*_LISTS], "additionalProperties": False}
+"""As JSON Schema: parallel lists, with eight numbers of `box` for each line."""
+
+
 class OcrTask(Task[_Entry, Sequence[Line]]):
     """Lines of text."""
 
     name = "ocr"
     entry = _Entry
+    answer = ANSWER
 
     def offers(self, loading: Loading) -> list[Offer[TextReader]]:
         return [self.offer(model) for model in chosen_models(loading)]

@@ -89,6 +89,16 @@ def test_the_line_with_a_folder_that_is_mounted(
     assert told == f"Stop the worker and run this in its place: {inside}{run}; docker start immich-ml-hailo"
 
 
+def test_the_verdict_on_the_owners_own_file_gets_into_the_image(image: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(face_recognizer="w600k_r50")
+    run = f"{NODE} {MOUNT.replace(':ro', '')} -e FACE_RECOGNIZER=w600k_r50 {IMAGE}"
+    told = commands.in_its_place(settings, ())
+    assert told.endswith(f"docker stop -t 30 immich-ml-hailo; {run}; ./setup.sh, in this project's folder")
+    monkeypatch.setattr(remedies, "mounted", lambda: True)
+    told = commands.in_its_place(settings, ())
+    assert f"--volumes-from immich-ml-hailo -e FACE_RECOGNIZER=w600k_r50 {IMAGE}; docker start" in told
+
+
 def test_the_stand_in_does_not_keep_arcface_from_being_fetched(check: Check, folder: Path, image: None) -> None:
     onnx_path(folder, ARCFACE_R50).rename(folder / STAND_IN_EMBEDDER.onnx[0].name)
     rig = Rig(clock="virtual")

@@ -1,0 +1,31 @@
+"""What the arbiter of a device tells of its bursts. Everything is called on the event loop's thread."""
+
+from typing import Literal, get_args
+
+Fault = Literal["burst_lost", "frame_failed", "untrusted", "card_hangs", "unexpected"]
+"""What can go wrong with a burst: the device lost it; its engine failed on it; its answers are not trusted; a call into
+the device does not return; anything else."""
+
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+
+class Observer:
+    """Listens to nothing; `figures.recorder` listens."""
+
+    def queue(self, network: str) -> None:
+        """There is a queue for this network."""
+
+    def waiting(self, network: str, frames: int) -> None:
+        """So many frames wait for this network from now on."""
+
+    def burst(self, network: str, frames: int, seconds: float) -> None:
+        """A burst has been answered; it took the device `seconds`."""
+
+    def fault(self, network: str, kind: Fault) -> None:
+        """A burst was not answered."""
+
+    def lost(self) -> None:
+        """The device is being recovered from now on."""
+
+    def back(self) -> None:
+        """The device has been recovered."""

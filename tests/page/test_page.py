@@ -1,0 +1,307 @@
+"""The page in a real browser, on a worker with a simulated card and on one with tasks off and hostile names."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from hailo_sim import Rig
+from hailo_worker import Running, mixed, models_folder, running, wait_until
+from project import TESTS
+from serving import FakeTasks, fake_services, live
+from wire import OCR, ask
+
+pytest.importorskip("selenium")
+
+from browser import DESKTOP, PHONE, THEMES, chromium, faults, look
+from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+pytestmark = [
+    pytest.mark.slow,
+    # Selenium leaves pipes and sockets to the end of the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+PICTURE = TESTS / "test.jpg"
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Chrome]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def card(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Small networks: four tasks, three faces and two lines of text in every picture."""
+    models = models_folder(wheel_models, tmp_path_factory.mktemp("page"))
+    with running(Rig(clock=4.0), models) as served:
+        served.alone(mixed(2))
+        yield served
+
+
+@pytest.fixture(scope="module")
+def partly() -> Iterator[httpx.Client]:
+    """A worker whose text task is off, and that was asked for a model with a hostile name."""
+    with live(lambda _: fake_services(FakeTasks(), off=("ocr",))) as (client, worker):
+        wait_until(lambda: worker.state != "loading")
+        entries = {"facial-recognition": {part: {"modelName": HOSTILE} for part in ("detection", "recognition")}}
+        assert ask(client, entries).status_code == 200
+        ask(client, OCR)
+        yield client
+
+
+def url(client: httpx.Client) -> str:
+    return str(client.base_url.join("/status"))
+
+
+def by_id(chrome: Chrome, name: str) -> WebElement:
+    return chrome.find_element(By.ID, name)
+
+
+def text(chrome: Chrome, name: str) -> str:
+    return by_id(chrome, name).text
+
+
+def until(true: Callable[[], Any]) -> None:
+    wait_until(lambda: bool(true()), 20)
+
+
+def ask_anew(chrome: Chrome) -> None:
+    """As the page does by itself a few seconds later."""
+    chrome.execute_script("refresh()")
+
+
+def opened(chrome: Chrome, client: httpx.Client, size: tuple[int, int] = DESKTOP, theme: str = "light") -> None:
+    complaints(chrome)  # of the pages before are forgotten
+    look(chrome, url(client), size, theme)
+    until(lambda: chrome.find_elements(By.CSS_SELECTOR, "[data-task]"))
+
+
+def complaints(chrome: Chrome) -> list[str]:
+    """What the browser's console says: errors of scripts, refusals of the policy, what could not be loaded."""
+    lines = cast(Any, chrome).get_log("browser")
+    return [line["message"] for line in lines if line["level"] in ("SEVERE", "WARNING")]
+
+
+def choose(chrome: Chrome, *files: Path) -> None:
+    by_id(chrome, "photos").send_keys("\n".join(map(str, files)))
+    until(lambda: not text(chrome, "try-said").endswith("…"))
+
+
+# -------------------------------------------------------------------- looks
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_it_is_readable_and_accessible(chrome: Chrome, card: Running, size: tuple[int, int], theme: str) -> None:
+    opened(chrome, card.client, size, theme)
+    assert text(chrome, "state") == "Ready"
+    assert "4 of 4 tasks on, running on the Hailo-8 card" in text(chrome, "sentence")
+    wide, window = chrome.execute_script("return ['scrollWidth', 'clientWidth'].map(n => document.documentElement[n])")
+    assert wide == window, "nothing sticks out to the side"
+    background = chrome.execute_script("return getComputedStyle(document.body).backgroundColor")
+    level = sum(int(n) for n in background.strip("rgb()").split(",")) / 3
+    assert (level < 80) if theme == "dark" else (level > 200)
+    if size == PHONE:
+        smallest = chrome.execute_script(
+            "return Math.min(...[...document.querySelectorAll('main *')].filter(e => e.innerText)"
+            ".map(e => parseFloat(getComputedStyle(e).fontSize)))"
+        )
+        assert smallest >= 12
+    choose(chrome, PICTURE)
+    until(lambda: by_id(chrome, "answer").is_displayed())
+    assert faults(chrome) == []
+    assert complaints(chrome) == []
+
+
+def test_graphs_say_in_words_what_they_show(chrome: Chrome, card: Running) -> None:
+    opened(chrome, card.client)
+    labels = [each.get_attribute("aria-label") for each in chrome.find_elements(By.CSS_SELECTOR, "svg[role=img]")]
+    assert any(str(label).startswith("Faces: ") for label in labels)
+    assert any(str(label).startswith("How busy the card was: ") for label in labels)
+    assert all(labels)
+
+
+def test_card_and_immich(chrome: Chrome, card: Running) -> None:
+    opened(chrome, card.client)
+    device, immich = (text(chrome, part).replace("\n", " ") for part in ("devices", "immich"))
+    for words in ("the Hailo-8 card in use", "chip Hailo-8", "firmware 4.23.0", "temperature 53 °C", "power 2.1 W"):
+        assert words in device
+    assert "ViT-B-32__openai" in immich
+    assert "buffalo_l Faces fits" in immich
+    last = chrome.find_elements(By.CSS_SELECTOR, "#requests tbody tr")
+    assert len(last) == len(mixed(2))
+    assert all("answered" in each.text for each in last)
+
+
+def test_nothing_is_asked_while_nobody_looks(chrome: Chrome, card: Running) -> None:
+    opened(chrome, card.client)
+    asked = "return performance.getEntriesByType('resource').length"
+    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true}); "
+    before = chrome.execute_script(asked)
+    chrome.execute_script(hide % "true" + "document.dispatchEvent(new Event('visibilitychange'))")
+    assert chrome.execute_script("return timer === null || document.hidden")
+    ask_anew(chrome)
+    assert chrome.execute_script(asked) == before
+    chrome.execute_script(hide % "false" + "document.dispatchEvent(new Event('visibilitychange'))")
+    until(lambda: chrome.execute_script(asked) > before)
+
+
+# ----------------------------------------------------------------- troubles
+
+
+def test_a_card_that_is_lost_and_comes_back(chrome: Chrome, card: Running) -> None:
+    opened(chrome, card.client)
+    card.rig.faults.occupy()
+    card.rig.faults.abort_device()
+    waiting = threading.Thread(target=lambda: mixed(1)[0].send(card.client))
+    waiting.start()
+    try:
+        wait_until(lambda: card.ping() == 503)
+        ask_anew(chrome)
+        until(lambda: text(chrome, "state") == "Recovering its card")
+        assert "Requests wait" in text(chrome, "sentence")
+        assert "being recovered" in text(chrome, "devices")
+        assert "is being recovered" in text(chrome, "faults")
+    finally:
+        card.rig.faults.occupy(False)
+        waiting.join(60)
+    card.wait_ready()
+    ask_anew(chrome)
+    until(lambda: text(chrome, "state") == "Ready")
+    assert "the card was back after" in text(chrome, "faults")
+
+
+def test_a_task_that_is_off_says_why_and_what_to_do(chrome: Chrome, partly: httpx.Client) -> None:
+    opened(chrome, partly)
+    assert text(chrome, "state") == "Ready, in part"
+    off = chrome.find_element(By.CSS_SELECTOR, "[data-task=ocr]").text
+    assert "Off" in off
+    assert "no such file" in off
+    assert "What to do: Put it into the models folder." in off
+    assert "503: the task is off" in text(chrome, "requests")
+    failed = {**partly.get("/status/live").json(), "failures": {"task_off": 3, "late": 0}}
+    chrome.execute_script("showLive(arguments[0])", failed)
+    assert text(chrome, "failures") == "3 the task is off"
+    assert faults(chrome) == []
+
+
+def test_a_hostile_name_is_only_text(chrome: Chrome, partly: httpx.Client, tmp_path: Path) -> None:
+    opened(chrome, partly)
+    assert f"{HOSTILE} Faces" in text(chrome, "names")
+    file = tmp_path / f"{HOSTILE}.jpg"
+    file.write_bytes(PICTURE.read_bytes())
+    choose(chrome, file)
+    until(lambda: by_id(chrome, "answer").is_displayed())
+    assert HOSTILE in text(chrome, "answer")
+    broken = tmp_path / f"{HOSTILE}.png"
+    broken.write_bytes(b"nothing")
+    choose(chrome, broken)
+    until(lambda: HOSTILE in text(chrome, "try-said"))
+    assert chrome.execute_script("return window.hacked") is None
+    assert not chrome.find_elements(By.CSS_SELECTOR, "img[src=x]")
+    injected = "try { document.body.innerHTML = '<img src=x>'; return 'taken' } catch (e) { return e.name }"
+    assert chrome.execute_script(injected) == "TypeError", "the browser itself refuses markup"
+
+
+def test_a_worker_that_has_gone(chrome: Chrome) -> None:
+    with live(lambda _: fake_services(FakeTasks())) as (client, worker):
+        wait_until(lambda: worker.state != "loading")
+        opened(chrome, client)
+        assert text(chrome, "state") == "Ready"
+    ask_anew(chrome)
+    until(lambda: text(chrome, "state") == "No answer")
+
+
+# ------------------------------------------------------------------- try it
+
+
+def test_a_photo_with_faces_and_text(chrome: Chrome, card: Running) -> None:
+    opened(chrome, card.client)
+    choose(chrome, PICTURE)
+    until(lambda: by_id(chrome, "answer").is_displayed())
+    drawn = by_id(chrome, "answer")
+    assert len(drawn.find_elements(By.CSS_SELECTOR, ".face")) == 3
+    assert len(drawn.find_elements(By.CSS_SELECTOR, ".point")) == 15
+    assert (
+        len(drawn.find_elements(By.CSS_SELECTOR, ".line"))
+        == len(drawn.find_elements(By.CSS_SELECTOR, "[aria-label=Text] li"))
+        > 0
+    )
+    assert "test.jpg, 1440 × 1080" in drawn.text
+    assert "Answered in" in drawn.text
+    picture, overlay = (drawn.find_element(By.CSS_SELECTOR, each).rect for each in (".shown img", ".shown svg"))
+    assert picture == pytest.approx(overlay, abs=1), "boxes lie on the picture"
+
+
+def test_several_photos_are_ranked_by_a_query(chrome: Chrome, card: Running, tmp_path: Path) -> None:
+    opened(chrome, card.client)
+    files = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for file, each in zip(files, mixed(3)[::5], strict=True):
+        assert isinstance(each.content, bytes)
+        file.write_bytes(each.content)
+    choose(chrome, *files)
+    until(lambda: len(chrome.find_elements(By.CSS_SELECTOR, "#shelf button")) == 3)
+    by_id(chrome, "query").send_keys("a dog on a beach", Keys.ENTER)
+    until(lambda: text(chrome, "try-said").startswith("Ranked by likeness to “a dog on a beach”"))
+    scores = [float(each.text) for each in chrome.find_elements(By.CSS_SELECTOR, "#shelf .score")]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == 3
+    assert all(-1 <= score <= 1 for score in scores)
+    by_id(chrome, "clear").click()
+    assert not by_id(chrome, "shelf").is_displayed()
+
+
+def test_off_by_a_setting(chrome: Chrome, card: Running) -> None:
+    opened(chrome, card.client)
+    assert by_id(chrome, "drop").is_displayed()
+    page = json.dumps({**httpx.get(f"{url(card.client)}/page").json(), "try_it": False})
+    chrome.execute_script("showTryIt(JSON.parse(arguments[0]))", page)
+    assert not by_id(chrome, "drop").is_displayed()
+    assert "TRY_IT=on" in text(chrome, "try")
+
+
+def test_by_keyboard_alone(chrome: Chrome, card: Running, tmp_path: Path) -> None:
+    """Skip link, photos, a query, a photo of the shelf, and the parts of the page: each is reached with Tab."""
+    opened(chrome, card.client)
+
+    def press(*keys: str) -> WebElement:
+        ActionChains(chrome).send_keys(*keys).perform()
+        return chrome.switch_to.active_element
+
+    def tab_to(wanted: str) -> WebElement:
+        for _ in range(60):
+            at = press(Keys.TAB)
+            outline = chrome.execute_script("return getComputedStyle(arguments[0]).outlineStyle", at)
+            assert outline != "none" or at.get_attribute("id") == "photos", at.get_attribute("outerHTML")
+            if at in chrome.find_elements(By.CSS_SELECTOR, wanted):
+                return at
+        raise AssertionError(f"{wanted} is not reached")
+
+    assert press(Keys.TAB).text == "Skip to the content"
+    assert press(Keys.ENTER).get_attribute("id") == "main"
+    tab_to("#photos").send_keys("\n".join(str(PICTURE) for _ in range(2)))
+    until(lambda: by_id(chrome, "search").is_displayed())
+    until(lambda: not text(chrome, "try-said").endswith("…"))
+    tab_to("#query")
+    press("a dog", Keys.ENTER)
+    until(lambda: "Ranked" in text(chrome, "try-said"))
+    tab_to("#shelf button")
+    press(Keys.ENTER)
+    until(lambda: by_id(chrome, "answer").is_displayed())
+    tab_to("#requests summary")
+    press(Keys.SPACE)
+    until(lambda: chrome.find_elements(By.CSS_SELECTOR, "#requests details[open]"))
+    drawn_before = chrome.find_element(By.CSS_SELECTOR, "#requests tbody")
+    card.alone(mixed(1)[:1])
+    ask_anew(chrome)
+    until(lambda: drawn_before != chrome.find_element(By.CSS_SELECTOR, "#requests tbody"))
+    at = chrome.switch_to.active_element
+    assert (at.tag_name, at.find_element(By.XPATH, "..").get_attribute("open")) == ("summary", "true"), "it stays there"

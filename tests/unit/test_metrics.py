@@ -1,0 +1,208 @@
+"""The figures for Prometheus, and that dashboard and alerts ask for nothing else."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from project import PROJECT
+from prometheus_client.parser import text_string_to_metric_families
+
+from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.errors import REASONS
+from ml_target.figures.metrics import Exporter
+from ml_target.figures.observer import FAULTS
+from ml_target.figures.present import Present
+from ml_target.figures.recorder import Recorder
+from ml_target.figures.totals import Histogram
+from ml_target.log.trace import Trace
+
+EXAMPLES = PROJECT / "docs/examples"
+DASHBOARD = json.loads((EXAMPLES / "grafana-dashboard.json").read_text(encoding="utf-8"))
+ALERTS = yaml.safe_load((EXAMPLES / "prometheus-alerts.yml").read_text(encoding="utf-8"))
+
+NETWORK = CLIP_BACKENDS["tinyclip"].visual.name
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
+
+PRESENT = Present(
+    ready=True,
+    tasks={"clip.visual": True, "ocr": False},
+    devices=[{"engine": "hailo", "ready": True, "temperature_c": 51.5, "power_w": 2.25}, {"engine": "cpu"}],
+    decoded=12,
+    decoded_limit=34,
+    build={"version": "1.2.3", "engine": "hailo", "backend": "tinyclip"},
+)
+
+Series = dict[str, dict[frozenset[tuple[str, str]], float]]
+
+
+def worked() -> Recorder:
+    """A worker that has answered, refused, lost its card and got it back."""
+    recorder = Recorder()
+    recorder.expect(["clip.visual", "ocr"])
+    done, refused = Trace("0"), Trace("1")
+    done.tasks, done.stages, done.pictured = {"clip.visual": "clip"}, {"decode": 12.0, "clip.infer": 30.0}, True
+    recorder.request(done, 200, None)
+    recorder.request(refused, 422, "malformed")
+    device = recorder.device("hailo")
+    device.queue(NETWORK)
+    device.waiting(NETWORK, 3)
+    device.burst(NETWORK, 8, 0.02)
+    device.fault(NETWORK, "burst_lost")
+    device.lost()
+    device.back()
+    return recorder
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return Exporter(worked()).text(PRESENT, "")[0].decode()
+
+
+@pytest.fixture(scope="module")
+def series(text: str) -> Series:
+    """Every sample's name, with its sets of labels and their values."""
+    found: Series = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
+    return found
+
+
+def value(series: Series, name: str, **labels: str) -> float:
+    return series[f"immich_ml_{name}"][frozenset(labels.items())]
+
+
+def test_every_figure_is_there(series: Series) -> None:
+    assert value(series, "build_info", version="1.2.3", engine="hailo", backend="tinyclip") == 1
+    assert (value(series, "task_on", task="clip.visual"), value(series, "task_on", task="ocr")) == (1, 0)
+    assert value(series, "requests_total", task="clip.visual", outcome="200") == 1
+    assert value(series, "requests_total", task="ocr", outcome="200") == 0
+    assert value(series, "requests_total", task="none", outcome="422") == 1
+    assert value(series, "request_seconds_count", task="clip.visual") == 1
+    assert value(series, "stage_seconds_sum", task="clip.visual", stage="clip.infer") == pytest.approx(0.03)
+    assert value(series, "queue_frames", network=NETWORK) == 3
+    assert value(series, "burst_frames_bucket", network=NETWORK, le="4.0") == 0
+    assert value(series, "burst_frames_bucket", network=NETWORK, le="8.0") == 1
+    assert value(series, "burst_frames_bucket", network=NETWORK, le="+Inf") == 1
+    assert value(series, "burst_seconds_sum", network=NETWORK) == pytest.approx(0.02)
+    assert value(series, "device_busy_seconds_total", engine="hailo") == pytest.approx(0.02)
+    assert value(series, "device_recoveries_total", engine="hailo") == 1
+    assert value(series, "device_temperature_celsius", engine="hailo") == 51.5
+    assert value(series, "device_power_watts", engine="hailo") == 2.25
+    assert (value(series, "decoded_bytes"), value(series, "decoded_limit_bytes")) == (12, 34)
+
+
+def test_all_of_a_closed_set_is_there_from_the_start(series: Series) -> None:
+    """A counter that begins with its first event hides it from `increase`."""
+    reasons = {dict(labels)["reason"]: count for labels, count in series["immich_ml_failures_total"].items()}
+    assert reasons == {reason: float(reason == "malformed") for reason in REASONS}
+    kinds = {dict(labels)["kind"]: count for labels, count in series["immich_ml_faults_total"].items()}
+    assert kinds == {kind: float(kind == "burst_lost") for kind in FAULTS}
+
+
+def test_what_the_card_cannot_say_is_absent() -> None:
+    silent = Present(True, {}, [{"engine": "hailo", "ready": True}], 0, 0, {})
+    assert b"celsius" not in Exporter(Recorder()).text(silent, "")[0]
+
+
+def test_the_scraper_chooses_the_form() -> None:
+    content, media_type = Exporter(worked()).text(PRESENT, "application/openmetrics-text; version=1.0.0")
+    assert media_type.startswith("application/openmetrics-text")
+    assert content.endswith(b"# EOF\n")
+
+
+def test_a_histogram_counts_a_value_at_a_bound_below_it() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for each in (1.0, 1.5, 2.0, 9.0):
+        histogram.add(each)
+    assert (histogram.counts, histogram.sum) == ([1, 2, 1], 13.5)
+
+
+# ---------------------------------------------------------- dashboard, alerts
+
+
+def dashboard_queries() -> Iterator[str]:
+    for panel in DASHBOARD["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def alert_queries() -> Iterator[str]:
+    for group in ALERTS["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
+
+
+QUERIES = [*dashboard_queries(), *alert_queries()]
+WORDS = {"sum", "by", "rate", "increase", "histogram_quantile", "on", "group_left", "or"}
+SCRAPED = {"job", "instance"}
+"""Labels that Prometheus itself adds; `up` is its own, too."""
+
+
+def asked(query: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each series that a query names, with the labels it selects by."""
+    for name, labels in re.findall(r"([a-zA-Z_]\w*)\{([^}]*)\}", query):
+        yield name, dict(re.findall(r'(\w+)=~?"([^"]*)"', labels))
+    bare = re.sub(r'\{[^}]*\}|\[[^\]]*\]|"[^"]*"|\b(?:by|on) \([^)]*\)', "{}", query)
+    yield from ((name, {}) for name in re.findall(r"(?<![\w{])[a-zA-Z_]\w*(?!\w*\{)", bare) if name not in WORDS)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_each_query_asks_for_what_is_exported(query: str, series: Series) -> None:
+    names = list(asked(query))
+    assert names
+    for name, selected in names:
+        if name == "up":
+            continue
+        assert name in series, f"{name} is not exported"
+        exported = [dict(labels) for labels in series[name]]
+        for label, pattern in selected.items():
+            if label not in SCRAPED:
+                said = {labels[label] for labels in exported}
+                assert all(part in said for part in pattern.split("|")), f"{name} never has {label}={pattern}"
+    grouped = {each.strip() for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", query) for each in group.split(",")}
+    labels = {label for name, _ in names for of in series.get(name, ()) for label in dict(of)}
+    assert grouped <= labels
+
+
+def test_a_query_for_something_else_would_be_noticed() -> None:
+    found = dict(asked('sum by (task) (rate(immich_ml_x_total{task="a"}[5m])) / immich_ml_y > 0'))
+    assert found == {"immich_ml_x_total": {"task": "a"}, "immich_ml_y": {}}
+
+
+@pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=lambda panel: panel["title"])
+def test_each_legend_names_labels_that_are_left(panel: dict[str, Any], series: Series) -> None:
+    for target in panel["targets"]:
+        labels = {label for name, _ in asked(target["expr"]) for of in series[name] for label in dict(of)} | SCRAPED
+        assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels
+
+
+def test_every_alert_says_what_to_do() -> None:
+    for rule in ALERTS["groups"][0]["rules"]:
+        assert {"summary", "description"} <= set(rule["annotations"])
+
+
+def promtool(*arguments: str, given: str | None = None) -> None:
+    assert PROMTOOL is not None
+    ran = subprocess.run([PROMTOOL, *arguments], input=given, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@needs_promtool
+def test_promtool_finds_no_fault_with_the_figures(text: str) -> None:
+    promtool("check", "metrics", given=text)
+
+
+@needs_promtool
+def test_promtool_finds_no_fault_with_the_queries(tmp_path: Path) -> None:
+    promtool("check", "rules", str(EXAMPLES / "prometheus-alerts.yml"))
+    plain = (query.replace("$__rate_interval", "5m").replace("$instance", ".*") for query in dashboard_queries())
+    rules = [{"record": f"panel:{n}", "expr": query} for n, query in enumerate(plain)]
+    of_panels = tmp_path / "panels.yml"
+    of_panels.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
+    promtool("check", "rules", str(of_panels))
