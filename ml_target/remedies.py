@@ -59,6 +59,13 @@ def command(*words: str, **settings: str) -> str:
     return " ".join([*front, PACKAGE, *words])
 
 
+def anew(*words: str, mount: str) -> str:
+    """As `command`, for what cannot be run in this container, because it stops: in one of its own, with a folder."""
+    if not in_image():
+        return command(*words)
+    return " ".join(["docker run --rm -it -v", mount, "IMAGE python3", PACKAGE, *words])
+
+
 def _python() -> str:
     """This Python, by its full path unless it is the system's."""
     found = shutil.which("python3")

@@ -14,7 +14,7 @@ from pathlib import Path
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
 from ml_target.hailort.place import TMPFS
-from ml_target.remedies import command, in_image
+from ml_target.remedies import anew, in_image
 
 DEB = re.compile(r"hailort_(?P<version>\d+\.\d+\.\d+)_(?P<arch>[a-z0-9]+)\.deb")
 WHEEL = re.compile(r"hailort-(?P<version>\d+\.\d+\.\d+)-(?:cp\d+-cp\d+|py3-none)-(?:linux_(?:x86_64|aarch64)|any)\.whl")
@@ -141,11 +141,7 @@ def absent(version: str) -> str:
 
 def where(version: str = "") -> str:
     """A sentence, without its full stop: where the packages come from."""
-    of = f"--version {version}" if version else ""
-    if in_image():
-        fetch = f"docker run --rm -it -v FOLDER:/hailort IMAGE python3 -m ml_target hailort fetch {of}".strip()
-    else:
-        fetch = command("hailort fetch", *of.split())
+    fetch = anew("hailort fetch", *(("--version", version) if version else ()), mount=f"FOLDER:{FOLDER}")
     return f"They come from the {ZONE}, or by `{fetch}`"
 
 

@@ -338,8 +338,8 @@ def test_burst_costs(network: str, chip: str, link: str, one: float, eight: floa
 
 @row("6.1 every network of the catalogue has its row")
 def test_every_network_has_a_row() -> None:
-    names = {n.name.replace(".", "_") for n in NETWORKS if n.hef}
-    assert names == set(TABLE)
+    published = [n for n in NETWORKS if any(file.sources for file in n.hef.values())]
+    assert {n.name.replace(".", "_") for n in published} == set(TABLE)
 
 
 @row("5.5 real and scaled clocks take the time the table says")

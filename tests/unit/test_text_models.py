@@ -80,8 +80,14 @@ def test_two_that_would_answer_for_one_name_are_refused_with_the_choices(
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("ppocrv6_small", "ocr: detection runs on the processor, because OCR_MODEL=ppocrv6_small is set: there is no "),
-        ("auto", "ocr: detection by ppocrv6_small runs on the processor if its file is there (OCR_MODEL=auto): there "),
+        (
+            "ppocrv6_small",
+            "ocr: detection runs on the processor, because OCR_MODEL=ppocrv6_small is set: nobody ",
+        ),
+        (
+            "auto",
+            "ocr: detection by ppocrv6_small runs on the processor if its file is there (OCR_MODEL=auto): ",
+        ),
     ],
 )
 def test_beside_a_card_it_is_announced(

@@ -172,9 +172,18 @@ def test_a_gap_of_an_error_has_its_fields() -> None:
     assert Gap.of(ModelError("something else")) == Gap("something else")
 
 
-PRIVATE = {"models_dir", "models_mirror", "hf_endpoint", "host", "hailo_device_ids", "hailo_group_id"}
+PRIVATE = {
+    "models_dir",
+    "models_mirror",
+    "hf_endpoint",
+    "host",
+    "hailort_dir",
+    "hailort_source",
+    "hailo_device_ids",
+    "hailo_group_id",
+}
 OF_THE_SERVER = {"port", "log_level", "keep_alive_s", "request_timeout_s", "max_upload_mb", "max_pixels", "max_waiting"}
-OF_THE_SERVER |= {"memory_mb"}
+OF_THE_SERVER |= {"memory_mb", "log_format", "models_fetch", "try_it"}
 
 
 def test_every_setting_is_told_or_kept_back_on_purpose() -> None:
