@@ -25,7 +25,11 @@ held() { value_in "$before" "$1"; } # NAME: what our container has had until now
 chosen() { value_in "${settings[*]}" "$1"; } # NAME: what it will have
 
 refuse_settings() { # those that this script could only drop
-  local leave="Leave it out: env -u"
+  local leave="Leave it out: env -u" name
+  for name in HAILORT_DIR HAILORT_SOURCE MODELS_FETCH; do
+    [[ -z ${!name-} ]] || fail "$name is not for this script: the image that it builds holds HailoRT and the models." "$leave $name ./setup.sh" \
+      "For $name=${!name}, start the image that fits every driver by hand (docs/templates.md)."
+  done
   [[ -z ${MODELS_DIR-} ]] || fail "MODELS_DIR is not for containers: the image takes what is in $project/models." \
     "Leave it out (env -u MODELS_DIR ./setup.sh) and put the files there, or name its folder: MODELS_MIRROR=$MODELS_DIR"
   [[ -z ${IMMICH_HOST-} ]] || fail "IMMICH_HOST is not for containers: inside, the worker has to listen on every address." \

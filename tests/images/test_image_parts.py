@@ -270,13 +270,13 @@ def test_a_link_out_of_the_folder(models: Path) -> None:
 # ------------------------------------------------------------------- imports
 
 
-def check(folder: Path, *, hailort: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, *words: str, hailort: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
     """check_image.py where HailoRT's package is `hailort`'s code, or not installed."""
     if hailort is not None:
         (folder / "hailo_platform.py").write_text(hailort)
         (folder / "hailort-4.23.0.dist-info").mkdir()
         (folder / "hailort-4.23.0.dist-info" / "METADATA").write_text("Name: hailort\nVersion: 4.23.0\n")
-    command = [sys.executable, f"{SCRIPTS}/check_image.py"]
+    command = [sys.executable, f"{SCRIPTS}/check_image.py", *words]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **more}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
@@ -286,6 +286,15 @@ def test_all_packages_load(tmp_path: Path) -> None:
     assert check(tmp_path, hailort=None).stdout == "all packages load; no HailoRT: this image is for the processor\n"
     done = check(tmp_path, hailort="")
     assert (done.returncode, done.stdout) == (0, "all packages load, HailoRT 4.23.0 too\n")
+
+
+def test_a_package_without_its_licence_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "bare-1.0.dist-info").mkdir()
+    (tmp_path / "bare-1.0.dist-info" / "METADATA").write_text("Name: bare\nVersion: 1.0\n")
+    done = check(tmp_path, "--licences")
+    assert done.returncode == 1
+    assert re.search(r"no text of a licence is in the image for .*\bbare\b", done.stderr)
 
 
 def test_a_hailort_that_does_not_load(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_without_descriptors_it_neither_spins_nor_floods_the_log() -> None:
         time.sleep(3)
         assert processor_seconds(process.process.pid) - before < 1.5
         assert process.log.count("no connection can be accepted") == 1
-        assert process.log.count("\n") < 20, process.log
+        assert process.log.count("\n") < 40, process.log
         assert "Traceback" not in process.log
         opened.close()
         end = time.monotonic() + WAIT_S

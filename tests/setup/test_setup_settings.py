@@ -12,6 +12,7 @@ from setup_runs import Worker
 from ml_target.config import Settings, setting_names
 
 REFUSED = {"IMMICH_HOST": "192.168.1.20", "HAILO_GROUP_ID": "shared", "MODELS_DIR": "/data"}
+REFUSED |= {"HAILORT_DIR": "/hailort", "HAILORT_SOURCE": "http://files.lan", "MODELS_FETCH": "on"}
 OTHERS = {
     "CLIP_BACKEND": "siglip",
     "ENGINE": "cpu",

@@ -193,7 +193,8 @@ def test_faults_in_between(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     assert soak.answered + soak.cancelled == 2000
     assert card.rig.record.opened > 1
     asyncio.run(soak.run(200))
-    assert slots() - others <= MOST_SLOTS, "what earlier configurations had is gone"
+    # A burst that is sent again has slots beside those of the one that was lost, in each network once.
+    assert slots() - others <= MOST_SLOTS + 3 * (16 + 1), "what earlier configurations had is gone"
 
 
 def test_hundreds_of_requests_over_http(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
