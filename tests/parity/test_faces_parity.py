@@ -83,7 +83,7 @@ def finder(build: Callable[[LoadedNetwork], FaceFinder], detector: LoadedNetwork
 
 @pytest.fixture(scope="module")
 def insightface(face_models: Path) -> InsightFace:
-    return InsightFace(face_models / DETECTOR, face_models / RECOGNIZER)
+    return InsightFace(face_models / DETECTOR, face_models / RECOGNIZER, remembers=True)
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,12 @@ class Found:
 
 
 class InsightFace:
-    """Its detector, aligner and recogniser on the given files. `threads`: of an inference."""
+    """Its detector, aligner and recogniser on the given files. `threads`: of an inference.
 
-    def __init__(self, detector: Path, recognizer: Path, threads: int = 1) -> None:
+    `remembers`: a picture is inferred once, however often it is asked for. Not for benches.
+    """
+
+    def __init__(self, detector: Path, recognizer: Path, threads: int = 1, *, remembers: bool = False) -> None:
         find_insightface()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -47,9 +50,8 @@ class InsightFace:
         options.log_severity_level = 3
 
         def session(file: Path) -> Any:
-            return RememberedSession(
-                onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-            )
+            made = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            return RememberedSession(made) if remembers else made
 
         self._detector: Any = RetinaFace(model_file=str(detector), session=session(detector))
         self._recognizer: Any = ArcFaceONNX(model_file=str(recognizer), session=session(recognizer))
