@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from email.parser import BytesHeaderParser
 from errno import ENOSPC
 from pathlib import Path
@@ -22,6 +23,9 @@ from ml_target.hailort.place import ADVICE
 PYTHON = "python"
 LARGEST = 256 * 2**20
 """Bytes of the library, and of all that is in the wheel: about ten times what 4.23 has."""
+
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What zipfile raises for a file that is no archive, is damaged or cut, or has a password or an unknown method."""
 
 
 def library_name(version: str) -> str:
@@ -146,7 +150,7 @@ def examine_wheel(wheel: Path, version: str) -> None:
                 raise SettingsError(f"{wheel} holds no hailo_platform", where(version))
             found = next((name for name in names if name.endswith(".dist-info/METADATA")), None)
             said = BytesHeaderParser().parsebytes(archive.read(found))["Version"] if found else ""
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise damaged(wheel, "is no Python wheel", version) from error
     if said != version:
         raise SettingsError(

@@ -150,6 +150,15 @@ def broken_wheel(deb: Path, wheel: Path) -> None:
     wheel.write_bytes(wheel.read_bytes()[:-400])
 
 
+def flipped_wheel(deb: Path, wheel: Path) -> None:
+    """The directory at the end is whole, and what it points to is not."""
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("hailo_platform/__init__.py", bytes(range(256)) * 40)
+    content = bytearray(wheel.read_bytes())
+    content[60:80] = b"\xff" * 20
+    wheel.write_bytes(content)
+
+
 def renamed_wheel(deb: Path, wheel: Path) -> None:
     write_wheel(wheel, "4.22.0")
 
@@ -168,6 +177,7 @@ def another_wheel(deb: Path, wheel: Path) -> None:
         (foreign_deb, "is made for"),
         (deb_without_library, "holds no libhailort"),
         (broken_wheel, "is no Python wheel"),
+        (flipped_wheel, "is (no Python wheel|damaged)"),
         (renamed_wheel, "holds HailoRT 4.22.0"),
         (another_wheel, "holds no hailo_platform"),
     ],
