@@ -9,8 +9,8 @@ import sys
 from ml_target.catalogue.needs import Need, needs, settled
 from ml_target.catalogue.types import CHIPS, Chip
 from ml_target.config import Settings, choose_engine
-from ml_target.errors import ModelError
 from ml_target.store import Progress, Store
+from ml_target.store.command import obtain
 from ml_target.system.folders import writable
 
 log = logging.getLogger("ml_target.store")
@@ -51,7 +51,9 @@ def fetch_missing(settings: Settings, store: Store) -> None:
     log.info("MODELS_FETCH=on: %d of the model files are missing and are fetched into %s", len(wanted), store.target)
     for number, need in enumerate(wanted, 1):
         log.info("%d of %d: %s (%s)", number, len(wanted), need.files[0].name, need.label)
-        _fetch(need, store)
+        file, reason = obtain(store, need)
+        if file is None:
+            log.error("%s", reason)
 
 
 def progress() -> Progress:
@@ -80,17 +82,3 @@ def _chip() -> Chip | None:
             return chip
     log.error("MODELS_FETCH=on: no file is fetched, because the card does not tell what chip it is: %s", wrong)
     return None
-
-
-def _fetch(need: Need, store: Store) -> None:
-    reasons: list[str] = []
-    for file in need.files:
-        if not file.sources and reasons:
-            continue
-        try:
-            store.fetch(file)
-        except ModelError as error:
-            reasons.append(str(error))
-        else:
-            return
-    log.error("%s", "\n".join(reasons))

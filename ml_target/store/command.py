@@ -132,7 +132,7 @@ def _pinned(store: Store, file: ModelFile, path: Path) -> str:
 def _fetch(args: argparse.Namespace, wanted: list[Need], store: Store) -> int:
     outcome = Outcome()
     for need in wanted:
-        file, reason = _obtain(store, need)
+        file, reason = obtain(store, need)
         if file is None:
             outcome.absent.append((need, reason))
             print(reason, file=sys.stderr)
@@ -200,7 +200,7 @@ def _total(sizes: list[int | None]) -> str:
     return f"{sum(known) / MB:,.1f} MB{more}"
 
 
-def _obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
+def obtain(store: Store, need: Need) -> tuple[ModelFile | None, str]:
     """The file that now serves the need; or None, and why none could be fetched."""
     there = [file for file in need.files if store.find(file)]
     reasons: list[str] = []
