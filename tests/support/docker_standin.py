@@ -18,7 +18,7 @@ from standin_command import says
 CONTAINER = "immich-ml-hailo"
 WITH_VALUE = {"-t", "--label", "--build-arg", "--file", "-e", "-v", "--user", "--network", "--entrypoint", "--publish"}
 WITH_VALUE |= {"--name", "--restart", "--stop-timeout", "--format", "--type", "--tail", "--memory", "--pids-limit"}
-WITH_VALUE |= {"--cap-drop", "--security-opt"}
+WITH_VALUE |= {"--cap-drop", "--security-opt", "--tmpfs"}
 
 
 class FailedError(Exception):
@@ -140,6 +140,24 @@ def image_inspect(state: State, call: Call) -> str:
     return says(image["id"] if wanted == "{{.Id}}" else image["labels"].get(wanted.split('"')[1], ""))
 
 
+def pull(state: State, call: Call) -> str:
+    """Each tag is an image of its own."""
+    (tag,) = call.rest
+    state["images"][tag] = {"id": "sha256:" + hashlib.sha256(tag.encode()).hexdigest(), "labels": {}}
+    return says(f"Status: Downloaded newer image for {tag}")
+
+
+def image_remove(state: State, call: Call) -> str:
+    for tag in call.rest:
+        image = state["images"].get(tag)
+        if image is None:
+            raise FailedError(f"Error response from daemon: No such image: {tag}")
+        if any(container["image"] == image["id"] for container in state["containers"].values()):
+            raise FailedError(f"Error response from daemon: conflict: unable to remove {tag}: a container uses it")
+        del state["images"][tag]
+    return says("Deleted")
+
+
 def build(state: State, call: Call) -> str:
     assert call.rest == ["."], "the context is the project"
     assert (call.folder / call.one("--file")).is_file()
@@ -231,6 +249,9 @@ def copy_in(state: State, call: Call) -> str:
 
 def remove(state: State, call: Call) -> str:
     assert "--volumes" in call.options, "its /tmp would stay behind"
+    running = state["containers"].get(call.rest[0], {}).get("status") == "running"
+    if running and "-f" not in call.options:
+        raise FailedError("Error response from daemon: cannot remove container: it is running")
     gone = state["containers"].pop(call.rest[0], None)
     return ("" if gone else says("Error: No such container", ">&2") + "\n") + says(call.rest[0])
 
@@ -297,6 +318,8 @@ COMMANDS: dict[str, Callable[[State, Call], str]] = {
     "version": server_version,
     "ps": ps,
     "image inspect": image_inspect,
+    "image rm": image_remove,
+    "pull": pull,
     "build": build,
     "run": run,
     "rm": remove,
