@@ -15,8 +15,13 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 
 from burst_bench import Load, second_card  # noqa: E402
 
-TASKS = (("tinyclip", 0), ("siglip2", 0), ("siglip", 0), ("faces", 3))
-NAMES = {"tinyclip": "search, `tinyclip`", "siglip2": "search, `siglip2`", "siglip": "search, `siglip`"}
+TASKS = {
+    "search, `tinyclip`": ("tinyclip", 0),
+    "search, `siglip2`": ("siglip2", 0),
+    "search, `siglip`": ("siglip", 0),
+    "3 faces a photo": ("faces", 3),
+    "12 lines a page": ("pages", 12),
+}
 
 
 def main() -> None:
@@ -32,10 +37,9 @@ def main() -> None:
         parser.error("--cores takes 1 and more, --prepare more than 0, --clients numbers from 2 on")
     print("| task | clients | one card, 1/s | two in one host | two hosts |")
     print("|---|---|---|---|---|")
-    for task, faces in TASKS:
+    for name, (task, parts) in TASKS.items():
         for clients in chosen.clients:
-            each = second_card(Load(task, clients, chosen.prepare / 1000, chosen.link, faces, cores=chosen.cores))
-            name = NAMES.get(task, f"{faces} faces a photo")
+            each = second_card(Load(task, clients, chosen.prepare / 1000, chosen.link, parts, cores=chosen.cores))
             more = f"{each.two:.0f} ({each.two / each.one:.2f}) | {each.hosts:.0f} ({each.hosts / each.one:.2f})"
             print(f"| {name} | {clients} | {each.one:.0f} | {more} |", flush=True)
 
