@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_worker import Answer, Asked, FakeWorker, serving
@@ -114,7 +115,7 @@ def test_expect_all_fails_for_a_task_that_is_off() -> None:
 
 def test_a_worker_is_asked_for_the_models_that_it_announces() -> None:
     """One that serves PP-OCRv6 alone refuses the name of Immich's default."""
-    announced = {
+    announced: dict[str, list[dict[str, Any]]] = {
         "clip": [{"immich_name": "ViT-B-32-SigLIP2-256__webli", "width": 1024}],
         "ocr": [{"immich_name": "PP-OCRv6_small"}],
     }
