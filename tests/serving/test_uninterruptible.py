@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ml_target.api.app import _ClientGoneError, _unless_gone
 from ml_target.api.inflight import InFlight
+from ml_target.api.predict import _ClientGoneError, _unless_gone
 from ml_target.errors import Unavailable
 from ml_target.scheduling.threads import ThreadPool
 
