@@ -1,7 +1,5 @@
 """`POST /predict`: from a request to its answer, and the one table from errors to status codes."""
 
-import asyncio
-from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -10,11 +8,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from ml_target.api.body import Body, announced_size
+from ml_target.api.connections import LOST
 from ml_target.api.form import Form, read_form
 from ml_target.api.guard import fault
 from ml_target.api.identity import id_of
-from ml_target.api.inflight import InFlight
-from ml_target.api.memory import end_all, forget
+from ml_target.api.inflight import ClientGoneError, InFlight
+from ml_target.api.memory import forget
 from ml_target.api.page.routes import SHOWN
 from ml_target.api.timing import server_timing
 from ml_target.api.uploads import Uploads
@@ -74,8 +73,9 @@ class Predict:
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any], Reason | None]:
         """Status, body, and why it is not the answer."""
         try:
-            return 200, await self.in_flight.run(self._answer(request, trace)), None
-        except (_ClientGoneError, ClientDisconnect) as error:
+            lost = request.scope.get(LOST)
+            return 200, await self.in_flight.run(self._answer(request, trace), lost), None
+        except (ClientGoneError, ClientDisconnect) as error:
             forget(error)
             return CLIENT_GONE, {"detail": "the client has gone"}, "client_gone"
         except WorkerError as error:
@@ -96,7 +96,7 @@ class Predict:
                     jobs = [replace(job, shown=True) for job in jobs]
             trace.tasks = {job.service: job.task.short for job in jobs}
             trace.pictured = picture is not None
-            return await _unless_gone(request, self._run(jobs, picture, text, trace))
+            return await self._run(jobs, picture, text, trace)
 
     async def _run(self, jobs: list[Job], picture: BinaryIO | None, text: str | None, trace: Trace) -> dict[str, Any]:
         async with AsyncExitStack() as serving:
@@ -132,25 +132,3 @@ def _jobs_and_input(form: Form) -> tuple[list[Job], BinaryIO | None, str | None]
 
 class _NoEntriesError(MalformedRequest):
     """The form holds no `entries` field."""
-
-
-class _ClientGoneError(Exception):
-    """The client closed the connection before it had its answer."""
-
-
-async def _unless_gone(request: Request, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-    """`work`, dropped as soon as the client hangs up."""
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    running = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(gone())
-    try:
-        await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            return running.result()
-        raise _ClientGoneError
-    finally:
-        await end_all({running, watching})
