@@ -75,6 +75,8 @@ class Frames:
         """Rounds half to even and clips to the stream's limits, as HailoRT does."""
         stream = self._fit.input
         top = np.iinfo(stream.dtype).max
-        levels = np.clip(frame, *stream.limits) / self._scale + self._zero_point
-        quantised: Array = np.clip(np.rint(levels), 0, top).astype(stream.dtype)
-        return quantised
+        levels = np.clip(frame, *stream.limits)
+        levels /= self._scale
+        levels += self._zero_point
+        np.rint(levels, out=levels)
+        return np.clip(levels, 0, top, out=levels).astype(stream.dtype)
