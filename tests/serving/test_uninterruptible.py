@@ -23,7 +23,11 @@ async def _given_up(inside: InFlight, work: Coroutine[Any, Any, Any], gone_after
 
 @pytest.mark.parametrize(
     ("gone_after", "error", "words"),
-    [(None, Unavailable, "Not answered within"), (60, Unavailable, "Not answered within"), (0.05, ClientGoneError, None)],
+    [
+        (None, Unavailable, "Not answered within"),
+        (60, Unavailable, "Not answered within"),
+        (0.05, ClientGoneError, None),
+    ],
     ids=["late", "late while watched", "gone, then late"],
 )
 def test_it_keeps_its_place_until_it_ends(
