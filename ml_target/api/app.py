@@ -20,11 +20,13 @@ from ml_target.api.guard import answer_fault, fault
 from ml_target.api.identity import id_of
 from ml_target.api.inflight import InFlight
 from ml_target.api.memory import end_all, forget
+from ml_target.api.page.asked import refuse_other_sites
 from ml_target.api.page.routes import SHOWN, add_page
 from ml_target.api.timing import server_timing
 from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
 from ml_target.errors import (
+    AnotherSite,
     EngineFault,
     MalformedRequest,
     ModelError,
@@ -47,6 +49,7 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[WorkerError], int] = {
     MalformedRequest: 422,
     UnusableInput: 400,
+    AnotherSite: 403,
     TooLarge: 413,
     TooSlow: 408,
     Unavailable: 503,
@@ -81,6 +84,7 @@ class Predict:
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any], Reason | None]:
         """Status, body, and why it is not the answer."""
         try:
+            refuse_other_sites(request.headers)
             return 200, await self.in_flight.run(self._answer(request, trace)), None
         except (_ClientGoneError, ClientDisconnect) as error:
             forget(error)

@@ -180,6 +180,7 @@ METRICS: dict[int | str, dict[str, Any]] = {
 
 _ERRORS = {
     400: "The form is right, what it holds is not: no picture, a model name that must not be answered for.",
+    403: "A browser asks for another site's page, or for one under a name that another site may own.",
     408: "The upload stopped coming.",
     413: "The upload, the picture or the query is larger than is allowed.",
     500: "The worker is at fault; its log says more.",
@@ -193,7 +194,7 @@ PREDICT: dict[int | str, dict[str, Any]] = {
 
 TRY: dict[int | str, dict[str, Any]] = {
     **PREDICT,
-    403: _answer("It is off by TRY_IT, or another site's page asks.", DETAIL),
+    403: _answer("It is off by TRY_IT, or a browser asks for a page that may be another site's.", DETAIL),
 }
 
 
