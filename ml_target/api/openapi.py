@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from ml_target import __version__
 from ml_target.api.form import MAX_TEXT
 from ml_target.errors import REASONS
-from ml_target.figures.observer import FAULTS
+from ml_target.figures.observer import FAULTS, RECOVERIES
 from ml_target.figures.ring import STEP_S, STEPS
 from ml_target.runtime.described import answer_schema, entries_schema
 
@@ -77,8 +77,12 @@ STATUS: dict[int | str, dict[str, Any]] = {
                 "devices": _list(
                     {
                         "type": "object",
-                        "properties": {"engine": TEXT, "ready": {"type": "boolean"}},
-                        "required": ["engine", "ready"],
+                        "properties": {
+                            "engine": TEXT,
+                            "ready": {"type": "boolean"},
+                            "recoveries": _record(**dict.fromkeys(RECOVERIES, COUNT)),
+                        },
+                        "required": ["engine", "ready", "recoveries"],
                     }
                 ),
             },
@@ -151,7 +155,9 @@ LIVE: dict[int | str, dict[str, Any]] = {
             ),
             failures={"type": "object", "propertyNames": {"enum": [*REASONS]}, "additionalProperties": COUNT},
             run=_maybe(_record(began=NUMBER, requests=COUNT, photos=COUNT, now_per_s=NUMBER, mean_per_s=NUMBER)),
-            recoveries=_list(_record(at=NUMBER, engine=TEXT, kind={"enum": [*FAULTS]}, seconds=_maybe(NUMBER))),
+            recoveries=_list(
+                _record(at=NUMBER, engine=TEXT, kind=_maybe({"enum": [*RECOVERIES]}), seconds=_maybe(NUMBER))
+            ),
             faults=_list(_record(at=NUMBER, network=TEXT, kind={"enum": [*FAULTS]})),
             last=_list(
                 _record(

@@ -169,7 +169,7 @@ def test_a_card_that_is_lost_and_comes_back(chrome: Chrome, card: Running) -> No
         until(lambda: text(chrome, "state") == "Recovering its card")
         assert "Requests wait" in text(chrome, "sentence")
         assert "being recovered" in text(chrome, "devices")
-        assert "is being recovered" in text(chrome, "faults")
+        assert "the card lost a burst and is being recovered" in text(chrome, "faults")
     finally:
         card.rig.faults.occupy(False)
         waiting.join(60)

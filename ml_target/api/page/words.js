@@ -90,3 +90,5 @@ const REASONS = {
   card_hangs: "the card hangs", unexpected: "a fault of the worker: see its log",
 };
 const reason = (name) => REASONS[name] ?? name;
+
+const RECOVERIES = { already_back: "nothing was left to do", reconfigured: "one network was put back", reopened: "the card was opened anew" };

@@ -85,8 +85,8 @@ function showFaults(live) {
 
 function recovery({ at, kind, seconds, engine = "hailo" }) {
   const device = `the ${engineName(engine)}`;
-  if (seconds === null) return { at, words: `${reason(kind)}; ${device} is being recovered`, colour: "warn" };
-  return { at, words: `${reason(kind)}; ${device} was back after ${short(seconds)} s`, colour: "" };
+  if (seconds === null) return { at, words: `${device} lost a burst and is being recovered`, colour: "warn" };
+  return { at, words: `${device} was back after ${short(seconds)} s: ${RECOVERIES[kind] ?? kind}`, colour: "" };
 }
 
 const fault = ({ at, network, kind }) => ({ at, words: `${network}: ${reason(kind)}`, colour: "bad" });
