@@ -209,8 +209,11 @@ def predict_body() -> dict[str, Any]:
     image = {"type": "string", "format": "binary", "description": "A picture, as a file part with a filename."}
     words = f"A search query, at most {MAX_TEXT // 1024} KiB as UTF-8; not looked at beside an image."
     forms = [
-        {"properties": {"entries": entries_schema(text=name == "text")}, "required": ["entries", name]}
-        for name in ("image", "text")
+        {"properties": {"entries": entries_schema(text=False)}, "required": ["entries", "image"]},
+        {
+            "properties": {"entries": entries_schema(text=True), "text": {"minLength": 1}},
+            "required": ["entries", "text"],
+        },
     ]
     schema = {
         "type": "object",
@@ -221,7 +224,7 @@ def predict_body() -> dict[str, Any]:
                 "examples": [{"clip": {"visual": {"modelName": "ViT-B-32__openai"}}}],
             },
             "image": image,
-            "text": {"type": "string", "minLength": 1, "description": words},
+            "text": {"type": "string", "description": words},
         },
         "required": ["entries"],
         "anyOf": forms,
