@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,36 @@ def test_each_legend_names_labels_that_are_left(panel: dict[str, Any], series: S
     for target in panel["targets"]:
         labels = {label for name, _ in asked(target["expr"]) for of in series[name] for label in dict(of)} | SCRAPED
         assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels
+
+
+UNITS = {"bool_on_off", "bool_yes_no", "bytes", "celsius", "percentunit", "reqps", "s", "short"}
+"""Of Grafana's names for units (its packages/grafana-data/src/valueFormats): those used here."""
+
+
+def test_the_dashboard_is_as_grafana_wants_it() -> None:
+    """By its published model (kinds/dashboard/dashboard_kind.cue): what a panel has to have, and known names."""
+    panels = DASHBOARD["panels"]
+    variables = {each["name"]: each for each in DASHBOARD["templating"]["list"]}
+    assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
+    templated = {"type": "prometheus", "uid": "${datasource}"}
+    assert variables["instance"]["datasource"] == templated, "it is imported wherever Prometheus has another uid"
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [(x, y) for panel in panels for x, y in squares(panel["gridPos"])]
+    assert len(set(places)) == len(places), "no panel lies on another"
+    assert max(x for x, _ in places) < 24
+    for panel in panels:
+        assert panel["type"] in ("stat", "timeseries")
+        assert panel["datasource"] == templated
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+        assert isinstance(panel["fieldConfig"]["overrides"], list)
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
+        for target in panel["targets"]:
+            assert set(re.findall(r"\$\{?(\w+)", target["expr"])) <= {"instance", "__rate_interval"}
+
+
+def squares(place: dict[str, int]) -> Iterator[tuple[int, int]]:
+    """Each square of the grid that a panel covers."""
+    yield from product(*(range(place[at], place[at] + place[size]) for at, size in (("x", "w"), ("y", "h"))))
 
 
 def test_every_alert_says_what_to_do() -> None:
