@@ -36,7 +36,9 @@ from wire import CLIP, FACES, OCR, QUERY  # noqa: E402
 
 from ml_target.catalogue import files  # noqa: E402
 from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G  # noqa: E402
+from ml_target.catalogue.types import Network  # noqa: E402
 from ml_target.store import Store  # noqa: E402
+from ml_target.tensors import Array  # noqa: E402
 
 SIZE = (1280, 900)
 MARGIN = 24
@@ -54,10 +56,12 @@ def own_worker(folder: Path, faces: Path | None) -> Iterator[tuple[str, Callable
         store.check(file, store.fetch(file))
     models = models_folder(folder / "wheels", folder)
     faces = faces or write_face_networks(folder)
-    real = [(network, folder / "wheels" / file, []) for network, file in OCR_FILES]
+    real: list[tuple[Network, Path, list[Array]]] = [
+        (network, folder / "wheels" / file, []) for network, file in OCR_FILES
+    ]
     real += [(SCRFD_2_5G, faces / DETECTOR, []), (ARCFACE_R50, faces / EMBEDDER, aligned_faces(faces, PHOTO))]
-    for network, file, samples in real:
-        hef_path(models, network).write_bytes(from_onnx(network, file, samples, remember=True))
+    for network, onnx, samples in real:
+        hef_path(models, network).write_bytes(from_onnx(network, onnx, samples, remember=True))
     with apart(folder, models) as worker:
         worker.becomes_ready()
         yield str(worker.client.base_url).rstrip("/"), lambda: worker.rig.fault("abort_device")
@@ -106,8 +110,8 @@ def shots(chrome: Chrome, url: str, theme: str, whole: bool) -> tuple[Image.Imag
     chrome.execute_script("document.activeElement.blur()")
     tried = picture(chrome)
     left, top, right, bottom = box_of(chrome, "#try")
-    around = (left - MARGIN, top - MARGIN, right + MARGIN, bottom + MARGIN)
-    return (tried if whole else page.crop((0, 0, page.width, round(cut)))), tried.crop(tuple(map(round, around)))
+    around = (round(left) - MARGIN, round(top) - MARGIN, round(right) + MARGIN, round(bottom) + MARGIN)
+    return (tried if whole else page.crop((0, 0, page.width, round(cut)))), tried.crop(around)
 
 
 def picture(chrome: Chrome) -> Image.Image:
