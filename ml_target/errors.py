@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 Reason = Literal[
     "malformed",
     "unusable",
+    "another_site",
     "too_large",
     "too_slow",
     "unavailable",
@@ -64,6 +65,12 @@ class UnusableInput(WorkerError):
     """The format is right but the input is not: no picture, not a picture, wrong vector width."""
 
     kind: ClassVar[Reason] = "unusable"
+
+
+class AnotherSite(WorkerError):
+    """A browser asks for a page that is not the worker's own, or may not be."""
+
+    kind: ClassVar[Reason] = "another_site"
 
 
 class TooLarge(WorkerError):

@@ -33,6 +33,7 @@ from ml_target.catalogue import networks as n  # noqa: E402
 from ml_target.catalogue.types import Network, PictureInput  # noqa: E402
 from ml_target.engines.hailo.turns import Turn, Turns  # noqa: E402
 from ml_target.errors import WorkerError  # noqa: E402
+from ml_target.figures.observer import RecoveryKind  # noqa: E402
 from ml_target.scheduling.arbiter import Arbiter  # noqa: E402
 from ml_target.scheduling.queue import ModelQueue  # noqa: E402
 from ml_target.tensors import Array  # noqa: E402
@@ -189,10 +190,10 @@ def alarms(minutes: float, link: str) -> bool:
         engine, turns = HailoEngine(CardSettings()), Watched()
         engine._turns = turns
 
-        def recover(network: Any) -> None:
+        def recover(network: Any) -> RecoveryKind:
             nonlocal recoveries
             recoveries += 1
-            engine.recover(network)
+            return engine.recover(network)
 
         engine.start()
         arbiter = Arbiter(1, patient=True, ahead=True, recover=recover)

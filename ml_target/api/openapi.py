@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from ml_target import __version__
 from ml_target.api.form import MAX_TEXT
 from ml_target.errors import REASONS
-from ml_target.figures.observer import FAULTS
+from ml_target.figures.observer import FAULTS, RECOVERIES
 from ml_target.figures.ring import STEP_S, STEPS
 from ml_target.runtime.described import answer_schema, entries_schema
 
@@ -77,8 +77,12 @@ STATUS: dict[int | str, dict[str, Any]] = {
                 "devices": _list(
                     {
                         "type": "object",
-                        "properties": {"engine": TEXT, "ready": {"type": "boolean"}},
-                        "required": ["engine", "ready"],
+                        "properties": {
+                            "engine": TEXT,
+                            "ready": {"type": "boolean"},
+                            "recoveries": _record(**dict.fromkeys(RECOVERIES, COUNT)),
+                        },
+                        "required": ["engine", "ready", "recoveries"],
                     }
                 ),
             },
@@ -151,7 +155,9 @@ LIVE: dict[int | str, dict[str, Any]] = {
             ),
             failures={"type": "object", "propertyNames": {"enum": [*REASONS]}, "additionalProperties": COUNT},
             run=_maybe(_record(began=NUMBER, requests=COUNT, photos=COUNT, now_per_s=NUMBER, mean_per_s=NUMBER)),
-            recoveries=_list(_record(at=NUMBER, engine=TEXT, kind={"enum": [*FAULTS]}, seconds=_maybe(NUMBER))),
+            recoveries=_list(
+                _record(at=NUMBER, engine=TEXT, kind=_maybe({"enum": [*RECOVERIES]}), seconds=_maybe(NUMBER))
+            ),
             faults=_list(_record(at=NUMBER, network=TEXT, kind={"enum": [*FAULTS]})),
             last=_list(
                 _record(
@@ -180,6 +186,7 @@ METRICS: dict[int | str, dict[str, Any]] = {
 
 _ERRORS = {
     400: "The form is right, what it holds is not: no picture, a model name that must not be answered for.",
+    403: "A browser asks for another site's page, or for one under a name that another site may own.",
     408: "The upload stopped coming.",
     413: "The upload, the picture or the query is larger than is allowed.",
     500: "The worker is at fault; its log says more.",
@@ -193,7 +200,7 @@ PREDICT: dict[int | str, dict[str, Any]] = {
 
 TRY: dict[int | str, dict[str, Any]] = {
     **PREDICT,
-    403: _answer("It is off by TRY_IT, or another site's page asks.", DETAIL),
+    403: _answer("It is off by TRY_IT, or a browser asks for a page that may be another site's.", DETAIL),
 }
 
 
@@ -202,8 +209,11 @@ def predict_body() -> dict[str, Any]:
     image = {"type": "string", "format": "binary", "description": "A picture, as a file part with a filename."}
     words = f"A search query, at most {MAX_TEXT // 1024} KiB as UTF-8; not looked at beside an image."
     forms = [
-        {"properties": {"entries": entries_schema(text=name == "text")}, "required": ["entries", name]}
-        for name in ("image", "text")
+        {"properties": {"entries": entries_schema(text=False)}, "required": ["entries", "image"]},
+        {
+            "properties": {"entries": entries_schema(text=True), "text": {"minLength": 1}},
+            "required": ["entries", "text"],
+        },
     ]
     schema = {
         "type": "object",
@@ -214,7 +224,7 @@ def predict_body() -> dict[str, Any]:
                 "examples": [{"clip": {"visual": {"modelName": "ViT-B-32__openai"}}}],
             },
             "image": image,
-            "text": {"type": "string", "minLength": 1, "description": words},
+            "text": {"type": "string", "description": words},
         },
         "required": ["entries"],
         "anyOf": forms,

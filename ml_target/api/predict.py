@@ -14,11 +14,13 @@ from ml_target.api.guard import fault
 from ml_target.api.identity import id_of
 from ml_target.api.inflight import ClientGoneError, InFlight
 from ml_target.api.memory import forget
+from ml_target.api.page.asked import refuse_other_sites
 from ml_target.api.page.routes import SHOWN
 from ml_target.api.timing import server_timing
 from ml_target.api.uploads import Uploads
 from ml_target.config import Settings
 from ml_target.errors import (
+    AnotherSite,
     EngineFault,
     MalformedRequest,
     ModelError,
@@ -39,6 +41,7 @@ from ml_target.tasks.contract import Job
 STATUS: dict[type[WorkerError], int] = {
     MalformedRequest: 422,
     UnusableInput: 400,
+    AnotherSite: 403,
     TooLarge: 413,
     TooSlow: 408,
     Unavailable: 503,
@@ -73,6 +76,7 @@ class Predict:
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any], Reason | None]:
         """Status, body, and why it is not the answer."""
         try:
+            refuse_other_sites(request.headers)
             lost = request.scope.get(LOST)
             return 200, await self.in_flight.run(self._answer(request, trace), lost), None
         except (ClientGoneError, ClientDisconnect) as error:

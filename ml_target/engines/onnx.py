@@ -14,6 +14,7 @@ from ml_target.config import available_cores
 from ml_target.engines import Capabilities, Intake, LoadedNetwork, arena
 from ml_target.engines.sharing import Cores
 from ml_target.errors import DamagedFileError, EngineFault, ModelError, Unavailable
+from ml_target.figures.observer import RecoveryKind
 from ml_target.remedies import command, damaged
 from ml_target.system.cards import Finding
 from ml_target.tensors import Array, Float32, Outputs, Tensor
@@ -116,8 +117,9 @@ class OnnxEngine:
         """The processor's answers are always trusted."""
         return ""
 
-    def recover(self, network: LoadedNetwork) -> None:
+    def recover(self, network: LoadedNetwork) -> RecoveryKind:
         """Nothing to do: a session loses nothing."""
+        return "already_back"
 
     def rest(self) -> None:
         """Frees what inferences have computed in."""

@@ -25,7 +25,7 @@ def live(recorder: Recorder) -> dict[str, Any]:
         "failures": _failures(past),
         "run": None if run is None else _run(run, past, recorder.clock()),
         "recoveries": [
-            {"at": round(each.at, 1), "engine": each.engine, "kind": "burst_lost", "seconds": _rounded(each.seconds)}
+            {"at": round(each.at, 1), "engine": each.engine, "kind": each.kind, "seconds": _rounded(each.seconds)}
             for each in reversed(recorder.recoveries)
         ],
         "faults": [

@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ml_target.errors import REASONS
-from ml_target.figures.observer import FAULTS
+from ml_target.figures.observer import FAULTS, RECOVERIES
 from ml_target.figures.present import Present
 from ml_target.figures.recorder import Recorder
 from ml_target.figures.totals import Histogram, OfNetwork, Totals
@@ -106,15 +106,15 @@ class _Worker(Collector):
         engines = tuple(dict.fromkeys(networks.values()))
         yield _counter(
             "device_busy_seconds",
-            "Seconds of bursts; on the processor several run at a time.",
+            "Seconds of bursts, answered or not; on the processor several run at a time.",
             ("engine",),
             (((engine,), totals.busy.get(engine, 0.0)) for engine in engines),
         )
         yield _counter(
             "device_recoveries",
-            "Times that a lost device was got back.",
-            ("engine",),
-            (((engine,), totals.recoveries[engine]) for engine in engines),
+            "Times that a lost device was got back, by what it took.",
+            ("engine", "kind"),
+            (((engine, kind), totals.recoveries[engine, kind]) for engine in engines for kind in RECOVERIES),
         )
         yield _counter(
             "faults",

@@ -8,6 +8,12 @@ the device does not return; anything else."""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
+RecoveryKind = Literal["already_back", "reconfigured", "reopened"]
+"""What it took to get a lost device back, the least first: nothing, as an earlier recovery had done it; that the one
+network was put onto it anew; that the device was opened anew, with all its networks."""
+
+RECOVERIES: tuple[RecoveryKind, ...] = get_args(RecoveryKind)
+
 
 class Observer:
     """Listens to nothing; `figures.recorder` listens."""
@@ -21,11 +27,11 @@ class Observer:
     def burst(self, network: str, frames: int, seconds: float) -> None:
         """A burst has been answered; it took the device `seconds`."""
 
-    def fault(self, network: str, kind: Fault) -> None:
-        """A burst was not answered."""
+    def fault(self, network: str, kind: Fault, seconds: float) -> None:
+        """A burst was not answered; it took the device `seconds`."""
 
     def lost(self) -> None:
         """The device is being recovered from now on."""
 
-    def back(self) -> None:
-        """The device has been recovered."""
+    def back(self, kind: RecoveryKind) -> None:
+        """The device has been recovered, in this way."""

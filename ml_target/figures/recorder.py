@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ml_target.errors import Reason
-from ml_target.figures.observer import Fault, Observer
+from ml_target.figures.observer import Fault, Observer, RecoveryKind
 from ml_target.figures.ring import Ring
 from ml_target.figures.totals import Totals
 from ml_target.log.trace import Trace
@@ -55,12 +55,14 @@ class Run:
 
 @dataclass(slots=True)
 class Recovery:
-    """The device was lost at `at`, seconds since the epoch. `seconds`: until it was back; None while it is not."""
+    """The device was lost at `at`, seconds since the epoch. `seconds`: until it was back, by a recovery of this `kind`;
+    both None while it is not."""
 
     at: float
     engine: str
     first: float = field(repr=False)
     seconds: float | None = None
+    kind: RecoveryKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,9 @@ class _Device(Observer):
         self._recorder.ring.burst(network, frames, seconds)
         self._recorder.totals.burst(self._engine, network, frames, seconds)
 
-    def fault(self, network: str, kind: Fault) -> None:
+    def fault(self, network: str, kind: Fault, seconds: float) -> None:
+        self._recorder.ring.busy(network, seconds)
+        self._recorder.totals.was_busy(self._engine, seconds)
         self._recorder.totals.faults[kind] += 1
         self._recorder.faults.append(FaultSeen(self._recorder.wall(), network, kind))
 
@@ -168,7 +172,8 @@ class _Device(Observer):
         self._recovery = Recovery(self._recorder.wall(), self._engine, self._recorder.clock())
         self._recorder.recoveries.append(self._recovery)
 
-    def back(self) -> None:
+    def back(self, kind: RecoveryKind) -> None:
         if self._recovery is not None:
-            self._recorder.totals.recoveries[self._engine] += 1
+            self._recorder.totals.recoveries[self._engine, kind] += 1
+            self._recovery.kind = kind
             self._recovery.seconds = self._recorder.clock() - self._recovery.first

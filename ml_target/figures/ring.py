@@ -21,7 +21,8 @@ class TaskStep:
 
 @dataclass(slots=True)
 class NetworkStep:
-    """One network in one step. `waiting`: the most frames that waited at a time; `busy`: seconds of its bursts."""
+    """One network in one step. `waiting`: the most frames that waited at a time; `busy`: seconds of its bursts,
+    answered or not."""
 
     waiting: int = 0
     frames: int = 0
@@ -75,10 +76,15 @@ class Ring:
         self.waits[network] = frames
 
     def burst(self, network: str, frames: int, seconds: float) -> None:
-        """A burst has ended that took `seconds`: its time goes to the steps in which it ran."""
+        """A burst has been answered that took `seconds`: its time goes to the steps in which it ran."""
         step = self.now().network(network)
         step.bursts += 1
         step.frames += frames
+        self.busy(network, seconds)
+
+    def busy(self, network: str, seconds: float) -> None:
+        """The device was busy with this network in the last `seconds`."""
+        self.now()
         for each, part in self._backwards(seconds):
             each.network(network).busy += part
 

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ml_target.errors import Reason
-from ml_target.figures.observer import Fault
+from ml_target.figures.observer import Fault, RecoveryKind
 
 REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 240.0)
 BURST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -55,9 +55,9 @@ class Totals:
         """Seconds by task and stage, of the requests that were done."""
         self.bursts: dict[str, OfNetwork] = {}
         self.busy: dict[str, float] = {}
-        """Seconds of bursts, by engine."""
-        self.recoveries: Counter[str] = Counter()
-        """By engine."""
+        """Seconds of bursts, answered or not, by engine."""
+        self.recoveries: Counter[tuple[str, RecoveryKind]] = Counter()
+        """By engine and kind."""
         self.faults: Counter[Fault] = Counter()
 
     def done(self, task: str, seconds: float) -> None:
@@ -75,4 +75,8 @@ class Totals:
         of = self.bursts.get(network) or self.bursts.setdefault(network, OfNetwork())
         of.frames.add(frames)
         of.seconds.add(seconds)
+        self.was_busy(engine, seconds)
+
+    def was_busy(self, engine: str, seconds: float) -> None:
+        """A burst took so long, whatever became of it."""
         self.busy[engine] = self.busy.get(engine, 0.0) + seconds

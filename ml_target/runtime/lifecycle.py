@@ -14,6 +14,7 @@ from ml_target.engines import Engine
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
 from ml_target.figures.live import live
+from ml_target.figures.observer import RECOVERIES
 from ml_target.figures.present import Present
 from ml_target.figures.recorder import Recorder
 from ml_target.imaging.outside import Helper
@@ -213,6 +214,7 @@ class Worker:
             {
                 "engine": place.engine.name,
                 "ready": place.arbiter.ready,
+                "recoveries": {kind: self.recorder.totals.recoveries[place.engine.name, kind] for kind in RECOVERIES},
                 **await asyncio.to_thread(place.engine.health),
             }
             for place in self.places

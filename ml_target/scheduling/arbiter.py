@@ -19,7 +19,7 @@ from typing import Any
 
 from ml_target.engines import LoadedNetwork
 from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DeviceLost, EngineFault, Unavailable, WorkerError
-from ml_target.figures.observer import Fault, Observer
+from ml_target.figures.observer import RECOVERIES, Fault, Observer, RecoveryKind
 from ml_target.scheduling.queue import Entry, ModelQueue
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ burst, says nothing of how busy the device is while there is work."""
 ANSWERED_S = 0.5
 """Seconds between answering all requests that the device hangs and asking the process to end."""
 
-Recover = Callable[[LoadedNetwork], None]
+Recover = Callable[[LoadedNetwork], RecoveryKind]
 
 
 def _now() -> float:
@@ -71,8 +71,9 @@ class Arbiter:
     `lanes`: bursts at a time. `own_lane`: interactive work has an extra lane of its own, beside those that nothing else
     wants.
     `patient`: whether fuller bursts save anything on this device. `ahead`: the device keeps one more burst
-    in a queue of its own. `recover`: makes a network that lost a burst work again, blocking; it may
-    be called again after it has failed. `leave`: makes the process end with a status. `observer`: is told what happens.
+    in a queue of its own. `recover`: makes a network that lost a burst work again, blocking, and says
+    what that took; it may be called again after it has failed. `leave`: makes the process end with a status.
+    `observer`: is told what happens.
     """
 
     def __init__(
@@ -263,7 +264,7 @@ class Arbiter:
             self._observer.burst(queue.name, len(burst), seconds)
         finally:
             if fault is not None:
-                self._observer.fault(queue.name, fault)
+                self._observer.fault(queue.name, fault, _now() - self._begun(running))
             self._running.remove(running)
             queue.back(burst, _now())
             if not running.own_lane:
@@ -292,15 +293,15 @@ class Arbiter:
 
     async def _get_back(self) -> None:
         """Tries until it succeeds: a request waits as long as its own deadline allows, and then gets a 503."""
-        attempt = 0
+        attempt, kind = 0, RECOVERIES[0]
         while self._lost and self._recover is not None:
             await asyncio.sleep(BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)])
             attempt += 1
             queue = self._lost[0]
             try:
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._recover, queue.network)
+                took = await asyncio.get_running_loop().run_in_executor(self._threads, self._recover, queue.network)
             except CardHangs as error:
-                self._observer.fault(queue.name, "card_hangs")
+                self._observer.fault(queue.name, "card_hangs", 0.0)
                 await self._answer_and_leave(error)
                 return
             except WorkerError as error:
@@ -308,12 +309,13 @@ class Arbiter:
             except Exception:
                 log.exception("attempt %d to get the device back failed with an unexpected error", attempt)
             else:
+                kind = max(kind, took, key=RECOVERIES.index)
                 self._lost.remove(queue)
                 attempt = 0 if self._lost else attempt
         log.warning("the device is back")
         self._lost.clear()
         self._recovering = None
-        self._observer.back()
+        self._observer.back(kind)
         self.wake()
 
     async def _answer_and_leave(self, error: CardHangs) -> None:

@@ -1,6 +1,7 @@
 """The page in a real browser, on a worker with a simulated card and on one with tasks off and hostile names."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,6 +130,57 @@ def test_graphs_say_in_words_what_they_show(chrome: Chrome, card: Running) -> No
     assert all(labels)
 
 
+def show_busy_at_first(chrome: Chrome, card: Running) -> dict[str, Any]:
+    """Figures of ten faces a step for five minutes, then none; the page asks for no others any more."""
+    until(lambda: chrome.execute_script("return !asking && (clearTimeout(timer), true)"))
+    live: dict[str, Any] = card.client.get("/status/live").json()
+    half = live["steps"] // 2
+    live["tasks"]["facial-recognition"]["done"] = [10] * half + [0] * half
+    chrome.execute_script("showLive(arguments[0])", live)
+    return live
+
+
+def faces_read_out(chrome: Chrome) -> str:
+    charts = chrome.find_elements(By.CSS_SELECTOR, "#pace .chart")
+    return next(each.find_element(By.CSS_SELECTOR, ".value").text for each in charts if each.text.startswith("Faces"))
+
+
+def test_a_graph_is_read_with_the_pointer(chrome: Chrome, card: Running) -> None:
+    opened(chrome, card.client)
+    show_busy_at_first(chrome, card)
+    assert faces_read_out(chrome) == "0 a second"
+    graph = chrome.find_element(By.CSS_SELECTOR, "#pace .graph")
+    quarter = round(graph.rect["width"] / 4)
+    ActionChains(chrome).move_to_element_with_offset(graph, -quarter, 0).perform()
+    assert faces_read_out(chrome) == "2 a second"
+    assert re.match(r"at \d\d:\d\d:\d\d", when := text(chrome, "when"))
+    assert all(each.text.endswith(when) for each in chrome.find_elements(By.CSS_SELECTOR, ".network > p"))
+    ActionChains(chrome).move_to_element_with_offset(graph, quarter, 0).perform()
+    assert faces_read_out(chrome) == "0 a second"
+    ActionChains(chrome).move_to_element(by_id(chrome, "lately-title")).perform()
+    assert text(chrome, "when") == "now"
+
+
+def test_a_graph_is_read_by_keyboard(chrome: Chrome, card: Running) -> None:
+    """One slider for all graphs: a screen reader is told the moment and the paces."""
+    opened(chrome, card.client)
+    live = show_busy_at_first(chrome, card)
+    slider = by_id(chrome, "moment")
+    assert "now: " in str(slider.get_attribute("aria-valuetext"))
+    slider.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
+    assert slider.get_attribute("value") == "1"
+    assert faces_read_out(chrome) == "2 a second"
+    said = slider.get_attribute("aria-valuetext")
+    assert re.match(r"\d\d:\d\d:\d\d: .*Faces 2 a second", str(said))
+    live["tasks"]["facial-recognition"]["done"][-1] = 5
+    chrome.execute_script("showLive(arguments[0])", {**live, "now": live["now"] + 5})
+    assert faces_read_out(chrome) == "2 a second", "it stays when graphs are drawn anew"
+    assert slider.get_attribute("aria-valuetext") == said, "and says nothing by itself"
+    assert faults(chrome) == []
+    slider.send_keys(Keys.END)
+    assert (faces_read_out(chrome), text(chrome, "when")) == ("0.17 a second", "now")
+
+
 def test_card_and_immich(chrome: Chrome, card: Running) -> None:
     opened(chrome, card.client)
     device, immich = (text(chrome, part).replace("\n", " ") for part in ("devices", "immich"))
@@ -169,7 +221,7 @@ def test_a_card_that_is_lost_and_comes_back(chrome: Chrome, card: Running) -> No
         until(lambda: text(chrome, "state") == "Recovering its card")
         assert "Requests wait" in text(chrome, "sentence")
         assert "being recovered" in text(chrome, "devices")
-        assert "is being recovered" in text(chrome, "faults")
+        assert "the card lost a burst and is being recovered" in text(chrome, "faults")
     finally:
         card.rig.faults.occupy(False)
         waiting.join(60)

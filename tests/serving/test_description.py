@@ -19,8 +19,11 @@ from ml_target.api.predict import STATUS
 from ml_target.runtime.described import entries_schema
 from ml_target.runtime.lifecycle import Worker
 
-EXAMPLES = 150
-"""Forms that schemathesis makes up: half a minute on two cores."""
+EXAMPLES = 60
+"""Forms that schemathesis makes up for /predict and for /try: in all, half a minute on two quiet cores."""
+
+SEED = os.environ.get("SCHEMATHESIS_SEED", "14")
+"""One seed makes the same forms; another tries others."""
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +98,15 @@ def test_schemathesis_finds_no_answer_that_is_not_described(
     before = worker.recorder.totals.requests.copy()
     command = [
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(TESTS / "support/schemathesis.toml"),
-        "run", f"{client.base_url}".rstrip("/") + "/openapi.json", "--exclude-path", "/try",
+        "run", f"{client.base_url}".rstrip("/") + "/openapi.json",
         "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES),
-        "--generation-deterministic", "--continue-on-failure", "--no-color",
+        "--seed", SEED, "--continue-on-failure", "--no-color",
     ]  # fmt: skip
     path = os.pathsep.join((str(TESTS / "support"), str(PROJECT)))
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "api_hooks", "PYTHONPATH": path}
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=600, check=False)
-    assert ran.returncode == 0, ran.stdout.decode("utf-8", "replace")[-8000:]
+    words = ran.stdout.decode("utf-8", "replace")[-8000:]
+    assert ran.returncode == 0, f"{words}\nThe same again: SCHEMATHESIS_SEED={SEED}"
     answered = worker.recorder.totals.requests - before
     for task in ("clip.visual", "clip.textual", "facial-recognition", "ocr"):
         assert answered[task, 200] > 0, f"{task} was never reached"

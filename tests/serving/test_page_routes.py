@@ -11,9 +11,10 @@ from pictures import picture
 from serving import FakeTasks, fake_services, live
 from wire import CLIP, FACES, OCR, QUERY, ask
 
-from ml_target.api.page.asked import from_another_site, prefers_html
+from ml_target.api.page.asked import at_home, prefers_html, refuse_other_sites
 from ml_target.api.page.document import HERE, SCRIPTS, build
 from ml_target.config import Settings
+from ml_target.errors import AnotherSite
 
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 PROGRAMS = [
@@ -45,26 +46,49 @@ def test_programs_do_not(accept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "foreign"),
+    ("headers", "refusal"),
     [
-        ({}, False),
-        ({"sec-fetch-mode": "cors"}, False),  # as Immich's server sends it
-        ({"sec-fetch-site": "same-origin", "origin": "https://ml.lan", "host": "inside:3003"}, False),  # behind a proxy
-        ({"sec-fetch-site": "cross-site", "host": "ml.lan:3003"}, True),
-        ({"sec-fetch-site": "same-site", "host": "ml.lan:3003"}, True),
-        ({"origin": "http://ML.lan:3003", "host": "ml.lan:3003"}, False),
-        ({"origin": "http://ml.lan", "host": "ml.lan"}, False),
-        ({"origin": "http://ml.lan:8080", "host": "ml.lan:3003"}, True),
-        ({"origin": "http://evil.example", "host": "ml.lan:3003"}, True),
-        ({"origin": "http://ml.lan:3003.evil.example", "host": "ml.lan:3003"}, True),
-        ({"origin": "null", "host": "ml.lan:3003"}, True),
-        ({"origin": "", "host": ""}, True),
-        ({"origin": "http://[::1", "host": "ml.lan:3003"}, True),
-        ({"origin": "http://me@ml.lan:3003", "host": "ml.lan:3003"}, True),
+        ({}, ""),
+        ({"sec-fetch-mode": "cors"}, ""),  # as Immich's server sends it
+        ({"host": "ml.example.org"}, ""),  # Immich again, through a proxy: no browser
+        ({"sec-fetch-site": "same-origin", "origin": "https://ml.lan", "host": "inside:3003"}, ""),  # behind a proxy
+        ({"sec-fetch-site": "cross-site", "host": "ml.lan:3003"}, "another site's page"),
+        ({"sec-fetch-site": "same-site", "host": "ml.lan:3003"}, "another site's page"),
+        ({"sec-fetch-site": "same-site", "origin": "http://ml.lan", "host": "ml.lan"}, "another site's page"),
+        ({"origin": "http://ML.lan:3003", "host": "ml.lan:3003"}, ""),
+        ({"origin": "http://ml.lan", "host": "ml.lan"}, ""),
+        ({"origin": "http://ml.lan:8080", "host": "ml.lan:3003"}, "another site's page"),
+        ({"origin": "http://evil.example", "host": "ml.lan:3003"}, "another site's page"),
+        ({"origin": "http://ml.lan:3003.evil.example", "host": "ml.lan:3003"}, "another site's page"),
+        ({"origin": "null", "host": "ml.lan:3003"}, "another site's page"),
+        ({"origin": "", "host": ""}, "another site's page"),
+        ({"origin": "http://[::1", "host": "ml.lan:3003"}, "another site's page"),
+        ({"origin": "http://me@ml.lan:3003", "host": "ml.lan:3003"}, "another site's page"),
+        # DNS rebinding: a stranger's name leads here, so that the page's address is the one asked.
+        ({"origin": "http://evil.example:3003", "host": "evil.example:3003"}, "by a name on the internet"),
+        ({"origin": "http://evil.example", "host": "evil.example"}, "by a name on the internet"),
+        ({"origin": "https://ml.example.org", "host": "ml.example.org"}, ""),
     ],
 )
-def test_another_sites_page_is_told_from_ours(headers: dict[str, str], foreign: bool) -> None:
-    assert from_another_site(headers) is foreign
+def test_another_sites_page_is_told_from_ours(headers: dict[str, str], refusal: str) -> None:
+    if not refusal:
+        refuse_other_sites(headers)
+        return
+    with pytest.raises(AnotherSite, match=refusal):
+        refuse_other_sites(headers)
+
+
+@pytest.mark.parametrize(
+    ("address", "home"),
+    [
+        *((name, True) for name in ("192.168.1.10:3003", "[fd00::7]:3003", "[::1]", "localhost:3003", "nas:3003")),
+        *((name, True) for name in ("nas", "nas.", "nas.local", "a.b.home.arpa:3003", "ml.lan.:80", "ml.internal")),
+        *((name, False) for name in ("evil.example", "evil.example.:3003", "evillan.org", "lan.evil.example:3003")),
+        *((name, False) for name in ("192.168.1.10.evil.example", "1.2.3:3003", "notlocal.xlan")),
+    ],
+)
+def test_a_name_that_no_stranger_can_have(address: str, home: bool) -> None:
+    assert at_home(address) is home
 
 
 @pytest.mark.parametrize("accept", PROGRAMS)
@@ -162,9 +186,13 @@ def test_a_name_that_is_refused_stands_there_with_the_remedy(client: httpx.Clien
 # ------------------------------------------------------------------- /try
 
 
-def try_it(client: httpx.Client, headers: dict[str, str] | None = None, entries: Any = FACES) -> httpx.Response:
+def post(client: httpx.Client, path: str, headers: dict[str, str], entries: Any = FACES) -> httpx.Response:
     form = {"entries": json.dumps(entries)}
-    return client.post("/try", data=form, files={"image": ("a.jpg", picture())}, headers=headers)
+    return client.post(path, data=form, files={"image": ("a.jpg", picture())}, headers=headers)
+
+
+def try_it(client: httpx.Client, entries: Any = FACES) -> httpx.Response:
+    return post(client, "/try", {}, entries)
 
 
 def test_it_answers_as_predict_does_and_with_landmarks(client: httpx.Client) -> None:
@@ -176,14 +204,19 @@ def test_it_answers_as_predict_does_and_with_landmarks(client: httpx.Client) -> 
     assert faces == asked.json()["facial-recognition"]
 
 
-def test_another_site_is_refused_and_our_page_is_not(client: httpx.Client) -> None:
+@pytest.mark.parametrize("path", ["/try", "/predict"])
+def test_another_site_is_refused_and_our_page_is_not(client: httpx.Client, path: str) -> None:
     ours = f"http://{client.base_url.netloc.decode()}"
-    assert try_it(client, {"Origin": ours}).status_code == 200
-    for headers in ({"Origin": "http://evil.example"}, {"Origin": ours, "Sec-Fetch-Site": "cross-site"}):
-        refused = try_it(client, headers)
+    assert post(client, path, {"Origin": ours}).status_code == 200
+    assert post(client, path, {"Host": "ml.example.org"}).status_code == 200, "a program may use any name"
+    rebound = {"Origin": "http://evil.example:3003", "Host": "evil.example:3003"}
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": ours, "Sec-Fetch-Site": "cross-site"}, rebound):
+        refused = post(client, path, headers)
         assert refused.status_code == 403
-        assert "another site's page" in refused.json()["detail"]
+        assert "another site" in refused.json()["detail"]
         assert not [name for name in refused.headers if name.startswith("access-control-")]
+        assert client.get("/status/live").json()["last"][0]["reason"] == "another_site"
+    assert "Open it by the worker's IP address" in refused.json()["detail"]
 
 
 def test_a_task_that_is_off_says_so(client: httpx.Client) -> None:

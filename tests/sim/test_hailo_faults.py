@@ -314,7 +314,7 @@ def test_requests_are_held_while_the_card_is_away(served: Served) -> None:
     assert told["recoveries"][0]["seconds"] >= 1.0
     assert told["faults"][0]["kind"] == "burst_lost"
     assert told["networks"][told["faults"][0]["network"]]["engine"] == "hailo"
-    assert re.search(r'^immich_ml_device_recoveries_total\{engine="hailo"\} [1-9]', figures, re.M)
+    assert re.search(r'^immich_ml_device_recoveries_total\{engine="hailo",kind="reopened"\} [1-9]', figures, re.M)
     assert re.search(r'^immich_ml_faults_total\{kind="burst_lost"\} [1-9]', figures, re.M)
     assert re.search(r'^immich_ml_device_temperature_celsius\{engine="hailo"\} \d', figures, re.M)
     assert re.search(r'^immich_ml_burst_frames_sum\{network="tinyclip[^"]*"\} [1-9]', figures, re.M)

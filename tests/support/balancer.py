@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import debian
 import httpx
 import numpy as np
-import pytest
 from hailo_worker import Ask, wait_until
 from project import PROJECT
 from worker_process import environment, free_port
@@ -27,16 +27,8 @@ NEVER_REPEATED = re.sub(r"\n *retry-on [^\n]*", "", CONFIGURATION.read_text(enco
 
 
 def find_haproxy() -> str:
-    """HAProxy's path; CI installs it. Skips where there is none."""
-    for _ in range(2):
-        if found := shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
-            return found
-        if not (os.environ.get("CI") and os.getuid() == 0 and shutil.which("apt-get")):
-            break
-        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "haproxy"]):
-            words = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            subprocess.run(["apt-get", *command], env=words, capture_output=True, timeout=300, check=False)
-    pytest.skip("HAProxy is not installed here (apt-get install haproxy)")
+    """HAProxy's path. Skips where there is none."""
+    return debian.program("haproxy", "haproxy")
 
 
 class WorkerProcess:

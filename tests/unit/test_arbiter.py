@@ -12,6 +12,7 @@ from ml_target.api.memory import forget
 from ml_target.engines import Intake
 from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, CardHangs, EngineFault, Unavailable
+from ml_target.figures.observer import RecoveryKind
 from ml_target.scheduling.arbiter import BACK_OFF_S, LEAD_SHARE, Arbiter
 from ml_target.tensors import Array, Outputs, Tensor
 
@@ -288,11 +289,12 @@ def test_a_lost_burst_goes_again_once_the_device_is_back() -> None:
         if state["broken"]:
             raise BurstLost("the device closed its streams")
 
-    def recover(_: object) -> None:
+    def recover(_: object) -> RecoveryKind:
         state["attempts"] += 1
         if state["attempts"] < 3:
             raise EngineFault("not yet")
         state["broken"] = False
+        return "reopened"
 
     network.fail = fail
     arbiter = Arbiter(1, recover=recover)
@@ -320,10 +322,11 @@ def test_attempts_go_on_every_few_seconds_for_ever() -> None:
         if len(attempts) < 9:
             raise BurstLost("the card is away")
 
-    def recover(_: object) -> None:
+    def recover(_: object) -> RecoveryKind:
         attempts.append(now())
         if len(attempts) < 9:
             raise EngineFault("not yet")
+        return "reopened"
 
     network.fail = fail
     arbiter = Arbiter(1, recover=recover)
@@ -347,7 +350,7 @@ def test_a_burst_lost_twice_is_given_up_in_words() -> None:
             raise BurstLost("streams closed")
 
     network.fail = fail
-    arbiter = Arbiter(1, recover=lambda _: None)
+    arbiter = Arbiter(1, recover=lambda _: "reopened")
     queue = arbiter.queue(network, "a")
 
     async def work() -> None:
@@ -419,7 +422,7 @@ def test_before_a_process_leaves_everybody_has_an_answer(caplog: pytest.LogCaptu
     def fail(_: Sequence[Array]) -> None:
         raise BurstLost("a burst did not end")
 
-    def recover(_: object) -> None:
+    def recover(_: object) -> RecoveryKind:
         raise CardHangs("HailoRT did not close a model. It ends with status 70: it is started again.")
 
     def leave(status: int) -> None:

@@ -12,7 +12,7 @@ import virtual_loop
 from ml_target.engines import Intake
 from ml_target.errors import REASONS, BurstLost, EngineFault, WorkerError
 from ml_target.figures.live import live
-from ml_target.figures.observer import FAULTS
+from ml_target.figures.observer import FAULTS, RecoveryKind
 from ml_target.figures.recorder import KEPT, PAUSE_S, Recorder
 from ml_target.figures.ring import STEP_S, STEPS
 from ml_target.log.trace import Trace
@@ -123,6 +123,26 @@ def test_the_time_of_a_burst_goes_to_the_steps_in_which_it_ran(recorder: Recorde
     assert network["frames"][-3:] == [0, 0, 4]
 
 
+def test_a_burst_that_failed_was_busy_too(recorder: Recorder, clock: Clock) -> None:
+    device = recorder.device("hailo")
+    device.queue("net")
+    clock.now += 2 * STEP_S
+    device.fault("net", "burst_lost", 6.0)
+    clock.now += STEP_S
+    network = told(recorder)["networks"]["net"]
+    assert (network["busy_s"][-3:], network["bursts"][-3:]) == ([1.0, 5.0, 0.0], [0, 0, 0])
+    assert recorder.totals.busy == {"hailo": 6.0}
+
+
+def test_a_recovery_has_no_kind_until_it_has_ended(recorder: Recorder, clock: Clock) -> None:
+    device = recorder.device("hailo")
+    device.lost()
+    clock.now += 3
+    assert told(recorder)["recoveries"] == [{"at": EPOCH + 1000, "engine": "hailo", "kind": None, "seconds": None}]
+    device.back("reopened")
+    assert [(each["kind"], each["seconds"]) for each in told(recorder)["recoveries"]] == [("reopened", 3.0)]
+
+
 def test_a_run_begins_with_a_picture_and_ends_with_a_pause(recorder: Recorder, clock: Clock) -> None:
     recorder.request(trace({"clip.textual": "clip"}, pictured=False), 200, None)
     assert told(recorder)["run"] is None
@@ -172,7 +192,7 @@ def test_every_error_has_a_reason_of_the_closed_set() -> None:
 
 
 class Network:
-    """Loses its first burst, fails at the second, then answers in two seconds. It runs in virtual time."""
+    """Loses its first burst after a second, fails at the second one, then answers in two. It runs in virtual time."""
 
     intake, max_batch = Intake((1,), "float32"), 4
 
@@ -183,6 +203,7 @@ class Network:
     def run(self, frames: Sequence[Array]) -> list[Outputs]:
         self.runs += 1
         if self.runs == 1:
+            virtual_loop.spend(1.0)
             raise BurstLost("gone")
         if self.runs == 2:
             raise EngineFault("no such frame")
@@ -192,11 +213,16 @@ class Network:
     def close(self) -> None: ...
 
 
+def recover(_: object) -> RecoveryKind:
+    virtual_loop.spend(3.0)
+    return "reconfigured"
+
+
 def test_the_arbiter_tells_of_bursts_faults_and_recoveries() -> None:
     async def work() -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         recorder = Recorder(loop.time, lambda: EPOCH + loop.time())
-        arbiter = Arbiter(1, recover=lambda _: virtual_loop.spend(3.0), observer=recorder.device("hailo"))
+        arbiter = Arbiter(1, recover=recover, observer=recorder.device("hailo"))
         queue = arbiter.queue(Network(), "net")
         await queue.infer([np.zeros(1, np.float32)] * 6)
         await asyncio.sleep(2 * STEP_S)
@@ -208,8 +234,8 @@ def test_the_arbiter_tells_of_bursts_faults_and_recoveries() -> None:
     assert sum(n or 0 for n in network["frames"]) == 6
     assert max(n or 0 for n in network["waiting"]) == 6
     assert [n for n in network["waiting"] if n is not None][-1] == 0
-    assert sum(n or 0 for n in network["busy_s"]) == pytest.approx(2.0 * sum(n or 0 for n in network["bursts"]))
+    assert sum(n or 0 for n in network["busy_s"]) == pytest.approx(1.0 + 2.0 * sum(n or 0 for n in network["bursts"]))
     assert {each["kind"] for each in found["faults"]} == {"burst_lost", "frame_failed"} <= set(FAULTS)
     assert [(each["kind"], each["engine"], each["seconds"]) for each in found["recoveries"]] == [
-        ("burst_lost", "hailo", 3.0)
+        ("reconfigured", "hailo", 3.0)
     ]

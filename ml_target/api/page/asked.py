@@ -1,6 +1,12 @@
 """Who asks: a browser that wants a page, a program that wants JSON, or another site's page that is to get nothing."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
+
+from ml_target.errors import AnotherSite
+
+HOME = ("local", "lan", "home", "home.arpa", "internal", "localhost")
+"""Domains that nobody can have on the internet: by RFC 6761, 6762 and 8375, or because ICANN gives them to nobody."""
 
 
 def prefers_html(accept: str) -> bool:
@@ -9,21 +15,43 @@ def prefers_html(accept: str) -> bool:
     return html > 0 and html >= json
 
 
-def from_another_site(headers: Mapping[str, str]) -> bool:
-    """Whether a browser sends this request for a page that is not this worker's.
+def refuse_other_sites(headers: Mapping[str, str]) -> None:
+    """Raises AnotherSite where a browser sends this POST for a page that is not this worker's.
 
     A browser says so itself in Sec-Fetch-Site, but only over https and on the machine itself. Otherwise the address
-    of the page, which it sends with every POST, has to be the address asked. Programs send neither. (Immich's server
-    sends Sec-Fetch-Mode, which tells nothing.)
+    of the page, which it sends as Origin with every POST, has to be the address asked, and one that no stranger's
+    page can have. Programs send neither. (Immich's server sends Sec-Fetch-Mode, which tells nothing.)
     """
-    site = headers.get("sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    origin = headers.get("origin")
-    if origin is None:
-        return False
-    address = origin.partition("://")[2].lower()
-    return not address or address != headers.get("host", "").lower()
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site in ("same-origin", "none") or (site is None and origin is None):
+        return
+    scheme, _, address = (origin or "").lower().partition("://")
+    if site is not None or not address or address != headers.get("host", "").lower():
+        raise AnotherSite(
+            "This request comes from another site's page",
+            "Open the worker's own page; a proxy before it has to pass Host on.",
+        )
+    if scheme != "https" and not at_home(address):
+        raise AnotherSite(
+            "This page was opened over http by a name on the internet, whose owner may be another site",
+            f"Open it by the worker's IP address, by a name of the home network (without a dot, or in "
+            f"{', '.join(f'.{domain}' for domain in HOME)}), or over https.",
+        )
+
+
+def at_home(address: str) -> bool:
+    """Whether the host of an address (`name:port`) cannot be a stranger's name that leads here: DNS rebinding.
+
+    Over http, the owner of a name may let it lead to his page first and to this worker then: for the browser both are
+    one site. That takes a name on the internet. (Over https the worker would need the name's certificate.)
+    """
+    host = address.rpartition(":")[0] if address.rpartition(":")[2].isdigit() else address
+    host = host.strip("[]").rstrip(".")
+    try:
+        ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(tuple(f".{domain}" for domain in HOME))
+    return True
 
 
 def _quality(accept: str, wanted: str) -> float:

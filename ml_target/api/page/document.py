@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("words.js", "graphs.js", "worker.js", "drawing.js", "tryit.js", "main.js")
+SCRIPTS = ("words.js", "graphs.js", "moment.js", "worker.js", "drawing.js", "tryit.js", "main.js")
 """In the order in which they build upon each other."""
 
 

@@ -1,11 +1,12 @@
 // Small graphs, drawn by hand. Each says the same in words: the figures beside it, and a label for screen readers.
 
 const WIDE = 120, HIGH = 30;
+const middle = (i, values) => ((i + 0.5) * WIDE) / values.length;
 
 /** A curve over the steps; gaps where there is no number. `faults`: how many failed in each step. */
 function graph(values, label, { most = 0, faults = [] } = {}) {
   const top = Math.max(most, ...values.map((v) => v ?? 0)) || 1;
-  const x = (i) => ((i + 0.5) * WIDE) / values.length, y = (v) => HIGH - 1 - (v / top) * (HIGH - 3);
+  const x = (i) => middle(i, values), y = (v) => HIGH - 1 - (v / top) * (HIGH - 3);
   const drawn = svg("svg", { class: "graph", viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
   drawn.append(svg("line", { class: "floor", x1: 0, x2: WIDE, y1: HIGH - 0.5, y2: HIGH - 0.5 }));
   for (const [from, to] of stretches(values)) {
@@ -16,6 +17,7 @@ function graph(values, label, { most = 0, faults = [] } = {}) {
     drawn.append(svg("path", { class: "curve", d: line }));
   }
   faults.forEach((n, i) => n && drawn.append(svg("line", { class: "fault", x1: x(i), x2: x(i), y1: HIGH, y2: HIGH - 7 })));
+  drawn.append(svg("line", { class: "moment", y1: 0, y2: HIGH }));
   return drawn;
 }
 
@@ -29,13 +31,15 @@ function* stretches(values) {
 }
 
 /** A graph with its name, the figure of now, and the range in words; a `low` one tells the range in its label alone. */
-function chart(name, values, unit, { now = null, low = false, faults = [], most = 0, words = "" } = {}) {
-  const known = values.filter((v) => v !== null), last = now ?? known.at(-1) ?? 0;
+function chart(name, values, unit, { low = false, faults = [], most = 0, words = "" } = {}) {
+  const known = values.filter((v) => v !== null), last = known.at(-1) ?? 0;
   const peak = Math.max(0, ...known), mean = known.length ? sum(known) / known.length : 0;
   const range = words || `most ${short(peak)}, on average ${short(mean)}`;
   const label = `${name}: ${short(last)}${unit} now; ${range}`;
-  const heading = el("figcaption", {}, el("span", {}, name), el("span", { class: "value" }, short(last), el("small", {}, unit)));
-  return el("figure", { class: low ? "chart low" : "chart" }, heading, graph(values, label, { faults, most }), low ? null : el("p", {}, range));
+  const heading = el("figcaption", {}, el("span", {}, name), el("span", { class: "value" }, el("span", { class: "number" }, short(last)), el("small", {}, unit)));
+  const drawn = el("figure", { class: low ? "chart low" : "chart" }, heading, graph(values, label, { faults, most }), low ? null : el("p", {}, range));
+  drawn.told = { name, values, last, unit };  // for the moment that is chosen
+  return drawn;
 }
 
 /** Shares of one length, with their names and figures. `parts`: [name, milliseconds]. */

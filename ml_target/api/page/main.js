@@ -32,4 +32,5 @@ function lost() {
 
 document.addEventListener("visibilitychange", refresh);
 startTryIt();
+startMoments();
 refresh();

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from ml_target.api import openapi
-from ml_target.api.page.asked import from_another_site, prefers_html
+from ml_target.api.page.asked import prefers_html
 from ml_target.api.page.document import build
 from ml_target.runtime.lifecycle import Worker
 
@@ -15,9 +15,6 @@ SHOWN = "ml_target.shown"
 
 BY_ACCEPT = {"Vary": "Accept"}
 OFF = "Trying photos on the page is off. TRY_IT=on turns it on."
-ANOTHER_SITE = (
-    "This request comes from another site's page. Open the worker's own page; a proxy before it has to pass Host on."
-)
 
 
 def add_page(app: FastAPI, worker: Worker, answer: Callable[[Request], Awaitable[Response]]) -> None:
@@ -50,7 +47,5 @@ def add_page(app: FastAPI, worker: Worker, answer: Callable[[Request], Awaitable
     async def try_it(request: Request) -> Response:
         if worker.settings.try_it == "off":
             return JSONResponse({"detail": OFF}, 403)
-        if from_another_site(request.headers):
-            return JSONResponse({"detail": ANOTHER_SITE}, 403)
         request.scope[SHOWN] = True
         return await answer(request)

@@ -81,7 +81,7 @@ const ENGINES = { hailo: "card", cpu: "processor" };
 const engineName = (name) => ENGINES[name] ?? name;
 
 const REASONS = {
-  malformed: "not in Immich's format", unusable: "not a picture or model that can be served", too_large: "too large",
+  malformed: "not in Immich's format", unusable: "not a picture or model that can be served", another_site: "asked by another site's page", too_large: "too large",
   too_slow: "the upload stopped coming", unavailable: "could not be served at the time", task_off: "the task is off",
   full: "too many requests were waiting", late: "not answered in time", stopping: "the worker was stopping",
   device_lost: "the card was lost", engine_fault: "the engine failed", model_error: "a model file is wrong",
@@ -90,3 +90,5 @@ const REASONS = {
   card_hangs: "the card hangs", unexpected: "a fault of the worker: see its log",
 };
 const reason = (name) => REASONS[name] ?? name;
+
+const RECOVERIES = { already_back: "nothing was left to do", reconfigured: "one network was put back", reopened: "the card was opened anew" };

@@ -85,8 +85,8 @@ function showFaults(live) {
 
 function recovery({ at, kind, seconds, engine = "hailo" }) {
   const device = `the ${engineName(engine)}`;
-  if (seconds === null) return { at, words: `${reason(kind)}; ${device} is being recovered`, colour: "warn" };
-  return { at, words: `${reason(kind)}; ${device} was back after ${short(seconds)} s`, colour: "" };
+  if (seconds === null) return { at, words: `${device} lost a burst and is being recovered`, colour: "warn" };
+  return { at, words: `${device} was back after ${short(seconds)} s: ${RECOVERIES[kind] ?? kind}`, colour: "" };
 }
 
 const fault = ({ at, network, kind }) => ({ at, words: `${network}: ${reason(kind)}`, colour: "bad" });
@@ -119,6 +119,7 @@ function asked({ task, asked, served_by, choose, fits, why }) {
 
 function showLive(live) {
   showRun(live.run);
+  setMoments(live);
   const rates = Object.entries(live.tasks).map(([name, task]) => [name, lately(task.done).map((n) => n && n / live.step_s), task]);
   show("pace", rates, () => rates.map(([name, rate, task]) => {
     const done = sum(task.done), failed = sum(task.failed), ms = task.mean_ms.filter((n) => n !== null).at(-1);
@@ -131,6 +132,7 @@ function showLive(live) {
   const failures = Object.entries(live.failures).filter(([, n]) => n).sort((a, b) => b[1] - a[1]);
   show("failures", failures, () => (failures.length ? el("ul", { class: "list" }, failures.map(([name, n]) =>
     el("li", {}, el("strong", { class: "bad" }, whole(n)), ` ${reason(name)}`))) : el("p", { class: "quiet" }, "None.")));
+  keepMoment();
   showMemory(live);
   showFaults(live);
   showRequests(live.last);
@@ -154,11 +156,13 @@ function networks(live) {
   const all = Object.entries(live.networks);
   if (!all.length) return el("p", { class: "quiet" }, "None loaded.");
   return [...devicesBusy(all, live.step_s), ...all.map(([name, network]) => el("div", { class: "network" },
-    el("p", { title: name }, name, el("span", { class: "quiet" }, ` on the ${engineName(network.engine)}`)),
+    el("p", { title: name }, name, onEngine(` on the ${engineName(network.engine)}`)),
     chart("Waiting", network.waiting, "", { low: true }),
     chart("A burst", lately(network.frames, network.bursts), "", { low: true }),
     chart("Busy", share(network.busy_s, live.step_s), " %", { low: true, most: network.engine === "hailo" ? 100 : 0 })))];
 }
+
+const onEngine = (words) => el("span", { class: "quiet", "data-now": words }, words);
 
 const share = (busy, step) => lately(busy).map((s) => s && (s / step) * 100);
 

@@ -42,6 +42,7 @@ from ml_target.engines.hailo.turns import Turns
 from ml_target.engines.hailo.versions import OF_VERSIONS, both, firmware_check, library_check
 from ml_target.engines.hailo.watchdog import bounded, with_file
 from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DamagedFileError, DeviceError, EngineFault
+from ml_target.figures.observer import RecoveryKind
 from ml_target.hef.header import CHIP_NAMES
 from ml_target.system.cards import Finding, driver_version
 
@@ -198,7 +199,7 @@ class HailoEngine:
 
     # ---------------------------------------------------------------- recovery
 
-    def recover(self, network: LoadedNetwork) -> None:
+    def recover(self, network: LoadedNetwork) -> RecoveryKind:
         """Gets the card going again: reconfigures one model if only that one is lost, else reopens everything.
 
         It also reopens everything after a possible thermal stop (an aborted burst, or a hot card): HailoRT
@@ -209,7 +210,7 @@ class HailoEngine:
         """
         dead = [n for n in self._networks if not n.alive]
         if not dead:
-            return  # recovery of another network has brought it back already
+            return "already_back"  # recovery of another network has brought it back already
         if self._closing.hung:
             raise CardHangs(self._closing.hung)
         try:
@@ -218,7 +219,7 @@ class HailoEngine:
                 self._closing.hangs("The driver no longer reaches the card")
             stopped = dead[0].aborted or self._cooling.hot
             if len(dead) == 1 and not stopped and self._reconfigured(dead[0]):
-                return
+                return "reconfigured"
             self._release()
             self._card.open()
             self._cooling.opened()
@@ -226,6 +227,7 @@ class HailoEngine:
                 self._configure(each)
         except self._card.errors as error:
             raise device_error(status_of(error)) from error
+        return "reopened"
 
     def _reconfigured(self, network: HailoNetwork) -> bool:
         """Reconfigures this one network on the open device. False if that is not enough."""

@@ -46,16 +46,18 @@ def from_onnx(
     sources: Sequence[Source] | None = None,
     chip: str = "hailo8",
     scale: Callable[[Quant], Quant] | None = None,
+    remember: bool = False,
 ) -> bytes:
     """A HEF for a catalogue network, answering as `onnx` does with the outputs' rounding.
 
     `samples`: frames as the worker hands them over (uint8 pictures; for text towers float32
     embeddings); ranges are calibrated on them, except where the real file's are known (SCRFD,
-    probabilities). `scale` changes each output's pair afterwards, to make unusual files.
+    probabilities). `scale` changes each output's pair afterwards, to make unusual files. `remember`: each
+    frame is computed once.
     """
     group = group or group_of(network)
     data = onnx.read_bytes()
-    description = _describe(network, group, data, sources)
+    description = _describe(network, group, data, sources) | ({"remember": network.name} if remember else {})
     group = _calibrated(group, description, data, samples)
     if scale is not None:
         group = replace(group, outputs=tuple(replace(s, quant=scale(s.quant)) for s in group.outputs))
