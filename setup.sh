@@ -16,9 +16,11 @@ starts the container immich-ml-hailo, tests it, and says what to type into Immic
 changes anything, and what Immich has indexed already; it can be run again at any time, and touches no
 container that it did not make.
   --cpu                    on the processor; needs neither a card nor HailoRT's packages
+  --image NAME             build nothing: take or fetch this image, which has no HailoRT and no models
   --clip-backend NAME      tinyclip (the default), vit_b_32, vit_b_16, siglip, siglip2, several with commas
                            between, or auto: all whose files are there
   --chip NAME              hailo8 or hailo8l, where the card cannot be asked
+  --fetch-hailort          fetch HailoRT's packages from its maker's public server, which speaks plain http
   --yes                    yes to every question; the library counts as a new one where no backend is named
   --dry-run                change nothing, print each command that would be run
   --no-start               build the images and stop there
@@ -82,7 +84,7 @@ case $command in
     ;;
   -h | --help | help) usage ;;
   '' | -*)
-    parts python worker host card packages images models settings library container proof
+    parts worker host
     set_up_worker "$@"
     ;;
   *)

@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
-# A part of setup.sh: is this host able to run the worker? Docker, architecture, disk.
-# Reads below SETUP_ROOT, so that the tests can show it another host.
+# A part of setup.sh: what has to be clear before anything can be decided: Docker answers, and there is a Python for the
+# planner, this host's or one inside an image. Reads below SETUP_ROOT, so that the tests can show it another host.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
 root=${SETUP_ROOT-}
-
-first_line() { # FILE: its first line, or nothing
-  local line=''
-  [[ ! -r $1 ]] || read -r line <"$1" || true
-  printf '%s' "$line"
-}
+slim=immich-ml-hailo:cpu-slim # the worker for the processor, without models
+docker_version=''
+# Of this run's settings those that sudo would drop; tests/unit/test_setup_settings.py compares them with the worker's.
+to_tell=(
+  CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH OCR_MODEL
+  IMMICH_LOG_LEVEL LOG_FORMAT TRY_IT KEEP_ALIVE_S REQUEST_TIMEOUT_S MEMORY_MB MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES
+  MAX_TEXT_LINES MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS CLIP_DECODING MODEL_TTL MACHINE_LEARNING_MODEL_TTL
+  IMMICH_PORT CONTAINER_MEMORY CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION HAILORT_SOURCE BASE_IMAGE IMAGE MODELS_MIRROR HF_ENDPOINT
+)
 
 # ------------------------------------------------------------------ Docker
 
-check_docker() {
+check_docker() { # sets docker_version
+  local words
+  [[ -z $docker_version ]] || return 0
   case ${DOCKER_HOST-} in
     tcp://* | ssh://*)
       fail "DOCKER_HOST=$DOCKER_HOST is another machine; this sets up the machine it runs on." \
@@ -25,9 +30,8 @@ check_docker() {
     "Unraid: Settings, Docker, Enable Docker: Yes" \
     "Others: https://docs.docker.com/engine/install/" \
     "Without Docker: ./setup.sh serve"
-  local words
   if words=$(docker ps --format '{{.ID}}' 2>&1); then
-    say "$(docker --version 2>/dev/null || echo Docker)"
+    docker_version=$(docker --version 2>/dev/null || echo Docker)
     return
   fi
   case $words in
@@ -48,7 +52,7 @@ check_docker() {
 
 given() { # the settings that this run was given: sudo would drop them; *** for the login of an address
   local name value
-  for name in "${passed[@]}" IMMICH_PORT CONTAINER_MEMORY CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION BASE_IMAGE MODELS_MIRROR HF_ENDPOINT; do
+  for name in "${to_tell[@]}"; do
     [[ -v $name ]] || continue
     value=${!name}
     [[ $value != *://*@* ]] || value="${value%%://*}://***@${value##*@}"
@@ -56,35 +60,106 @@ given() { # the settings that this run was given: sudo would drop them; *** for 
   done
 }
 
-check_space() { # MEGABYTES FOLDER WHAT
-  local free
-  free=$(df -Pk -- "$2" 2>/dev/null | tail -n 1) || return 0
-  read -r _ _ _ free _ <<<"$free"
-  [[ $free =~ ^[0-9]+$ ]] || return 0 # a folder that this user may not look into: the build will tell
-  ((free / 1024 >= $1)) || fail "$3 need about $1 MB, and there are $((free / 1024)) MB free on the disk that holds $2." \
-    "Free some (docker system df tells what Docker holds, df -h what the disks do), then run this again." \
-    "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped."
+# ------------------------------------------------------------------ planner
+
+find_planner() { # ARGUMENT…: sets planner, the call, and planner_root, where it reads /sys
+  local candidate
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
+    "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
+    planner=(env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "$candidate" -m ml_target.setup)
+    planner_root=$root
+    return
+  done
+  planner_root=$scratch/host
+  check_docker
+  find_image "$@"
+  copy_facts
+  # This folder's own code, which may be newer than the image's; as its owner, since it may be nobody else's to read.
+  planner=(docker run --rm -i --network none --read-only -v /tmp --cap-drop all --security-opt no-new-privileges)
+  planner+=(--pids-limit 4096 --user "$(owner)" -e PYTHONDONTWRITEBYTECODE=1 -v "$project:$project:ro")
+  planner+=(-v "$planner_root:$planner_root:ro" -w "$project" --entrypoint python3 "$image" -m ml_target.setup)
 }
 
-# ------------------------------------------------------------- architecture
+find_image() { # ARGUMENT…: sets image, one with a Python: that was named, our container's, or the processor's; else it is made
+  local named=${IMAGE-} ours yes=0 dry=0
+  while (($#)); do
+    case $1 in
+      -y | --yes) yes=1 ;;
+      --dry-run) dry=1 ;;
+      --image=*) named=${1#*=} ;;
+      --image) named=${2-} ;;
+    esac
+    shift
+  done
+  ours=$(docker inspect --type container --format '{{if index .Config.Labels "immich-ml-hailo.setup"}}{{.Image}}{{end}}' \
+    immich-ml-hailo 2>/dev/null) || ours=''
+  for image in $named ${named:-$ours} ${named:-$slim}; do
+    if docker image inspect --format '{{.Id}}' "$image" >/dev/null 2>&1; then return; fi
+  done
+  local call=(docker pull "$image") words='Fetch it?'
+  [[ -n $named ]] || words='Build it?' call=(docker build -t "$slim" --build-arg "BASE_IMAGE=${BASE_IMAGE:-ubuntu:24.04}"
+    --build-arg MODELS=none -f Dockerfile.immich-ml-hailo .)
+  printf '\nThis host has no Python of 3.10 or newer: what to do is then decided in the image %s.\n' "$image"
+  check_port
+  check_space
+  if ((dry)); then
+    say "\$ ${call[*]}"
+    say "What comes after that is shown once the image is there."
+    exit 0
+  fi
+  confirm "$words"
+  "${call[@]}" 3>&- || fail "the image $image could not be made; what stands above says why." \
+    "Mend that (network, proxy, space: docs/troubleshooting.md), then run this again."
+}
 
-check_architecture() { # sets deb_arch and whl_arch
-  local machine server
-  machine=$(uname -m)
-  case $machine in
-    x86_64 | amd64) deb_arch=amd64 whl_arch=x86_64 ;;
-    aarch64 | arm64) deb_arch=arm64 whl_arch=aarch64 ;;
-    *) fail "this machine is $machine; the worker runs on x86_64 and aarch64." \
-      "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one." ;;
-  esac
-  # A 32-bit system on a 64-bit kernel, as Raspberry Pi OS has it, builds and runs images of 32 bits.
-  server=$(docker version --format '{{.Server.Arch}}' 2>/dev/null) || server=''
-  case $server in
-    amd64 | arm64 | arm | armhf | armel | 386)
-      [[ $server == "$deb_arch" ]] ||
-        fail "this machine is $machine, but the Docker on it is for $server: the system on it is of another kind than its kernel." \
-          "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one. (getconf LONG_BIT then says 64.)"
-      ;;
-  esac
-  say "$machine"
+confirm() { # QUESTION
+  local answer=''
+  if ((yes)); then
+    say "$1 Yes, as told beforehand"
+    return
+  fi
+  [[ -t 0 ]] || fail "this needs an answer, and there is nobody to ask: $1" \
+    "Run it in a terminal; or say yes to everything beforehand: ./setup.sh --yes" \
+    "What it would do shows: ./setup.sh --dry-run"
+  read -r -p "    $1 [Y/n] " answer || answer=no
+  [[ ${answer,,} =~ ^(y|yes)?$ ]] || fail "stopped; nothing was changed." "What it would do shows: ./setup.sh --dry-run"
+}
+
+check_port() { # before anything is fetched for it; the planner looks again
+  local port=${IMMICH_PORT:-3003}
+  [[ -z $ours ]] && (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 0
+  fail "port $port is taken by another program on this host, often Immich's own worker." \
+    "Stop that (ss -ltnp tells which it is)" "or take another one: IMMICH_PORT=3004 ./setup.sh"
+}
+
+check_space() {
+  local folder free
+  folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) && free=$(df -Pk -- "$folder" 2>/dev/null | tail -n 1) || return 0
+  read -r _ _ _ free _ <<<"$free"
+  [[ ! $free =~ ^[0-9]+$ ]] || ((free / 1024 >= 3000)) ||
+    fail "the images need about 3000 MB, and there are $((free / 1024)) MB free on the disk that holds $folder." \
+      "Free some (docker system df tells what Docker holds, df -h what the disks do), then run this again." \
+      "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped."
+}
+
+owner() { # of this folder, which in rootless Docker is the container's root
+  if [[ $(id -u) != 0 && $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then
+    echo 0:0
+  else
+    stat -c %u:%g -- .
+  fi
+}
+
+copy_facts() { # the few files of /sys that the planner reads; a card's driver as the link that it is
+  local file files=()
+  mkdir -p -m 755 -- "$planner_root"
+  chmod 755 -- "$scratch"
+  for file in "$root"/sys/bus/pci/devices/*/{vendor,device} "$root"/sys/module/hailo_pci/{version,refcnt} \
+    "$root"/sys/class/hailo_chardev/*/board_location "$root"/sys/firmware/efi/efivars/SecureBoot-*; do
+    [[ ! -r $file ]] || files+=("${file#"$root"/}")
+  done
+  for file in "$root"/sys/bus/pci/devices/*/driver; do
+    [[ ! -L $file ]] || files+=("${file#"$root"/}")
+  done
+  ((${#files[@]} == 0)) || (cd -- "${root:-/}" && cp -P --parents -- "${files[@]}" "$planner_root")
 }

@@ -18,7 +18,7 @@ from standin_command import says
 CONTAINER = "immich-ml-hailo"
 WITH_VALUE = {"-t", "--label", "--build-arg", "--file", "-e", "-v", "--user", "--network", "--entrypoint", "--publish"}
 WITH_VALUE |= {"--name", "--restart", "--stop-timeout", "--format", "--type", "--tail", "--memory", "--pids-limit"}
-WITH_VALUE |= {"--cap-drop", "--security-opt"}
+WITH_VALUE |= {"--cap-drop", "--security-opt", "-w"}
 
 
 class FailedError(Exception):
@@ -101,9 +101,6 @@ class DockerStandIn:
         return does + "".join(f"\nkill -{number} $PPID; kill -{number} $$" for number in signals)
 
 
-ASKED = [f"ml_target.diagnostics.{name}" for name in ("names", "library", "change")]
-"""Modules that need only Python itself: the real ones answer."""
-
 BARE = {"image": "x", "restarts": 0, "ports": "", "log": ""}
 
 
@@ -157,12 +154,8 @@ def run(state: State, call: Call) -> str:
         return _start(state, call, tag)
     assert "--rm" in call.options, "nothing is left behind"
     assert call.one("--entrypoint") == "python3"
-    if arguments[:2] == ["-m", "ml_target.diagnostics.settings"]:
-        return ""
-    if arguments[:1] == ["-m"] and arguments[1] in ASKED:
-        given = [f"{name}={shlex.quote(value)}" for name, value in call.pairs("-e").items()]
-        python = shlex.join([sys.executable, "-S", *arguments])
-        return f"cd {shlex.quote(str(PROJECT))}\nexec env -i {' '.join(given)} {python}"
+    if arguments == ["-m", "ml_target.setup"]:
+        return _plan(call)
     if arguments == ["-m", "ml_target", "doctor", "--chip"]:
         return says(state["chip"])
     assert arguments[:3] == ["-m", "ml_target", "models"]
@@ -186,6 +179,18 @@ def _start(state: State, call: Call, tag: str) -> str:
     }
     warns = says(state["warns"], ">&2") + "\n" if state["warns"] else ""
     return warns + says("0123456789ab")
+
+
+def _plan(call: Call) -> str:
+    """The planner with the Python of the tests. It gets two folders to read, and neither network nor socket."""
+    assert call.one("--network") == "none"
+    assert "-i" in call.options
+    folder = call.one("-w")
+    volumes = [volume for volume in call.options["-v"] if ":" in volume]
+    assert len(volumes) == 2
+    assert all(volume.endswith(":ro") for volume in volumes)
+    assert not any("docker" in volume.rpartition("/")[2] for volume in volumes)
+    return f"cd {shlex.quote(folder)}\nexec env -i {shlex.join([sys.executable, '-S', '-B', *call.rest[1:]])}"
 
 
 def _store(state: State, call: Call, arguments: list[str]) -> str:
@@ -271,6 +276,10 @@ def inspect(state: State, call: Call) -> str:
         ("{{.Image}}", container["image"]),
         *((f'{{{{index .Config.Labels "{name}"}}}}', value) for name, value in container["labels"].items()),
         ('{{index .Config.Labels "immich-ml-hailo.setup"}}', ""),
+        (
+            '{{if index .Config.Labels "immich-ml-hailo.setup"}}{{.Image}}{{end}}',
+            container["image"] if "immich-ml-hailo.setup" in container["labels"] else "",
+        ),
         ('{{index .Config.Labels "immich-ml-hailo.settings"}}', ""),
     ):
         text = text.replace(wanted, str(value))
