@@ -30,7 +30,7 @@ leave() { # however it ends; a function that Ctrl-C ended may have sent standard
 
 hand_over() { # ARGUMENT…: what was seen, and what was given
   local facts=("project=$project" "root=$planner_root" "host=$root" "machine=$(uname -m)" "kernel=$(uname -r)")
-  facts+=("user=$(id -u)" "asks=$([[ ! -t 0 ]] || echo 1)" "sees=$([[ ! -t 1 ]] || echo 1)" "nodes=$(nodes)")
+  facts+=("user=$(id -u)" "asks=$([[ ! -t 0 ]] || echo 1)" "sees=$([[ ! -t 3 ]] || echo 1)" "nodes=$(nodes)")
   printf '%s\0' "${#facts[@]}" "${facts[@]}" "$#" "$@"
   env -0
   printf '\0'

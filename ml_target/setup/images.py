@@ -44,7 +44,8 @@ class Images:
         """`packages`: HailoRT's files, from the project's folder."""
         chosen = self._talk.facts.given("BASE_IMAGE")
         arguments = [f"HAILORT_VERSION={self._driver}", *([f"BASE_IMAGE={chosen}"] if chosen else [])]
-        files = [*copied(self._project, BASE), *(Path(name) for name in packages)]
+        there = [Path(name) for name in packages if (self._project / name).is_file()]  # they may be yet to fetch
+        files = [*copied(self._project, BASE), *there]
         self._base_inputs = digest(self._project, files, arguments)
         yield from self._build(self.base, self._base_inputs, BASE, arguments)
 

@@ -75,12 +75,15 @@ class SetupHost:
             (self.checkout / name).mkdir(parents=True)
         for name in COPIED:
             shutil.copy(PROJECT / name, self.checkout / name)
-        (self.checkout / "ml_target").symlink_to(PROJECT / "ml_target")
+        self._check_code_out()
         for name in ("requirements.txt", "scripts/unpack.sh", "tests/test.sh"):
             (self.checkout / name).write_text(name)
         for name, text in DOCKERFILES.items():
             (self.checkout / name).write_text(text)
         (self.checkout / "models/README.md").write_text("words")
+
+    def _check_code_out(self) -> None:
+        (self.checkout / "ml_target").symlink_to(PROJECT / "ml_target")
 
     # ------------------------------------------------------------------ host
 
