@@ -36,8 +36,6 @@ test    The fast set takes minutes. --full is everything, as CI has it: the slow
 END
 }
 
-# ------------------------------------------------------------------- words
-
 step() { printf '\n[%s] %s\n' "$1" "$2"; }
 say() { printf '    %s\n' "$*"; }
 fail() { # a line on what went wrong, then lines with the remedy
@@ -49,11 +47,7 @@ fail() { # a line on what went wrong, then lines with the remedy
 }
 with_sudo() { # LINE: for who has come by sudo, the calls of this script in it with sudo, and settings where it lets them through
   local rest=$1 front settings
-  if [[ -z ${SUDO_USER-} ]]; then
-    printf '%s' "$rest"
-    return
-  fi
-  while [[ $rest == *./setup.sh* ]]; do
+  while [[ -n ${SUDO_USER-} && $rest == *./setup.sh* ]]; do
     front=${rest%%./setup.sh*} rest=${rest#*./setup.sh}
     [[ $front =~ ([A-Z_]+=[^ ]* |env( -u [A-Z_]+)+ )*$ ]]
     settings=${BASH_REMATCH[0]} front=${front%"${BASH_REMATCH[0]}"}
@@ -61,8 +55,6 @@ with_sudo() { # LINE: for who has come by sudo, the calls of this script in it w
   done
   printf '%s' "$rest"
 }
-
-# ---------------------------------------------------------------- commands
 
 parts() { # NAME…: the files beside this one that the command needs
   local part

@@ -8,23 +8,17 @@ slim=immich-ml-hailo:cpu-slim # the worker for the processor, without models
 docker_version=''
 # Of this run's settings those that sudo would drop; tests/unit/test_setup_settings.py compares them with the worker's.
 to_tell=(
-  CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH OCR_MODEL
-  IMMICH_LOG_LEVEL LOG_FORMAT TRY_IT KEEP_ALIVE_S REQUEST_TIMEOUT_S MEMORY_MB MAX_UPLOAD_MB MAX_PIXELS MAX_WAITING MAX_FACES
-  MAX_TEXT_LINES MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS CLIP_DECODING MODEL_TTL MACHINE_LEARNING_MODEL_TTL
-  IMMICH_PORT CONTAINER_MEMORY CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION HAILORT_SOURCE BASE_IMAGE IMAGE MODELS_MIRROR HF_ENDPOINT
+  CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE CLIP_DECODING FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH
+  OCR_MODEL IMMICH_LOG_LEVEL LOG_FORMAT KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MEMORY_MB TRY_IT MAX_WAITING MAX_FACES
+  MAX_TEXT_LINES MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS MODEL_TTL MACHINE_LEARNING_MODEL_TTL IMMICH_PORT CONTAINER_MEMORY
+  CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION HAILORT_SOURCE BASE_IMAGE IMAGE MODELS_MIRROR HF_ENDPOINT
 )
-
-# ------------------------------------------------------------------ Docker
 
 check_docker() { # sets docker_version
   local words
   [[ -z $docker_version ]] || return 0
-  case ${DOCKER_HOST-} in
-    tcp://* | ssh://*)
-      fail "DOCKER_HOST=$DOCKER_HOST is another machine; this sets up the machine it runs on." \
-        "Run it there, or for this machine: env -u DOCKER_HOST ./setup.sh"
-      ;;
-  esac
+  [[ ! ${DOCKER_HOST-} =~ ^(tcp|ssh):// ]] || fail "DOCKER_HOST=$DOCKER_HOST is another machine; this sets up the machine it runs on." \
+    "Run it there, or for this machine: env -u DOCKER_HOST ./setup.sh"
   command -v docker >/dev/null || fail "Docker is not here." \
     "Debian, Ubuntu: sudo apt-get install docker.io" \
     "Unraid: Settings, Docker, Enable Docker: Yes" \
@@ -60,9 +54,7 @@ given() { # the settings that this run was given: sudo would drop them; *** for 
   done
 }
 
-# ------------------------------------------------------------------ planner
-
-find_planner() { # ARGUMENT…: sets planner, the call, and planner_root, where it reads /sys
+find_planner() { # sets planner, the call, and planner_root, where it reads /sys
   local candidate
   for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
     "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
@@ -72,67 +64,55 @@ find_planner() { # ARGUMENT…: sets planner, the call, and planner_root, where 
   done
   planner_root=$scratch/host
   check_docker
-  find_image "$@"
-  copy_facts
+  find_image
+  (umask 022 && copy_facts)
   # This folder's own code, which may be newer than the image's; as its owner, since it may be nobody else's to read.
   planner=(docker run --rm -i --network none --read-only -v /tmp --cap-drop all --security-opt no-new-privileges)
   planner+=(--pids-limit 4096 --user "$(owner)" -e PYTHONDONTWRITEBYTECODE=1 -v "$project:$project:ro")
   planner+=(-v "$planner_root:$planner_root:ro" -w "$project" --entrypoint python3 "$image" -m ml_target.setup)
 }
 
-find_image() { # ARGUMENT…: sets image, one with a Python: that was named, our container's, or the processor's; else it is made
-  local named=${IMAGE-} ours yes=0 dry=0
-  while (($#)); do
-    case $1 in
-      -y | --yes) yes=1 ;;
-      --dry-run) dry=1 ;;
-      --image=*) named=${1#*=} ;;
-      --image) named=${2-} ;;
-    esac
-    shift
-  done
+find_image() { # sets image, one with a Python: that was named, our container's, or the processor's, which is made where it is not there
+  local named=${IMAGE-} ours question='Build it?'
+  [[ ! " ${called_with[*]-} " =~ ' --image'[=\ ]([^ ]+) ]] || named=${BASH_REMATCH[1]}
   ours=$(docker inspect --type container --format '{{if index .Config.Labels "immich-ml-hailo.setup"}}{{.Image}}{{end}}' \
     immich-ml-hailo 2>/dev/null) || ours=''
-  for image in $named ${named:-$ours} ${named:-$slim}; do
+  for image in "${named:-${ours:-$slim}}" "${named:-$slim}"; do
     if docker image inspect --format '{{.Id}}' "$image" >/dev/null 2>&1; then return; fi
   done
-  local call=(docker pull "$image") words='Fetch it?'
-  [[ -n $named ]] || words='Build it?' call=(docker build -t "$slim" --build-arg "BASE_IMAGE=${BASE_IMAGE:-ubuntu:24.04}"
-    --build-arg MODELS=none -f Dockerfile.immich-ml-hailo .)
-  printf '\nThis host has no Python of 3.10 or newer: what to do is then decided in the image %s.\n' "$image"
-  check_port
+  local call=(docker build -t "$image" --build-arg "BASE_IMAGE=${BASE_IMAGE:-ubuntu:24.04}" --build-arg MODELS=none -f Dockerfile.immich-ml-hailo .)
+  [[ -z $named ]] || question='Fetch it?' call=(docker pull "$image")
+  printf '\nThis host has no Python of 3.10 or newer: what to do is then decided inside the image %s.\n' "$image"
+  [[ -n $ours ]] || check_port "${IMMICH_PORT:-3003}"
   check_space
-  if ((dry)); then
-    say "\$ ${call[*]}"
-    say "What comes after that is shown once the image is there."
-    exit 0
-  fi
-  confirm "$words"
-  "${call[@]}" 3>&- || fail "the image $image could not be made; what stands above says why." \
+  case " ${called_with[*]-} " in
+    *' --dry-run '*)
+      say "\$ ${call[*]}"
+      say "What comes after that is shown once the image is there."
+      exit 0
+      ;;
+    *' --yes '* | *' -y '*) say "$question Yes, as told beforehand" ;;
+    *) confirm "$question" ;;
+  esac
+  "${call[@]}" || fail "the image $image could not be made; what stands above says why." \
     "Mend that (network, proxy, space: docs/troubleshooting.md), then run this again."
 }
 
 confirm() { # QUESTION
-  local answer=''
-  if ((yes)); then
-    say "$1 Yes, as told beforehand"
-    return
-  fi
+  local answer='' shows="What it would do shows: ./setup.sh --dry-run"
   [[ -t 0 ]] || fail "this needs an answer, and there is nobody to ask: $1" \
-    "Run it in a terminal; or say yes to everything beforehand: ./setup.sh --yes" \
-    "What it would do shows: ./setup.sh --dry-run"
+    "Run it in a terminal; or say yes to everything beforehand: ./setup.sh --yes" "$shows"
   read -r -p "    $1 [Y/n] " answer || answer=no
-  [[ ${answer,,} =~ ^(y|yes)?$ ]] || fail "stopped; nothing was changed." "What it would do shows: ./setup.sh --dry-run"
+  [[ ${answer,,} =~ ^(y|yes)?$ ]] || fail "stopped; nothing was changed." "$shows"
 }
 
-check_port() { # before anything is fetched for it; the planner looks again
-  local port=${IMMICH_PORT:-3003}
-  [[ -z $ours ]] && (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 0
-  fail "port $port is taken by another program on this host, often Immich's own worker." \
+check_port() { # PORT, before anything is fetched for it; the planner looks again
+  (exec 4<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || return 0
+  fail "port $1 is taken by another program on this host, often Immich's own worker." \
     "Stop that (ss -ltnp tells which it is)" "or take another one: IMMICH_PORT=3004 ./setup.sh"
 }
 
-check_space() {
+check_space() { # for the images; where Docker does not say where it keeps them, the build itself has to tell
   local folder free
   folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) && free=$(df -Pk -- "$folder" 2>/dev/null | tail -n 1) || return 0
   read -r _ _ _ free _ <<<"$free"
@@ -143,23 +123,15 @@ check_space() {
 }
 
 owner() { # of this folder, which in rootless Docker is the container's root
-  if [[ $(id -u) != 0 && $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then
-    echo 0:0
-  else
-    stat -c %u:%g -- .
-  fi
+  if [[ $(id -u) != 0 && $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then echo 0:0; else stat -c %u:%g -- .; fi
 }
 
-copy_facts() { # the few files of /sys that the planner reads; a card's driver as the link that it is
+copy_facts() { # the few files of /sys that the planner reads; of a card's driver the link
   local file files=()
-  mkdir -p -m 755 -- "$planner_root"
-  chmod 755 -- "$scratch"
-  for file in "$root"/sys/bus/pci/devices/*/{vendor,device} "$root"/sys/module/hailo_pci/{version,refcnt} \
+  mkdir -- "$planner_root"
+  for file in "$root"/sys/bus/pci/devices/*/{vendor,device,driver} "$root"/sys/module/hailo_pci/{version,refcnt} \
     "$root"/sys/class/hailo_chardev/*/board_location "$root"/sys/firmware/efi/efivars/SecureBoot-*; do
-    [[ ! -r $file ]] || files+=("${file#"$root"/}")
-  done
-  for file in "$root"/sys/bus/pci/devices/*/driver; do
-    [[ ! -L $file ]] || files+=("${file#"$root"/}")
+    [[ ! -r $file && ! -L $file ]] || files+=("${file#"$root"/}")
   done
   ((${#files[@]} == 0)) || (cd -- "${root:-/}" && cp -P --parents -- "${files[@]}" "$planner_root")
 }

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from ml_target.setup.facts import read
 from ml_target.setup.plan import plan
-from ml_target.setup.steps import ANSWERED, Answer, End, Plan, Refusal, Refuse, Step, say, words_of
+from ml_target.setup.steps import Answer, End, Plan, Refusal, Refuse, Step, say, words_of
 
 
 class GoneError(Exception):
@@ -27,12 +27,12 @@ class Shell:
         self._sink = sink
 
     def tell(self, step: Step) -> Answer:
-        """Hands a step over; its answer, where it has one."""
+        """Hands a step over; its answer."""
         words = words_of(step)
         content = [str(len(words) - 1), *words]
         self._sink.write(b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in content))
         self._sink.flush()
-        return Answer(int(next(self.words)), next(self.words)) if isinstance(step, ANSWERED) else Answer()
+        return Answer(int(next(self.words)), next(self.words))
 
 
 class Warnings(logging.Handler):

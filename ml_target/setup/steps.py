@@ -113,9 +113,6 @@ class End:
 
 
 Step = Out | Err | Run | Ask | CheckDocker | Ping | Write | Arm | UndoNow | Refuse | End
-ANSWERED = (Run, Ask, CheckDocker, Ping, Write, UndoNow)
-"""The steps whose answer is waited for."""
-
 Plan = Generator[Step, Answer, T]
 
 

@@ -318,15 +318,15 @@ def inspect(state: State, call: Call) -> Reply:
         raise FailedError("\nError: No such container")
     text = call.one("--format")
     for wanted, value in (
+        (
+            '{{if index .Config.Labels "immich-ml-hailo.setup"}}{{.Image}}{{end}}',
+            container["image"] if "immich-ml-hailo.setup" in container["labels"] else "",
+        ),
         ("{{.State.Status}}", container["status"]),
         ("{{.RestartCount}}", container["restarts"]),
         ("{{.Image}}", container["image"]),
         *((f'{{{{index .Config.Labels "{name}"}}}}', value) for name, value in container["labels"].items()),
         ('{{index .Config.Labels "immich-ml-hailo.setup"}}', ""),
-        (
-            '{{if index .Config.Labels "immich-ml-hailo.setup"}}{{.Image}}{{end}}',
-            container["image"] if "immich-ml-hailo.setup" in container["labels"] else "",
-        ),
         ('{{index .Config.Labels "immich-ml-hailo.settings"}}', ""),
     ):
         text = text.replace(wanted, str(value))

@@ -19,7 +19,7 @@ def host(tmp_path: Path) -> PlannedHost:
     """A healthy host with a stand-in docker, on which the planner runs in this process."""
     from setup_planned import PlannedHost
 
-    return PlannedHost(tmp_path)
+    return PlannedHost(tmp_path / "planned")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def shell_host(tmp_path: Path) -> SetupHost:
     """A healthy host with a stand-in docker, for the real setup.sh."""
     from setup_host import SetupHost
 
-    return SetupHost(tmp_path)
+    return SetupHost(tmp_path / "shell")
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class SetupHost:
         self.bin = folder / "bin"
         self.temporary = folder / "tmp"
         for path in (self.checkout, self.root, self.bin, self.temporary):
-            path.mkdir()
+            path.mkdir(parents=True)
         self._check_out()
         for tool in TOOLS:
             found = shutil.which(tool)
