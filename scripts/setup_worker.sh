@@ -63,7 +63,8 @@ carry_out() { # sets code and text, the answer
     docker) check_docker && text=$docker_version ;;
     ping) answers "${words[0]}" || code=1 ;;
     write) # by way of another name, as it may be root's, from a run with sudo
-      (umask 022 && printf '%s' "${words[1]}" >"${words[0]}.new" && mv -f -- "${words[0]}.new" "${words[0]}") 2>/dev/null || code=1
+      (umask 022 && printf '%s' "${words[1]}" >"${words[0]}.new" && mv -f -- "${words[0]}.new" "${words[0]}") 2>/dev/null ||
+        { code=1 && rm -f -- "${words[0]}.new"; }
       ;;
     arm) undo=("${words[@]}") ;;
     undo) way_back ;;
