@@ -16,7 +16,7 @@ starts the container immich-ml-hailo, tests it, and says what to type into Immic
 changes anything, and what Immich has indexed already; it can be run again at any time, and touches no
 container that it did not make.
   --cpu                    on the processor; needs neither a card nor HailoRT's packages
-  --image NAME             build nothing: take or fetch this image, which has no HailoRT and no models
+  --image NAME             build nothing: take or fetch the image that fits every driver, such as immich-ml-hailo:any
   --clip-backend NAME      tinyclip (the default), vit_b_32, vit_b_16, siglip, siglip2, several with commas
                            between, or auto: all whose files are there
   --chip NAME              hailo8 or hailo8l, where the card cannot be asked
