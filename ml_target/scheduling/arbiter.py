@@ -40,6 +40,10 @@ LEAD_SHARE = 0.04
 BUSY_DECAY = 0.97
 """How much weight a burst keeps with each later one when it is asked how busy the device is: about thirty count."""
 
+IDLE_BURSTS = 2
+"""A pause before a burst counts for at most so many times the burst: a night without work, or the time until the first
+burst, says nothing of how busy the device is while there is work."""
+
 ANSWERED_S = 0.5
 """Seconds between answering all requests that the device hangs and asking the process to end."""
 
@@ -187,6 +191,9 @@ class Arbiter:
     def _fullest_turn(self, ready: list[ModelQueue]) -> ModelQueue:
         """The first in line; where fuller bursts pay, a full one passes partly filled ones a few times."""
         chosen = ready[0]
+        for queue in ready:  # a short burst that ends requests goes first: their clients are back for the next one
+            if queue.behind and queue.next_seconds < chosen.next_seconds:
+                chosen = queue
         if self._patient and chosen.passed < PASSED_BY_FULL:
             chosen = next((q for q in ready if len(q.waiting) >= q.most), chosen)
         for queue in ready:
@@ -260,10 +267,16 @@ class Arbiter:
             self._running.remove(running)
             queue.back(burst, _now())
             if not running.own_lane:
-                self._worked = self._worked * BUSY_DECAY + _now() - self._begun(running)
-                self._passed = self._passed * BUSY_DECAY + _now() - self._last_end
-                self._last_end = _now()
+                self._count(running, _now())
             self.wake()
+
+    def _count(self, running: _Running, now: float) -> None:
+        """Counts a burst that has ended for how busy the device is."""
+        begun = self._begun(running)
+        worked, idle = now - begun, begun - self._last_end
+        self._worked = self._worked * BUSY_DECAY + worked
+        self._passed = self._passed * BUSY_DECAY + worked + min(idle, IDLE_BURSTS * worked)
+        self._last_end = now
 
     def _busy(self) -> float:
         """The share of the time that the device worked, lately."""

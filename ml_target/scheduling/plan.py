@@ -23,10 +23,10 @@ SPARE = 0.8
 PACE_SHARE = 0.75
 """The share of a frame's time that bursts may then take: other networks want the card as well."""
 
-WORTH = 5
+WORTH = 8
 LEAST = 8
-"""A burst is not longer than `WORTH` times its overhead and the overhead itself, as larger ones gain less than a fifth
-and keep everybody waiting; but `LEAST` frames are always allowed."""
+"""A burst is not longer than `WORTH` times its overhead and the overhead itself, as larger ones gain less than an
+eighth and keep everybody waiting; but `LEAST` frames are always allowed."""
 
 
 def worthwhile(overhead: float, per_frame: float) -> float:

@@ -119,6 +119,16 @@ class ModelQueue:
         return int(min(self.network.max_batch, worthwhile(self.cost.overhead, self.cost.per_frame)))
 
     @property
+    def behind(self) -> bool:
+        """Whether its frames come from another network's answers: with them a request comes to its end."""
+        return self._pace.behind
+
+    @property
+    def next_seconds(self) -> float:
+        """What a burst of the frames that wait would take; 0 before the first one."""
+        return self.cost.expected(min(len(self.waiting), self.most))
+
+    @property
     def _coming(self) -> float:
         return self._announced + self._later * self._pace.usual
 

@@ -24,8 +24,11 @@ CORES = 2
 JITTER = 0.2
 """How much one picture's preparing differs from the next one's, either way."""
 
-DECODE_S, ALIGN_S = 0.001, 0.0005
-"""Between detector and recogniser: for the picture, and for each face."""
+DECODE_S, CUT_S = 0.001, 0.0005
+"""Between detector and recogniser: for the picture, and for each face or window of a line."""
+
+NIGHT_S = 30_000.0
+"""Without work before the clients come: what was measured before, or at no time, must not weigh on the plan."""
 
 MOST = 32
 CLIP = {
@@ -34,24 +37,31 @@ CLIP = {
     "siglip2": "siglip2_b_32_256_image_encoder",
 }
 TEXT = {task: name.replace("image", "text") for task, name in CLIP.items()} | {
-    "faces": CLIP["tinyclip"].replace("image", "text")
+    task: CLIP["tinyclip"].replace("image", "text") for task in ("faces", "pages")
 }
-DETECTOR, RECOGNISER = "scrfd_2_5g", "arcface_r50"
+TWO = {
+    "faces": ("scrfd_2_5g", "arcface_r50"),
+    "pages": ("paddle_ocr_v5_mobile_detection", "paddle_ocr_v5_mobile_recognition"),
+}
+"""The tasks of two networks: detector and recogniser."""
+TILES = 2
+"""Frames of the detector for a page, as for most photos (`tasks.ocr.tiles`)."""
 FRAME: Array = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`task`: a CLIP backend, or "faces" with so many a photo. `prepare`: seconds of one core."""
+    """`task`: a CLIP backend, "faces" or "pages". `parts`: faces of a photo, or windows of a page's lines. `prepare`:
+    seconds of one core."""
 
     task: str
     clients: int
     prepare: float
     link: str
-    faces: int = 0
+    parts: int = 0
 
     def __str__(self) -> str:
-        task = f"{self.faces} faces" if self.task == "faces" else self.task
+        task = f"{self.task} of {self.parts}" if self.task in TWO else self.task
         return f"{task}, {self.link} link, {self.prepare * 1000:g} ms, {self.clients} clients"
 
 
@@ -123,7 +133,7 @@ class Site:
         self.sooner: deque[asyncio.Future[None]] = deque()
         self.later: deque[asyncio.Future[None]] = deque()
         self.random = random.Random(1)
-        names = (DETECTOR, RECOGNISER) if load.task == "faces" else (CLIP[load.task],)
+        names = TWO.get(load.task) or (CLIP[load.task],)
         self.queues = [arbiter.queue(self.card.network(name, most), name) for name in names]
         self.text = arbiter.queue(self.card.network(TEXT[load.task], most), "text", interactive=True)
         self.answers: list[float] = []
@@ -143,23 +153,23 @@ class Site:
             self.free += 1
 
     async def request(self) -> None:
-        first = self.queues[0]
+        first, frames = self.queues[0], [FRAME] * (TILES if self.load.task == "pages" else 1)
         with contextlib.ExitStack() as announced:
-            announced.enter_context(first.coming())
+            announced.enter_context(first.coming(len(frames)))
             for queue in self.queues[1:]:
                 announced.enter_context(queue.coming(None))
             await self.host(self.load.prepare * self.random.uniform(1 - JITTER, 1 + JITTER), begins=True)
-        if self.load.task != "faces":
-            await first.infer([FRAME])
+        if len(self.queues) == 1:
+            await first.infer(frames)
             return
-        recogniser = self.queues[1]
+        recogniser, parts = self.queues[1], self.load.parts
         with recogniser.coming(None):
-            await first.infer([FRAME])
+            await first.infer(frames)
             await self.host(DECODE_S)
-        if self.load.faces:
-            with recogniser.coming(self.load.faces):
-                await self.host(ALIGN_S * self.load.faces)
-            await recogniser.infer([FRAME] * self.load.faces)
+        if parts:
+            with recogniser.coming(parts):
+                await self.host(CUT_S * parts)
+            await recogniser.infer([FRAME] * parts)
 
     async def clients(self, requests: int) -> None:
         """Closed loop until so many requests are answered."""
@@ -220,6 +230,7 @@ def _run(load: Load, make: Callable[[], Arbiter], most: int, work: Callable[["Si
     async def begun() -> None:
         site = Site(load, arbiter, most)
         cards.append(site.card)
+        await asyncio.sleep(NIGHT_S)
         await work(site)
 
     try:
@@ -239,8 +250,8 @@ def fixed() -> Arbiter:
 
 def sizes(load: Load) -> list[int]:
     """Fixed sizes that differ for so many clients. Sizes that part most photos' faces are never the best."""
-    most = load.clients * max(1, load.faces)
-    return [size for size in (1, 2, 4, 8, 16, 32) if load.faces <= 3 * size < 6 * most]
+    most = load.clients * max(1, load.parts)
+    return [size for size in (1, 2, 4, 8, 16, 32) if load.parts <= 3 * size < 6 * most]
 
 
 def best_fixed(load: Load) -> tuple[float, int]:
@@ -268,10 +279,14 @@ def cell(load: Load) -> Cell:
 
 
 def grid() -> list[Load]:
-    tasks = [("tinyclip", 0), ("siglip", 0), ("siglip2", 0), *(("faces", n) for n in (0, 1, 3, 10))]
+    tasks = [
+        *((backend, 0) for backend in CLIP),
+        *(("faces", faces) for faces in (0, 1, 3, 10)),
+        ("pages", 3),
+    ]
     return [
-        Load(task, clients, prepare, link, faces)
-        for task, faces in tasks
+        Load(task, clients, prepare, link, parts)
+        for task, parts in tasks
         for link in ("slow", "fast")
         for prepare in (0.005, 0.02, 0.08)
         for clients in (1, 2, 4, 8, 16, 32)

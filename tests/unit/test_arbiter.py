@@ -117,6 +117,25 @@ def test_full_bursts_pass_a_partly_filled_one_a_few_times_only() -> None:
     assert [name for name, _ in device.bursts][:10] == ["full"] * 8 + ["partly", "full"]
 
 
+def test_a_short_burst_that_ends_requests_passes_a_long_one() -> None:
+    """So their clients ask again in time for the long one."""
+    device = Device()
+    arbiter = Arbiter(1, patient=True)
+    long = arbiter.queue(device.network("long", overhead=0.1), "long")
+    short = arbiter.queue(device.network("short", overhead=0.01), "short")
+    other = arbiter.queue(device.network("other", overhead=0.01), "other")
+
+    async def work() -> None:
+        with short.coming(None):
+            await asyncio.gather(long.infer(frames(1)), other.infer(frames(1)))
+        await short.infer(frames(1))
+        device.bursts.clear()
+        await asyncio.gather(long.infer(frames(2)), other.infer(frames(2)), short.infer(frames(2)))
+
+    scenario(arbiter, work)
+    assert [name for name, _ in device.bursts] == ["short", "long", "other"], "nothing says that `other` ends any"
+
+
 def test_text_goes_first_but_bulk_work_is_never_starved() -> None:
     device, arbiter = Device(), Arbiter(1)
     bulk = arbiter.queue(device.network("bulk", 0.002, batch=1), "bulk")
