@@ -77,7 +77,7 @@ def main() -> int:
     logging.getLogger("ml_target").addHandler(Warnings(shell))
     try:
         carry_out(shell, plan(read(shell.words)))
-    except (GoneError, BrokenPipeError):
+    except (GoneError, BrokenPipeError, KeyboardInterrupt):
         return 1
     return 0
 

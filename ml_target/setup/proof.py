@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ml_target.setup.asking import CONFINED
 from ml_target.setup.container import NAME
 from ml_target.setup.options import Talk
-from ml_target.setup.steps import Err, Ping, Plan, Refusal, Run, say, shown
+from ml_target.setup.steps import Err, Ping, Plan, Refusal, Run, quoted, say, shown
 
 READY_S, PAUSE_S, SAY_S = 300.0, 1.0, 5.0
 """How long to wait for the worker, and the time between two looks and between two words about it."""
@@ -98,6 +98,6 @@ def doctor_line(image: str, card: list[str]) -> str:
     if not card:
         return f"What it has: docker run --rm {confined} --entrypoint python3 {image} -m ml_target models"
     return (
-        f"What the card says: docker run --rm {' '.join(card)} {confined} --entrypoint python3 {image} "
+        f"What the card says: docker run --rm {' '.join(map(quoted, card))} {confined} --entrypoint python3 {image} "
         "-m ml_target doctor --open"
     )

@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -279,6 +280,25 @@ def test_a_new_one_that_cannot_be_started_leaves_the_old_one(
     else:
         assert "The container before runs again." in done.out
         assert shell_host.state["containers"] == before
+
+
+def test_a_planner_that_ends_while_it_replaces_leaves_the_old_one(
+    shell_host: SetupHost, changed: dict[str, str]
+) -> None:
+    """The way back was handed over before."""
+    before = shell_host.state["containers"]
+    breaks = (
+        "import sys; from ml_target.setup import replacing; replacing._run = None; "
+        "from ml_target.setup.__main__ import main; sys.exit(main())"
+    )
+    shell_host.script(
+        "python3", f"#!/bin/sh\n[ $1 = -c ] && exec {sys.executable} \"$@\"\nexec {sys.executable} -S -c '{breaks}'"
+    )
+    done = shell_host.run("--yes", HAILO_BATCH="4", **changed)
+    assert done.reason.startswith("the planner ended by itself")
+    assert shell_host.changes() == ["stop", "rename", "rename", "start"]
+    assert "The container before runs again." in done.out
+    assert shell_host.state["containers"] == before
 
 
 def test_a_connection_that_is_dropped_at_once_does_no_harm(shell_host: SetupHost) -> None:

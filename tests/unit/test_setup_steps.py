@@ -20,7 +20,7 @@ from ml_target.setup.steps import Answer, Arm, Err, Out, Plan, Refusal, Run, Und
 def shell(answers: bytes) -> tuple[Shell, io.BytesIO]:
     """The other side, which has answered already."""
     sink = io.BytesIO()
-    return Shell(io.BufferedReader(io.BytesIO(answers)), sink), sink  # type: ignore[arg-type]
+    return Shell(io.BufferedReader(io.BytesIO(answers)), sink), sink
 
 
 def told(sink: io.BytesIO) -> list[str]:
