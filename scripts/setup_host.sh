@@ -6,7 +6,7 @@
 root=${SETUP_ROOT-}
 slim=immich-ml-hailo:cpu-slim # the worker for the processor, without models
 docker_version=''
-# Of this run's settings those that sudo would drop; tests/unit/test_setup_settings.py compares them with the worker's.
+# Of this run's settings those that sudo would drop; tests/unit/test_setup_steps.py compares them with the worker's.
 to_tell=(
   CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE CLIP_DECODING FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH
   OCR_MODEL IMMICH_LOG_LEVEL LOG_FORMAT KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MEMORY_MB TRY_IT MAX_WAITING MAX_FACES

@@ -50,7 +50,7 @@ def test_only_what_has_changed_is_built_again(
 
 @pytest.mark.parametrize("name", ["Dockerfile.hailo-base", "Dockerfile.immich-ml-hailo"])
 def test_the_dockerfiles_copy_in_a_way_that_is_understood(name: str) -> None:
-    """`copied_files` reads plain COPY lines; what came into an image otherwise would be missed when it changes."""
+    """`copied` reads plain COPY lines; what came into an image otherwise would be missed when it changes."""
     if not (PROJECT / name).exists():
         pytest.skip(f"{name} is not there")
     text = (PROJECT / name).read_text()
