@@ -2,14 +2,16 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from ml_target import __version__
-from ml_target.config import Settings
+from ml_target.config import Settings, choose_engine
 from ml_target.diagnostics.hints import environment_hints
+from ml_target.diagnostics.library import question
 from ml_target.diagnostics.settings import reference
 from ml_target.errors import WorkerError
 from ml_target.log.private import without_logins
@@ -134,9 +136,12 @@ def _explain(first: str) -> NoReturn:
 def _settings(chosen: Command) -> Settings:
     """Reads the environment, sets up the log and logs hints about misspelt settings. Raises SettingsError."""
     settings = Settings.from_environment()
-    set_up(settings.log_level, settings.log_format if chosen is COMMANDS["serve"] else "text")
+    serves = chosen is COMMANDS["serve"]
+    set_up(settings.log_level, settings.log_format if serves else "text")
     for hint in environment_hints():
         log.warning("%s", hint)
+    if serves and (asked := question(os.environ, choose_engine(settings.engine))):
+        log.info("%s", asked)
     if chosen.quiet:
         set_up(max(settings.log_level, logging.WARNING))
     return settings

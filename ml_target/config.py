@@ -37,6 +37,12 @@ IMMICH_HEADERS_TIMEOUT_S = 300
 UPLOAD_PART = 4
 """The largest upload may take this fraction of the memory (one fourth): processing needs the rest."""
 
+RENAMED: dict[str, str] = {}
+"""Names that earlier releases gave to settings -> those of today; an old one is refused with the new one.
+
+None has been renamed yet. An old name that is still understood stands with its setting instead, after the one of today.
+"""
+
 
 def _choice(*valid: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
@@ -215,7 +221,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Reads and checks every setting; raises one SettingsError that names all bad ones."""
         values: dict[str, Any] = {}
-        wrong: list[str] = []
+        wrong = [f"{old}: it is now called {new}" for old, new in RENAMED.items() if environment.get(old, "").strip()]
         for item in fields(cls):
             for name in setting_names(item.name):
                 text = environment.get(name, "").strip()

@@ -310,7 +310,7 @@ HUGE=$PNG'\x00\x00\xea\x60\x00\x00\xea\x60\x08\x00\x00\x00\x00\xa5\xb9\x2a\x9e'$
 visual() { printf '"clip":{"visual":{"modelName":"%s"}}' "${1-$CLIP_NAME}"; }
 textual() { printf '{"clip":{"textual":{"modelName":"%s","options":{%s}}}}' "$CLIP_NAME" "${1-}"; }
 faces() { printf '"facial-recognition":{"detection":{"modelName":"buffalo_l","options":{"minScore":%s}},"recognition":{"modelName":"buffalo_l"}}' "${1-0.7}"; }
-ocr() { printf '"ocr":{"detection":{"modelName":"PP-OCRv5_mobile","options":{"minScore":0.5,"maxResolution":736}},"recognition":{"modelName":"PP-OCRv5_mobile","options":{"minScore":%s}}}' "${1-0.8}"; }
+ocr() { printf '"ocr":{"detection":{"modelName":"%s","options":{"minScore":0.5,"maxResolution":736}},"recognition":{"modelName":"%s","options":{"minScore":%s}}}' "$OCR_NAME" "$OCR_NAME" "${1-0.8}"; }
 ask() { http POST /predict "entries=$1" "image@$IMAGE"; }
 ask_text() { http POST /predict "entries=$1" "text=$2"; }
 ask_bytes() { http POST /predict "entries=$1" image@- < <(printf %b "$2"); }
@@ -496,10 +496,14 @@ on() { [[ ${KIND[answer.tasks.$1.on]-true} == true ]] && echo 1 || echo 0; } # a
 ON_VISUAL=$(on clip.visual) ON_TEXTUAL=$(on clip.textual) ON_FACES=$(on facial-recognition) ON_OCR=$(on ocr)
 ((EXPECT_ALL)) && check 'all tasks are on (--expect-all)' test "$ON_VISUAL$ON_TEXTUAL$ON_FACES$ON_OCR" = 1111
 
-# The width follows the name chosen in Immich: find the name this worker goes with.
-CLIP_NAME=ViT-B-32__openai CLIP_WIDTH=512
-ask_text "$(textual)" 'a dog'
-if [[ $STATUS == 400 ]]; then CLIP_NAME=ViT-B-16-SigLIP__webli CLIP_WIDTH=768; fi
+# The worker announces the names that it goes by, and the width of its vectors; where it does not, find that out.
+OCR_NAME=${VALUE[answer.ocr.0.immich_name]-PP-OCRv5_mobile}
+CLIP_NAME=${VALUE[answer.clip.0.immich_name]-} CLIP_WIDTH=${VALUE[answer.clip.0.width]-}
+if [[ -z $CLIP_NAME || ! $CLIP_WIDTH =~ ^[1-9][0-9]{0,4}$ ]]; then
+  CLIP_NAME=ViT-B-32__openai CLIP_WIDTH=512
+  ask_text "$(textual)" 'a dog'
+  if [[ $STATUS == 400 ]]; then CLIP_NAME=ViT-B-16-SigLIP__webli CLIP_WIDTH=768; fi
+fi
 
 PICTURE=''
 if ((ON_VISUAL)); then

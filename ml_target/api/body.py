@@ -52,9 +52,9 @@ class Body:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Each piece as it arrives. Raises TooLarge, TooSlow, ClientDisconnect."""
-        pace = _Pace()
+        pace = _Pace(self._share.others_wait)
         while not self.ended:
-            message = await pace.keep(self._receive, self._share.others_wait)
+            message = await pace.keep(self._receive)
             if message["type"] == "http.disconnect":
                 self.ended = True
                 raise ClientDisconnect
@@ -72,46 +72,56 @@ class Body:
 
 
 class _Pace:
-    """Checks that a body arrives fast enough."""
+    """Checks that a body arrives fast enough. `crowded`: whether others wait for memory that it holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, crowded: Callable[[], bool]) -> None:
+        self._crowded = crowded
         self._since = time.monotonic()
         self._arrived = 0
+        self._slow: TooSlow | None = None
 
-    async def keep(self, receive: Receive, crowded: Callable[[], bool]) -> Message:
+    async def keep(self, receive: Receive) -> Message:
         """The next message. Raises TooSlow."""
-        while True:
-            allowed = min(CROWDED_S, PACE_S) if crowded() else PACE_S
-            left = self._since + allowed - time.monotonic()
-            if left > 0:
-                message = await _within(min(left, POLL_S), receive)
-                if message is not None:
-                    self._arrived += len(message.get("body", b""))
-                    return message
-            elif self._arrived < (wanted := PACE_BYTES * allowed // PACE_S):
+        loop, reader = asyncio.get_running_loop(), asyncio.current_task()
+        assert reader is not None
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            try:
+                timer = loop.call_later(self._left(), look)
+            except TooSlow as error:
+                self._slow = error
+                reader.cancel()  # it waits below: a timer and no task of its own, as nearly every message is there
+
+        timer = loop.call_later(self._left(), look)
+        try:
+            message = await receive()
+        except asyncio.CancelledError:
+            if self._slow is None:
+                raise
+            raise self._slow from None
+        finally:
+            timer.cancel()
+        self._arrived += len(message.get("body", b""))
+        return message
+
+    def _left(self) -> float:
+        """Seconds until it is to be looked at again. Raises TooSlow."""
+        allowed = min(CROWDED_S, PACE_S) if self._crowded() else PACE_S
+        left = self._since + allowed - time.monotonic()
+        if left <= 0:
+            if self._arrived < (wanted := PACE_BYTES * allowed // PACE_S):
                 raise TooSlow(
                     f"Less than {wanted // 1024} KiB of the upload arrived in {allowed} s",
                     "Check the network, and send it again.",
                 )
-            else:
-                self._since, self._arrived = time.monotonic(), 0
+            self._since, self._arrived, left = time.monotonic(), 0, allowed
+        return min(left, POLL_S)
 
     def pause(self, seconds: float) -> None:
         """Leaves out seconds in which nothing was read here: the sender is not at fault."""
         self._since += seconds
-
-
-async def _within(seconds: float, receive: Receive) -> Message | None:
-    """The next message; None when it does not arrive in time.
-
-    Unlike `wait_for` of Python before 3.12 it never loses a cancellation that arrives together with a message.
-    """
-    coming = asyncio.ensure_future(receive())
-    try:
-        await asyncio.wait({coming}, timeout=seconds)
-        return coming.result() if coming.done() else None
-    finally:
-        coming.cancel()
 
 
 def too_large(limit: int) -> TooLarge:

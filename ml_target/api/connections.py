@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -31,6 +31,9 @@ QUIET_S = 60.0
 """Seconds between two log lines about a shortage."""
 
 AGAIN_S = 0.1
+
+LOST = "ml_target.lost"
+"""Key in the scope of a request: a future that is done as soon as its connection is lost."""
 
 REFUSED = b'{"detail":"The worker has as many connections as it can hold. Send it again later."}'
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
@@ -121,6 +124,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._lost: asyncio.Future[None] = self.loop.create_future()
         self.idle_since = self.loop.time()
         self._read_at_most(FIRST_READ)
         if self.open_connections.add(self):
@@ -134,6 +138,7 @@ class Connection(H11Protocol):
         self.open_connections.discard(self)
         self._cancel_timer()
         super().connection_lost(exc)
+        self._lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -148,10 +153,17 @@ class Connection(H11Protocol):
                 # Another request, sent before this one's answer. uvicorn would queue these without limit;
                 # no client of ours sends them, and HTTP lets a server answer the first one and close.
                 self.cycle.keep_alive = False
+            elif self.conn.their_state is h11.DONE:
+                self.flow.resume_reading()  # else nobody would see that the client goes
         elif not self._in_head:
             self._in_head = True
             self._cancel_timer()
             self._timer = self.loop.call_later(HEAD_S, self.abort)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.cycle is not None:
+            cast(dict[str, Any], self.cycle.scope)[LOST] = self._lost
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ml_target.api.memory import dismiss
@@ -20,38 +21,68 @@ POLL_S = 0.05
 STOPPED = ("The worker stops before this request is done", "Send it again when it is back.")
 
 
+class ClientGoneError(Exception):
+    """The client closed the connection before it had its answer."""
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """A request being served. `over`: done when it need not be waited for any more; `why`: it is given up."""
+
+    over: "asyncio.Future[None]"
+    why: Callable[[], Exception] | None = None
+
+    def give_up(self, why: Callable[[], Exception]) -> None:
+        if not self.over.done():
+            self.why = why
+            self.end()
+
+    def end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+
 class InFlight:
-    """Runs requests, each with a deadline, and ends those that are left when the worker stops."""
+    """Runs requests, each with a deadline, and ends those whose client has gone, or that are left at the stop."""
 
     def __init__(self, most: int, timeout_s: float) -> None:
         self._most = most
         self._timeout_s = timeout_s
-        self._running: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        self._running: dict[asyncio.Task[Any], _Call] = {}
         self._ended = False
 
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`. Raises Unavailable when there is no place, at the deadline, and when the worker stops.
+    async def run(self, work: Coroutine[Any, Any, T], lost: "asyncio.Future[None] | None" = None) -> T:
+        """The result of `work`. `lost`: done as soon as its client has gone.
 
+        Raises Unavailable when there is no place, at the deadline, and when the worker stops; ClientGoneError.
         Work that cannot be interrupted then goes on by itself, and counts until it ends.
         """
         if self._ended or len(self._running) >= self._most:
             work.close()
             raise self._stopped() if self._ended else self._full()
-        running = asyncio.ensure_future(work)
-        call_off = asyncio.get_running_loop().create_future()
-        self._running[running] = call_off
+        loop = asyncio.get_running_loop()
+        running, call = loop.create_task(work), _Call(loop.create_future())
+        self._running[running] = call
         running.add_done_callback(self._over)
+        deadline = loop.call_later(self._timeout_s, call.give_up, self._late)
+
+        def gone(_: object) -> None:
+            call.give_up(ClientGoneError)
+
+        if lost is not None:
+            lost.add_done_callback(gone)
         try:
-            await asyncio.wait({running, call_off}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            in_time = running.done()
+            await call.over
         finally:
+            deadline.cancel()
+            if lost is not None:
+                lost.remove_done_callback(gone)
             running.cancel()  # once: a second time would end the wait for work that cannot be interrupted
-        if not in_time:
+        if not running.done():
             await asyncio.wait({running}, timeout=LINGER_S)
-        call_off.cancel()  # nobody waits for it any more
-        if in_time or (running.done() and not running.cancelled()):
+        if call.why is None or (call.why is not ClientGoneError and running.done() and not running.cancelled()):
             return running.result()
-        raise self._stopped() if self._ended else self._late()
+        raise call.why()
 
     async def stop(self, patience_s: float, hurry: Callable[[], bool]) -> None:
         """Waits for the requests being served, up to `patience_s` or until `hurry()`, then refuses those left."""
@@ -64,14 +95,14 @@ class InFlight:
         waiting = self._unanswered()
         if waiting:
             log.warning("%d requests are answered with 503, as the worker stops", len(waiting))
-        for call_off in waiting:
-            call_off.set_result(None)
+        for call in waiting:
+            call.give_up(self._stopped)
 
-    def _unanswered(self) -> "list[asyncio.Future[None]]":
-        return [call_off for call_off in self._running.values() if not call_off.done()]
+    def _unanswered(self) -> list[_Call]:
+        return [call for call in self._running.values() if not call.over.done()]
 
     def _over(self, running: asyncio.Task[Any]) -> None:
-        self._running.pop(running, None)
+        self._running.pop(running).end()
         dismiss(running)
 
     def _stopped(self) -> Unavailable:

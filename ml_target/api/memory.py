@@ -24,22 +24,3 @@ def dismiss(task: "asyncio.Task[Any]") -> None:
         task.exception()
     except asyncio.CancelledError as error:
         forget(error)
-
-
-async def end_all(tasks: "set[asyncio.Task[Any]]") -> None:
-    """Cancels tasks, and returns when all have ended: their caller must not go first, for they use its memory.
-
-    A cancellation that arrives meanwhile (a client has gone, then the deadline passes) takes effect afterwards.
-    """
-    for task in tasks:
-        task.cancel()
-    called_off: asyncio.CancelledError | None = None
-    while any(not task.done() for task in tasks):
-        try:
-            await asyncio.wait(tasks)
-        except asyncio.CancelledError as error:  # noqa: PERF203
-            called_off = error
-    for task in tasks:
-        dismiss(task)
-    if called_off is not None:
-        raise called_off

@@ -56,12 +56,13 @@ def library(root: Path = Path("/"), packages: Path = FOLDER) -> Iterator[Finding
 
 
 class CardReport:
-    """What the card reports through HailoRT; `chip` is known once it has been read."""
+    """What the card reports through HailoRT; `chip` and HailoRT's version `library` are known once it has been read."""
 
     def __init__(self, settings: Settings, root: Path = Path("/")) -> None:
         self._settings = settings
         self._choices = id_choices(settings.hailo_device_ids, settings.hailo_device_count, root)
         self.chip: Chip | None = None
+        self.library = ""
 
     def read(self) -> Iterator[Finding]:
         """Identity, temperature, power. Works beside a worker that uses the card."""
@@ -73,7 +74,8 @@ class CardReport:
             yield _failed("identity", error)
             return
         try:
-            yield from self._read(device, _version(hailo_platform))
+            self.library = _version(hailo_platform)
+            yield from self._read(device, self.library)
         finally:
             device.release()
 

@@ -1,7 +1,8 @@
 """`python3 -m ml_target.diagnostics.change NAME=VALUE…`: what has to run again in Immich after a change of settings.
 
 The words are the settings until now, the environment has the new ones. It needs only Python itself: setup.sh asks it
-before it changes anything. Two networks have two spaces; one network on card and on processor nearly has one.
+before it changes anything. Two networks have two spaces where the catalogue does not give them one; on card and on
+processor one network nearly has one.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import EngineName, chosen, engine_of
 from ml_target.catalogue.networks import CLIP_BACKENDS, backend_names
 from ml_target.catalogue.types import Network
-from ml_target.config import Settings, setting_names
+from ml_target.config import RENAMED, Settings, setting_names
 from ml_target.diagnostics.settings import Environment
 from ml_target.errors import UnusableInput
 from ml_target.log.terminal import replace_unprintable
@@ -31,6 +32,7 @@ DECIDING = ("clip_backend", "clip_text_engine", "siglip_resize", "face_detector"
 
 def told(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """In words what does not fit what is stored, and what to run. Empty where nothing has to run."""
+    before = {RENAMED.get(name, name): value for name, value in before.items()}  # of an older release, perhaps
     names = [name for attribute in DECIDING for name in setting_names(attribute)]
     old = Environment.read({name: before[name] for name in names if name in before})
     if old.problems:
@@ -78,11 +80,29 @@ def _search(old: Side, new: Side) -> Iterator[str]:
 
 def _faces(old: Side, new: Side) -> Iterator[str]:
     was, will = (_recognizer(side[0]) for side in (old, new))
-    if was is not will:
+    moves = _runs(was, old) != _runs(will, new)
+    if was.space != will.space:
         yield f"Until now it had FACE_RECOGNIZER={was.choice}. Vectors of two networks do not mix."
         yield from FACES_AGAIN
-    elif _runs(was, old) != _runs(will, new):
+    elif moves and (was.template or will.template):
+        names = " and ".join(dict.fromkeys(f"FACE_RECOGNIZER={each.choice}" for each in (was, will)))
+        yield f"{names}: it is one network, on the card in 8 bits. People can stay, as far as the selfcheck of your HEF"
+        yield "goes: measure it on your photos before the change, docs/changing.md."
+    elif moves:
         yield f"Card and processor compute {was.name} with other precision, and Immich compares old faces with new."
+        yield from FACES_AGAIN
+    yield from _stand_in(was, old, will, new)
+
+
+def _stand_in(was: Network, old: Side, will: Network, new: Side) -> Iterator[str]:
+    """Nobody can tell from settings whether the processor took a stand-in, as it does where no network is named."""
+    may = [
+        side[0].face_recognizer == "" and _runs(network, side) == "cpu" and network.stand_in
+        for network, side in ((was, old), (will, new))
+    ]
+    if was is will and may[0] != may[1] and (stand_in := may[0] or may[1]):
+        yield f"Where {stand_in.onnx[0].name} is in the models folder and {was.onnx[0].name} is not, this stand-in"
+        yield "serves while FACE_RECOGNIZER is not set (the log and /status say so), and its vectors are others:"
         yield from FACES_AGAIN
 
 

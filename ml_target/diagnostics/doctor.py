@@ -84,7 +84,7 @@ def examine(settings: Settings, root: Path = Path("/"), open_device: bool = Fals
         yield from _unused_card(settings, root)
     else:
         yield from _card(settings, root, open_device, report)
-    yield from task_findings(settings, engine, report.chip, root)
+    yield from task_findings(settings, engine, report.chip, root, report.library)
 
 
 def checks(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 
-from ml_target.config import Settings, setting_names
+from ml_target.config import RENAMED, Settings, setting_names
 
 OURS = tuple(name for item in fields(Settings) for name in setting_names(item.name))
 
@@ -74,7 +74,9 @@ def hints(names: Iterable[str]) -> Iterator[str]:
     for name in sorted(names):
         if name in OURS or name in OF_THE_SCRIPTS or name in OF_THE_VENDOR:
             continue
-        if name.upper() in OURS:
+        if name in RENAMED:
+            yield f"{name} has no effect: it is now called {RENAMED[name]}."
+        elif name.upper() in OURS:
             yield f"{name} has no effect: write it in capitals, {name.upper()}."
         elif name.startswith(OFFICIAL):
             yield f"{name} has no effect: it is a setting of Immich's own worker{_instead(name)}."

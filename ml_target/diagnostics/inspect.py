@@ -10,6 +10,7 @@ from ml_target.catalogue.types import Network
 from ml_target.diagnostics.file_kind import OURS, why_no_hef
 from ml_target.diagnostics.settings import Environment
 from ml_target.engines.hailo.fit import bind_group, group_name
+from ml_target.engines.hailo.made_for import newer
 from ml_target.engines.hailo.status import describe
 from ml_target.errors import DamagedFileError, ModelError
 from ml_target.hailort.load import import_hailort
@@ -66,7 +67,7 @@ def report(path: Path, problems: list[str]) -> Iterator[str]:
         problems.append(_in_words(path, error))
         return
     yield from _groups(content, problems)
-    yield from _library(path)
+    yield from _library(path, header)
 
 
 def _in_words(path: Path, error: ModelError) -> str:
@@ -167,7 +168,7 @@ def _pairs(stream: Stream) -> str:
     return f"{len(stream.per_channel)} equal" if stream.per_channel else "-"
 
 
-def _library(path: Path) -> Iterator[str]:
+def _library(path: Path, header: HefHeader) -> Iterator[str]:
     """What HailoRT itself reads, if its Python package is installed; no device is touched."""
     try:
         hailo_platform = import_hailort(Environment.read(os.environ).settings.hailort_dir)
@@ -184,4 +185,6 @@ def _library(path: Path) -> Iterator[str]:
             yield f"library    {library} reads {info.name}, {contexts}, {streams} streams"
             yield f"speed      {hef.bottleneck_fps(info.name):.4g} frames a second, the compiler's estimate"
     except Exception as error:
-        yield f"library    {library} does not take it: {describe(error)}"
+        age = newer(header, str(getattr(hailo_platform, "__version__", "")))
+        why = f"; {age.reason}. {age.remedy}." if age else ""
+        yield f"library    {library} does not take it: {describe(error)}{why}"

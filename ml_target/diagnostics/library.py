@@ -14,7 +14,7 @@ from ml_target.catalogue.immich import IMMICH_DEFAULT, WIDTHS, clean_name
 from ml_target.catalogue.needs import EngineName
 from ml_target.catalogue.networks import BUFFALO_RECOGNIZER, CLIP_BACKENDS, FACE_DETECTORS, FACES_IMMICH_NAME
 from ml_target.catalogue.types import CHIPS, Chip
-from ml_target.config import Settings
+from ml_target.config import Settings, setting_names
 from ml_target.diagnostics.names import WIDTH, faster
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
@@ -62,6 +62,21 @@ def propose(answer: str, engine: EngineName, chip: Chip | None = None) -> Propos
         if backend.resize_by_setting:
             words.append("Where Immich was 3.2 or older when it indexed, SIGLIP_RESIZE=shortest is needed, too.")
     return Proposal(settings, tuple(words))
+
+
+def question(environment: Mapping[str, str], engine: EngineName) -> str:
+    """What the log says at the start where no backend is named; "" where one is, as it is wherever setup.sh has asked.
+
+    It asks nothing before `./setup.sh serve`, and nobody does where a container is started by hand.
+    """
+    if any(environment.get(name, "").strip() for name in setting_names("clip_backend")):
+        return ""
+    usual, kept = Settings().clip_backend, propose(DEFAULT[0], engine).settings
+    settings = " ".join(f"{name}={value}" for name, value in kept.items())
+    return (
+        f"CLIP_BACKEND is not set, so this starts as for a new library. If Immich's own worker has indexed yours, "
+        f"{settings} can keep searches and people (docs/changing.md). If not, CLIP_BACKEND={usual} says so for good."
+    )
 
 
 def _faces(engine: EngineName) -> dict[str, str]:

@@ -13,7 +13,7 @@ from textwrap import wrap
 from typing import Any, get_args
 
 from ml_target.catalogue.types import Chip
-from ml_target.config import PROJECT, Settings, setting_names, setting_text
+from ml_target.config import PROJECT, RENAMED, Settings, setting_names, setting_text
 from ml_target.diagnostics.hints import hints
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
@@ -35,11 +35,10 @@ class Environment:
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Environment":
         """Never raises: every setting is read separately, and a bad one is left out, so that it hides no other."""
         usable, problems = dict(environment), []
-        for item in fields(Settings):
-            for name in setting_names(item.name):
-                if name in usable and (problem := _problem({name: usable[name]})):
-                    problems.append(problem)
-                    del usable[name]
+        for name in (*RENAMED, *(name for item in fields(Settings) for name in setting_names(item.name))):
+            if name in usable and (problem := _problem({name: usable[name]})):
+                problems.append(problem)
+                del usable[name]
         try:
             return cls(Settings.from_environment(usable), tuple(problems), usable)
         except SettingsError as error:  # settings that contradict each other

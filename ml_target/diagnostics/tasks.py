@@ -35,10 +35,12 @@ class _Task:
     warnings: list[str] = field(default_factory=list)
 
 
-def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, root: Path) -> Iterator[Finding]:
+def task_findings(
+    settings: Settings, engine: EngineName, chip: Chip | None, root: Path, library: str = ""
+) -> Iterator[Finding]:
     """The folder, then a line for each task: on, or off with the remedy; then what runs them. Never raises.
 
-    `chip`: the card's; None if it is unknown.
+    `chip`: the card's; None if it is unknown. `library`: HailoRT's version; "" if it is unknown.
     """
     try:
         store = open_store(settings)
@@ -54,7 +56,7 @@ def task_findings(settings: Settings, engine: EngineName, chip: Chip | None, roo
     tasks: dict[str, _Task] = {}
     weights = 0
     for need in wanted:
-        weights += _look(store, need, chip, tasks.setdefault(need.service or need.label, _Task()))
+        weights += _look(store, need, chip, library, tasks.setdefault(need.service or need.label, _Task()))
     for label, task in tasks.items():
         yield _task_finding(label, task, engine, chip, store)
         yield from (Finding(None, label, warning) for warning in task.warnings)
@@ -78,7 +80,7 @@ def _folder(settings: Settings) -> Finding:
     return Finding(False, "models", f"{folder} is not there", remedy)
 
 
-def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
+def _look(store: Store, need: Need, chip: Chip | None, library: str, task: _Task) -> int:
     """Checks this need's files and adds the result to `task`; like the worker, it takes the first sound one.
 
     Returns the bytes of weights for the card.
@@ -87,7 +89,7 @@ def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
     try:
         for file, path in [(each, copy) for each in need.files for copy in store.copies(each)]:
             try:
-                warnings = _inspect(store, need, file, path, chip)
+                warnings = _inspect(store, need, file, path, chip, library)
             except DamagedFileError as damage:
                 damages.append(damage)
                 continue
@@ -107,12 +109,12 @@ def _look(store: Store, need: Need, chip: Chip | None, task: _Task) -> int:
     return 0
 
 
-def _inspect(store: Store, need: Need, file: ModelFile, path: Path, chip: Chip | None) -> tuple[str, ...]:
+def _inspect(store: Store, need: Need, file: ModelFile, path: Path, chip: Chip | None, library: str) -> tuple[str, ...]:
     """Warnings about a sound file. Raises ModelError."""
     sha256 = store.check(file, path)
     if need.engine in CHIPS:
         network = next(each for each in NETWORKS if file in each.hef.values())
-        warnings = check_fit(path, network, chip).warnings
+        warnings = check_fit(path, network, chip, library).warnings
         Verdicts(store.target).require(network, path, sha256)
         return warnings
     return (f"{path.name} is a {file.note}",) if file in STAND_IN_EMBEDDER.onnx else ()

@@ -34,6 +34,11 @@ def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
 
     `engine`: the worker's, for a request that no network was picked for.
     """
+    level = logging.INFO if status == 200 and not trace.warnings else logging.WARNING
+    if status >= 500 and status != 503:
+        level = logging.ERROR
+    if not log.isEnabledFor(level):
+        return
     engines = ",".join(trace.engines) or engine
     parts: dict[str, Any] = {"outcome": status, "tasks": ",".join(trace.tasks) or "-", "engine": engines}
     if trace.id:
@@ -47,8 +52,5 @@ def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
         parts["detail"] = detail if isinstance(detail, str) else json.dumps(detail)
     if trace.warnings:
         parts["warnings"] = "; ".join(trace.warnings)
-    level = logging.INFO if status == 200 and not trace.warnings else logging.WARNING
-    if status >= 500 and status != 503:
-        level = logging.ERROR
     words = " ".join(f"{key}={quoted(value)}" for key, value in parts.items())
     log.log(level, "predict %s", words, extra={"fields": parts})

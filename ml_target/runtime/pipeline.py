@@ -113,7 +113,10 @@ class Pipeline:
     async def text(self, jobs: list[Job], text: str, trace: Trace) -> dict[str, Any]:
         """The answer for a search query. Raises UnusableInput, Unavailable, EngineFault."""
         answering = self._answering(jobs, trace, text=True)
-        return _together(await asyncio.gather(*_run(answering, text, trace), return_exceptions=True))
+        parts = list(_run(answering, text, trace))
+        if len(parts) == 1:  # as always, so far: no task of its own
+            return await parts[0]
+        return _together(await asyncio.gather(*parts, return_exceptions=True))
 
     def _answering(self, jobs: list[Job], trace: Trace, *, text: bool) -> Answering:
         """Refuses what cannot be served before anything is decoded; notes the names asked for and the engines."""

@@ -1,6 +1,6 @@
 """Immich's wire format: `entries` to jobs, answers to JSON. Only its task knows what an entry may hold."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -15,6 +15,9 @@ from ml_target.tasks.wire import Strict
 MAX_ENTRIES = 64 * 1024
 """Bytes or characters; Immich's are below 300, and checking more would block the event loop."""
 
+USUAL = 1024
+"""Characters up to which `entries` may be kept with what they ask for."""
+
 _AS_IMMICH = "Send entries as Immich does: a JSON object of tasks, each with its types and their model names."
 
 
@@ -25,6 +28,10 @@ def parse_entries(entries: str | bytes) -> list[Job]:
     """
     if len(entries) > MAX_ENTRIES:
         raise entries_too_long()
+    return list((_known if len(entries) <= USUAL else _parsed)(entries, tuple(TASKS)))
+
+
+def _parsed(entries: str | bytes, tasks: tuple[Task[Any, Any], ...]) -> tuple[Job, ...]:
     try:
         content = orjson.loads(entries)
     except ValueError as error:
@@ -37,17 +44,20 @@ def parse_entries(entries: str | bytes) -> list[Job]:
             raise MalformedRequest(
                 f"Invalid request format: {short(task)} asks for nothing", "Name its types, or leave the task out."
             )
-    tasks = tuple(TASKS)
     try:
         asked = form_of(tasks).model_validate(content)
     except ValidationError as error:
         raise MalformedRequest(f"Invalid request format: {_summary(error)}", _AS_IMMICH) from error
     entries_of = [(task, getattr(asked, _field(task))) for task in tasks]
-    jobs = [job for task, entry in entries_of if entry is not None for job in task.jobs(entry)]
+    jobs = tuple(job for task, entry in entries_of if entry is not None for job in task.jobs(entry))
     if not jobs:
         *names, last = (task.name for task in tasks)
         raise MalformedRequest("No model task requested", f"Ask for {', '.join(names)} or {last} in entries.")
     return jobs
+
+
+_known = lru_cache(maxsize=64)(_parsed)
+"""Immich sends the same few again and again; refusals are not kept."""
 
 
 @cache

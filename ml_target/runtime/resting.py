@@ -33,7 +33,8 @@ class Resting:
         self._trim = trim
         self._requests = 0
         self._turn = asyncio.Lock()
-        self._waiting: asyncio.Task[None] | None = None
+        self._begins: asyncio.TimerHandle | None = None
+        self._resting: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._unloaded = False
 
@@ -51,9 +52,7 @@ class Resting:
         Raises Unavailable when they cannot be loaded; the next request tries again.
         """
         self._requests += 1
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        self._interrupt()
         try:
             await self._awake()
             yield
@@ -63,18 +62,26 @@ class Resting:
 
     def watch(self) -> None:
         """Begins to count the seconds, unless a request is being served."""
-        if not self._requests and self._waiting is None:
-            self._waiting = asyncio.get_running_loop().create_task(self._rest())
+        if not self._requests and self._begins is None:
+            self._begins = asyncio.get_running_loop().call_later(REST_S, self._begin)
 
     def close(self) -> None:
         """Counts no more."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self._interrupt()
         self._requests += 1  # no later one begins to count again
+
+    def _interrupt(self) -> None:
+        if self._begins is not None:
+            self._begins.cancel()
+        if self._resting is not None:
+            self._resting.cancel()
+        self._begins = self._resting = None
+
+    def _begin(self) -> None:
+        self._resting = asyncio.get_running_loop().create_task(self._rest())
 
     async def _rest(self) -> None:
         try:
-            await asyncio.sleep(REST_S)
             await self._quietly(self._give_back)
             if not self._ttl or self._unloaded:
                 return

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ml_target.catalogue.networks import CLIP_BACKENDS
+from ml_target.catalogue.networks import CLIP_BACKENDS, FACE_RECOGNIZERS
+from ml_target.catalogue.types import Network
 from ml_target.diagnostics.change import main, told
 
 CARD: dict[str, str] = {}
@@ -10,6 +11,8 @@ CPU = {"ENGINE": "cpu"}
 TINY, SIGLIP, VIT = ({"CLIP_BACKEND": name} for name in ("tinyclip", "siglip", "vit_b_32"))
 BUFFALO = {"FACE_RECOGNIZER": "buffalo_l"}
 MOBILE = {"FACE_RECOGNIZER": "arcface_mobilefacenet"}
+OWN = {"FACE_RECOGNIZER": "w600k_r50"}
+R50 = {"FACE_RECOGNIZER": "arcface_r50"}
 SEARCH, DUPLICATES, FACES = "Smart Search → All", "Duplicate Detection", "Face Detection → Reset"
 
 
@@ -23,6 +26,8 @@ SEARCH, DUPLICATES, FACES = "Smart Search → All", "Duplicate Detection", "Face
         (TINY, TINY | {"FACE_RECOGNIZER": "arcface_r50"}),
         (TINY, TINY | {"FACE_DETECTOR": "scrfd_10g", "HAILO_BATCH": "4"}),
         (VIT | BUFFALO, VIT | BUFFALO | {"FACE_DETECTOR": "buffalo_l"}),
+        (TINY | BUFFALO | CPU, TINY | OWN | CPU),
+        (TINY | OWN | CPU, TINY | BUFFALO | CPU),
         (SIGLIP, SIGLIP | {"CLIP_TEXT_ENGINE": "cpu"}),
         (TINY | {"HAILO_BATCH": "64"}, TINY),
     ],
@@ -54,6 +59,37 @@ def test_what_has_to_run_again(before: dict[str, str], now: dict[str, str], jobs
     words = " ".join(told(before, now))
     assert {job for job in (SEARCH, DUPLICATES, FACES) if job in words} == jobs, words
     assert ("People stay" in words) == (before.get("ENGINE") != now.get("ENGINE") and FACES not in jobs)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(BUFFALO, OWN), (OWN, BUFFALO), (OWN, OWN | CPU), (OWN | CPU, OWN), (BUFFALO | CPU, OWN), (OWN, BUFFALO | CPU)],
+)
+def test_people_can_stay_where_the_card_computes_the_network_that_the_processor_has(
+    before: dict[str, str], now: dict[str, str]
+) -> None:
+    """`w600k_r50` is `buffalo_l`'s network from a file of the owner's own, which the selfcheck has held near it."""
+    words = " ".join(told(before, now))
+    assert "it is one network, on the card in 8 bits. People can stay" in words
+    assert "measure it on your photos before the change" in words
+    assert "Reset" not in words
+    assert "People stay" not in words
+
+
+@pytest.mark.parametrize("was", FACE_RECOGNIZERS.values(), ids=FACE_RECOGNIZERS)
+@pytest.mark.parametrize("will", FACE_RECOGNIZERS.values(), ids=FACE_RECOGNIZERS)
+def test_people_are_named_again_where_the_spaces_of_two_networks_differ(was: Network, will: Network) -> None:
+    """On one device, as the catalogue has the spaces."""
+    words = " ".join(told(*(CPU | {"FACE_RECOGNIZER": each.choice} for each in (was, will))))
+    assert (FACES in words) == (was.space != will.space), words
+
+
+@pytest.mark.parametrize(("before", "now"), [(CPU, CPU | R50), (CPU | R50, CPU)])
+def test_a_stand_in_that_may_have_served_is_told(before: dict[str, str], now: dict[str, str]) -> None:
+    words = " ".join(told(before, now))
+    assert words.startswith("Where face_embedder_112_512.onnx is in the models folder and arcface_r50.onnx is not, ")
+    assert FACES in words
+    assert told(CPU, CPU) == told(CARD, R50) == []
 
 
 def test_the_name_to_choose_is_told() -> None:

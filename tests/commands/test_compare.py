@@ -1,6 +1,7 @@
 """`compare`: each verdict on a case made for it, and everything that can go wrong over HTTP."""
 
 import hashlib
+import html
 import io
 import json
 import os
@@ -299,11 +300,90 @@ def test_it_asks_as_immich_does_and_shows_how_far_it_is(
     told = ("--most", "10", "--task", "search", "--task", "faces")
     code, _, err = compared(capsys, there, str(folder), "--ours", here, *told)
     assert code == 0
-    assert len(ours.asked) == len(theirs.asked) == 1 + 2 * 10 + 40
+    assert [len(worker.asked) for worker in (ours, theirs)] == [2 + 2 * 10 + 40, 1 + 2 * 10 + 40]
     sent = [asked.entries for asked in ours.asked if asked.path == "/predict"]
     assert all(len(entries) == 1 for entries in sent), "one task a request"
     assert {"clip": {"visual": {"modelName": "ViT-B-32__openai"}}} in sent
     assert f"/{2 * (2 * 10 + 40)} [" in err
+
+
+def announcing(**models: Any) -> Callable[[Asked, Answer], Answer]:
+    """A worker whose /status tells these models; it answers for any name."""
+
+    def twist(asked: Asked, answer: Answer) -> Answer:
+        return (200, {**answer[1], **models}) if asked.path == "/status" else answer
+
+    return twist
+
+
+def model(name: Any, on: bool = True) -> dict[str, Any]:
+    return {"immich_name": name, "on": on}
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "names", "words"),
+    [
+        (
+            {"clip": [model("ViT-B-32-SigLIP2-256__webli")], "ocr": [model("PP-OCRv6_small")]},
+            (),
+            ("ViT-B-32-SigLIP2-256__webli", "PP-OCRv6_small"),
+            "asked for text: PP-OCRv6_small, as this worker announces (--ocr asks for another)",
+        ),
+        (
+            {"ocr": [model("PP-OCRv5_mobile", on=False), model("PP-OCRv6_small"), model("PP-OCRv7")]},
+            (),
+            ("ViT-B-32__openai", "PP-OCRv6_small"),
+            "asked for text: PP-OCRv6_small, as this worker announces; it also serves PP-OCRv7 (--ocr NAME)",
+        ),
+        (
+            {"ocr": [model("PP-OCRv6_small")]},
+            ("--ocr", "EN__PP-OCRv5_mobile"),
+            ("ViT-B-32__openai", "EN__PP-OCRv5_mobile"),
+            "asked for text: EN__PP-OCRv5_mobile, as told",
+        ),
+        (
+            {},
+            (),
+            ("ViT-B-32__openai", "PP-OCRv5_mobile"),
+            "PP-OCRv5_mobile, Immich's default: this worker's /status names none (--ocr NAME)",
+        ),
+        (
+            {"clip": [7, model("gone\x1b[2J"), model(None)], "ocr": "none"},
+            (),
+            ("ViT-B-32__openai", "PP-OCRv5_mobile"),
+            "asked for search: ViT-B-32__openai, Immich's default",
+        ),
+    ],
+    ids=["what is announced", "the first that is on", "what is told", "nothing is announced", "nonsense is announced"],
+)
+def test_both_are_asked_for_what_this_worker_announces(
+    status: dict[str, Any],
+    told: tuple[str, ...],
+    names: tuple[str, str],
+    words: str,
+    workers: Callable[..., list[str]],
+    tmp_path: Path,
+    capsys: Capture,
+) -> None:
+    """Whatever the other one announces."""
+    ours, theirs = (FakeWorker(announcing(**each)) for each in (status, {"ocr": [model("X")]}))
+    here, there = workers(ours, theirs)
+    photos, shown = tmp_path / "photos", tmp_path / "page.html"
+    photos.mkdir()
+    Image.new("RGB", (40, 30)).save(photos / "one.png")
+    _, out, _ = compared(capsys, there, str(photos), "--ours", here, "--html", str(shown), *told)
+    for worker in (ours, theirs):
+        sent = [asked for asked in worker.asked if asked.path == "/predict"]
+        assert {asked.model("clip", kind)["modelName"] for asked in sent for kind in asked.entries.get("clip", ())} == {
+            names[0]
+        }
+        assert {asked.model("ocr", kind)["modelName"] for asked in sent for kind in asked.entries.get("ocr", ())} == {
+            names[1]
+        }
+    assert words in out
+    assert html.escape(words) in shown.read_text()
+    assert "asked for faces: buffalo_l" in out
+    assert "\x1b" not in out
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ml_target.__main__ import main as main_command
 from ml_target.catalogue.immich import WIDTHS, clean_name
 from ml_target.catalogue.networks import CLIP_BACKENDS, TINYCLIP, with_baked
 from ml_target.catalogue.types import CHIPS, Chip
@@ -52,6 +53,34 @@ def test_the_first_line_is_the_settings(capsys: pytest.CaptureFixture[str], monk
     settings, *words = capsys.readouterr().out.splitlines()
     assert settings == "CLIP_BACKEND=vit_b_32 FACE_RECOGNIZER=buffalo_l FACE_DETECTOR=buffalo_l"
     assert "docs/changing.md" in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "CLIP_BACKEND=vit_b_32 FACE_RECOGNIZER=buffalo_l FACE_DETECTOR=buffalo_l can keep searches and people"),
+        ({"CLIP_BACKEND": ""}, "If not, CLIP_BACKEND=tinyclip says so for good."),
+        ({"ENGINE": "hailo"}, "FACE_DETECTOR=scrfd_10g can keep"),
+        ({"CLIP_BACKEND": "tinyclip"}, ""),
+        ({"CLIP_BACKEND": "vit_b_32"}, ""),
+    ],
+)
+def test_a_start_that_nobody_was_asked_about_tells_the_question(
+    given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the log of `serve`, as after `./setup.sh serve`, until somebody names a backend; other commands are silent."""
+    for name, value in {"ENGINE": "cpu", **given}.items():
+        monkeypatch.setenv(name, value)
+    if "CLIP_BACKEND" not in given:
+        monkeypatch.delenv("CLIP_BACKEND", raising=False)
+    for module in ("ml_target.api.serve", "ml_target.diagnostics.doctor"):
+        monkeypatch.setattr(f"{module}.run", lambda *_: 0)
+    assert main_command(["serve"]) == 0
+    shown = capsys.readouterr()
+    assert told in shown.out + shown.err
+    assert ("as for a new library" in shown.out + shown.err) == bool(told)
+    assert main_command(["doctor"]) == 0
+    assert "new library" not in capsys.readouterr().err
 
 
 # -------------------------------------------------------------------- names

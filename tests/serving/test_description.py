@@ -15,7 +15,7 @@ from project import PROJECT, TESTS
 from serving import FakeTasks, fake_services, live
 from wire import CLIP, FACES, OCR, QUERY, ask, search
 
-from ml_target.api.app import STATUS
+from ml_target.api.predict import STATUS
 from ml_target.runtime.described import entries_schema
 from ml_target.runtime.lifecycle import Worker
 

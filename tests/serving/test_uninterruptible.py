@@ -2,51 +2,45 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from ml_target.api.app import _ClientGoneError, _unless_gone
-from ml_target.api.inflight import InFlight
+from ml_target.api.inflight import ClientGoneError, InFlight
 from ml_target.errors import Unavailable
 from ml_target.scheduling.threads import ThreadPool
 
 
-class _Request:
-    """A request whose client hangs up after `seconds`, as far as `_unless_gone` looks at it."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    async def receive(self) -> dict[str, str]:
-        await asyncio.sleep(self._seconds)
-        return {"type": "http.disconnect"}
-
-
-async def _watched(work: Awaitable[Any], seconds: float) -> Any:
-    return await _unless_gone(_Request(seconds), work)  # type: ignore[arg-type]
+async def _given_up(inside: InFlight, work: Coroutine[Any, Any, Any], gone_after: float | None) -> Any:
+    """`work` as a request, whose client goes after so many seconds."""
+    lost = asyncio.get_running_loop().create_future()
+    if gone_after is not None:
+        asyncio.get_running_loop().call_later(gone_after, lost.set_result, None)
+    return await inside.run(work, lost)
 
 
 @pytest.mark.parametrize(
-    "around",
+    ("gone_after", "error", "words"),
     [
-        lambda work: work,
-        lambda work: _watched(work, 60),  # the deadline comes first
-        lambda work: _watched(work, 0.05),  # the client goes, then the deadline comes
+        (None, Unavailable, "Not answered within"),
+        (60, Unavailable, "Not answered within"),
+        (0.05, ClientGoneError, None),
     ],
     ids=["late", "late while watched", "gone, then late"],
 )
-def test_it_keeps_its_place_until_it_ends(around: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_keeps_its_place_until_it_ends(
+    gone_after: float | None, error: type[Exception], words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ml_target.api.inflight.LINGER_S", 0.1)
 
     async def check() -> None:
         gate, pool, inside = threading.Event(), ThreadPool(1), InFlight(1, 0.3)
         try:
-            with pytest.raises(Unavailable, match="Not answered within"):
-                await inside.run(around(pool.run(gate.wait, 30)))
-            await asyncio.sleep(0.2)
+            with pytest.raises(error, match=words):
+                await _given_up(inside, pool.run(gate.wait, 30), gone_after)
+            await asyncio.sleep(0.4)
             with pytest.raises(Unavailable, match="waiting already"):
                 await inside.run(asyncio.sleep(0))
             await asyncio.wait_for(inside.stop(60, lambda: False), 5)  # nobody waits for an answer to it
@@ -65,7 +59,27 @@ def test_it_keeps_its_place_until_it_ends(around: Callable[[Any], Any], monkeypa
 
 def test_a_client_that_goes_ends_what_can_be_interrupted() -> None:
     async def check() -> None:
-        with pytest.raises(_ClientGoneError):
-            await InFlight(1, 10).run(_watched(asyncio.sleep(60), 0.05))
+        inside, ended = InFlight(1, 10), asyncio.Event()
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.set()
+
+        with pytest.raises(ClientGoneError):
+            await _given_up(inside, work(), 0.05)
+        assert ended.is_set()
+        assert await _given_up(inside, asyncio.sleep(0, "its place is free"), 0.05)
+
+    asyncio.run(asyncio.wait_for(check(), 20))
+
+
+def test_who_has_gone_before_the_work_began_is_not_served() -> None:
+    async def check() -> None:
+        lost = asyncio.get_running_loop().create_future()
+        lost.set_result(None)
+        with pytest.raises(ClientGoneError):
+            await InFlight(1, 10).run(asyncio.sleep(60), lost)
 
     asyncio.run(asyncio.wait_for(check(), 20))

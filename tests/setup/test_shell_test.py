@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_worker import Answer, Asked, FakeWorker, serving
@@ -110,6 +111,29 @@ def test_expect_all_fails_for_a_task_that_is_off() -> None:
     run = Run(FakeWorker(off=frozenset({"ocr"})), "--expect-all")
     assert run.failed == {"all tasks are on (--expect-all)"}, run.output
     assert run.code == 1
+
+
+def test_a_worker_is_asked_for_the_models_that_it_announces() -> None:
+    """One that serves PP-OCRv6 alone refuses the name of Immich's default."""
+    announced: dict[str, list[dict[str, Any]]] = {
+        "clip": [{"immich_name": "ViT-B-32-SigLIP2-256__webli", "width": 1024}],
+        "ocr": [{"immich_name": "PP-OCRv6_small"}],
+    }
+
+    def picky(asked: Asked, answer: Answer) -> Answer:
+        if asked.path == "/status":
+            return 200, {**answer[1], **announced}
+        if answer[0] != 200 or asked.path != "/predict":
+            return answer
+        for task, kinds in (("clip", ("visual", "textual")), ("ocr", ("detection", "recognition"))):
+            names = [asked.model(task, kind)["modelName"] for kind in kinds if kind in asked.entries.get(task, ())]
+            if not all(name.endswith(announced[task][0]["immich_name"]) for name in names):
+                return 400, {"detail": "another model"}
+        return answer
+
+    run = Run(FakeWorker(picky, width=1024))
+    assert run.failed == set(), run.output
+    assert "clip.visual holds exactly 1024 finite numbers" in run.passed
 
 
 # --------------------------------------------------------------------- what is needed

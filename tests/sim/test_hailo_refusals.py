@@ -118,6 +118,34 @@ def test_a_file_that_hailort_refuses_is_no_fault_of_the_card(rig: Rig, engines: 
         engine.open(engines.file(SMALL), SMALL)
 
 
+@pytest.mark.parametrize(("library", "status"), [("4.21.0", 92), ("4.20.1", 26)])
+def test_a_file_that_is_newer_than_hailort_is_told_with_the_version_that_it_needs(
+    rig: Rig, engines: Engines, caplog: pytest.LogCaptureFixture, library: str, status: int
+) -> None:
+    """It is whole, so nobody is told to fetch it again. Before it is tried there is a warning: it may be read."""
+    engine = engines.start()
+    engine._card.library = library
+    file = engines.file(SMALL)
+    engine.check(file, SMALL)
+    assert f"by the Dataflow Compiler 3.33.0 for HailoRT 4.23, and HailoRT here is {library}, which may" in caplog.text
+    rig.faults.refuse_configure(1, status)
+    with pytest.raises(DamagedFileError, match=r"small\.hef is refused: HailoRT reports (26|92) ") as refused:
+        engine.open(file, SMALL)
+    assert "for HailoRT 4.23" in refused.value.reason
+    assert "Install driver and HailoRT 4.23" in refused.value.remedy
+    assert "etch" not in str(refused.value)
+    assert engine.open(file, SMALL), "the same file, where HailoRT takes it"
+
+
+def test_parts_that_do_not_fit_are_told_with_their_versions(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hailo, "driver_version", lambda: "")
+    rig.faults.refuse_open(1, 76)
+    engine = HailoEngine(CardSettings())
+    with pytest.raises(DeviceError, match=r"of one version.*Here HailoRT is 4\.23\.0, the driver of unknown version"):
+        engine.start()
+    engine.close()
+
+
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hailo_platform", None)
     with pytest.raises(SettingsError, match=r"ENGINE=cpu.*-m ml_target doctor says more"):

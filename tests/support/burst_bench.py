@@ -9,7 +9,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import virtual_loop
@@ -52,13 +52,15 @@ FRAME: Array = np.zeros(1, np.int64)
 @dataclass(frozen=True, slots=True)
 class Load:
     """`task`: a CLIP backend, "faces" or "pages". `parts`: faces of a photo, or windows of a page's lines. `prepare`:
-    seconds of one core."""
+    seconds of one core, of the host's `cores`. `cards`: used as one."""
 
     task: str
     clients: int
     prepare: float
     link: str
     parts: int = 0
+    cards: int = 1
+    cores: int = CORES
 
     def __str__(self) -> str:
         task = f"{self.task} of {self.parts}" if self.task in TWO else self.task
@@ -67,11 +69,16 @@ class Load:
 
 @dataclass
 class Card:
-    """Runs what it is given one after the other. `bursts`: name and frames of each, and its seconds."""
+    """Runs what it is given one after the other. `bursts`: name and frames of each, and its seconds.
+
+    `cards` of them as one: the first that is free takes a burst, and of several that are free one that runs its network
+    already, as HailoRT's scheduler gives out work.
+    """
 
     link: str
-    free_at: float = 0.0
-    current: str = ""
+    cards: int = 1
+    free_at: dict[int, float] = field(default_factory=dict)
+    current: dict[int, str] = field(default_factory=dict)
     bursts: list[tuple[str, int, float]] = field(default_factory=list)
 
     def network(self, name: str, most: int) -> "OnCard":
@@ -81,12 +88,14 @@ class Card:
         """Seconds from now until the burst has ended."""
         now = virtual_loop.now()
         once, each = (cost.latency, frames - 1) if cost.latency else (cost.overhead, frames)
-        switch = cost.switch if name != self.current else 0.0
+        free = {n: max(now, self.free_at.get(n, 0.0)) for n in range(self.cards)}
+        card = min(free, key=lambda n: (free[n], self.current.get(n) != name))
+        switch = cost.switch if name != self.current.get(card) else 0.0
         seconds = switch + once + each * cost.per_frame
-        self.current = name
-        self.free_at = max(now, self.free_at) + seconds
+        self.current[card] = name
+        self.free_at[card] = free[card] + seconds
         self.bursts.append((name, frames, seconds))
-        return self.free_at - now
+        return self.free_at[card] - now
 
 
 @dataclass
@@ -127,9 +136,9 @@ class Site:
 
     def __init__(self, load: Load, arbiter: Arbiter, most: int) -> None:
         self.load = load
-        self.card = Card(load.link)
+        self.card = Card(load.link, load.cards)
         self.arbiter = arbiter
-        self.free = CORES
+        self.free = load.cores
         self.sooner: deque[asyncio.Future[None]] = deque()
         self.later: deque[asyncio.Future[None]] = deque()
         self.random = random.Random(1)
@@ -240,12 +249,34 @@ def _run(load: Load, make: Callable[[], Arbiter], most: int, work: Callable[["Si
     return cards[0]
 
 
-def planned() -> Arbiter:
-    return Arbiter(1, patient=True, ahead=True)
+def planned(cards: int = 1) -> Arbiter:
+    return Arbiter(cards, patient=True, ahead=True)
 
 
 def fixed() -> Arbiter:
     return FixedArbiter(1, patient=True, ahead=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """Requests a second with one card, with two in one worker, and with two hosts that share the clients evenly."""
+
+    load: Load
+    one: float
+    two: float
+    hosts: float
+
+
+def second_card(load: Load) -> Second:
+    """What another card brings: in the same host, or with a host of its own behind a balancer."""
+    both = replace(load, cards=2)
+    half = replace(load, clients=load.clients // 2)
+    return Second(
+        load,
+        measure(load, planned)[0],
+        measure(both, lambda: planned(2))[0],
+        2 * measure(half, planned)[0],
+    )
 
 
 def sizes(load: Load) -> list[int]:

@@ -81,9 +81,9 @@ class DockerStandIn:
     images: tag -> id and labels; containers: name -> what docker inspect would tell; faults: beginning of a call ->
     exit code, words, and the labels of a container that is left behind, or None; interrupted: beginning of a call ->
     signal that whoever calls gets once the call has done its work, and the command too (2 as Ctrl-C, 9 as a power cut);
-    arch, chip, security; packages: what `hailort fetch` fetches; registry: images that can be pulled; missing: lines
-    of the store's answer, None: the real store is run, with its python_path; dies: the last words of a container that
-    ends at once, or None; warns: what is said when a container is started.
+    arch, chip, security; packages: what `hailort fetch` fetches; registry: images that can be pulled, None: all;
+    missing: lines of the store's answer, None: the real store is run, with its python_path; dies: the last words of a
+    container that ends at once, or None; warns: what is said when a container is started.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class DockerStandIn:
             "python_path": "",
             "missing": ["x.hef (faces)", "1 to fetch: 4.0 MB"],
             "packages": [],
-            "registry": [],
+            "registry": None,
             "dies": None,
             "warns": None,
         }
@@ -162,6 +162,17 @@ def image_inspect(state: State, call: Call) -> Reply:
         raise FailedError("\nError: No such image")
     wanted = call.one("--format")
     return says(image["id"] if wanted == "{{.Id}}" else image["labels"].get(wanted.split('"')[1], ""))
+
+
+def image_remove(state: State, call: Call) -> Reply:
+    for tag in call.rest:
+        image = state["images"].get(tag)
+        if image is None:
+            raise FailedError(f"Error response from daemon: No such image: {tag}")
+        if any(container["image"] == image["id"] for container in state["containers"].values()):
+            raise FailedError(f"Error response from daemon: conflict: unable to remove {tag}: a container uses it")
+        del state["images"][tag]
+    return says("Deleted")
 
 
 def build(state: State, call: Call) -> Reply:
@@ -261,9 +272,9 @@ def _packages(state: State, call: Call, arguments: list[str]) -> Reply:
 
 def pull(state: State, call: Call) -> Reply:
     (tag,) = call.rest
-    if tag not in state["registry"]:
+    if state["registry"] is not None and tag not in state["registry"]:
         raise FailedError(f"Error response from daemon: manifest for {tag} not found: manifest unknown")
-    state["images"][tag] = {"id": f"sha256:{tag}", "labels": {}}
+    state["images"][tag] = {"id": "sha256:" + hashlib.sha256(tag.encode()).hexdigest(), "labels": {}}
     return says(f"Downloaded newer image for {tag}")
 
 
@@ -283,6 +294,9 @@ def copy_in(state: State, call: Call) -> Reply:
 
 def remove(state: State, call: Call) -> Reply:
     assert "--volumes" in call.options, "its /tmp would stay behind"
+    running = state["containers"].get(call.rest[0], {}).get("status") == "running"
+    if running and "-f" not in call.options:
+        raise FailedError("Error response from daemon: cannot remove container: it is running")
     gone = state["containers"].pop(call.rest[0], None)
     return Reply(f"{call.rest[0]}\n", "" if gone else "Error: No such container\n")
 
@@ -353,6 +367,7 @@ COMMANDS: dict[str, Callable[[State, Call], Reply]] = {
     "version": server_version,
     "ps": ps,
     "image inspect": image_inspect,
+    "image rm": image_remove,
     "build": build,
     "pull": pull,
     "run": run,

@@ -20,7 +20,6 @@ from setup_runs import Done
 TOOLS = ["bash", "cat", "cp", "dirname", "env", "id", "mkdir", "mktemp", "mv", "rm", "stat", "tail", "tee", "uname"]
 COPIED = ["setup.sh", *(f"scripts/{path.name}" for path in sorted((PROJECT / "scripts").glob("setup_*.sh")))]
 FOLDERS = ["hailo-rt-4", "models", "tests", "scripts"]
-STAT = shutil.which("stat") or "stat"
 DOCKERFILES = {
     "Dockerfile.hailo-base": "FROM x\nCOPY scripts/unpack.sh /build/\nCOPY hailo-rt-4/ /build/hailo-rt-4/\n",
     "Dockerfile.immich-ml-hailo": "FROM x\nCOPY --from=y /scripts/ /z/\nCOPY --chmod=755 requirements*.txt LICENSE ./\n"

@@ -1,10 +1,14 @@
 """What the plan of bursts is worth, on virtual time, against every size that never changes; and its arithmetic."""
 
+import importlib
 import math
+import re
+from dataclasses import replace
 
 import burst_bench
 import pytest
 from burst_bench import Load, cell, grid, query_beside
+from project import PROJECT
 
 from ml_target.scheduling.pace import Pace
 from ml_target.scheduling.plan import LEAST, Outlook, worthwhile
@@ -50,6 +54,35 @@ def test_what_it_is_compared_with_takes_its_size() -> None:
     rate, card = burst_bench.measure(Load("tinyclip", 16, 0.005, "slow"), burst_bench.fixed, 4)
     assert {frames for _, frames, _ in card.bursts[4:-4]} == {4}
     assert rate == pytest.approx(4 / (0.05 + 4 * 0.00296), rel=0.05), "the card does nothing else"
+
+
+def test_what_a_second_card_brings_is_as_the_page_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each row of docs/several-hosts.md, give or take a quarter: it depends on how bursts are planned."""
+    monkeypatch.syspath_prepend(PROJECT / "scripts")
+    monkeypatch.setattr("sys.argv", ["bench_cards.py"])
+    importlib.import_module("bench_cards").main()
+    measured = rows(capsys.readouterr().out)
+    told = rows((PROJECT / "docs/several-hosts.md").read_text("utf-8").partition("## What a second card brings")[2])
+    assert len(measured) == 15
+    assert {key: told[key] for key in measured} == {
+        key: pytest.approx(each, rel=0.25) for key, each in measured.items()
+    }
+
+
+def rows(table: str) -> dict[tuple[str, str], list[float]]:
+    """Task and clients -> all numbers of their row."""
+    found = re.findall(r"^\| ([^|]+) \| (\d+) \| (.+) \|$", table, re.MULTILINE)
+    return {(task, clients): [float(n) for n in re.findall(r"\d+(?:\.\d+)?", words)] for task, clients, words in found}
+
+
+def test_a_second_card_of_one_host_takes_bursts_of_its_own() -> None:
+    load = Load("siglip", 32, 0.005, "slow")
+    one, _ = burst_bench.measure(load, burst_bench.planned)
+    two, card = burst_bench.measure(replace(load, cards=2), lambda: burst_bench.planned(2))
+    assert 1.5 * one < two < 2 * one
+    assert len(card.free_at) == 2
 
 
 # ------------------------------------------------------------------ arithmetic

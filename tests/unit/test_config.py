@@ -1,12 +1,17 @@
 """Settings: every one is checked, and a bad value names the valid ones."""
 
 import logging
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from project import PROJECT
 
-from ml_target.config import Settings, available_cores, choose_engine, setting_names
+from ml_target.config import RENAMED, Settings, available_cores, choose_engine, setting_names
+from ml_target.diagnostics.change import told
+from ml_target.diagnostics.hints import hints
+from ml_target.diagnostics.settings import Environment
 from ml_target.engines.select import thread_plan
 from ml_target.errors import SettingsError
 
@@ -36,6 +41,54 @@ def test_values_are_read(tmp_path: Path) -> None:
         "arcface_mobilefacenet",
     )
     assert (settings.models_dir, settings.port, settings.request_timeout_s) == (tmp_path, 3004, 60.5)
+
+
+RELEASED = {
+    "0.1.0": """ENGINE CLIP_BACKEND CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS HAILO_GROUP_ID
+    SIGLIP_RESIZE CLIP_DECODING FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH OCR_MODEL HAILORT_DIR HAILORT_SOURCE
+    MODELS_DIR MODELS_FETCH MODELS_MIRROR HF_ENDPOINT IMMICH_HOST IMMICH_PORT IMMICH_LOG_LEVEL LOG_LEVEL LOG_FORMAT
+    KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MEMORY_MB TRY_IT MAX_WAITING MAX_FACES MAX_TEXT_LINES
+    MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS MODEL_TTL MACHINE_LEARNING_MODEL_TTL""",
+}
+"""The settings of each release, as somebody's compose file may have them."""
+
+
+@pytest.mark.parametrize("release", RELEASED)
+def test_what_a_release_had_is_understood_or_refused_with_its_new_name(release: str) -> None:
+    """A setting may be renamed, but never be dropped without a word (docs/releasing.md)."""
+    today = {name for item in fields(Settings) for name in setting_names(item.name)}
+    lost = set(RELEASED[release].split()) - today - set(RENAMED)
+    assert not lost, "add them to RENAMED in ml_target/config.py"
+    assert set(RENAMED.values()) <= today
+    assert not set(RENAMED) & today
+
+
+def test_the_changelog_tells_of_each_release_what_must_run_again_and_which_settings_were_renamed() -> None:
+    _, *releases = re.split(r"^## ", (PROJECT / "docs/changelog.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert [release.split()[0] for release in releases] == [*RELEASED][::-1], "list its settings in RELEASED"
+    for release in releases:
+        parts = dict(part.split("\n", 1) for part in re.split(r"^### ", release, flags=re.MULTILINE)[1:])
+        assert {"Run again", "Settings"} <= parts.keys(), release.split("\n")[0]
+    told_of = " ".join(releases)
+    assert all(f"`{old}`" in told_of and f"`{new}`" in told_of for old, new in RENAMED.items())
+
+
+def test_a_renamed_setting_is_refused_with_the_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the worker's start and the doctor; in an image that setup.sh asks, by a hint, and change compares it."""
+    monkeypatch.setitem(RENAMED, "CLIP_MODEL", "CLIP_BACKEND")
+    given = {"CLIP_MODEL": "siglip", "IMMICH_PORT": "3004"}
+    with pytest.raises(
+        SettingsError, match=r"^CLIP_MODEL: it is now called CLIP_BACKEND\. Correct it, or leave it out"
+    ):
+        Settings.from_environment(given)
+    assert Settings.from_environment({"CLIP_MODEL": " "}) == Settings()
+    read = Environment.read(given)
+    assert [problem.reason for problem in read.problems] == ["CLIP_MODEL: it is now called CLIP_BACKEND"]
+    assert (read.settings.port, read.settings.clip_backend) == (3004, "tinyclip")
+    assert list(hints(["CLIP_MODEL"])) == ["CLIP_MODEL has no effect: it is now called CLIP_BACKEND."]
+    assert told({"CLIP_MODEL": "siglip"}, {"CLIP_BACKEND": "tinyclip"})[0].startswith(
+        "Until now it had CLIP_BACKEND=siglip"
+    )
 
 
 def test_an_empty_variable_means_the_default() -> None:

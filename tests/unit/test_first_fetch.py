@@ -10,7 +10,7 @@ import pytest
 from store_files import TEXT, file, hef_file
 
 from ml_target.catalogue.needs import Need
-from ml_target.catalogue.types import Chip
+from ml_target.catalogue.types import Chip, HubFile
 from ml_target.config import Settings
 from ml_target.runtime import first_fetch
 from ml_target.store import Store
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
     (mirror := tmp_path / "mirror").mkdir()
     (mirror / WORDS.name).write_bytes(TEXT)
     (models := tmp_path / "models").mkdir()
-    return Store(models, mirror=str(mirror), progress=first_fetch.progress())
+    return Store(models, mirror=str(mirror), hf_endpoint="http://127.0.0.1:1", progress=first_fetch.progress())
 
 
 def wants(monkeypatch: pytest.MonkeyPatch, *needs: Need) -> list[Chip]:
@@ -59,6 +59,43 @@ def test_tells_what_cannot_be_fetched(
     first_fetch.fetch_missing(SETTINGS, store)
     assert "nobody.txt could not be fetched" in caplog.text
     assert store.find(WORDS)
+
+
+STAND_IN = file(name="stand-in.txt")
+"""Like the one of the catalogue it has no source but a mirror."""
+
+
+@pytest.mark.parametrize(("in_mirror", "told"), [(True, 0), (False, 1)])
+def test_a_stand_in_is_taken_from_a_mirror_where_the_network_itself_cannot_be_had(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    in_mirror: bool,
+    told: int,
+) -> None:
+    """As `models fetch` does; without it, the reason is that of the network, for which somebody can search."""
+    network = file(HubFile("nobody/here", "network.txt"), name="network.txt")
+    if in_mirror:
+        (tmp_path / "mirror" / STAND_IN.name).write_bytes(TEXT)
+    wants(monkeypatch, Need("faces", "cpu", (network, STAND_IN)))
+    first_fetch.fetch_missing(SETTINGS, store)
+    assert bool(store.find(STAND_IN)) == in_mirror
+    assert not store.find(network)
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == told
+    assert all("network.txt could not be fetched" in error and STAND_IN.name not in error for error in errors)
+
+
+def test_with_a_stand_in_there_nothing_is_missing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (store.folder / STAND_IN.name).write_bytes(TEXT)
+    wants(monkeypatch, Need("faces", "cpu", (WORDS, STAND_IN)))
+    with caplog.at_level(logging.INFO):
+        first_fetch.fetch_missing(SETTINGS, store)
+    assert caplog.text == ""
+    assert not store.find(WORDS)
 
 
 def test_a_folder_that_cannot_be_written(

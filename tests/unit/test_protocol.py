@@ -3,7 +3,7 @@
 import pytest
 
 from ml_target.errors import MalformedRequest
-from ml_target.runtime.protocol import MAX_ENTRIES, parse_entries
+from ml_target.runtime.protocol import MAX_ENTRIES, USUAL, parse_entries
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,16 @@ def test_reason_and_remedy(entries: str, reason: str, remedy: str) -> None:
     assert reason in caught.value.reason
     assert not caught.value.reason.endswith(".")
     assert caught.value.remedy.startswith(remedy)
+
+
+def test_what_is_asked_for_again_is_the_same_and_refusals_stay() -> None:
+    """The jobs of usual `entries` are kept; who gets them may change the list."""
+    entries = '{"clip": {"textual": {"modelName": "ViT-B-32__openai"}}}'
+    first = parse_entries(entries)
+    expected = list(first)
+    first.clear()
+    assert parse_entries(entries) == expected
+    assert parse_entries(entries + " " * USUAL) == expected
+    for _ in range(2):
+        with pytest.raises(MalformedRequest, match="is not JSON"):
+            parse_entries(entries + "}")

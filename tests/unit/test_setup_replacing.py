@@ -92,3 +92,16 @@ def test_ours_has_its_port_in_every_state(host: PlannedHost, served: dict[str, s
     done = host.run("--yes", **served)
     assert done.code == 0, done.err
     assert host.ours["status"] == "running"
+
+
+def test_an_upgrade_and_the_way_back_keep_the_settings(host: PlannedHost, served: dict[str, str]) -> None:
+    """As README and docs/templates.md have it: another release's files in this folder, then ./setup.sh."""
+    code = host.checkout / "ml_target/api/app.py"
+    before = host.ours["image"]
+    for release, words in (("the new one", "other code"), ("the one before", "code")):
+        code.write_text(words)
+        assert host.run("--yes", **served).code == 0
+        assert host.changes()[-4:] == ["stop", "rename", "run -d", "rm"], release
+        assert list(host.state["containers"]) == ["immich-ml-hailo"]
+        assert kept(host) == AS_CHOSEN
+        assert (host.ours["image"] == before) == (release == "the one before")

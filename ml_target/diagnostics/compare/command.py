@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ml_target.config import Settings
 from ml_target.diagnostics.compare import faces, search, text
 from ml_target.diagnostics.compare.asking import FACES, OURS, QUERY, SEARCH, SIDES, TEXT, THEIRS, Answers, Asker, Worker
+from ml_target.diagnostics.compare.names import CLIP, OCR, announced, choose
 from ml_target.diagnostics.compare.output import Result, as_json, words
 from ml_target.diagnostics.compare.page import page
 from ml_target.diagnostics.compare.photos import Photo, bundled, in_folder
@@ -46,10 +47,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--at-once", type=_count, default=2, metavar="N", help="requests at a time (default: 2)")
     parser.add_argument("--timeout", type=_count, default=300, metavar="SECONDS", help="for one request (default: 300)")
     parser.add_argument("--queries", metavar="FILE", type=Path, help="search queries, one a line (default: 40 of ours)")
-    parser.add_argument("--clip", default="ViT-B-32__openai", metavar="NAME", help="CLIP model (default: %(default)s)")
+    parser.add_argument("--clip", metavar="NAME", help="CLIP model (default: the one that this worker announces)")
     parser.add_argument("--their-clip", metavar="NAME", help="CLIP model to ask the other one for (default: the same)")
     parser.add_argument("--faces", default="buffalo_l", metavar="NAME", help="face model (default: %(default)s)")
-    parser.add_argument("--ocr", default="PP-OCRv5_mobile", metavar="NAME", help="text model (default: %(default)s)")
+    parser.add_argument("--ocr", metavar="NAME", help="text model (default: the one that this worker announces)")
     parser.add_argument(
         "--distance", type=_distance, default=0.5, help="largest between faces of a person (default: 0.5, as in Immich)"
     )
@@ -65,13 +66,10 @@ def run(arguments: Namespace, settings: Settings) -> int:
     for file in (arguments.json, arguments.html):
         _check_target(file)
     ours = arguments.ours or f"http://127.0.0.1:{settings.port}"
-    workers = {
-        OURS: Worker(ours, arguments.clip, arguments.faces, arguments.ocr),
-        THEIRS: Worker(arguments.url, arguments.their_clip or arguments.clip, arguments.faces, arguments.ocr),
-    }
+    workers, names = _named(ours, tasks, arguments)
     answers = _asked(workers, photos, queries, tasks, arguments)
     findings = [each for task in tasks for each in _compared(task, answers, photos, queries, arguments.distance)]
-    result = Result(workers, len(photos), of, tuple(findings), answers.refused, bundled=not arguments.photos)
+    result = Result(workers, names, len(photos), of, tuple(findings), answers.refused, bundled=not arguments.photos)
     print(words(result))
     if arguments.json:
         arguments.json.write_text(as_json(result), "utf-8")
@@ -80,6 +78,21 @@ def run(arguments: Namespace, settings: Settings) -> int:
         arguments.html.write_text(page(result, answers, photos), "utf-8", "replace")
         print(f"\nwritten: {arguments.html}")
     return COMPARED if len(findings) == len(tasks) else SOMETHING_NOT
+
+
+def _named(ours: str, tasks: Sequence[str], chosen: Namespace) -> tuple[dict[str, Worker], tuple[str, ...]]:
+    """Both workers with the names that they are asked for, and where these are from."""
+    here = announced(ours)
+    (clip, search_words), (ocr, text_words) = choose(CLIP, chosen.clip, here), choose(OCR, chosen.ocr, here)
+    their_clip = chosen.their_clip or clip
+    if their_clip != clip:
+        search_words += f"; the other one for {their_clip}"
+    words = {SEARCH: search_words, FACES: chosen.faces, TEXT: text_words}
+    workers = {
+        OURS: Worker(ours, clip, chosen.faces, ocr),
+        THEIRS: Worker(chosen.url, their_clip, chosen.faces, ocr),
+    }
+    return workers, tuple(f"asked for {task}: {words[task]}" for task in TASKS if task in tasks)
 
 
 def _asked(

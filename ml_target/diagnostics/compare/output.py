@@ -14,9 +14,13 @@ MOST_REASONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`photos`: asked about; `of`: how many there are in the folder; `refused`: as in `Answers`."""
+    """`names`: which models both were asked for, and where the names are from.
+
+    `photos`: asked about; `of`: how many there are in the folder; `refused`: as in `Answers`.
+    """
 
     workers: Mapping[str, Worker]
+    names: tuple[str, ...]
     photos: int
     of: int
     findings: tuple[Finding, ...]
@@ -27,7 +31,7 @@ class Result:
 def words(result: Result) -> str:
     """For a terminal."""
     names = " and ".join(f"{side} ({without_login(result.workers[side].url)})" for side in SIDES)
-    blocks = [f"compared: {OURS} = we, {THEIRS} = they\n  {names}"]
+    blocks = [f"compared: {OURS} = we, {THEIRS} = they\n  {names}", "\n".join(result.names)]
     if result.bundled:
         blocks.append("These are bundled pictures: they show cosines. Name a folder of your own photos for verdicts.")
     elif result.of > result.photos:

@@ -58,7 +58,8 @@ def page(result: Result, answers: Answers, photos: Sequence[Photo]) -> str:
         parts.append(
             f'<tr><th class="{tone}">{who}</th><td>{side}, {escape(without_login(result.workers[side].url))}</td></tr>'
         )
-    parts.append(f"</table><p>{_asked(result)}</p>")
+    names = "<br>".join(escape(each) for each in result.names)
+    parts.append(f"</table><p>{names}</p><p>{_asked(result)}</p>")
     for finding in result.findings:
         parts.append(_section(finding))
         shown = list(_photos(finding.task, answers, photos))

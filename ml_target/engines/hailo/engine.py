@@ -25,6 +25,7 @@ from ml_target.engines.hailo.cooling import Cooling
 from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.hailo.kernel_log import kernel_words
 from ml_target.engines.hailo.link import link
+from ml_target.engines.hailo.made_for import REFUSES, Newer, newer
 from ml_target.engines.hailo.network import HailoNetwork
 from ml_target.engines.hailo.status import (
     FILE_STATUSES,
@@ -38,7 +39,7 @@ from ml_target.engines.hailo.status import (
     status_of,
 )
 from ml_target.engines.hailo.turns import Turns
-from ml_target.engines.hailo.versions import firmware_check, library_check
+from ml_target.engines.hailo.versions import OF_VERSIONS, both, firmware_check, library_check
 from ml_target.engines.hailo.watchdog import bounded, with_file
 from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DamagedFileError, DeviceError, EngineFault
 from ml_target.hef.header import CHIP_NAMES
@@ -100,7 +101,7 @@ class HailoEngine:
 
     def check(self, file: Path, network: Network) -> None:
         """Raises ModelError if the file is not this network. Touches no device."""
-        for warning in check_fit(file, network, self.chip).warnings:
+        for warning in check_fit(file, network, self.chip, self._card.library).warnings:
             log.warning("%s", warning)
 
     def start(self) -> None:
@@ -112,7 +113,9 @@ class HailoEngine:
             self._card.open()
         except self._card.errors as error:
             kernel = "".join(f" The kernel's log: {each.detail}. {each.remedy}." for each in kernel_words() or ())
-            raise device_error(status_of(error), besides=kernel) from error
+            status = status_of(error)
+            versions = f" {both(self._card.library, driver_version())}." if status in OF_VERSIONS else ""
+            raise device_error(status, besides=versions + kernel) from error
         _heed(firmware_check(self._card.firmware, self._card.library))
 
     def open(self, file: Path, network: Network) -> LoadedNetwork:
@@ -130,7 +133,7 @@ class HailoEngine:
             self._networks.remove(loaded)
             self._closing.close([loaded])  # a model left open would keep the device from being released
             if isinstance(error, self._card.errors):
-                raise _refusal(file, status_of(error), self.chip) from error
+                raise _refusal(file, status_of(error), self.chip, newer(fit.header, self._card.library)) from error
             if isinstance(error, BurstLost):
                 raise DeviceError(f"{error}, the first one that it was given", f"{RESTART}; {doctor()}.") from error
             raise
@@ -272,8 +275,13 @@ class HailoEngine:
         self._card.release()
 
 
-def _refusal(file: Path, status: int, chip: Chip | None) -> DamagedFileError | DeviceError:
-    """A file that HailoRT refuses is not the card's fault: other networks are still served."""
+def _refusal(file: Path, status: int, chip: Chip | None, age: Newer | None = None) -> DamagedFileError | DeviceError:
+    """A file that HailoRT refuses is not the card's fault: other networks are still served.
+
+    `age`: what is known of a file newer than this HailoRT. It is whole, so it need not be fetched again.
+    """
+    if age and status in REFUSES:
+        return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}; {age.reason}", f"{age.remedy}.")
     if status in FILE_STATUSES:
         build = ("--engine", "hailo", "--chip", chip) if chip else ()  # both chips' files have one name
         return DamagedFileError(f"{file} is refused: HailoRT reports {name_of(status)}", remedy_of(status, *build))

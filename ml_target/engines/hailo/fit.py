@@ -8,6 +8,7 @@ from pathlib import Path
 from ml_target.catalogue.binding import Binding, Shape, bind
 from ml_target.catalogue.networks import NETWORKS
 from ml_target.catalogue.types import CHIPS, Network, PictureInput
+from ml_target.engines.hailo.made_for import newer
 from ml_target.errors import ModelError
 from ml_target.hef.header import ARCHITECTURES, CHIP_NAMES, RUNS_ON, HefHeader, require_chip, verify
 from ml_target.hef.streams import Group, Stream, channel_quantisation, read_streams, uniform_quantisation
@@ -43,16 +44,16 @@ class Fit:
         return self.group.outputs[binding.index]
 
 
-def check_fit(path: Path, network: Network, chip: str | None = None) -> Fit:
+def check_fit(path: Path, network: Network, chip: str | None = None, library: str = "") -> Fit:
     """Checks everything about a HEF that can be checked without a device; reads the whole file.
 
-    `chip`: `hailo8` or `hailo8l`, None until the device has been identified. Raises ModelError with
-    the remedy: damaged, for another chip, several network groups, not this network, a
-    quantisation that cannot be honoured.
+    `chip`: `hailo8` or `hailo8l`, None until the device has been identified. `library`: HailoRT's version,
+    "" where it is not known. Raises ModelError with the remedy: damaged, for another chip, several
+    network groups, not this network, a quantisation that cannot be honoured.
     """
     verify(path)
     content = read_streams(path)
-    warnings = _require_architecture(path, content.header, chip)
+    warnings = _require_architecture(path, content.header, chip) + _age(path, content.header, library)
     if len(content.groups) != 1:
         names = ", ".join(group.name for group in content.groups) or "none"
         raise ModelError(f"{path} holds {len(content.groups)} network groups ({names}), not one", _replace(network))
@@ -123,6 +124,12 @@ def _require_architecture(path: Path, header: HefHeader, chip: str | None) -> tu
             f"build {replace('--engine', 'hailo', '--chip', 'hailo8')}",
         )
     return ()
+
+
+def _age(path: Path, header: HefHeader, library: str) -> tuple[str, ...]:
+    """A newer file may still be read: only HailoRT knows."""
+    found = newer(header, library)
+    return (f"{path}: {found.reason}, which may refuse it. If so: {found.remedy}",) if found else ()
 
 
 def _require_name(path: Path, group: Group, network: Network) -> tuple[str, ...]:

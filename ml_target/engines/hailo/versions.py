@@ -3,6 +3,14 @@
 from ml_target.hailort.packages import numbers
 from ml_target.system.cards import Finding
 
+OF_VERSIONS = (7, 16, 76, 78, 79, 86)
+"""HailoRT's statuses of parts that do not fit each other; it names no version."""
+
+
+def both(library: str, driver: str) -> str:
+    """The versions that are here: a sentence without its full stop."""
+    return f"Here HailoRT is {library or 'of unknown version'}, the driver {driver or 'of unknown version'}"
+
 
 def library_check(library: str, driver: str) -> Finding:
     """HailoRT refuses a driver whose version differs in any number (status 76), without naming the two."""

@@ -67,6 +67,18 @@ def test_a_damaged_file_turns_one_task_off(
     assert "note facial-recognition scrfd_2.5g.hef serves in its place, for " in out
 
 
+def test_a_file_that_is_newer_than_hailort(
+    host: Host, run: Run, face_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor says what the log of the start says: HailoRT may refuse it, and which version does not."""
+    Library(monkeypatch, "4.21.0")
+    host.healthy().write({"sys/module/hailo_pci/version": "4.21.0"})
+    out = run()[1]
+    assert "note facial-recognition " in out
+    assert "scrfd_2.5g.hef: it was compiled by the Dataflow Compiler 3.33.0 for HailoRT 4.23" in out
+    assert "HailoRT here is 4.21.0, which may refuse it. If so: Install driver and HailoRT 4.23" in out
+
+
 def test_another_network_stops_the_worker(host: Host, run: Run, library: Library, face_files: Path) -> None:
     (face_files / "scrfd_2.5g.hef").write_bytes(build.mobilefacenet())
     host.healthy().write(KERNEL)

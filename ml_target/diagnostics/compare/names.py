@@ -1,0 +1,48 @@
+"""The model names that both workers are asked for: those told, else those that this worker's `/status` announces."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import orjson
+
+from ml_target.catalogue.immich import IMMICH_DEFAULT
+from ml_target.catalogue.networks import PPOCRV5_MOBILE
+from ml_target.log.words import short
+
+CLIP, OCR = "clip", "ocr"
+DEFAULTS = {CLIP: IMMICH_DEFAULT, OCR: PPOCRV5_MOBILE.immich_name}
+"""Immich's, where this worker announces none: for faces none ever does, as it answers for any name."""
+
+ANSWERS_WITHIN_S = 10.0
+
+
+def announced(url: str) -> dict[str, tuple[str, ...]]:
+    """By task the names that the worker at `url` serves now, its first model's first; nothing where it tells none.
+
+    Whether it is there at all is found out elsewhere.
+    """
+    try:
+        answer = httpx2.get(f"{url.rstrip('/')}/status", timeout=ANSWERS_WITHIN_S, trust_env=False)
+        page = orjson.loads(answer.content) if answer.is_success else None
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
+        return {}
+    return {task: names for task in DEFAULTS if isinstance(page, dict) and (names := _names(page.get(task)))}
+
+
+def _names(models: Any) -> tuple[str, ...]:
+    """Another program says them, and a terminal shows them: only those that are fit for one."""
+    entries = [each for each in models if isinstance(each, dict)] if isinstance(models, list) else []
+    names = [each.get("immich_name") for each in entries if each.get("on") is True]
+    return tuple(short(name) for name in names if isinstance(name, str) and name and name.isprintable())
+
+
+def choose(task: str, told: str | None, here: Mapping[str, tuple[str, ...]]) -> tuple[str, str]:
+    """The name for a task, and in words where it is from. `here`: what this worker announces."""
+    if told:
+        return told, f"{told}, as told"
+    if task not in here:
+        return DEFAULTS[task], f"{DEFAULTS[task]}, Immich's default: this worker's /status names none (--{task} NAME)"
+    first, *others = here[task]
+    also = f"; it also serves {' and '.join(others)} (--{task} NAME)" if others else f" (--{task} asks for another)"
+    return first, f"{first}, as this worker announces{also}"
