@@ -153,8 +153,6 @@ class Connection(H11Protocol):
                 # Another request, sent before this one's answer. uvicorn would queue these without limit;
                 # no client of ours sends them, and HTTP lets a server answer the first one and close.
                 self.cycle.keep_alive = False
-            elif self.conn.their_state is h11.DONE:
-                self.flow.resume_reading()  # else nobody would see that the client goes
         elif not self._in_head:
             self._in_head = True
             self._cancel_timer()

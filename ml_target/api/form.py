@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
@@ -136,7 +137,7 @@ class _MultipartReader:
         self._field = None
 
     def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._head.get(b"content-disposition"))
+        _, options = _options(self._head.get(b"content-disposition"))
         if b"name" not in options:
             raise UnusableInput("A part of the form has no name in its Content-Disposition", "Send it as Immich does.")
         name = options[b"name"].decode("utf-8", "replace")
@@ -144,7 +145,7 @@ class _MultipartReader:
             return
         if name in self._fields:
             raise MalformedRequest(f"The form has more than one field '{name}'", "Send one.")
-        _, content = parse_options_header(self._head.get(b"content-type"))
+        _, content = _options(self._head.get(b"content-type"))
         self._field = _Field(name, b"filename" in options, _charset(content, self._charset))
         self._fields[name] = self._field
 
@@ -154,6 +155,10 @@ class _MultipartReader:
 
     def _end(self) -> None:
         self._closed = True
+
+
+_options = lru_cache(maxsize=16)(parse_options_header)
+"""The parts of every request have the same few headers."""
 
 
 class _Head:

@@ -425,12 +425,13 @@ def test_p1_p2_p3_p5_eight_at_a_time_without_mix_ups() -> None:
         assert tasks.most_running >= 8, "they run at the same time"
 
 
-def test_clients_that_hang_up_are_dropped() -> None:
+@pytest.mark.parametrize("padding", [0, 2**20], ids=["small", "large"])  # uvicorn stops reading when much has come
+def test_clients_that_hang_up_are_dropped(padding: int) -> None:
     tasks = FakeTasks(delay=30)
     with live(lambda _: fake_services(tasks)) as (client, _worker):
         host, port = client.base_url.host, client.base_url.port
         assert port is not None
-        body = form_body("b", [ENTRIES_PART, IMAGE_PART])
+        body = form_body("b", [ENTRIES_PART, IMAGE_PART, ('name="unknown"', bytes(padding))])
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
         head += "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
         for share in (len(body), 300):  # after the whole request, and in the middle of it
