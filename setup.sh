@@ -16,9 +16,11 @@ starts the container immich-ml-hailo, tests it, and says what to type into Immic
 changes anything, and what Immich has indexed already; it can be run again at any time, and touches no
 container that it did not make.
   --cpu                    on the processor; needs neither a card nor HailoRT's packages
+  --image NAME             build nothing: take or fetch the image that fits every driver, such as immich-ml-hailo:any
   --clip-backend NAME      tinyclip (the default), vit_b_32, vit_b_16, siglip, siglip2, several with commas
                            between, or auto: all whose files are there
   --chip NAME              hailo8 or hailo8l, where the card cannot be asked
+  --fetch-hailort          fetch HailoRT's packages from its maker's public server, which speaks plain http
   --yes                    yes to every question; the library counts as a new one where no backend is named
   --dry-run                change nothing, print each command that would be run
   --no-start               build the images and stop there
@@ -34,8 +36,6 @@ test    The fast set takes minutes. --full is everything, as CI has it: the slow
 END
 }
 
-# ------------------------------------------------------------------- words
-
 step() { printf '\n[%s] %s\n' "$1" "$2"; }
 say() { printf '    %s\n' "$*"; }
 fail() { # a line on what went wrong, then lines with the remedy
@@ -47,11 +47,7 @@ fail() { # a line on what went wrong, then lines with the remedy
 }
 with_sudo() { # LINE: for who has come by sudo, the calls of this script in it with sudo, and settings where it lets them through
   local rest=$1 front settings
-  if [[ -z ${SUDO_USER-} ]]; then
-    printf '%s' "$rest"
-    return
-  fi
-  while [[ $rest == *./setup.sh* ]]; do
+  while [[ -n ${SUDO_USER-} && $rest == *./setup.sh* ]]; do
     front=${rest%%./setup.sh*} rest=${rest#*./setup.sh}
     [[ $front =~ ([A-Z_]+=[^ ]* |env( -u [A-Z_]+)+ )*$ ]]
     settings=${BASH_REMATCH[0]} front=${front%"${BASH_REMATCH[0]}"}
@@ -59,8 +55,6 @@ with_sudo() { # LINE: for who has come by sudo, the calls of this script in it w
   done
   printf '%s' "$rest"
 }
-
-# ---------------------------------------------------------------- commands
 
 parts() { # NAME…: the files beside this one that the command needs
   local part
@@ -82,7 +76,7 @@ case $command in
     ;;
   -h | --help | help) usage ;;
   '' | -*)
-    parts python worker host card packages images models settings library container proof
+    parts worker host
     set_up_worker "$@"
     ;;
   *)

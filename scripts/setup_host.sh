@@ -1,33 +1,31 @@
 #!/usr/bin/env bash
-# A part of setup.sh: is this host able to run the worker? Docker, architecture, disk.
-# Reads below SETUP_ROOT, so that the tests can show it another host.
+# A part of setup.sh: what has to be clear before anything can be decided: Docker answers, and there is a Python for the
+# planner, this host's or one inside an image. Reads below SETUP_ROOT, so that the tests can show it another host.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
 root=${SETUP_ROOT-}
+slim=immich-ml-hailo:cpu-slim # the worker for the processor, without models
+docker_version=''
+# Of this run's settings those that sudo would drop; tests/unit/test_setup_steps.py compares them with the worker's.
+to_tell=(
+  CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE CLIP_DECODING FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH
+  OCR_MODEL IMMICH_LOG_LEVEL LOG_FORMAT KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MEMORY_MB TRY_IT MAX_WAITING MAX_FACES
+  MAX_TEXT_LINES MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS MODEL_TTL MACHINE_LEARNING_MODEL_TTL IMMICH_PORT CONTAINER_MEMORY
+  CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION HAILORT_SOURCE BASE_IMAGE IMAGE MODELS_MIRROR HF_ENDPOINT
+)
 
-first_line() { # FILE: its first line, or nothing
-  local line=''
-  [[ ! -r $1 ]] || read -r line <"$1" || true
-  printf '%s' "$line"
-}
-
-# ------------------------------------------------------------------ Docker
-
-check_docker() {
-  case ${DOCKER_HOST-} in
-    tcp://* | ssh://*)
-      fail "DOCKER_HOST=$DOCKER_HOST is another machine; this sets up the machine it runs on." \
-        "Run it there, or for this machine: env -u DOCKER_HOST ./setup.sh"
-      ;;
-  esac
+check_docker() { # sets docker_version
+  local words
+  [[ -z $docker_version ]] || return 0
+  [[ ! ${DOCKER_HOST-} =~ ^(tcp|ssh):// ]] || fail "DOCKER_HOST=$DOCKER_HOST is another machine; this sets up the machine it runs on." \
+    "Run it there, or for this machine: env -u DOCKER_HOST ./setup.sh"
   command -v docker >/dev/null || fail "Docker is not here." \
     "Debian, Ubuntu: sudo apt-get install docker.io" \
     "Unraid: Settings, Docker, Enable Docker: Yes" \
     "Others: https://docs.docker.com/engine/install/" \
     "Without Docker: ./setup.sh serve"
-  local words
   if words=$(docker ps --format '{{.ID}}' 2>&1); then
-    say "$(docker --version 2>/dev/null || echo Docker)"
+    docker_version=$(docker --version 2>/dev/null || echo Docker)
     return
   fi
   case $words in
@@ -48,7 +46,7 @@ check_docker() {
 
 given() { # the settings that this run was given: sudo would drop them; *** for the login of an address
   local name value
-  for name in "${passed[@]}" IMMICH_PORT CONTAINER_MEMORY CLIP_BACKEND LOG_LEVEL ENGINE HAILORT_VERSION BASE_IMAGE MODELS_MIRROR HF_ENDPOINT; do
+  for name in "${to_tell[@]}"; do
     [[ -v $name ]] || continue
     value=${!name}
     [[ $value != *://*@* ]] || value="${value%%://*}://***@${value##*@}"
@@ -56,35 +54,84 @@ given() { # the settings that this run was given: sudo would drop them; *** for 
   done
 }
 
-check_space() { # MEGABYTES FOLDER WHAT
-  local free
-  free=$(df -Pk -- "$2" 2>/dev/null | tail -n 1) || return 0
-  read -r _ _ _ free _ <<<"$free"
-  [[ $free =~ ^[0-9]+$ ]] || return 0 # a folder that this user may not look into: the build will tell
-  ((free / 1024 >= $1)) || fail "$3 need about $1 MB, and there are $((free / 1024)) MB free on the disk that holds $2." \
-    "Free some (docker system df tells what Docker holds, df -h what the disks do), then run this again." \
-    "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped."
+find_planner() { # sets planner, the call, and planner_root, where it reads /sys
+  local candidate
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
+    "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
+    planner=(env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "$candidate" -m ml_target.setup)
+    planner_root=$root
+    return
+  done
+  planner_root=$scratch/host
+  check_docker
+  find_image
+  (umask 022 && copy_facts)
+  # This folder's own code, which may be newer than the image's; as its owner, since it may be nobody else's to read.
+  planner=(docker run --rm -i --network none --read-only -v /tmp --cap-drop all --security-opt no-new-privileges)
+  planner+=(--pids-limit 4096 --user "$(owner)" -e PYTHONDONTWRITEBYTECODE=1 -v "$project:$project:ro")
+  planner+=(-v "$planner_root:$planner_root:ro" -w "$project" --entrypoint python3 "$image" -m ml_target.setup)
 }
 
-# ------------------------------------------------------------- architecture
-
-check_architecture() { # sets deb_arch and whl_arch
-  local machine server
-  machine=$(uname -m)
-  case $machine in
-    x86_64 | amd64) deb_arch=amd64 whl_arch=x86_64 ;;
-    aarch64 | arm64) deb_arch=arm64 whl_arch=aarch64 ;;
-    *) fail "this machine is $machine; the worker runs on x86_64 and aarch64." \
-      "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one." ;;
-  esac
-  # A 32-bit system on a 64-bit kernel, as Raspberry Pi OS has it, builds and runs images of 32 bits.
-  server=$(docker version --format '{{.Server.Arch}}' 2>/dev/null) || server=''
-  case $server in
-    amd64 | arm64 | arm | armhf | armel | 386)
-      [[ $server == "$deb_arch" ]] ||
-        fail "this machine is $machine, but the Docker on it is for $server: the system on it is of another kind than its kernel." \
-          "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one. (getconf LONG_BIT then says 64.)"
+find_image() { # sets image, one with a Python: that was named, our container's, or the processor's, which is made where it is not there
+  local named=${IMAGE-} ours question='Build it?'
+  [[ ! " ${called_with[*]-} " =~ ' --image'[=\ ]([^ ]+) ]] || named=${BASH_REMATCH[1]}
+  ours=$(docker inspect --type container --format '{{if index .Config.Labels "immich-ml-hailo.setup"}}{{.Image}}{{end}}' \
+    immich-ml-hailo 2>/dev/null) || ours=''
+  for image in "${named:-${ours:-$slim}}" "${named:-$slim}"; do
+    if docker image inspect --format '{{.Id}}' "$image" >/dev/null 2>&1; then return; fi
+  done
+  local call=(docker build -t "$image" --build-arg "BASE_IMAGE=${BASE_IMAGE:-ubuntu:24.04}" --build-arg MODELS=none -f Dockerfile.immich-ml-hailo .)
+  [[ -z $named ]] || question='Fetch it?' call=(docker pull "$image")
+  printf '\nThis host has no Python of 3.10 or newer: what to do is then decided inside the image %s.\n' "$image"
+  [[ -n $ours ]] || check_port "${IMMICH_PORT:-3003}"
+  check_space
+  case " ${called_with[*]-} " in
+    *' --dry-run '*)
+      say "\$ ${call[*]}"
+      say "What comes after that is shown once the image is there."
+      exit 0
       ;;
+    *' --yes '* | *' -y '*) say "$question Yes, as told beforehand" ;;
+    *) confirm "$question" ;;
   esac
-  say "$machine"
+  "${call[@]}" || fail "the image $image could not be made; what stands above says why." \
+    "Mend that (network, proxy, space: docs/troubleshooting.md), then run this again."
+}
+
+confirm() { # QUESTION
+  local answer='' shows="What it would do shows: ./setup.sh --dry-run"
+  [[ -t 0 ]] || fail "this needs an answer, and there is nobody to ask: $1" \
+    "Run it in a terminal; or say yes to everything beforehand: ./setup.sh --yes" "$shows"
+  read -r -p "    $1 [Y/n] " answer || answer=no
+  [[ ${answer,,} =~ ^(y|yes)?$ ]] || fail "stopped; nothing was changed." "$shows"
+}
+
+check_port() { # PORT, before anything is fetched for it; the planner looks again
+  (exec 4<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || return 0
+  fail "port $1 is taken by another program on this host, often Immich's own worker." \
+    "Stop that (ss -ltnp tells which it is)" "or take another one: IMMICH_PORT=3004 ./setup.sh"
+}
+
+check_space() { # for the images; where Docker does not say where it keeps them, the build itself has to tell
+  local folder free
+  folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) && free=$(df -Pk -- "$folder" 2>/dev/null | tail -n 1) || return 0
+  read -r _ _ _ free _ <<<"$free"
+  [[ ! $free =~ ^[0-9]+$ ]] || ((free / 1024 >= 3000)) ||
+    fail "the images need about 3000 MB, and there are $((free / 1024)) MB free on the disk that holds $folder." \
+      "Free some (docker system df tells what Docker holds, df -h what the disks do), then run this again." \
+      "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped."
+}
+
+owner() { # of this folder, which in rootless Docker is the container's root
+  if [[ $(id -u) != 0 && $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then echo 0:0; else stat -c %u:%g -- .; fi
+}
+
+copy_facts() { # the few files of /sys that the planner reads; of a card's driver the link
+  local file files=()
+  mkdir -- "$planner_root"
+  for file in "$root"/sys/bus/pci/devices/*/{vendor,device,driver} "$root"/sys/module/hailo_pci/{version,refcnt} \
+    "$root"/sys/class/hailo_chardev/*/board_location "$root"/sys/firmware/efi/efivars/SecureBoot-*; do
+    [[ ! -r $file && ! -L $file ]] || files+=("${file#"$root"/}")
+  done
+  ((${#files[@]} == 0)) || (cd -- "${root:-/}" && cp -P --parents -- "${files[@]}" "$planner_root")
 }

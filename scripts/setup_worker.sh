@@ -1,142 +1,125 @@
 #!/usr/bin/env bash
-# A part of setup.sh: from a bare host to a running container, step by step. The steps are in the parts beside it.
+# A part of setup.sh: carries out what the planner (ml_target/setup) decides. It makes every call of Docker, asks every
+# question, and knows nothing else of the project. The two talk through pipes; each word ends with a NUL.
 # shellcheck disable=SC2034,SC2154  # the parts share their variables
 
-yes=0 dry=0 cpu=0 start=1 missing_ok=0 backend='' chip='' permitted=0 incomplete=0
-
-worker_options() { # ARGUMENT…
-  while (($#)); do
-    case $1 in
-      -y | --yes) yes=1 ;;
-      --dry-run) dry=1 ;;
-      --cpu) cpu=1 ;;
-      --no-start) start=0 ;;
-      --missing-ok) missing_ok=1 ;;
-      --clip-backend=* | --chip=*)
-        set -- "${1%%=*}" "${1#*=}" "${@:2}"
-        continue
-        ;;
-      --clip-backend)
-        backend=$(given_with "$1" "${2-}")
-        shift
-        ;;
-      --chip)
-        chip=$(given_with "$1" "${2-}")
-        shift
-        ;;
-      *) fail "there is no option '$1'." "./setup.sh --help lists those there are." ;;
-    esac
-    shift
-  done
-  case ${ENGINE-} in
-    cpu) cpu=1 ;;
-    '' | auto | hailo) ;;
-    *) fail "ENGINE=$ENGINE is not known." "Leave it out, or ENGINE=cpu, which is the same as --cpu." ;;
-  esac
-  refuse_settings
-  [[ $cpu == 0 || -z $chip ]] || fail "--chip is about a card, --cpu is without one." "Leave one of them out."
-}
-
-given_with() { # OPTION VALUE: prints the value; which there are, the worker's code knows (look_over in setup_settings.sh)
-  [[ $2 =~ ^[[:alnum:]_,]+$ ]] || fail "$1 takes a name; not '$2'." "./setup.sh --help lists the options."
-  printf '%s' "$2"
-}
-
-# ------------------------------------------------------------------ asking
-
-confirm() { # QUESTION: is the answer yes
-  local answer=''
-  if ((dry || yes)); then
-    say "$1 Yes, as told beforehand"
-    return
-  fi
-  [[ -t 0 ]] || fail "this needs an answer, and there is nobody to ask: $1" \
-    "Run it in a terminal; or say yes to everything beforehand: ./setup.sh --yes" \
-    "What it would do shows: ./setup.sh --dry-run"
-  read -r -p "    $1 [Y/n] " answer || answer=no
-  [[ ${answer,,} =~ ^(y|yes)?$ ]]
-}
-
-permit() { # asks once, before the first change
-  if ((permitted || dry)); then return; fi
-  local what="Build what is missing, and start the container $container on port $port?"
-  ((start)) || what="Build what is missing?"
-  confirm "$what" || fail "stopped; nothing was changed." "What it would do shows: ./setup.sh --dry-run"
-  permitted=1
-}
-
-show() { # COMMAND…, as one would type it
-  local text word
-  for word; do
-    if [[ $word =~ ^[[:alnum:]_./:=,@%+-]+$ ]]; then text+=" $word"; else printf -v text "%s '%s'" "${text-}" "${word//\'/\'\\\'\'}"; fi
-  done
-  say "\$$text"
-}
-
-run() { # COMMAND…: runs it, or only shows it
-  if ((dry)); then show "$@" >&3; else "$@"; fi
-}
-
-# ------------------------------------------------------------------- steps
-
-leave() { # however it ends; a function that Ctrl-C ended may have sent standard output elsewhere
-  put_back >&3
-  rm -rf -- "$scratch"
-}
+undo=() # the way back: for each deed its number of words, and those (Undo in ml_target/setup/steps.py)
 
 set_up_worker() { # ARGUMENT…
-  local steps=7
   called_with=("$@")
-  worker_options "$@"
-  ((cpu == 0)) || steps=6
   cd -- "$project" || exit
-  export LC_ALL=C # the order of files must not depend on who runs this
-  [[ $project != *:* ]] || fail "the folder $project has a colon in its name, which Docker's -v cannot take." "Rename it."
-  shopt -s nullglob globstar
+  export LC_ALL=C
   scratch=$(mktemp -d)
   exec 3>&1
   trap leave EXIT
+  trap : PIPE # that the planner has gone is noticed where it is read from
+  find_planner
+  # It begins once both ends are here: bash takes those of a process away that has ended.
+  coproc PLANNER { read -r && exec "${planner[@]}" 3>&-; }
+  local from=${PLANNER[0]} to=${PLANNER[1]}
+  exec 8<&"$from" 9>&"$to" {from}<&- {to}>&-
+  hand_over "$@" >&9 2>/dev/null || true
+  while take_step; do
+    carry_out
+    printf '%s\0' "$code" "$text" >&9 2>/dev/null || true
+  done
+  fail "the planner ended by itself; what stands above says why." "Run this again; if it stays, report it with those words."
+}
 
-  step "1/$steps" "Docker and this host"
-  check_docker
-  check_architecture
-  choose_settings
-  look_over_settings
-  ((start == 0)) || check_port
-  local at=2
-  if ((cpu == 0)); then
-    step "2/$steps" "Card, driver, HailoRT's packages"
-    check_card
-    check_packages
-    at=3
-  fi
-  [[ -z $host_python ]] || ask_about_change
+leave() { # however it ends; a function that Ctrl-C ended may have sent standard output elsewhere
+  way_back >&3
+  rm -rf -- "$scratch"
+}
 
-  step "$at/$steps" "Image"
-  name_images
-  ((cpu)) || build_base
-  build_worker "$slim" none
-  look_over_settings_inside
-  ask_about_change
+hand_over() { # ARGUMENT…: what was seen, and what was given
+  local node nodes='' facts=("project=$project" "root=$planner_root" "host=$root" "machine=$(uname -m)" "kernel=$(uname -r)")
+  for node in "$root"/dev/hailo[0-9]*; do
+    [[ ! -e $node ]] || nodes+="${node#"$root"} $(stat -c '%a %g' -- "$node")"$'\n'
+  done
+  facts+=("user=$(id -u)" "asks=$([[ ! -t 0 ]] || echo 1)" "sees=$([[ ! -t 3 ]] || echo 1)" "nodes=$nodes")
+  printf '\n'
+  printf '%s\0' "${#facts[@]}" "${facts[@]}" "$#" "$@"
+  env -0
+  printf '\0'
+}
 
-  step "$((at + 1))/$steps" "Models"
-  card_arguments
-  ((cpu)) || find_chip
-  ask_about_library
-  provide_models
+take_step() { # sets kind and words
+  local count word
+  words=()
+  IFS= read -r -d '' -u 8 count && IFS= read -r -d '' -u 8 kind || return 1
+  while ((count-- > 0)); do
+    IFS= read -r -d '' -u 8 word || return 1
+    words+=("$word")
+  done
+}
 
-  step "$((at + 2))/$steps" "Image with the models"
-  local models
-  mapfile -t models < <(models_there)
-  build_worker "$worker" baked ${models[@]+"${models[@]}"}
+carry_out() { # sets code and text, the answer
+  code=0 text=''
+  case $kind in
+    out) printf '%s\n' "${words[0]}" ;;
+    err) printf '%s\n' "${words[0]}" >&2 ;;
+    run) run "${words[@]}" ;;
+    ask) read -r -p "${words[0]}" text || code=1 ;;
+    docker) check_docker && text=$docker_version ;;
+    ping) answers "${words[0]}" || code=1 ;;
+    write) # by way of another name, as it may be root's, from a run with sudo
+      (umask 022 && printf '%s' "${words[1]}" >"${words[0]}.new" && mv -f -- "${words[0]}.new" "${words[0]}") 2>/dev/null ||
+        { code=1 && rm -f -- "${words[0]}.new"; }
+      ;;
+    arm) undo=("${words[@]}") ;;
+    undo) way_back ;;
+    refuse) fail "${words[@]}" ;;
+    end) exit 0 ;;
+    *) fail "the planner asked for '$kind', which is not known." "Take setup.sh, scripts and ml_target from one version." ;;
+  esac
+}
 
-  step "$((at + 3))/$steps" "Container"
-  start_container
-  if ((start)); then
-    ((dry)) || note_settings "$wanted_settings"
-    wait_until_ready
-    step "$((at + 4))/$steps" "Test"
-    test_worker
-  fi
-  closing_words
+run() { # MODE COMMAND…: into a file, and in this very shell, so that Ctrl-C ends both
+  local out=$scratch/out
+  : >"$out"
+  case $1 in
+    shown) "${@:2}" 8<&- 9>&- || code=$? ;;
+    logged) "${@:2}" 2>&1 8<&- 9>&- | tee -- "$out" || code=$? ;;
+    captured) "${@:2}" >"$out" 8<&- 9>&- || code=$? ;;
+    quiet) "${@:2}" >"$out" 2>/dev/null 8<&- 9>&- || code=$? ;;
+    merged) "${@:2}" >"$out" 2>&1 8<&- 9>&- || code=$? ;;
+    errors) "${@:2}" 2>"$out" >/dev/null 8<&- 9>&- || code=$? ;;
+    complaint) "${@:2}" >&2 8<&- 9>&- || code=$? ;;
+  esac
+  IFS= read -r -d '' text <"$out" || true
+}
+
+answers() ( # PORT: does the worker answer its ping on the host's port
+  # In a process of its own: until the worker listens, Docker takes a connection and drops it at once, which is
+  # SIGPIPE for whoever writes to it.
+  trap '' PIPE
+  answer=''
+  {
+    exec {line}<>"/dev/tcp/127.0.0.1/$1" || exit 1
+    printf 'GET /ping HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' >&"$line"
+    read -r -d '' -t 5 -u "$line" answer || true
+  } 2>/dev/null
+  [[ $answer == *' 200 '*pong* ]]
+)
+
+way_back() { # each deed once, and in its order
+  local deed count
+  while ((${#undo[@]})); do
+    deed=("${undo[@]:1:undo[0]}") undo=("${undo[@]:undo[0]+1}") # label, what to say, count and names of containers, command
+    count=${deed[3]}
+    owned "${deed[0]}" "${deed[@]:4:count}" || continue
+    if "${deed[@]:4+count}" >/dev/null; then
+      [[ -z ${deed[1]} ]] || say "${deed[1]}"
+    elif [[ -n ${deed[2]} ]]; then
+      say "${deed[2]}"
+      undo=()
+    fi
+  done
+}
+
+owned() { # LABEL CONTAINER…: are they all there, and do they bear it
+  local name
+  for name in "${@:2}"; do
+    [[ $(docker inspect --type container --format "{{index .Config.Labels \"$1\"}}" "$name" 2>/dev/null) == 1 ]] || return 1
+  done
 }

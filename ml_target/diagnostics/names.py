@@ -4,7 +4,9 @@ It needs only Python itself: setup.sh prints it at the end, on the host or insid
 """
 
 import argparse
+import os
 import sys
+from collections.abc import Mapping
 from textwrap import wrap
 
 from ml_target.catalogue.networks import (
@@ -80,14 +82,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--chip", choices=CHIPS, help="the card's, where there is one")
     asked = parser.parse_args(arguments)
     try:
-        settings = Settings.from_environment()
+        found = told(os.environ, asked.chip)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
+    print("\n".join(found))
+    return 0
+
+
+def told(environment: Mapping[str, str], chip: Chip | None = None) -> list[str]:
+    """The lines for these settings. `chip`: the card's. Raises SettingsError."""
+    settings = Settings.from_environment(environment)
     backends = settings.clip_backend
     found = lines(backends) + text_lines(settings.ocr_model)
-    print("\n".join(found + _indented(faster(backends, asked.chip) if asked.chip else "")))
-    return 0
+    return found + (_indented(faster(backends, chip)) if chip else [])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ It needs only Python itself, so that setup.sh can run it before it fetches any p
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from textwrap import wrap
@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from ml_target.catalogue.types import Chip
 from ml_target.config import PROJECT, RENAMED, Settings, setting_names, setting_text
-from ml_target.diagnostics.hints import environment_hints, hints
+from ml_target.diagnostics.hints import hints
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
 
@@ -88,17 +88,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="variables to look at, instead of the environment's")
     parser.add_argument("--chip", metavar="CHIP", default="", help="also check that there is such a chip")
     asked = parser.parse_args(arguments)
-    for hint in hints(asked.names) if asked.names else environment_hints():
-        print(f"NOTE: {hint}")
-    if asked.chip and asked.chip not in get_args(Chip):
-        print(f"--chip takes one of: {' '.join(get_args(Chip))}; not '{asked.chip}'.", file=sys.stderr)
-        return 1
+    said, right = look_over(asked.names or [name for name, value in os.environ.items() if value.strip()], asked.chip)
+    for line in said:
+        print(line, file=sys.stdout if right or line != said[-1] else sys.stderr)
+    return 0 if right else 1
+
+
+def look_over(
+    names: Iterable[str], chip: str = "", environment: Mapping[str, str] = os.environ
+) -> tuple[list[str], bool]:
+    """What there is to say of the settings, and whether they are right: where not, the last line is the error.
+
+    `names`: variables to give hints about; `chip`: a card's chip that was named, "" for none.
+    """
+    said = [f"NOTE: {hint}" for hint in hints(names)]
+    if chip and chip not in get_args(Chip):
+        return [*said, f"--chip takes one of: {' '.join(get_args(Chip))}; not '{chip}'."], False
     try:
-        Settings.from_environment()
+        Settings.from_environment(environment)
     except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        return [*said, str(error)], False
+    return said, True
 
 
 if __name__ == "__main__":

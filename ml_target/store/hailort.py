@@ -44,6 +44,8 @@ class Wanted:
     here: Platform
     server: str
     folder: Path
+    agreed: bool = False
+    """Somebody has said yes to the server already."""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -58,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: HAILORT_DIR, else hailo-rt-4")
     parser.add_argument("--python", metavar="3.X", help="for this Python instead of the one that runs here")
     parser.add_argument("--machine", choices=("x86_64", "aarch64"), help="for such a machine instead of this one")
+    parser.add_argument(
+        "--agreed", action="store_true", help="yes to the first question, which setup.sh has asked; not to checksums"
+    )
     parser.add_argument("--yes", action="store_true", help="yes to every question; the checksums are still shown")
 
 
@@ -78,7 +83,8 @@ def run(arguments: argparse.Namespace, settings: Settings, root: Path = Path("/"
         return WRONG_USE
     try:
         return fetch(
-            Wanted(version, here, settings.hailort_source, folder), ask or (_always if arguments.yes else _asked)
+            Wanted(version, here, settings.hailort_source, folder, arguments.agreed),
+            ask or (_always if arguments.yes else _asked),
         )
     except KeyboardInterrupt:
         print("\nstopped; what is whole was kept", file=sys.stderr)
@@ -100,7 +106,7 @@ def fetch(wanted: Wanted, ask: Ask, web: Web | None = None) -> int:
         print(f"from {shown(wanted.server)}{own}")
         if wanted.server.startswith("http:"):
             print("It speaks plain http: anybody on the way could change them.")
-        if not ask(f"Fetch into {wanted.folder}?"):
+        if not wanted.agreed and not ask(f"Fetch into {wanted.folder}?"):
             print(f"nothing was fetched. {where(wanted.version)}", file=sys.stderr)
             return INCOMPLETE
         if not writable(wanted.folder):

@@ -26,6 +26,9 @@ NODES, FIRST_NODE = "/dev/hailo*", "/dev/hailo0"
 NODE_CLASS = "sys/class/hailo_chardev"
 """Where the driver lists the nodes that it made; HailoRT looks for cards only there."""
 
+RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
+"""What loads the driver anew, on the host."""
+
 SMALL_PAGE = 4096
 MAX_TRIES = 32
 
@@ -71,7 +74,8 @@ def cards(root: Path = Path("/")) -> list[Card]:
     for folder in entries(root / "sys/bus/pci/devices"):
         if fact(folder / "vendor") == VENDOR:
             driver = folder / "driver"
-            name = driver.resolve().name if driver.exists() else ""
+            # A copy of a few files of /sys, as setup.sh makes it, has the link and not what it points to.
+            name = driver.resolve().name if driver.is_symlink() or driver.exists() else ""
             found.append(Card(folder.name, fact(folder / "device"), name, folder))
     return found
 

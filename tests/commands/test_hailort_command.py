@@ -94,6 +94,14 @@ def test_asks_about_each_file_without_a_known_sum(server: FileServer, tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == [accepted.RECORD, DEB]
 
 
+def test_who_has_said_yes_to_the_server_is_asked_about_the_sums_alone(server: FileServer, tmp_path: Path) -> None:
+    """As setup.sh does, whose own question names the server."""
+    answers = Answers(True, True)
+    wanted = hailort.Wanted("4.23.0", Platform("aarch64", "cp312"), f"{server.url}/hailo/", tmp_path, agreed=True)
+    assert hailort.fetch(wanted, answers) == 0
+    assert answers.asked == ["Keep it?", "Keep it?"]
+
+
 def test_holds_a_published_sum(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packages: Path, capsys: Any
 ) -> None:

@@ -55,7 +55,7 @@ def test_every_page_is_reached_by_one_link_from_the_readme() -> None:
 
 def test_pages_that_scripts_name_have_the_section() -> None:
     """`README, By hand` and its like, in what setup.sh prints."""
-    scripts = [PROJECT / "setup.sh", *(PROJECT / "scripts").glob("*.sh")]
+    scripts = [PROJECT / "setup.sh", *(PROJECT / "scripts").glob("*.sh"), *(PROJECT / "ml_target/setup").glob("*.py")]
     said = "\n".join(script.read_text(encoding="utf-8") for script in scripts)
     named = set(re.findall(r"(README|docs/[\w-]+\.md), ([A-Z][\w ]+)", said))
     assert ("README", "What switching costs") in named

@@ -21,6 +21,8 @@ from ml_target.catalogue.types import ClipBackend, TextInput, TokenStates, Vecto
 from ml_target.config import setting_names
 from ml_target.engines import Intake
 from ml_target.remedies import DECIDING
+from ml_target.setup.asking import PIP
+from ml_target.setup.images import PROXIES
 from ml_target.store.weights import load_text_weights
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tensors import Array, Float32, Tensor
@@ -345,16 +347,16 @@ def test_files_belong_to_the_owner_of_the_folder(host: Host, uid: str, security:
     assert asked[asked.index("--user") + 1] == wanted
 
 
-def lists(name: str, file: str = "models.sh") -> list[str]:
-    """The words of an array of a script."""
-    text = (PROJECT / "scripts" / file).read_text(encoding="utf-8")
+def lists(name: str) -> list[str]:
+    """The words of an array of scripts/models.sh."""
+    text = (PROJECT / "scripts" / "models.sh").read_text(encoding="utf-8")
     return text.partition(f"\n{name}=(")[2].partition(")")[0].split()
 
 
 def test_what_decides_counts_in_the_image_too() -> None:
-    """Derived from the settings and from setup.sh, so that nothing new is forgotten."""
+    """Derived from the settings and from set-up, so that nothing new is forgotten."""
     deciding = [setting_names(attribute)[0] for attribute in DECIDING]
-    more = [*lists("proxies", "setup_images.sh"), *lists("pip_settings", "setup_models.sh")]
+    more = [*PROXIES, *PIP]
     assert sorted(lists("handed_on")) == sorted([*deciding, "HF_ENDPOINT", "MODELS_MIRROR", *more])
     assert len(more) > 15
 

@@ -46,15 +46,15 @@ class Host:
         node = make_node(root / "dev" / "hailo0", 0o660)
         environment = {"CARD_NODE": str(node), "CARD_SYS": str(root / "sys"), "PODMAN_NETWORK": "host"}
         self.docker = Docker(docker.home, docker.base, docker.environment | environment)
-        self._settings = {"SETUP_ROOT": str(root), "MODELS_MIRROR": str(mirror), "NO_COLOR": "1"}
+        self.settings = {"SETUP_ROOT": str(root), "MODELS_MIRROR": str(mirror), "NO_COLOR": "1"}
 
     def set_up(self, options: str) -> subprocess.CompletedProcess[str]:
-        return self.docker.shell(f"./setup.sh {options}", cwd=self.clone, **self._settings)
+        return self.docker.shell(f"./setup.sh {options}", cwd=self.clone, **self.settings)
 
     def paste(self, line: str) -> subprocess.CompletedProcess[str]:
         """A line that was printed, in the clone; of the internet there is nothing but the mirror."""
         nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "PIP_NO_INDEX": "1"}
-        return self.docker.shell(line, cwd=self.clone, **self._settings, **nowhere)
+        return self.docker.shell(line, cwd=self.clone, **self.settings, **nowhere)
 
     def id_of(self, container: str) -> str:
         return self.docker.told("inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.State.Running}}", container)
@@ -110,6 +110,23 @@ def test_a_second_run_changes_nothing(host: Host, first: str) -> None:
     assert not BUILT.search(done.stdout)
     assert "    immich-ml-hailo runs, and nothing has changed\n" in done.stdout
     assert PASSED.search(done.stdout)
+    assert (host.id_of(CONTAINER), _files(host.clone)) == before
+
+
+def test_a_host_without_python_plans_inside_the_image(host: Host, first: str, tmp_path: Path) -> None:
+    """As on Unraid; the planner is this clone's, which nobody but its owner can read, and sees the card."""
+    assert first
+    for name in ("python3", *(f"python3.{minor}" for minor in range(10, 15))):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 127\n")
+        (tmp_path / name).chmod(0o755)
+    before = host.id_of(CONTAINER), _files(host.clone)
+    done = host.docker.shell(
+        f'PATH="{tmp_path}:$PATH" ./setup.sh --dry-run --missing-ok', cwd=host.clone, **host.settings
+    )
+    assert done.returncode == 0, done.stdout
+    assert "hailo_pci 4.23.0, /dev/hailo0\n" in done.stdout
+    assert f"    {WORKER} is there, and nothing has changed\n" in done.stdout
+    assert "    immich-ml-hailo runs, and nothing has changed\n" in done.stdout
     assert (host.id_of(CONTAINER), _files(host.clone)) == before
 
 

@@ -16,12 +16,10 @@ from docker_standin import DockerStandIn
 from project import PROJECT
 from setup_runs import Done
 
-# What a host has that owns Docker and coreutils: no Python, no curl, no awk.
-TOOLS = ["bash", "cat", "cut", "dirname", "env", "head", "id", "mktemp", "mv", "od", "rm", "sha256sum", "sleep", "stat"]
-TOOLS += ["tail", "tee", "tr", "uname"]
+# What a host has that owns Docker and coreutils: no curl, no awk.
+TOOLS = ["bash", "cat", "cp", "dirname", "env", "id", "mkdir", "mktemp", "mv", "rm", "stat", "tail", "tee", "uname"]
 COPIED = ["setup.sh", *(f"scripts/{path.name}" for path in sorted((PROJECT / "scripts").glob("setup_*.sh")))]
-FOLDERS = ["hailo-rt-4", "models", "ml_target/api", "tests", "scripts"]
-STAT = shutil.which("stat") or "stat"
+FOLDERS = ["hailo-rt-4", "models", "tests", "scripts"]
 DOCKERFILES = {
     "Dockerfile.hailo-base": "FROM x\nCOPY scripts/unpack.sh /build/\nCOPY hailo-rt-4/ /build/hailo-rt-4/\n",
     "Dockerfile.immich-ml-hailo": "FROM x\nCOPY --from=y /scripts/ /z/\nCOPY --chmod=755 requirements*.txt LICENSE ./\n"
@@ -53,7 +51,7 @@ class SetupHost:
         self.bin = folder / "bin"
         self.temporary = folder / "tmp"
         for path in (self.checkout, self.root, self.bin, self.temporary):
-            path.mkdir()
+            path.mkdir(parents=True)
         self._check_out()
         for tool in TOOLS:
             found = shutil.which(tool)
@@ -63,6 +61,7 @@ class SetupHost:
         self.script("df", "#!/bin/sh\necho Filesystem\necho /dev/sda 999999999 1 99999999 1% /")
         self._docker = DockerStandIn()
         self.script("docker", self._docker.command())
+        self.python()
         self.system({"proc/net/route": ROUTES, "proc/net/fib_trie": ADDRESSES, "proc/sys/kernel/hostname": "nas"})
         self.card()
         self.system({"sys/module/hailo_pci/version": "4.23.0"})
@@ -75,11 +74,15 @@ class SetupHost:
             (self.checkout / name).mkdir(parents=True)
         for name in COPIED:
             shutil.copy(PROJECT / name, self.checkout / name)
-        for name in ("ml_target/api/app.py", "requirements.txt", "scripts/unpack.sh", "tests/test.sh"):
+        self._check_code_out()
+        for name in ("requirements.txt", "scripts/unpack.sh", "tests/test.sh"):
             (self.checkout / name).write_text(name)
         for name, text in DOCKERFILES.items():
             (self.checkout / name).write_text(text)
         (self.checkout / "models/README.md").write_text("words")
+
+    def _check_code_out(self) -> None:
+        (self.checkout / "ml_target").symlink_to(PROJECT / "ml_target")
 
     # ------------------------------------------------------------------ host
 
@@ -89,10 +92,11 @@ class SetupHost:
         (self.bin / name).chmod(0o755)
 
     def python(self) -> None:
-        """A Python of this host's own, without any packages, and the real code for it."""
-        shutil.rmtree(self.checkout / "ml_target")
-        (self.checkout / "ml_target").symlink_to(PROJECT / "ml_target")
+        """A Python of this host's own, without any packages."""
         self.script("python3", f'#!/bin/sh\nexec {sys.executable} -S "$@"')
+
+    def no_python(self) -> None:
+        (self.bin / "python3").unlink()
 
     def system(self, files: dict[str, str]) -> None:
         """Files below the root folder."""
@@ -107,7 +111,8 @@ class SetupHost:
         shutil.rmtree(self.root / "sys/bus", ignore_errors=True)
         self.system({f"{folder}/vendor": "0x1e60", f"{folder}/device": device})
         if bound:
-            (self.root / folder / "driver").mkdir()
+            self.system({"sys/bus/pci/drivers/hailo/bind": ""})
+            (self.root / folder / "driver").symlink_to("../../drivers/hailo")
 
     def node(self, number: int = 0, mode: int = 0o660) -> None:
         self.system({f"dev/hailo{number}": ""})

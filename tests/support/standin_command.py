@@ -33,11 +33,6 @@ def script(answering: Answering) -> str:
     return SCRIPT.format(bash=shutil.which("bash"), port=port, number=number)
 
 
-def says(text: object, where: str = "", code: int = 0) -> str:
-    """A line of bash that prints `text`, and the end of the command where it fails."""
-    return f"printf '%s\\n' {shlex.quote(str(text))} {where}" + (f"\nexit {code}" if code else "")
-
-
 class _Exchange(ThreadingTCPServer):
     """Where all such commands of this process ask."""
 
@@ -57,7 +52,7 @@ class _Handler(StreamRequestHandler):
         try:
             answer = self.server.commands[int(command)](Path(folder), words)
         except Exception:  # it does not know this call: the command fails, with all that is known
-            answer = says(traceback.format_exc(), ">&2", 1)
+            answer = f"printf %s {shlex.quote(traceback.format_exc())} >&2; exit 1"
         self.wfile.write(answer.encode() + b"\0")
 
     def _word(self) -> str:

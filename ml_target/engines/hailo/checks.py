@@ -1,6 +1,6 @@
 """Whether the host is ready for its Hailo cards, as far as can be checked before one is opened.
 
-Used by the engine at start and by the doctor. scripts/setup_card.sh words the same faults the same way.
+Used by the engine at start and by the doctor. ml_target/setup/card.py words the same faults the same way.
 """
 
 import os
@@ -15,6 +15,7 @@ from ml_target.engines.hailo.status import PAGE_OPTION
 from ml_target.system.cards import (
     FIRST_NODE,
     NODE_CLASS,
+    RELOAD,
     VENDOR,
     Card,
     Finding,
@@ -27,8 +28,6 @@ from ml_target.system.cards import (
     nodes,
     within_reach,
 )
-
-RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
 
 
 def host_checks(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_target.system.cards import Finding, cards
+from ml_target.system.cards import RELOAD, Finding, cards
 from ml_target.system.kernel_log import kernel_messages
 
 DMESG = "sudo dmesg | grep -iE 'hailo|AER|DMAR|IO_PAGE_FAULT'"
@@ -17,7 +17,6 @@ LOADED = re.compile(r"\bhailo\w*: Init module")
 """The driver's first line. Whatever comes before the last one is from an earlier load of the driver."""
 
 POWER = "power the host off and on"
-RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
 
 
 @dataclass(frozen=True, slots=True)

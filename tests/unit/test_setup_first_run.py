@@ -3,25 +3,25 @@
 import re
 
 import pytest
-from setup_host import SetupHost
-from setup_runs import ALL, CONFINED, CPU, Worker
+from setup_planned import PlannedHost
+from setup_runs import ALL, CONFINED, CPU
 
 from ml_target.catalogue.networks import CLIP_BACKENDS
 
 
-def test_from_a_bare_host_to_a_tested_worker(host: SetupHost, worker: Worker) -> None:
-    worker.not_ready = 2
-    done = host.run("--yes", "--clip-backend", "siglip", IMMICH_PORT=str(worker.port))
+def test_from_a_bare_host_to_a_tested_worker(host: PlannedHost) -> None:
+    host.ready_after = 2
+    done = host.run("--yes", "--clip-backend", "siglip")
     assert done.code == 0, done.err
     assert done.err == ""
     assert host.changes() == ALL
     assert host.call("run", "-d") == [
         "run", "-d", "--device=/dev/hailo0:/dev/hailo0", f"--group-add={host.group}",
-        "--publish", f"{worker.port}:3003", "-e", "CLIP_BACKEND=siglip",
+        "--publish", "65000:3003", "-e", "CLIP_BACKEND=siglip",
         *CONFINED, "--memory", "4g",
         "--name", "immich-ml-hailo", "--restart", "unless-stopped", "--stop-timeout", "30",
         "--label", "immich-ml-hailo.setup=1", "--label",
-        f"immich-ml-hailo.settings=IMMICH_PORT={worker.port} CLIP_BACKEND=siglip LIMIT=4g"
+        f"immich-ml-hailo.settings=IMMICH_PORT=65000 CLIP_BACKEND=siglip LIMIT=4g"
         f" DEVICE=/dev/hailo0 GROUP={host.group}",
         "immich-ml-hailo:v4.23.0",
     ]  # fmt: skip
@@ -30,22 +30,22 @@ def test_from_a_bare_host_to_a_tested_worker(host: SetupHost, worker: Worker) ->
     ]  # fmt: skip
     assert "80 passed, 0 failed" in done.out
     assert "OFF" not in done.out
-    assert f"URL         http://192.168.1.20:{worker.port}" in done.out
+    assert "URL         http://192.168.1.20:65000" in done.out
     assert "CLIP model  ViT-B-16-SigLIP__webli" in done.out
     assert "docker exec immich-ml-hailo python3 -m ml_target selfcheck" in done.out
     assert "docker exec immich-ml-hailo python3 -m ml_target doctor" in done.out
     assert host.ours["environment"] == ["CLIP_BACKEND=siglip"]
 
 
-def test_the_steps_are_counted(host: SetupHost, worker: Worker) -> None:
-    out = host.run("--yes", IMMICH_PORT=str(worker.port)).out
+def test_the_steps_are_counted(host: PlannedHost) -> None:
+    out = host.run("--yes").out
     assert re.findall(r"^\[(\d/\d)\]", out, re.MULTILINE) == [f"{n}/7" for n in range(1, 8)]
-    out = host.run("--yes", "--cpu", IMMICH_PORT=str(worker.port)).out
+    out = host.run("--yes", "--cpu").out
     assert re.findall(r"^\[(\d/\d)\]", out, re.MULTILINE) == [f"{n}/6" for n in range(1, 7)]
 
 
-def test_the_images_are_built_as_the_readme_has_it(host: SetupHost, worker: Worker) -> None:
-    host.run("--yes", IMMICH_PORT=str(worker.port))
+def test_the_images_are_built_as_the_readme_has_it(host: PlannedHost) -> None:
+    host.run("--yes")
     base = host.call("build", "-t", "hailo-base:v4.23.0")
     slim = host.call("build", "-t", "immich-ml-hailo:v4.23.0-slim")
     full = host.call("build", "-t", "immich-ml-hailo:v4.23.0")
@@ -55,10 +55,10 @@ def test_the_images_are_built_as_the_readme_has_it(host: SetupHost, worker: Work
     assert not any(word.startswith(("MODELS=", "BASE_IMAGE=")) for word in full)
 
 
-def test_the_processor_alone(host: SetupHost, worker: Worker) -> None:
+def test_the_processor_alone(host: PlannedHost) -> None:
     host.no_card()
     host.no_packages()
-    done = host.run("--yes", "--cpu", IMMICH_PORT=str(worker.port))
+    done = host.run("--yes", "--cpu")
     assert done.code == 0, done.err
     assert host.changes() == CPU
     assert "BASE_IMAGE=ubuntu:24.04" in host.call("build", "-t", "immich-ml-hailo:cpu")
@@ -71,13 +71,13 @@ def test_the_processor_alone(host: SetupHost, worker: Worker) -> None:
     assert "selfcheck" not in done.out
 
 
-def test_engine_cpu_is_the_same(host: SetupHost, worker: Worker) -> None:
-    host.run("--yes", ENGINE="cpu", IMMICH_PORT=str(worker.port))
+def test_engine_cpu_is_the_same(host: PlannedHost) -> None:
+    host.run("--yes", ENGINE="cpu")
     assert host.changes() == CPU
 
 
 @pytest.mark.parametrize("cpu", [False, True])
-def test_another_base_image(host: SetupHost, cpu: bool) -> None:
+def test_another_base_image(host: PlannedHost, cpu: bool) -> None:
     host.run("--yes", "--no-start", *(["--cpu"] if cpu else []), BASE_IMAGE="mirror.lan/ubuntu:24.04")
     builds = [words for words in host.calls() if words[0] == "build"]
     assert ["BASE_IMAGE=mirror.lan/ubuntu:24.04" in words for words in builds] == (
@@ -85,7 +85,7 @@ def test_another_base_image(host: SetupHost, cpu: bool) -> None:
     )
 
 
-def test_a_proxy_is_handed_to_builds_and_downloads(host: SetupHost) -> None:
+def test_a_proxy_is_handed_to_builds_and_downloads(host: PlannedHost) -> None:
     pip = {"PIP_INDEX_URL": "http://pip.lan", "PIP_CERT": "/etc/of/this/host.pem"}
     host.run("--yes", "--no-start", HTTPS_PROXY="http://user:secret@proxy.lan:3128", **pip)
     for words in host.calls():
@@ -98,7 +98,7 @@ def test_a_proxy_is_handed_to_builds_and_downloads(host: SetupHost) -> None:
             assert "PIP_CERT" not in words, "there is no such file inside"
 
 
-def test_no_start(host: SetupHost) -> None:
+def test_no_start(host: PlannedHost) -> None:
     done = host.run("--yes", "--no-start")
     assert done.code == 0, done.err
     assert host.changes() == ALL[:-1]
@@ -109,7 +109,7 @@ def test_no_start(host: SetupHost) -> None:
 
 
 @pytest.mark.parametrize("backend", ["tinyclip", "vit_b_32", "siglip2"])
-def test_the_name_for_immich(host: SetupHost, backend: str) -> None:
+def test_the_name_for_immich(host: PlannedHost, backend: str) -> None:
     out = host.run("--yes", "--no-start", "--clip-backend", backend).out
     line = next(line for line in out.splitlines() if "CLIP model" in line)
     known = CLIP_BACKENDS[backend]
@@ -124,7 +124,7 @@ def test_the_name_for_immich(host: SetupHost, backend: str) -> None:
         ("auto", "the name of a backend whose files are there: /status lists them"),
     ],
 )
-def test_the_names_for_immich_where_several_are_served(host: SetupHost, backends: str, words: str) -> None:
+def test_the_names_for_immich_where_several_are_served(host: PlannedHost, backends: str, words: str) -> None:
     out = host.run("--yes", "--no-start", "--clip-backend", backends).out
     line = next(line for line in out.splitlines() if "CLIP model" in line)
     assert line.strip() == f"CLIP model  {words}"
@@ -138,6 +138,6 @@ def test_the_names_for_immich_where_several_are_served(host: SetupHost, backends
         ({"proc/net/route": "", "proc/sys/kernel/hostname": ""}, "THIS-HOST"),
     ],
 )
-def test_the_address_of_this_host(host: SetupHost, files: dict[str, str], address: str) -> None:
+def test_the_address_of_this_host(host: PlannedHost, files: dict[str, str], address: str) -> None:
     host.system(files)
     assert f"URL         http://{address}:65000" in host.run("--yes", "--no-start").out

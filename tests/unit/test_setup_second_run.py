@@ -4,11 +4,11 @@ import re
 
 import pytest
 from project import PROJECT
-from setup_host import SetupHost
-from setup_runs import ALL, REPLACED, Worker
+from setup_planned import PlannedHost
+from setup_runs import ALL, REPLACED
 
 
-def test_a_second_run_finds_everything_there(host: SetupHost, served: dict[str, str]) -> None:
+def test_a_second_run_finds_everything_there(host: PlannedHost, served: dict[str, str]) -> None:
     done = host.run(**served)  # and asks nothing
     assert done.code == 0, done.err
     assert host.changes() == []
@@ -38,7 +38,7 @@ def test_a_second_run_finds_everything_there(host: SetupHost, served: dict[str, 
     ],
 )
 def test_only_what_has_changed_is_built_again(
-    host: SetupHost, served: dict[str, str], name: str, changes: list[str]
+    host: PlannedHost, served: dict[str, str], name: str, changes: list[str]
 ) -> None:
     path = host.checkout / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def test_only_what_has_changed_is_built_again(
 
 @pytest.mark.parametrize("name", ["Dockerfile.hailo-base", "Dockerfile.immich-ml-hailo"])
 def test_the_dockerfiles_copy_in_a_way_that_is_understood(name: str) -> None:
-    """`copied_files` reads plain COPY lines; what came into an image otherwise would be missed when it changes."""
+    """`copied` reads plain COPY lines; what came into an image otherwise would be missed when it changes."""
     if not (PROJECT / name).exists():
         pytest.skip(f"{name} is not there")
     text = (PROJECT / name).read_text()
@@ -62,7 +62,7 @@ def test_the_dockerfiles_copy_in_a_way_that_is_understood(name: str) -> None:
             assert list(PROJECT.glob(source.rstrip("/"))), f"{name} copies {source}, which is not there"
 
 
-def test_an_image_made_by_hand_is_made_again(host: SetupHost, served: dict[str, str]) -> None:
+def test_an_image_made_by_hand_is_made_again(host: PlannedHost, served: dict[str, str]) -> None:
     images = host.state["images"]
     images["immich-ml-hailo:v4.23.0"] = {"id": "sha256:other", "labels": images["hailo-base:v4.23.0"]["labels"]}
     host.change(images=images)
@@ -70,7 +70,7 @@ def test_an_image_made_by_hand_is_made_again(host: SetupHost, served: dict[str, 
     assert host.changes() == [ALL[3]], "and it is then what the container has already"
 
 
-def test_a_new_driver_makes_new_images(host: SetupHost, served: dict[str, str]) -> None:
+def test_a_new_driver_makes_new_images(host: PlannedHost, served: dict[str, str]) -> None:
     host.system({"sys/module/hailo_pci/version": "4.24.0"})
     host.package("hailort_4.24.0_amd64.deb")
     host.package("hailort-4.24.0-cp312-cp312-linux_x86_64.whl")
@@ -79,7 +79,7 @@ def test_a_new_driver_makes_new_images(host: SetupHost, served: dict[str, str]) 
     assert host.changes() == [*new, *REPLACED]
 
 
-def test_settings_are_handed_on_and_kept(host: SetupHost, served: dict[str, str]) -> None:
+def test_settings_are_handed_on_and_kept(host: PlannedHost, served: dict[str, str]) -> None:
     host.run("--yes", FACE_DETECTOR="scrfd_10g", CLIP_BACKEND="siglip", **served)
     assert host.changes() == REPLACED
     kept = ["CLIP_BACKEND=siglip", "FACE_DETECTOR=scrfd_10g"]
@@ -93,8 +93,7 @@ def test_settings_are_handed_on_and_kept(host: SetupHost, served: dict[str, str]
     assert host.ours["environment"] == kept[:1]
 
 
-def test_a_dry_run_asks_nothing(host: SetupHost, served: dict[str, str]) -> None:
-    host.python()
+def test_a_dry_run_asks_nothing(host: PlannedHost, served: dict[str, str]) -> None:
     done = host.run("--dry-run", "--clip-backend", "siglip", **served)
     assert done.code == 0, done.err
     assert "Vectors of two backends do not mix" in done.out
@@ -103,7 +102,7 @@ def test_a_dry_run_asks_nothing(host: SetupHost, served: dict[str, str]) -> None
     assert host.changes() == []
 
 
-def test_a_change_of_backend_is_asked_about(host: SetupHost, served: dict[str, str]) -> None:
+def test_a_change_of_backend_is_asked_about(host: PlannedHost, served: dict[str, str]) -> None:
     done = host.run("--clip-backend", "siglip", **served)
     assert done.reason == "this needs an answer, and there is nobody to ask: Change it?"
     done = host.run_in_terminal("n\n", "--clip-backend", "siglip", **served)
@@ -114,20 +113,20 @@ def test_a_change_of_backend_is_asked_about(host: SetupHost, served: dict[str, s
     assert host.changes() == REPLACED
 
 
-def test_a_container_that_was_stopped_is_started(host: SetupHost, served: dict[str, str]) -> None:
+def test_a_container_that_was_stopped_is_started(host: PlannedHost, served: dict[str, str]) -> None:
     host.container(**{**host.ours, "status": "exited"})
     assert host.run("--yes", **served).code == 0
     assert host.changes() == ["start"]
 
 
 @pytest.mark.parametrize("status", ["created", "dead", "restarting", "paused"])
-def test_a_container_in_a_strange_state_is_made_anew(host: SetupHost, served: dict[str, str], status: str) -> None:
+def test_a_container_in_a_strange_state_is_made_anew(host: PlannedHost, served: dict[str, str], status: str) -> None:
     host.container(**{**host.ours, "status": status})
     assert host.run("--yes", **served).code == 0
     assert host.changes() == (REPLACED if status in ("restarting", "paused") else REPLACED[1:])
 
 
-def test_a_port_that_was_taken_meanwhile(host: SetupHost, served: dict[str, str]) -> None:
+def test_a_port_that_was_taken_meanwhile(host: PlannedHost, served: dict[str, str]) -> None:
     host.container(**{**host.ours, "status": "exited"})
     host.listens(int(served["IMMICH_PORT"]))
     done = host.run("--yes", **served)
@@ -135,18 +134,18 @@ def test_a_port_that_was_taken_meanwhile(host: SetupHost, served: dict[str, str]
     assert host.changes() == []
 
 
-def test_ours_may_have_its_port(host: SetupHost, served: dict[str, str]) -> None:
+def test_ours_may_have_its_port(host: PlannedHost, served: dict[str, str]) -> None:
     host.listens(int(served["IMMICH_PORT"]))
     assert host.run("--yes", FACE_DETECTOR="scrfd_10g", **served).code == 0
     assert host.changes() == REPLACED
 
 
-def test_other_containers_are_never_touched(host: SetupHost, worker: Worker) -> None:
+def test_other_containers_are_never_touched(host: PlannedHost) -> None:
     host.container("immich_server", ports="0.0.0.0:2283->2283/tcp")
     host.container("immich-ml-hailo-before")
     before = host.state["containers"]
-    host.run("--yes", IMMICH_PORT=str(worker.port))
-    host.run("--yes", "--clip-backend=siglip", IMMICH_PORT=str(worker.port))
+    host.run("--yes")
+    host.run("--yes", "--clip-backend=siglip")
     assert host.changes() == REPLACED
     after = host.state["containers"]
     assert {name: after[name] for name in before} == before

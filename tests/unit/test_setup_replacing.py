@@ -1,23 +1,22 @@
 """setup.sh puts a new container in the place of its old one: what is lost on the way is nothing, whatever fails."""
 
 import pytest
-from setup_host import SetupHost
-from setup_runs import Worker
+from setup_planned import PlannedHost
 
 OURS = {"immich-ml-hailo.setup": "1"}
 CHANGE = {"CLIP_BACKEND": "siglip", "FACE_RECOGNIZER": "arcface_mobilefacenet"}
 
 
 @pytest.fixture
-def served(host: SetupHost, worker: Worker) -> dict[str, str]:
+def served(host: PlannedHost) -> dict[str, str]:
     """The environment of a host on which a container with settings of its own runs."""
-    environment = {"IMMICH_PORT": str(worker.port)}
+    environment = {"IMMICH_PORT": "65000"}
     done = host.run("--yes", **CHANGE, **environment)
     assert done.code == 0, done.err
     return environment
 
 
-def kept(host: SetupHost) -> set[str]:
+def kept(host: PlannedHost) -> set[str]:
     """The settings of our container."""
     return set(host.ours["environment"])
 
@@ -26,7 +25,7 @@ AS_CHOSEN = {f"{name}={value}" for name, value in CHANGE.items()}
 
 
 def test_the_old_one_may_answer_what_it_has_and_goes_when_the_new_one_runs(
-    host: SetupHost, served: dict[str, str]
+    host: PlannedHost, served: dict[str, str]
 ) -> None:
     assert host.run("--yes", HAILO_BATCH="4", **served).code == 0
     assert host.changes() == ["stop", "rename", "run -d", "rm"]
@@ -40,7 +39,7 @@ def test_the_old_one_may_answer_what_it_has_and_goes_when_the_new_one_runs(
 @pytest.mark.parametrize(("status", "after"), [("running", "runs again"), ("exited", "is there again, as it was")])
 @pytest.mark.parametrize("left", [None, OURS])
 def test_a_new_one_that_cannot_be_started_leaves_the_old_one(
-    host: SetupHost, served: dict[str, str], status: str, after: str, left: dict[str, str] | None
+    host: PlannedHost, served: dict[str, str], status: str, after: str, left: dict[str, str] | None
 ) -> None:
     host.container(**{**host.ours, "status": status})
     before = host.state["containers"]
@@ -55,7 +54,7 @@ def test_a_new_one_that_cannot_be_started_leaves_the_old_one(
     assert kept(host) == AS_CHOSEN
 
 
-def test_somebody_elses_that_came_meanwhile_is_left_alone(host: SetupHost, served: dict[str, str]) -> None:
+def test_somebody_elses_that_came_meanwhile_is_left_alone(host: PlannedHost, served: dict[str, str]) -> None:
     host.fault("run -d", "Conflict. The container name is already in use", 125, leaves={})
     done = host.run("--yes", HAILO_BATCH="4", **served)
     assert done.refused
@@ -64,32 +63,8 @@ def test_somebody_elses_that_came_meanwhile_is_left_alone(host: SetupHost, serve
     assert host.state["containers"]["immich-ml-hailo-replaced"]["status"] == "exited"
 
 
-@pytest.mark.parametrize("call", ["stop", "rename immich-ml-hailo ", "run -d"])
-def test_ctrl_c_leaves_the_old_one(host: SetupHost, served: dict[str, str], call: str) -> None:
-    before = host.state["containers"]
-    host.change(interrupted={call: 2})
-    done = host.run("--yes", HAILO_BATCH="4", **served)
-    assert done.code != 0
-    assert "The container before runs again." in done.out
-    assert host.state["containers"] == before
-    assert not list(host.temporary.iterdir()), "nor is anything else left"
-
-
-@pytest.mark.parametrize("call", ["stop", "rename", "run -d"])
-def test_after_a_power_cut_the_next_run_goes_on(host: SetupHost, served: dict[str, str], call: str) -> None:
-    host.change(interrupted={call: 9})
-    assert host.run("--yes", HAILO_BATCH="4", **served).code == -9
-    host.change(interrupted={})
-    host.note.unlink()
-    done = host.run("--yes", **served)
-    assert done.code == 0, done.err
-    assert list(host.state["containers"]) == ["immich-ml-hailo"]
-    assert host.ours["status"] == "running"
-    assert kept(host) == (AS_CHOSEN | {"HAILO_BATCH=4"} if call == "run -d" else AS_CHOSEN)
-
-
 def test_an_old_one_that_cannot_be_removed_is_told_and_removed_the_next_time(
-    host: SetupHost, served: dict[str, str]
+    host: PlannedHost, served: dict[str, str]
 ) -> None:
     host.fault("rm", "device or resource busy")
     done = host.run("--yes", HAILO_BATCH="4", **served)
@@ -101,7 +76,7 @@ def test_an_old_one_that_cannot_be_removed_is_told_and_removed_the_next_time(
     assert list(host.state["containers"]) == ["immich-ml-hailo"]
 
 
-def test_the_name_it_needs_meanwhile_may_be_somebody_elses(host: SetupHost) -> None:
+def test_the_name_it_needs_meanwhile_may_be_somebody_elses(host: PlannedHost) -> None:
     host.container("immich-ml-hailo-replaced")
     done = host.run("--yes")
     assert done.refused
@@ -111,7 +86,7 @@ def test_the_name_it_needs_meanwhile_may_be_somebody_elses(host: SetupHost) -> N
 
 
 @pytest.mark.parametrize("status", ["running", "paused", "restarting"])
-def test_ours_has_its_port_in_every_state(host: SetupHost, served: dict[str, str], status: str) -> None:
+def test_ours_has_its_port_in_every_state(host: PlannedHost, served: dict[str, str], status: str) -> None:
     host.listens(int(served["IMMICH_PORT"]))
     host.container(**{**host.ours, "status": status})
     done = host.run("--yes", **served)
@@ -119,11 +94,11 @@ def test_ours_has_its_port_in_every_state(host: SetupHost, served: dict[str, str
     assert host.ours["status"] == "running"
 
 
-def test_an_upgrade_and_the_way_back_keep_the_settings(host: SetupHost, served: dict[str, str]) -> None:
+def test_an_upgrade_and_the_way_back_keep_the_settings(host: PlannedHost, served: dict[str, str]) -> None:
     """As README and docs/templates.md have it: another release's files in this folder, then ./setup.sh."""
     code = host.checkout / "ml_target/api/app.py"
     before = host.ours["image"]
-    for release, words in (("the new one", "other code"), ("the one before", "ml_target/api/app.py")):
+    for release, words in (("the new one", "other code"), ("the one before", "code")):
         code.write_text(words)
         assert host.run("--yes", **served).code == 0
         assert host.changes()[-4:] == ["stop", "rename", "run -d", "rm"], release
