@@ -21,7 +21,7 @@ needs_dpkg = pytest.mark.skipif(
 
 
 class Unpack:
-    """unpack_hailort.sh on a system that calls itself `arch`, with the files of `folder`."""
+    """unpack_hailort.py on a system that calls itself `arch`, with the files of `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "hailo-rt-4"
@@ -29,7 +29,6 @@ class Unpack:
         self.folder.mkdir()
         self.bin = folder / "bin"
         self.bin.mkdir()
-        (self.bin / "python3.12").symlink_to(sys.executable)
         self.system("amd64")
 
     def system(self, arch: str) -> None:
@@ -38,9 +37,18 @@ class Unpack:
         script.chmod(0o755)
 
     def run(self, version: str = "4.23.0", deb: str = "", whl: str = "") -> subprocess.CompletedProcess[str]:
-        command = ["bash", f"{SCRIPTS}/unpack_hailort.sh", str(self.folder), str(self.out), version, "3.12", deb, whl]
+        """With nothing but the standard library, as in that stage of the build."""
+        words = [f"{SCRIPTS}/unpack_hailort.py", self.folder.name, self.out.name, version, "3.12", deb, whl]
         environment = {**os.environ, "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            [sys.executable, "-S", "-E", *words],
+            cwd=self.folder.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def refused(self, *words: str, **arguments: str) -> str:
         """Its complaint, which holds `words` and leaves nothing behind."""
@@ -152,7 +160,7 @@ def test_files_of_another_version_or_python_are_pointed_out(unpack: Unpack) -> N
 def test_what_is_no_package(unpack: Unpack) -> None:
     write_packages(unpack.folder)
     (unpack.folder / DEB).write_text("<html>Please log in</html>")
-    unpack.refused(f"hailo-rt-4/{DEB} is no Debian package (26 bytes)", "Get it again", "Hailo Developer Zone")
+    unpack.refused(f"hailo-rt-4/{DEB} is no Debian package (26 bytes)", "Get it again: Hailo Developer Zone")
 
 
 @needs_dpkg
@@ -174,7 +182,7 @@ def test_a_wheel_that_is_none(unpack: Unpack) -> None:
 @pytest.mark.parametrize(
     ("version", "arch", "library", "words"),
     [
-        ("4.22.0", "amd64", True, f"hailo-rt-4/{DEB} holds version 4.22.0."),
+        ("4.22.0", "amd64", True, f"hailo-rt-4/{DEB} holds HailoRT 4.22.0."),
         ("4.23.0", "arm64", True, f"hailo-rt-4/{DEB} is made for arm64."),
         ("4.23.0", "amd64", False, f"hailo-rt-4/{DEB} holds no libhailort.so.4.23.0."),
     ],
@@ -198,9 +206,8 @@ def test_a_wheel_of_something_else(unpack: Unpack) -> None:
 
 
 def bake(folder: Path, choice: str = "baked") -> subprocess.CompletedProcess[str]:
-    command = ["bash", f"{SCRIPTS}/bake_models.sh", choice, str(folder)]
-    environment = {**os.environ, "PYTHON": sys.executable}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, f"{SCRIPTS}/bake_models.py", choice, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
