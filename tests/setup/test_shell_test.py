@@ -118,7 +118,7 @@ def test_expect_all_fails_for_a_task_that_is_off() -> None:
 
 
 def test_where_curl_is_not_there_python_will_do(tmp_path: Path) -> None:
-    """`right` has curl alone. Search asks and answers all that the script's client can: pictures, texts, long answers."""
+    """`right` has curl alone. Search asks and answers in all ways of a client: pictures, texts, long answers."""
     (tmp_path / "python3").symlink_to(sys._base_executable)  # type: ignore[attr-defined]
     run = Run(FakeWorker(off=frozenset({"facial-recognition", "ocr"})), PATH=str(tmp_path))
     assert (run.code, run.failed) == (0, set()), run.output
