@@ -97,7 +97,8 @@ def _calibrated(group: Group, description: Mapping[str, object], data: bytes, sa
     free = [s for s in group.outputs if s.quant not in Fixed and "/conv" not in _scrfd_name(s)]
     if not free:
         return group
-    seen = [floats({given.name: sample}, group, description, data) for sample in samples]
+    graph = session(data)
+    seen = [floats({given.name: sample}, group, description, graph) for sample in samples]
     fitted = {s.name: affine(*_extremes([real[s.name] for real in seen]), s.bits) for s in free}
     return replace(group, outputs=tuple(replace(s, quant=fitted.get(s.name, s.quant)) for s in group.outputs))
 
