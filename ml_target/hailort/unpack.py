@@ -117,7 +117,9 @@ def take_file(deb: Path, version: str, name: str, into: Path) -> bool:
 
     Raises SettingsError for a damaged package.
     """
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tar:
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as tar:
         try:
             found = _write_member(tar, name, into / name)
         except tarfile.TarError as error:

@@ -59,8 +59,7 @@ def served(
     write_face_files(folder, face_models, photos)
     write_text_files(folder, wheel_models)
     settings = Settings(engine="hailo", models_dir=folder)
-    with pytest.MonkeyPatch.context() as environment, simulated(Rig(clock="virtual")) as rig:
-        environment.setenv("HAILO_SIM_REMEMBER", "300")  # what was asked alone is asked again under load
+    with simulated(Rig(clock="virtual")) as rig:
         with live(settings=settings) as (client, worker):
             yield Served(client, worker, folder, rig)
         assert not rig.held
