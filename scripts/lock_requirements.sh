@@ -4,7 +4,8 @@
 #   scripts/lock_requirements.sh             everything as new as it gets
 #   scripts/lock_requirements.sh pillow      pillow alone; the others stay as they are
 #
-# Needs a Python with pip. Only packages with wheels for both kinds of machine are taken.
+# Needs a Python with pip. Only packages with wheels for both kinds of machine are taken. They are for the images' own
+# Python, 3.12 (3.11 has wheels of all of them, too); ./setup.sh serve takes what pyproject.toml allows, from 3.10 on.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)

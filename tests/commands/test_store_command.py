@@ -255,7 +255,7 @@ def test_pin_records_what_no_checksum_is_published_for(models: Path, capsys: pyt
     err = capsys.readouterr().err
     assert err.count("scrfd_10g.hef") == 1, "said once, though both chips have such a file"
     assert "tokenizer.json is not the file that was first used" in err
-    assert "models fetch" not in err, "that would be a command inside the build; scripts/bake_models.sh says what to do"
+    assert "models fetch" not in err, "that would be a command inside the build; scripts/bake_models.py says what to do"
     assert json.loads((models / "checksums.json").read_text()) == on_record
 
 

@@ -234,7 +234,7 @@ def literals(source: str) -> Iterator[str]:
 def known_messages() -> tuple[str, ...]:
     """Everything that worker, doctor, setup and builds can say."""
     found = [explain(status) for status in STATUSES]
-    for file in (PROJECT / "ml_target").rglob("*.py"):
+    for file in (*(PROJECT / "ml_target").rglob("*.py"), *(PROJECT / "scripts").glob("*.py")):
         found += literals(file.read_text(encoding="utf-8"))
     for file in (PROJECT / "setup.sh", *(PROJECT / "scripts").glob("*.sh")):
         text = re.sub(r"\$\{[^}]*\}|\$\([^()]*\)|\$\w+", "…", file.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ needs_dpkg = pytest.mark.skipif(
 
 
 class Unpack:
-    """unpack_hailort.sh on a system that calls itself `arch`, with the files of `folder`."""
+    """unpack_hailort.py on a system that calls itself `arch`, with the files of `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "hailo-rt-4"
@@ -29,7 +29,6 @@ class Unpack:
         self.folder.mkdir()
         self.bin = folder / "bin"
         self.bin.mkdir()
-        (self.bin / "python3.12").symlink_to(sys.executable)
         self.system("amd64")
 
     def system(self, arch: str) -> None:
@@ -38,9 +37,18 @@ class Unpack:
         script.chmod(0o755)
 
     def run(self, version: str = "4.23.0", deb: str = "", whl: str = "") -> subprocess.CompletedProcess[str]:
-        command = ["bash", f"{SCRIPTS}/unpack_hailort.sh", str(self.folder), str(self.out), version, "3.12", deb, whl]
+        """With nothing but the standard library, as in that stage of the build."""
+        words = [f"{SCRIPTS}/unpack_hailort.py", self.folder.name, self.out.name, version, "3.12", deb, whl]
         environment = {**os.environ, "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            [sys.executable, "-S", "-E", *words],
+            cwd=self.folder.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def refused(self, *words: str, **arguments: str) -> str:
         """Its complaint, which holds `words` and leaves nothing behind."""
@@ -152,7 +160,7 @@ def test_files_of_another_version_or_python_are_pointed_out(unpack: Unpack) -> N
 def test_what_is_no_package(unpack: Unpack) -> None:
     write_packages(unpack.folder)
     (unpack.folder / DEB).write_text("<html>Please log in</html>")
-    unpack.refused(f"hailo-rt-4/{DEB} is no Debian package (26 bytes)", "Get it again", "Hailo Developer Zone")
+    unpack.refused(f"hailo-rt-4/{DEB} is no Debian package (26 bytes)", "Get it again: Hailo Developer Zone")
 
 
 @needs_dpkg
@@ -174,7 +182,7 @@ def test_a_wheel_that_is_none(unpack: Unpack) -> None:
 @pytest.mark.parametrize(
     ("version", "arch", "library", "words"),
     [
-        ("4.22.0", "amd64", True, f"hailo-rt-4/{DEB} holds version 4.22.0."),
+        ("4.22.0", "amd64", True, f"hailo-rt-4/{DEB} holds HailoRT 4.22.0."),
         ("4.23.0", "arm64", True, f"hailo-rt-4/{DEB} is made for arm64."),
         ("4.23.0", "amd64", False, f"hailo-rt-4/{DEB} holds no libhailort.so.4.23.0."),
     ],
@@ -198,9 +206,8 @@ def test_a_wheel_of_something_else(unpack: Unpack) -> None:
 
 
 def bake(folder: Path, choice: str = "baked") -> subprocess.CompletedProcess[str]:
-    command = ["bash", f"{SCRIPTS}/bake_models.sh", choice, str(folder)]
-    environment = {**os.environ, "PYTHON": sys.executable}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, f"{SCRIPTS}/bake_models.py", choice, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -270,13 +277,26 @@ def test_a_link_out_of_the_folder(models: Path) -> None:
 # ------------------------------------------------------------------- imports
 
 
-def check(folder: Path, *words: str, hailort: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-    """check_image.py where HailoRT's package is `hailort`'s code, or not installed."""
+PART = """
+import sys
+sys.path[:0] = sys.argv[2:]
+import check_image
+sys.exit(getattr(check_image, sys.argv[1])() or 0)
+"""
+
+
+def check(
+    folder: Path, *words: str, hailort: str | None = None, only: str = "", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """check_image.py where HailoRT's package is `hailort`'s code, or not installed. `only`: this of its parts, without
+    importing everything before."""
     if hailort is not None:
         (folder / "hailo_platform.py").write_text(hailort)
         (folder / "hailort-4.23.0.dist-info").mkdir()
         (folder / "hailort-4.23.0.dist-info" / "METADATA").write_text("Name: hailort\nVersion: 4.23.0\n")
     command = [sys.executable, f"{SCRIPTS}/check_image.py", *words]
+    if only:
+        command = [sys.executable, "-c", PART, only, str(SCRIPTS), str(PROJECT)]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **more}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
@@ -284,7 +304,7 @@ def check(folder: Path, *words: str, hailort: str | None = None, **more: str) ->
 def test_all_packages_load(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     assert check(tmp_path, hailort=None).stdout == "all packages load; no HailoRT: this image is for the processor\n"
-    done = check(tmp_path, hailort="")
+    done = check(tmp_path, hailort="", only="_hailort")
     assert (done.returncode, done.stdout) == (0, "all packages load, HailoRT 4.23.0 too\n")
 
 
@@ -292,7 +312,7 @@ def test_a_package_without_its_licence_is_named(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "bare-1.0.dist-info").mkdir()
     (tmp_path / "bare-1.0.dist-info" / "METADATA").write_text("Name: bare\nVersion: 1.0\n")
-    done = check(tmp_path, "--licences")
+    done = check(tmp_path, only="_licences")
     assert done.returncode == 1
     assert re.search(r"no text of a licence is in the image for .*\bbare\b", done.stderr)
 
@@ -311,7 +331,7 @@ CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 @pytest.mark.parametrize("target", ["linux/arm64", "linux/amd64"])
 def test_onnxruntime_may_only_crash_on_an_emulated_processor(tmp_path: Path, target: str) -> None:
     (tmp_path / "onnxruntime.py").write_text(CRASH)
-    done = check(tmp_path, BUILDPLATFORM="linux/amd64", TARGETPLATFORM=target)
+    done = check(tmp_path, only="_onnxruntime", BUILDPLATFORM="linux/amd64", TARGETPLATFORM=target)
     if target == "linux/arm64":
         assert done.returncode == 0
         assert "NOTE: onnxruntime ends with signal 11 on this emulated processor" in done.stdout
@@ -323,7 +343,7 @@ def test_onnxruntime_may_only_crash_on_an_emulated_processor(tmp_path: Path, tar
 
 def test_an_onnxruntime_that_does_not_load(tmp_path: Path) -> None:
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('GLIBC_2.99 not found')")
-    done = check(tmp_path, BUILDPLATFORM="linux/amd64", TARGETPLATFORM="linux/arm64")
+    done = check(tmp_path, only="_onnxruntime", BUILDPLATFORM="linux/amd64", TARGETPLATFORM="linux/arm64")
     assert done.returncode == 1
     assert "GLIBC_2.99 not found\n    Build from requirements.txt as it is" in done.stderr
 

@@ -11,7 +11,8 @@ import pytest
 from pictures import read_rgb
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr_reference import RapidOcrReader, ReferenceLine, edits
-from text_reading import OPTIONS, errors_against_truth, read
+from remembered import Remembered
+from text_reading import OPTIONS, PhotoLines, errors_against_truth, read
 
 from ml_target.catalogue.networks import CLASS_SCORES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.catalogue.types import Network
@@ -87,16 +88,14 @@ def bench(wheel_models: Path, threads: tuple[ThreadPool, Arbiter]) -> Bench:
     engine = OnnxEngine(threads=2)
     host, pool = threads
 
-    def model(file: str, network: Network) -> Model:
-        return Model(
-            network,
-            pool.queue(engine.open(wheel_models / file, network), network.name),
-            Provenance(file, "", engine.name),
-        )
+    def model(file: str, network: Network, loaded: LoadedNetwork) -> Model:
+        return Model(network, pool.queue(loaded, network.name), Provenance(file, "", engine.name))
 
+    found, read = "ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx"
     return Bench(
-        model("ppocrv5_mobile_det.onnx", OCR_DETECTION),
-        model("ppocrv5_mobile_rec.onnx", OCR_RECOGNITION),
+        # A picture that several tests look at is looked for once. What was read of it takes too much memory to keep.
+        model(found, OCR_DETECTION, Remembered(engine.open(wheel_models / found, OCR_DETECTION))),
+        model(read, OCR_RECOGNITION, engine.open(wheel_models / read, OCR_RECOGNITION)),
         Alphabet.from_file(wheel_models / "ppocrv5_dict.txt"),
         host,
         pool,
@@ -122,7 +121,7 @@ def pair(lines: Sequence[Line], reference: Sequence[ReferenceLine]) -> list[tupl
 
 
 def test_real_photos_read_as_rapidocr_reads_them(
-    bench: Bench, rapidocr: RapidOcrReader, photos: Path, manifest: dict[str, Any]
+    photo_lines: PhotoLines, rapidocr: RapidOcrReader, photos: Path, manifest: dict[str, Any]
 ) -> None:
     total = near = wrong = letters = extra = 0
     true_lines = found = ours_wrong = theirs_wrong = true_letters = 0
@@ -130,7 +129,7 @@ def test_real_photos_read_as_rapidocr_reads_them(
     scores: list[float] = []
     for name in (*TEXT_PHOTOS, *OTHER_PHOTOS):
         picture = read_rgb(photos / f"{name}.jpg")
-        expected, lines = rapidocr.read(picture, OPTIONS.min_text_score), read(bench.reader(), picture)
+        expected, lines = rapidocr.read(picture, OPTIONS.min_text_score), photo_lines.of(name)
         if name in OTHER_PHOTOS:
             assert not lines, name
             assert not expected, name
@@ -195,8 +194,8 @@ def test_fixed_sizes_read_the_same(
     assert wrong / letters <= bound
 
 
-def test_text_sits_in_its_own_box(bench: Bench, photos: Path) -> None:
-    lines = read(bench.reader(), read_rgb(photos / "token_grid.jpg"))
+def test_text_sits_in_its_own_box(photo_lines: PhotoLines) -> None:
+    lines = photo_lines.of("token_grid")
     # The network cannot tell this font's 0 from its O; RapidOCR answers the same.
     cells = {line.text.replace("O", "0"): line.corners for line in lines}
     assert set(cells) == {f"R{row}C{column}" for row in range(8) for column in range(8)}
@@ -280,9 +279,9 @@ def test_a_dense_page(bench: Bench) -> None:
     assert [line.text for line in lines if line.text in words] == [w for w in words if w in {t.text for t in lines}]
 
 
-def test_options_filter_boxes_and_texts(bench: Bench, photos: Path) -> None:
+def test_options_filter_boxes_and_texts(bench: Bench, photo_lines: PhotoLines, photos: Path) -> None:
     picture = read_rgb(photos / "invoice.jpg")
-    lines = read(bench.reader(), picture)
+    lines = photo_lines.of("invoice")
     scores = sorted(line.text_score for line in lines)
     kept = read(bench.reader(), picture, replace(OPTIONS, min_text_score=scores[1]))
     assert sorted(line.text_score for line in kept) == pytest.approx(scores[2:])  # strictly above
@@ -292,9 +291,9 @@ def test_options_filter_boxes_and_texts(bench: Bench, photos: Path) -> None:
     assert not read(bench.reader(), picture, replace(OPTIONS, min_box_score=1.0))
 
 
-def test_too_many_lines_are_cut_with_words(bench: Bench, photos: Path) -> None:
+def test_too_many_lines_are_cut_with_words(bench: Bench, photo_lines: PhotoLines, photos: Path) -> None:
     picture, trace = read_rgb(photos / "invoice.jpg"), Trace()
-    every = read(bench.reader(), picture)
+    every = photo_lines.of("invoice")
     assert [line.text for line in read(bench.reader(lines=2), picture, OPTIONS, trace)] == [
         line.text for line in every[:2]
     ]

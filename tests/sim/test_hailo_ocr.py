@@ -14,13 +14,10 @@ import parity_table as parity
 import pytest
 from pictures import read_rgb
 from rapidocr_reference import edits
-from simulated_card import OCR_FILES, open_card, write_text_files
-from text_reading import errors_against_truth, read
+from simulated_card import open_card, write_text_files
+from text_reading import PhotoLines, errors_against_truth, read
 
 from ml_target.catalogue.networks import OCR_DETECTION, OCR_RECOGNITION
-from ml_target.engines.onnx import OnnxEngine
-from ml_target.scheduling.arbiter import Arbiter
-from ml_target.scheduling.model import Model, Provenance
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.reader import Line, TextReader
 
@@ -34,10 +31,9 @@ NEAR = 0.02
 
 @dataclass(frozen=True)
 class Bench:
-    """The same photos read on the card and by the CPU engine at free sizes."""
+    """The photos read on the card."""
 
     card: TextReader
-    cpu: TextReader
     photos: Path
 
     @cached_property
@@ -45,25 +41,15 @@ class Bench:
         """On the card."""
         return {name: read(self.card, read_rgb(self.photos / f"{name}.jpg")) for name in TEXT_PHOTOS}
 
-    @cached_property
-    def cpu_lines(self) -> dict[str, list[Line]]:
-        return {name: read(self.cpu, read_rgb(self.photos / f"{name}.jpg")) for name in TEXT_PHOTOS}
-
 
 @pytest.fixture(scope="module")
 def bench(wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("card")
     write_text_files(folder, wheel_models)
     alphabet = Alphabet.from_file(folder / "ppocrv5_dict.txt")
-    pool, engine = Arbiter(1), OnnxEngine(threads=2)
-    floats = [
-        Model(n, pool.queue(engine.open(wheel_models / f, n), n.name), Provenance(f, "", "cpu")) for n, f in OCR_FILES
-    ]
     with open_card() as card:
-        models = [card.model(folder, network) for network in (OCR_DETECTION, OCR_RECOGNITION)]
-        ours, theirs = (TextReader(found, read, alphabet, card.host, 1000, 16) for found, read in (models, floats))
-        yield Bench(ours, theirs, photos)
-        pool.close()
+        found, read = (card.model(folder, network) for network in (OCR_DETECTION, OCR_RECOGNITION))
+        yield Bench(TextReader(found, read, alphabet, card.host, 1000, 16), photos)
         assert not card.rig.record.crashes
 
 
@@ -82,18 +68,18 @@ def test_text_sits_in_its_own_box(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", ["invoice", "vertical_signs"])
-def test_large_print_is_read_as_by_the_cpu_engine(bench: Bench, name: str) -> None:
-    ours, theirs = bench.lines[name], bench.cpu_lines[name]
+def test_large_print_is_read_as_by_the_cpu_engine(bench: Bench, photo_lines: PhotoLines, name: str) -> None:
+    ours, theirs = bench.lines[name], photo_lines.of(name)
     assert [line.text for line in ours] == [line.text for line in theirs]
     for line, other in zip(ours, theirs, strict=True):
         assert np.abs(line.corners - other.corners).max() <= NEAR
         assert line.text_score == pytest.approx(other.text_score, abs=0.05)
 
 
-def test_no_line_is_read_elsewhere(bench: Bench, manifest: dict[str, Any]) -> None:
+def test_no_line_is_read_elsewhere(bench: Bench, photo_lines: PhotoLines, manifest: dict[str, Any]) -> None:
     """Whatever is read lies where the CPU engine reads the same, and nothing that it reads is lost."""
     for name in TEXT_PHOTOS:
-        ours, theirs = bench.lines[name], bench.cpu_lines[name]
+        ours, theirs = bench.lines[name], photo_lines.of(name)
         truth = manifest[f"{name}.jpg"]["rendered_lines"]
         same, astray = 0, []
         for line in ours:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -17,7 +18,8 @@ from hailo_sim.cutting import End, text_tower
 from hailo_sim.driving import Driven, open_device
 from hailo_sim.enums import FormatType
 from hailo_sim.hef_file import Quant, read_buffer
-from hailo_sim.networks import Array, dequantise, quantise
+from hailo_sim.networks import Array, dequantise, floats, open_network, quantise
+from light_towers import picture_tower
 from onnx import TensorProto, helper, numpy_helper
 from pictures import read_rgb
 from PIL import Image
@@ -32,6 +34,7 @@ from ml_target.catalogue.networks import (
     SCRFD_10G,
     SIGLIP,
     STAND_IN_EMBEDDER,
+    TINYCLIP,
 )
 from ml_target.catalogue.types import Network, TextInput, TokenStates, Vector
 from ml_target.engines.onnx import OnnxEngine
@@ -74,6 +77,25 @@ def canvas(photo: Path) -> Array:
 
 
 # -------------------------------------------------------------------- accuracy
+
+
+def test_what_is_remembered_is_what_was_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HAILO_SIM_REMEMBER: every frame gets its own answer, as often as it comes."""
+    frames = [np.full((224, 224, 3), value, np.uint8) for value in (9, 200, 9, 30, 200)]
+    file = read_buffer(from_onnx(TINYCLIP.visual, picture_tower(tmp_path / "tower.onnx"), frames))
+    (group,) = file.groups
+    given, taken = group.inputs[0].name, group.outputs[0].name
+    computed = [open_network(group, file.payload).run({given: frame})[taken] for frame in frames]
+    monkeypatch.setenv("HAILO_SIM_REMEMBER", "1")
+    network = open_network(group, file.payload)
+    compute = Mock(wraps=floats)
+    monkeypatch.setattr("hailo_sim.networks.floats", compute)
+    for frame, expected in zip(frames, computed, strict=True):
+        answer = network.run({given: frame})[taken]
+        assert np.array_equal(answer, expected)
+        answer += 1  # it is the caller's own
+    assert compute.call_count == 3
+    assert not np.array_equal(computed[0], computed[1])
 
 
 @pytest.mark.parametrize(("bits", "least"), [(8, 0.999), (16, 0.9999)], ids=["8 bits", "16 bits"])

@@ -29,7 +29,8 @@ def vector(seed: str, width: int, length: float = 1.0) -> tuple[float, ...]:
 
 
 def text_of(numbers: Sequence[float]) -> str:
-    return json.dumps(numbers, separators=(",", ":"))
+    """As long as a worker's 32-bit numbers are: test.sh reads them digit by digit."""
+    return json.dumps([round(n, 8) for n in numbers], separators=(",", ":"))
 
 
 @dataclass

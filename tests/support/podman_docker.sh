@@ -53,7 +53,7 @@ card() { # /dev/hailo0:/dev/hailo0
     echo "docker: Error response from daemon: error gathering device information: no such file: ${1%%:*}" >&2
     exit 125
   fi
-  run_arguments+=(--device "$CARD_NODE:/dev/hailo0")
+  run_arguments+=(--device "$CARD_NODE:/dev/hailo0" --env HAILO_SIM_REMEMBER=64) # test.sh asks for one picture often
   [[ -z ${CARD_SYS-} ]] || run_arguments+=(--volume "$CARD_SYS:/sys:ro")
 }
 

@@ -166,7 +166,7 @@ def test_four_threads_keep_no_memory_and_leave_no_threads() -> None:
 
     def work(seed: int) -> None:
         sizes = np.random.default_rng(seed)
-        for _ in range(60):
+        for _ in range(25):
             high, wide = sizes.integers(200, 600, 2).tolist()
             picture = np.full((high, wide, 3), 99, np.uint8)
             assert (resample(picture, high // 2, wide // 2) == 99).all()

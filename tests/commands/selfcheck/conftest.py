@@ -5,13 +5,15 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from hailo_sim import Rig, simulated
+from hailo_sim import Rig, networks, simulated
 from hailo_sim.networks import forget_sessions
+from remembered import Sessions
 from selfcheck_models import write_models
 from selfcheck_run import Check, Run
 
 from ml_target.__main__ import main
 from ml_target.diagnostics.checks.samples import Samples
+from ml_target.engines.onnx import OnnxEngine
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +47,24 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         if file.name not in ("checksums.json", "text_layouts.json"):
             (copied / file.name).symlink_to(file.resolve())
     return copied
+
+
+@pytest.fixture(scope="session")
+def sessions() -> Sessions:
+    """All that was opened in the tests of this folder: they look at the same pictures with mostly the same files."""
+    return Sessions()
+
+
+@pytest.fixture(autouse=True)
+def computed_once(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file has answered to a frame, on the card or on the processor, it need not compute again."""
+    on_card, on_processor = networks.session, OnnxEngine._session
+    monkeypatch.setattr(networks, "session", lambda model: sessions.open("card", model, lambda: on_card(model)))
+    monkeypatch.setattr(
+        OnnxEngine,
+        "_session",
+        lambda engine, file: sessions.open("cpu", file.read_bytes(), lambda: on_processor(engine, file)),
+    )
 
 
 @pytest.fixture

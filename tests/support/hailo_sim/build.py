@@ -46,18 +46,16 @@ def from_onnx(
     sources: Sequence[Source] | None = None,
     chip: str = "hailo8",
     scale: Callable[[Quant], Quant] | None = None,
-    remember: bool = False,
 ) -> bytes:
     """A HEF for a catalogue network, answering as `onnx` does with the outputs' rounding.
 
     `samples`: frames as the worker hands them over (uint8 pictures; for text towers float32
     embeddings); ranges are calibrated on them, except where the real file's are known (SCRFD,
-    probabilities). `scale` changes each output's pair afterwards, to make unusual files. `remember`: each
-    frame is computed once.
+    probabilities). `scale` changes each output's pair afterwards, to make unusual files.
     """
     group = group or group_of(network)
     data = onnx.read_bytes()
-    description = _describe(network, group, data, sources) | ({"remember": network.name} if remember else {})
+    description = _describe(network, group, data, sources)
     group = _calibrated(group, description, data, samples)
     if scale is not None:
         group = replace(group, outputs=tuple(replace(s, quant=scale(s.quant)) for s in group.outputs))
@@ -99,7 +97,8 @@ def _calibrated(group: Group, description: Mapping[str, object], data: bytes, sa
     free = [s for s in group.outputs if s.quant not in Fixed and "/conv" not in _scrfd_name(s)]
     if not free:
         return group
-    seen = [floats({given.name: sample}, group, description, data) for sample in samples]
+    graph = session(data)
+    seen = [floats({given.name: sample}, group, description, graph) for sample in samples]
     fitted = {s.name: affine(*_extremes([real[s.name] for real in seen]), s.bits) for s in free}
     return replace(group, outputs=tuple(replace(s, quant=fitted.get(s.name, s.quant)) for s in group.outputs))
 

@@ -1,0 +1,92 @@
+"""The checks, side by side, and then the tests: what `./setup.sh test` runs in .venv.
+
+Without words the fast tests; --full: all of them. Further words go to pytest.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+SHELL = re.compile(rb"#! ?/.*\b(ba)?sh\b")
+"""The first line of a shell script."""
+
+FOLDERS = (".ci/*", "scripts/*", "tests/*.sh", "tests/support/*.sh")
+
+
+def shell_files() -> list[str]:
+    """The scripts that shellcheck looks at, relative to the project."""
+    found = [PROJECT / "setup.sh", *(path for pattern in FOLDERS for path in sorted(PROJECT.glob(pattern)))]
+    return [str(p.relative_to(PROJECT)) for p in found if p.is_file() and SHELL.match(p.read_bytes())]
+
+
+def checks() -> dict[str, list[str]]:
+    """What runs beside each other, by its name."""
+    python, tools = sys.executable, Path(sys.executable).parent
+    dockerfiles = sorted(path.name for path in PROJECT.glob("Dockerfile.*"))
+    return {
+        "ruff check": [python, "-m", "ruff", "check"],
+        "ruff format": [python, "-m", "ruff", "format", "--check"],
+        "mypy": [python, "-m", "mypy"],
+        "shellcheck": [str(tools / "shellcheck"), *shell_files()],
+        "hadolint": [str(tools / "hadolint"), *dockerfiles],
+    }
+
+
+def run_checks(commands: dict[str, list[str]]) -> list[str]:
+    """Runs them beside each other, and prints each one's words in their order; returns the names of what failed."""
+    failed = []
+    with ThreadPoolExecutor(len(commands)) as pool:
+        for name, done in zip(commands, pool.map(run, commands.values()), strict=True):
+            print(f"\n--- {name}\n{done.stdout}", end="", flush=True)
+            if done.returncode:
+                failed.append(name)
+    return failed
+
+
+def run(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Status 1 for what cannot be started, too."""
+    try:
+        return subprocess.run(
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 1, f"{error}\n")
+
+
+def pytest_command(words: list[str], *, full: bool) -> list[str]:
+    """Each file has one process, those that build images share one (tests/support/processes.py), and what takes longest
+    comes first (tests/conftest.py). Tests wait often: one process more than there are cores keeps these busy.
+    """
+    processes = min((os.cpu_count() or 1) + 1, 4)
+    spread = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
+    return [sys.executable, "-m", "pytest", *spread, *([] if full else ["-m", "not slow"]), *words]
+
+
+def main(words: list[str]) -> int:
+    """Exit status 1, with the names of what failed, unless all passed."""
+    full = words[:1] == ["--full"]
+    failed = run_checks(checks())
+    print("\n--- pytest", flush=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process compiles all tests anew, in every run
+    if subprocess.run(pytest_command(words[full:], full=full), cwd=PROJECT).returncode:
+        failed.append("pytest")
+    if failed:
+        print(f"\nsetup.sh: failed: {', '.join(failed)}\n    Their words stand above.", file=sys.stderr)
+        return 1
+    if full:
+        print("\nAll checks and tests passed.")
+    else:
+        print("\nAll checks and the fast tests passed (./setup.sh test).", end=" ")
+        print("With the slow ones, as CI has it: ./setup.sh test --full")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
