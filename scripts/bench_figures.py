@@ -40,7 +40,7 @@ from ml_target.store import Store  # noqa: E402
 ENTRIES = json.dumps({"clip": {"textual": {"modelName": "ViT-B-32__openai", "options": {"language": "en"}}}})
 WARM_UP = 300
 PARTS = ("requests", "bursts and queues", "Server-Timing", "id")
-NOTHING, ALL = "nothing", "all of them"
+NOTHING, AGAIN, ALL = "nothing", "nothing, once more", "all of them"
 
 
 def body_of(text: str) -> bytes:
@@ -154,12 +154,13 @@ def main() -> None:
     if chosen.send:
         send(chosen.send)
         return
-    parts = (NOTHING, "nothing, once more", *(PARTS if chosen.parts else ()), ALL)
+    parts = (NOTHING, AGAIN, *(PARTS if chosen.parts else ()), ALL)
     whole, least = measure(chosen.batch, chosen.rounds, parts)
+    everything = min(least[NOTHING], least[AGAIN])
     print(f"A query takes the process {whole:.3f} ms.\n")
     print("| left out | ms of the loop's thread | it costs, of the query |\n|---|---|---|")
     for part, took in least.items():
-        print(f"| {part} | {took:.3f} | {100 * (least[NOTHING] - took) / whole:.1f} % |")
+        print(f"| {part} | {took:.3f} | {100 * (everything - took) / whole:.1f} % |")
 
 
 if __name__ == "__main__":
