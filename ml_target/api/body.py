@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
@@ -79,22 +80,13 @@ class _Pace:
         self._since = time.monotonic()
         self._arrived = 0
         self._slow: TooSlow | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def keep(self, receive: Receive) -> Message:
         """The next message. Raises TooSlow."""
-        loop, reader = asyncio.get_running_loop(), asyncio.current_task()
+        reader = asyncio.current_task()
         assert reader is not None
-        timer: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal timer
-            try:
-                timer = loop.call_later(self._left(), look)
-            except TooSlow as error:
-                self._slow = error
-                reader.cancel()  # it waits below: a timer and no task of its own, as nearly every message is there
-
-        timer = loop.call_later(self._left(), look)
+        self._look_later(reader)
         try:
             message = await receive()
         except asyncio.CancelledError:
@@ -102,9 +94,22 @@ class _Pace:
                 raise
             raise self._slow from None
         finally:
-            timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
         self._arrived += len(message.get("body", b""))
         return message
+
+    def _look_later(self, reader: "asyncio.Task[Any]") -> None:
+        # A method: a function inside `keep` would refer to itself, and to the reader with all that it holds.
+        self._timer = asyncio.get_running_loop().call_later(self._left(), self._look, reader)
+
+    def _look(self, reader: "asyncio.Task[Any]") -> None:
+        try:
+            self._look_later(reader)
+        except TooSlow as error:
+            self._slow = error
+            reader.cancel()  # it waits above: a timer and no task of its own, as nearly every message is there
 
     def _left(self) -> float:
         """Seconds until it is to be looked at again. Raises TooSlow."""

@@ -6,7 +6,6 @@ import logging
 import time
 from typing import Any, cast
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ml_target.api.guard import DROPPING
@@ -143,16 +142,21 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        if not self.idle and not self.cycle.more_body:
+            # Another request, sent before this one's answer. uvicorn would queue these without limit;
+            # no client of ours sends them, and HTTP lets a server answer the first one and close.
+            self.cycle.keep_alive = False
+            return
         begun = time.perf_counter()
         super().data_received(data)
         if not self.idle:
             self._in_head = False
             self._cancel_timer()
             self._read_at_most(self._piece * 2 if time.perf_counter() - begun < TURN_S / 2 else self._piece // 2)
-            if self.conn.their_state is h11.DONE and self.conn.trailing_data[0]:
-                # Another request, sent before this one's answer. uvicorn would queue these without limit;
-                # no client of ours sends them, and HTTP lets a server answer the first one and close.
-                self.cycle.keep_alive = False
+            if not self.cycle.more_body:
+                if self.conn.trailing_data[0]:  # as above, in one piece with this one
+                    self.cycle.keep_alive = False
+                self.flow.resume_reading()  # else nobody would see that the client goes
         elif not self._in_head:
             self._in_head = True
             self._cancel_timer()

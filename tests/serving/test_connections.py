@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,51 @@ def test_a_head_that_is_never_complete(monkeypatch: pytest.MonkeyPatch) -> None:
                 while time.monotonic() < end:
                     connection.sendall(b"x")
                     time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("header", "after"),
+    [(b"", PING), (b"Connection: close\r\n", b"\r\n"), (b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"")],
+    ids=["a request behind it", "a line behind it", "another protocol proposed"],
+)
+def test_a_client_that_goes_is_seen_to_go(header: bytes, after: bytes) -> None:
+    """Also where the parser has stopped reading: behind a whole request, and before another protocol."""
+    body = form_body("b", [('name="entries"', json.dumps(CLIP).encode()), ('name="image"; filename="i"', picture())])
+    head, _, content = request(body).partition(b"\r\n\r\n")
+    tasks = FakeTasks(delay=30)
+    with live(lambda _: fake_services(tasks)) as (client, _worker):
+        with connect(client, head + b"\r\n" + header + b"\r\n") as connection:
+            time.sleep(0.1)  # the worker waits for the body
+            connection.sendall(content)
+            _until(lambda: tasks.running)
+            connection.sendall(after)
+            time.sleep(0.1)
+        _until(lambda: tasks.cancelled)
+
+
+def test_what_follows_a_request_costs_it_no_answer() -> None:
+    body = form_body("b", [('name="entries"', json.dumps(CLIP).encode()), ('name="image"; filename="i"', picture())])
+    head, _, content = request(body).partition(b"\r\n\r\n")
+    with worker(delay=0.3) as client:
+        for header in (b"", b"Connection: close\r\n"):
+            with connect(client, head + b"\r\n" + header + b"\r\n" + content) as connection:
+                time.sleep(0.1)
+                connection.sendall(b"\r\n")
+                answer = _all_of(connection)
+            assert answer.startswith(b"HTTP/1.1 200"), answer[:300]
+            assert answer.count(b"HTTP/1.1") == 1
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    """What the worker sends until it closes."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def _until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_connection_without_a_byte_is_closed() -> None:

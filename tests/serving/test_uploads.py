@@ -1,6 +1,7 @@
 """The memory of arriving bodies: charged as they arrive, and nobody waits for ever."""
 
 import asyncio
+import gc
 import random
 from collections.abc import Awaitable, Callable
 
@@ -181,6 +182,21 @@ def test_a_sender_who_goes_away_ends_the_body() -> None:
 
         with pytest.raises(ClientDisconnect):
             await read(gone)
+
+    run(scenario)
+
+
+def test_a_body_leaves_nothing_for_the_garbage_collector() -> None:
+    """Such as what watched the pace of each piece: it would keep the request, and a picture, for some time."""
+
+    async def scenario() -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            await read(source(*[b"x"] * 50))
+            assert gc.collect() < 50
+        finally:
+            gc.enable()
 
     run(scenario)
 
