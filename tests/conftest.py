@@ -9,6 +9,7 @@ import importlib.util
 import json
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ pytest_plugins = ["card_fixtures", "left_out", "processes", "setup_fixtures", "v
 # would wait for each other, and burn time while they do.
 for library in ("OMP", "OPENBLAS", "RAYON"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+# A run that a shell has sent to the background ignores Ctrl-C, and so would every process that a test sends one to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Without it every process that a test starts would compile all modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

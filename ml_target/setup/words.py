@@ -44,8 +44,8 @@ def closing(facts: Facts, options: Options, chosen: Chosen, image: str, chip: st
     if incomplete:
         yield say("            Model files are missing, and their tasks are OFF: it says which and why.")
     if chip:
-        yield say(f"The card against the processor: docker exec {NAME} python3 -m ml_target selfcheck")
-        yield say(f"Card, driver, link, files:      docker exec {NAME} python3 -m ml_target doctor")
+        yield say("The card against the processor: docker exec immich-ml-hailo python3 -m ml_target selfcheck")
+        yield say("Card, driver, link, files:      docker exec immich-ml-hailo python3 -m ml_target doctor")
 
 
 def host_address(host: str) -> Plan[str]:
