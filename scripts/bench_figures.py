@@ -31,7 +31,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "support")]
 from hailo_sim import Rig  # noqa: E402
 from hailo_worker import Running, models_folder, running  # noqa: E402
 
-from ml_target.api import app, guard  # noqa: E402
+from ml_target.api import guard, predict  # noqa: E402
 from ml_target.catalogue import files  # noqa: E402
 from ml_target.figures.observer import Observer  # noqa: E402
 from ml_target.log.requests import set_up  # noqa: E402
@@ -76,7 +76,7 @@ def without(served: Running, part: str) -> Iterator[None]:
             for place in served.worker.places:
                 stack.enter_context(patch.object(place.arbiter, "_observer", Observer()))
         if part in (ALL, "Server-Timing"):
-            stack.enter_context(patch.object(app, "server_timing", lambda _: {}))
+            stack.enter_context(patch.object(predict, "server_timing", lambda _: {}))
         if part in (ALL, "id"):
             stack.enter_context(patch.object(guard, "give_id", lambda _: "0"))
         yield
