@@ -17,6 +17,7 @@ NETWORK = (
     "TLS handshake timeout",
     "Unable to fetch",
 )
+FULL = ("no space left", "No space left")
 ABSENT = ("pull access denied", "manifest unknown", ": not found", "denied: ", "unauthorized")
 AGAIN = "Its words stand above."
 ON_UNRAID = "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped."
@@ -30,16 +31,17 @@ def _has(words: str, *texts: str) -> bool:
     return any(text in words for text in texts)
 
 
+def _full(what: str, commands: str) -> Refusal:
+    return Refusal(
+        f"{what}: Docker has no space left.", f"{AGAIN} Free some: {commands}.", ON_UNRAID, "Then run this again."
+    )
+
+
 def build_refusal(dockerfile: str, words: str, project: Path, base: str) -> Refusal:
     """`base`: the image of ours that this one begins with, "" where it begins with another."""
     what = f"building from {dockerfile} failed"
-    if _has(words, "no space left", "No space left"):
-        return Refusal(
-            f"{what}: Docker has no space left.",
-            f"{AGAIN} Free some: docker system df, docker builder prune.",
-            ON_UNRAID,
-            "Then run this again.",
-        )
+    if _has(words, *FULL):
+        return _full(what, "docker system df, docker builder prune")
     if _has(words, "HailoRT cannot be put into the image"):
         return Refusal(
             f"{what}: HailoRT's files are not what they should be.",
@@ -78,13 +80,8 @@ def build_refusal(dockerfile: str, words: str, project: Path, base: str) -> Refu
 def pull_refusal(image: str, words: str) -> Refusal:
     """For an image that was named and cannot be had."""
     what = f"the image {image} could not be fetched"
-    if _has(words, "no space left", "No space left"):
-        return Refusal(
-            f"{what}: Docker has no space left.",
-            f"{AGAIN} Free some: docker system df.",
-            ON_UNRAID,
-            "Then run this again.",
-        )
+    if _has(words, *FULL):
+        return _full(what, "docker system df")
     if _has(words, "toomanyrequests", "pull rate limit"):
         return Refusal(
             f"{what}: its registry lets this address fetch no more for now.", "Wait an hour, or docker login."

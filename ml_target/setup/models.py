@@ -9,7 +9,7 @@ from ml_target.setup.card import Using
 from ml_target.setup.images import require_space
 from ml_target.setup.options import Talk
 from ml_target.setup.settings import Chosen
-from ml_target.setup.steps import Err, Plan, Refusal, Run, say, say_all, shown
+from ml_target.setup.steps import Plan, Refusal, Run, say, say_all, shown
 
 CHIP = re.compile("hailo[0-9]+[a-z]*")
 MODELS_MB = 1500
@@ -52,9 +52,8 @@ def provide(talk: Talk, chosen: Chosen, chip: str, image: str) -> Plan[bool]:
         yield say("and if it lists any:")
         yield shown(fetch)
         return True
-    found = yield Run(tuple(missing), "merged")
+    found = yield Run(tuple(missing))  # what Docker warns of is no missing file
     if found.code:
-        yield Err(found.text.rstrip("\n"))
         raise Refusal("the model files could not be looked at.", "What stands above says why. Then run this again.")
     if not found.text.strip():
         yield say(f"all there for {chosen.backend}")

@@ -25,6 +25,7 @@ def plan(facts: Facts, clock: proof.Clock | None = None) -> Plan[None]:
     """All of it. Raises Refusal."""
     options = parse(facts.arguments, facts.environment)
     settings.refuse_useless(facts)
+    proof.patience(facts)  # now, and not when the worker has been replaced
     if ":" in str(facts.project):
         raise Refusal(
             f"the folder {facts.project} has a colon in its name, which Docker's -v cannot take.", "Rename it."

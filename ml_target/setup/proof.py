@@ -1,15 +1,17 @@
 """Does the container answer, and does it answer right?"""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ml_target.setup.asking import CONFINED
 from ml_target.setup.container import NAME
+from ml_target.setup.facts import Facts
 from ml_target.setup.options import Talk
 from ml_target.setup.steps import Err, Ping, Plan, Refusal, Run, quoted, say, shown
 
-READY_S, PAUSE_S, SAY_S = 300.0, 1.0, 5.0
+PATIENCE = {"SETUP_READY_S": 300.0, "SETUP_PAUSE_S": 1.0, "SETUP_SAY_S": 5.0}
 """How long to wait for the worker, and the time between two looks and between two words about it."""
 
 STATE = ("docker", "inspect", "--type", "container", "--format", "{{.State.Status}} {{.RestartCount}}", NAME)
@@ -23,15 +25,22 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
+def patience(facts: Facts) -> tuple[float, ...]:
+    """Those of `PATIENCE`, in its order, as they were given. Raises Refusal."""
+    for name in PATIENCE:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?|", facts.given(name)):
+            raise Refusal(
+                f"{name}={facts.given(name)} is no number of seconds.", f"Set it as in {name}=900, or leave it out."
+            )
+    return tuple(float(facts.given(name) or usual) for name, usual in PATIENCE.items())
+
+
 def wait_until_ready(talk: Talk, port: int, doctor: str, clock: Clock) -> Plan[None]:
     """Raises Refusal where the worker ends, or does not answer in time. `doctor`: the line that says more."""
     if talk.options.dry:
         yield say(f"(then it waits until http://127.0.0.1:{port}/ping answers)")
         return
-    ready_s, pause_s, say_s = (
-        float(talk.facts.given(name) or usual)
-        for name, usual in (("SETUP_READY_S", READY_S), ("SETUP_PAUSE_S", PAUSE_S), ("SETUP_SAY_S", SAY_S))
-    )
+    ready_s, pause_s, say_s = patience(talk.facts)
     since = said = clock.now()
     at_first = ""
     while (yield Ping(port)).code:

@@ -238,7 +238,8 @@ def _store(state: State, call: Call, arguments: list[str]) -> Reply:
     if state["missing"] is None:
         return _real_store(state, call, arguments, mounts)
     if arguments[3] == "missing":
-        return says("\n".join(state["missing"])) if state["missing"] else Reply()
+        found = says("\n".join(state["missing"])) if state["missing"] else Reply()
+        return replace(found, err=f"{state['warns']}\n" if state["warns"] else "")
     assert arguments[3] == "fetch"
     (Path(mounts["/app/models"]) / "fetched.hef").write_text("network")
     state["missing"] = []

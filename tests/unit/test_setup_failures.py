@@ -102,6 +102,14 @@ def test_a_worker_that_never_gets_ready(host: PlannedHost) -> None:
     assert host.ours["status"] == "running"
 
 
+def test_a_patience_that_is_none_is_told_before_anything_is_done(host: PlannedHost) -> None:
+    done = host.run("--yes", SETUP_READY_S="five minutes")
+    assert done.refused
+    assert done.reason == "SETUP_READY_S=five minutes is no number of seconds."
+    assert "SETUP_READY_S=900" in done.remedy
+    assert not host.changes()
+
+
 def test_waiting_is_shown(host: PlannedHost) -> None:
     host.ready_after = 2
     done = host.run("--yes", SETUP_SAY_S="0")

@@ -109,3 +109,11 @@ def test_a_store_that_fails_is_told(host: PlannedHost) -> None:
     assert done.refused
     assert done.reason == "the model files could not be looked at."
     assert "it takes one of scrfd_2.5g" in done.err
+
+
+def test_a_warning_of_docker_is_no_missing_file(host: PlannedHost) -> None:
+    host.change(missing=[], warns="WARNING: Your kernel does not support memory limit capabilities.")
+    done = host.run("--yes")
+    assert done.code == 0, done.err
+    assert "all there for tinyclip" in done.out
+    assert "fetch" not in host.changes()
