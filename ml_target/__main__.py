@@ -19,7 +19,7 @@ from ml_target.log.requests import set_up
 from ml_target.log.terminal import replace_unprintable
 from ml_target.remedies import command
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ml_target.start")  # run as a module, it would be called __main__
 
 HELP = ("-h", "--help", "--version")
 DESCRIPTION = "A machine-learning worker for Immich: smart search, faces and text in photos."
