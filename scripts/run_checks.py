@@ -14,6 +14,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 SHELL = re.compile(rb"#! ?/.*\b(ba)?sh\b")
 """The first line of a shell script."""
 
+COMPILED = PROJECT / "tests" / "unit" / "__pycache__"
+"""Where it is not there yet, each of pytest's processes would compile all tests for itself: one does it beside mypy,
+which takes longer."""
+
 FOLDERS = (".ci/*", "scripts/*", "tests/*.sh", "tests/support/*.sh")
 
 
@@ -27,13 +31,16 @@ def checks() -> dict[str, list[str]]:
     """What runs beside each other, by its name."""
     python, tools = sys.executable, Path(sys.executable).parent
     dockerfiles = sorted(path.name for path in PROJECT.glob("Dockerfile.*"))
-    return {
+    found = {
         "ruff check": [python, "-m", "ruff", "check"],
         "ruff format": [python, "-m", "ruff", "format", "--check"],
         "mypy": [python, "-m", "mypy"],
         "shellcheck": [str(tools / "shellcheck"), *shell_files()],
         "hadolint": [str(tools / "hadolint"), *dockerfiles],
     }
+    if not COMPILED.is_dir():
+        found["pytest --collect-only"] = [python, "-m", "pytest", "--collect-only", "-p", "no:terminal"]
+    return found
 
 
 def run_checks(commands: dict[str, list[str]]) -> list[str]:
@@ -69,9 +76,9 @@ def pytest_command(words: list[str], *, full: bool) -> list[str]:
 def main(words: list[str]) -> int:
     """Exit status 1, with the names of what failed, unless all passed."""
     full = words[:1] == ["--full"]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process compiles all tests anew, in every run
     failed = run_checks(checks())
     print("\n--- pytest", flush=True)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process compiles all tests anew, in every run
     if subprocess.run(pytest_command(words[full:], full=full), cwd=PROJECT).returncode:
         failed.append("pytest")
     if failed:

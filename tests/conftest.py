@@ -24,6 +24,7 @@ from shared_once import shared_once
 from ml_target.catalogue import files
 from ml_target.errors import ModelError
 from ml_target.store import Store
+from ml_target.system import allocator
 
 if TYPE_CHECKING:
     from standin_docker import Docker
@@ -43,6 +44,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Without it every process that a test starts would compile all modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# As the worker does: without it the kernel takes a tenth of the time, for arrays that come and go.
+allocator.tune()
+
 CACHE = TESTS / ".cache" / "models"
 SLOW = (TESTS / "images", TESTS / "parity", TESTS / "setup")
 """Folders of which every test takes long: real networks, processes, containers."""
@@ -51,8 +55,9 @@ SLOW = (TESTS / "images", TESTS / "parity", TESTS / "setup")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is slow by its folder, and puts first what takes longest: these, then files with slow tests."""
     ranks: dict[Path, int] = {}
+    of_folder = {path: _rank(path) for path in {item.path for item in items}}
     for item in items:
-        rank = next((rank for rank, folder in enumerate(SLOW) if folder in item.path.parents), len(SLOW) + 1)
+        rank = of_folder[item.path]
         if rank < len(SLOW):
             item.add_marker("slow")
         elif item.get_closest_marker("slow"):
@@ -61,14 +66,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks[item.path])
 
 
+def _rank(path: Path) -> int:
+    """The place of the file's folder among the slow ones, or one behind them and files with slow tests."""
+    return next((rank for rank, folder in enumerate(SLOW) if folder in path.parents), len(SLOW) + 1)
+
+
 @pytest.fixture(autouse=True)
 def logs_as_at_the_start() -> None:
-    """Commands and libraries set logging up for their whole process; the next test finds it as it was."""
-    logging.getLogger().setLevel(logging.WARNING)
+    """Commands and libraries set logging up for their whole process; the next test finds it as it was.
+
+    A level is set where it is another: with each one, all loggers forget what they know.
+    """
+    if logging.root.level != logging.WARNING:
+        logging.root.setLevel(logging.WARNING)
     for name, logger in logging.root.manager.loggerDict.items():
         if type(logger) is logging.Logger and name.startswith("ml_target"):
             logger.disabled, logger.propagate = False, True
-            logger.setLevel(logging.NOTSET)
+            if logger.level != logging.NOTSET:
+                logger.setLevel(logging.NOTSET)
 
 
 # -------------------------------------------------------------------- tables

@@ -52,7 +52,11 @@ def test_they_run_beside_each_other_and_each_ones_words_stand_together(
     assert capsys.readouterr().out.startswith(words)
 
 
-def test_what_is_checked(script: ModuleType) -> None:
+def test_what_is_checked(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once, before pytest's processes begin, all tests are compiled."""
+    monkeypatch.setattr(script, "COMPILED", tmp_path / "__pycache__")
+    assert list(script.checks()) == [*NAMES, "pytest --collect-only"]
+    script.COMPILED.mkdir()
     checks = script.checks()
     assert list(checks) == NAMES
     assert {"Dockerfile.hailo-base", "Dockerfile.immich-ml-hailo"} <= set(checks["hadolint"])
