@@ -6,7 +6,6 @@ The lines are the README's own. What only a real host shows: the vendor's packag
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,18 @@ from urllib.parse import urlencode
 
 import pytest
 from hailo_sim.sysfs import make_root
-from project import SHARED
+from project import SHARED, TESTS
 from standin_docker import Docker, make_node
-from standin_hailort import deb_name, wheel_name, write_packages
+from standin_hailort import VERSION, wheel_name, write_packages
+
+from ml_target.setup.images import INPUTS, copied, digest
+from ml_target.setup.packages import names
 
 BASE = "docker build -t hailo-base:v4.23.0 -f Dockerfile.hailo-base ."
 WORKER = "docker build -t immich-ml-hailo:v4.23.0 -f Dockerfile.immich-ml-hailo ."
 SLIM = "docker build -t immich-ml-hailo:slim --build-arg MODELS=none -f Dockerfile.immich-ml-hailo ."
-MODELS = "docker build -t models --target models --build-arg MODELS={} -f Dockerfile.immich-ml-hailo ."
-"""Up to where models go in. The stage after it copies all packages, which podman reads through even from its cache."""
+MODELS = "docker build -t models --target models -f Dockerfile.immich-ml-hailo ."
+"""Up to where models go in."""
 CPU = "docker build -t immich-ml-hailo:cpu --build-arg BASE_IMAGE=ubuntu:24.04 -f Dockerfile.immich-ml-hailo ."
 RUN = (
     "docker run -d --device=/dev/hailo0:/dev/hailo0 --group-add=0 --publish 3003:3003 -e CLIP_BACKEND=siglip "
@@ -51,11 +53,18 @@ def images(docker: Docker, clone: Path, card_models: Path, tmp_path_factory: pyt
     (folder / ".env").write_text("SECRET=1\n")
     # What the builds say is looked at below. They come first (tests/conftest.py), so none is from the cache of another.
     said = {}
-    for line in (BASE, WORKER, SLIM, CPU):
+    for line in (BASE, _as_set_up_builds(folder), WORKER, SLIM, CPU):
         done = docker.shell(line, cwd=folder)
         assert done.returncode == 0, done.stdout
         said[line] = done.stdout
     return Images(docker, folder, said)
+
+
+def _as_set_up_builds(folder: Path) -> str:
+    """The same base under set-up's label: what lies on it then is in the cache for test_setup_end_to_end.py, too."""
+    files = [Path("hailo-rt-4") / name for name in names(VERSION, "x86_64")]
+    inputs = digest(folder, [*copied(folder, "Dockerfile.hailo-base"), *files], [f"HAILORT_VERSION={VERSION}"])
+    return BASE.replace(" -f", f" --label {INPUTS}={inputs} --build-arg HAILORT_VERSION={VERSION} -f")
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +80,9 @@ def served(images: Images) -> Iterator[str]:
         docker("rm", "-f", "immich-ml-hailo")
 
 
-def wait_logged(docker: Docker, name: str, words: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        runs = docker.told("inspect", "--format", "{{.State.Running}}", name) == "true"
-        if words in (log := docker("logs", name).stdout):
-            return
-        assert runs, log
-        assert time.monotonic() < deadline, log
-        time.sleep(0.2)
-
-
 def wait_healthy(docker: Docker, name: str) -> None:
     """Until the worker says that it is ready; then the image's own health check passes."""
-    wait_logged(docker, name, "ready after")
+    docker.wait_logged(name, "ready after")
     health = docker("healthcheck", "run", name)
     assert health.returncode == 0, health.stdout
 
@@ -125,12 +123,9 @@ def search(docker: Docker, name: str, text: str) -> list[float]:
     return vector
 
 
-def end_to_end(docker: Docker, name: str) -> str:
-    """test.sh and its picture, copied in and run as the README has it; what it printed."""
-    project = Path(__file__).resolve().parents[2]
-    for file in ("test.sh", "test.jpg"):
-        docker.told("cp", project / "tests" / file, f"{name}:/tmp/{file}")
-    done = docker("exec", name, "bash", "/tmp/test.sh", "/tmp/test.jpg")
+def end_to_end(docker: Docker, name: str, folder: str = "/app/tests") -> str:
+    """What test.sh prints, of the image's own or of another folder in it."""
+    done = docker("exec", name, "bash", f"{folder}/test.sh", f"{folder}/test.jpg")
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -150,26 +145,36 @@ def test_the_image_says_how_it_is_run(images: Images) -> None:
         assert {"HAILORT_LOGGER_PATH=NONE", "PYTHONUNBUFFERED=1"} <= set(config["Env"])
 
 
-def test_nothing_but_the_worker_is_in_it(images: Images) -> None:
-    def found(image: str, where: str, *what: str) -> set[str]:
-        lines = images.docker.told("run", "--rm", "--user=0", image, "find", *where.split(), *what)
-        return set(lines.splitlines())
+def looked(docker: Docker, image: str, *commands: str) -> list[list[str]]:
+    """The lines that each command prints in a container, as root; one for all: its start takes longest."""
+    script = " echo ====; ".join(f"{command};" for command in commands)
+    told = docker("run", "--rm", "--user=0", image, "bash", "-c", script).stdout
+    parts = [part.split("\n") for part in told.split("====\n")]
+    assert len(parts) == len(commands), told
+    return [[line for line in part if line] for part in parts]
 
-    apart = {"__pycache__"}
+
+def test_nothing_but_the_worker_is_in_it(images: Images) -> None:
     for image in (HAILO, PROCESSOR):
-        top = found(image, "/app", "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n")
-        assert top == {"LICENSE", "ml_target", "models", "scripts", "tests"}
-        assert found(image, "/app/tests", "-mindepth", "1", "-printf", "%f\\n") == {"test.sh", "test.jpg"}
-        assert found(image, "/app/scripts", "-mindepth", "1", "-printf", "%f\\n") == {"check_image.py"}
-        assert not found(image, "/app /opt", "-name", "*.part", "-o", "-name", ".env", "-o", "-name", ".git")
-        assert not found(image, "/app /opt", "!", "-perm", "-444", "-o", "-perm", "/022", "!", "-type", "l")
-        assert not found(image, "/app/ml_target", "-name", "*.py", "!", "-user", "0")
-        assert found(image, "/app/ml_target", "-maxdepth", "1", "-name", "__pycache__", "-printf", "%f\\n") == apart
-        left = ("/build /root /tmp /var/lib/apt/lists /var/cache/apt", "-mindepth", "1", "-size", "+50k")
-        made = images.docker("run", "--rm", "--user=0", image, "find", *left[0].split(), *left[1:]).stdout
-        assert [line for line in made.splitlines() if "No such file" not in line] == []
-        tools = "for tool in gcc make git; do command -v $tool; done; true"
-        assert images.docker.told("run", "--rm", image, "bash", "-c", tools) == ""
+        top, tests, scripts, traces, closed, others, compiled, left, tools = looked(
+            images.docker,
+            image,
+            "ls -A /app",
+            "ls -A /app/tests",
+            "ls -A /app/scripts",
+            "find /app /opt -name '*.part' -o -name .env -o -name .git",
+            "find /app /opt ! -perm -444 -o -perm /022 ! -type l",
+            "find /app/ml_target -name '*.py' ! -user 0",
+            "find /app/ml_target -maxdepth 1 -name __pycache__ -printf '%f\\n'",
+            "find /build /root /tmp /var/lib/apt/lists /var/cache/apt -mindepth 1 -size +50k",
+            "for tool in gcc make git; do command -v $tool; done",
+        )
+        assert set(top) == {"LICENSE", "ml_target", "models", "scripts", "tests"}
+        assert set(tests) == {"test.sh", "test.jpg"}
+        assert scripts == ["check_image.py"]
+        assert (traces, closed, others, tools) == ([], [], [], [])
+        assert compiled == ["__pycache__"]
+        assert [line for line in left if "No such file" not in line] == []
 
 
 def test_of_hailort_only_what_runs_stays(images: Images) -> None:
@@ -195,7 +200,7 @@ def test_models_are_baked_in_unless_told(images: Images) -> None:
 
 def test_an_empty_models_folder_is_built_and_told(images: Images, tmp_path: Path) -> None:
     folder = shutil.copytree(images.folder, tmp_path / "clone", ignore=lambda at, _: files_of_models(at))
-    done = images.docker.shell(MODELS.format("baked"), cwd=folder)
+    done = images.docker.shell(MODELS, cwd=folder)
     assert done.returncode == 0, done.stdout
     assert "NOTE: models/ holds no networks. The image is built all the same, and every task in it" in done.stdout
 
@@ -208,32 +213,31 @@ def files_of_models(at: str) -> list[str]:
 # -------------------------------------------------------------- what stops a build
 
 
+def test_what_hailo_base_needs(images: Images, tmp_path: Path) -> None:
+    """What else may be missing, and what the script then says, is tried without a build (test_image_parts.py)."""
+    folder = shutil.copytree(images.folder, tmp_path / "clone", ignore=lambda at, _: files_of_models(at))
+    wheel = wheel_name(python=images.docker.base.python)
+    (folder / "hailo-rt-4" / wheel).unlink()
+    done = images.docker.shell(BASE, cwd=folder)
+    assert done.returncode != 0
+    assert f"missing: hailo-rt-4/{wheel}\n" in done.stdout
+    assert "hailo.ai" in done.stdout
+
+
 @pytest.mark.parametrize(
-    ("lacking", "arguments", "words"),
+    ("arguments", "words"),
     [
-        ((wheel_name,), "", "missing: hailo-rt-4/{wheel}\n"),
-        ((wheel_name, deb_name), "", "missing: hailo-rt-4/{deb} and hailo-rt-4/{wheel}\n"),
-        ((), "--build-arg HAILORT_VERSION=4.22.0", "missing: hailo-rt-4/hailort_4.22.0_amd64.deb and "),
-        ((), "--build-arg DEB_ARCH=arm64 --build-arg WHL_ARCH=aarch64", "docker build --platform linux/arm64"),
+        ("--build-arg HAILORT_VERSION=4.22.0", "missing: hailo-rt-4/hailort_4.22.0_amd64.deb and "),
+        (
+            "--build-arg DEB_ARCH=amd64 --build-arg WHL_ARCH=aarch64",
+            "DEB_ARCH=amd64 and WHL_ARCH=aarch64 do not go together",
+        ),
     ],
 )
-def test_what_hailo_base_needs(images: Images, tmp_path: Path, lacking: Any, arguments: str, words: str) -> None:
-    folder = shutil.copytree(images.folder, tmp_path / "clone", ignore=lambda at, _: files_of_models(at))
-    names = {"wheel": wheel_name(python=images.docker.base.python), "deb": deb_name()}
-    for name in lacking:
-        (folder / "hailo-rt-4" / (names["wheel"] if name is wheel_name else names["deb"])).unlink()
-    done = images.docker.shell(BASE.replace(" .", f" {arguments} ."), cwd=folder)
+def test_what_is_named_reaches_the_build(images: Images, arguments: str, words: str) -> None:
+    done = images.docker.shell(BASE.replace(" .", f" {arguments} ."), cwd=images.folder)
     assert done.returncode != 0
-    assert words.format(**names) in done.stdout
-    assert "hailo.ai" in done.stdout or "--platform" in done.stdout
-
-
-def test_the_architectures_that_are_named_reach_the_build(images: Images) -> None:
-    """Both of them. What each does is for the script to show (test_image_parts.py)."""
-    line = BASE.replace(" .", " --build-arg DEB_ARCH=amd64 --build-arg WHL_ARCH=aarch64 .")
-    done = images.docker.shell(line, cwd=images.folder)
-    assert done.returncode != 0
-    assert "DEB_ARCH=amd64 and WHL_ARCH=aarch64 do not go together" in done.stdout
+    assert words in done.stdout
 
 
 def test_a_library_that_does_not_fit_would_stop_the_build(images: Images) -> None:
@@ -243,12 +247,6 @@ def test_a_library_that_does_not_fit_would_stop_the_build(images: Images) -> Non
     assert done.returncode == 1
     assert "the library libhailort.so.4.23.0 is not installed.\n    Install the hailort package (.deb)" in done.stdout
     assert "all packages load, HailoRT 4.23.0 too" in images.said[WORKER]
-
-
-def test_models_is_baked_or_none(images: Images) -> None:
-    done = images.docker.shell(MODELS.format("all"), cwd=images.folder)
-    assert done.returncode != 0
-    assert "MODELS=all is neither baked (the default) nor none." in done.stdout
 
 
 # ------------------------------------------------------------------- on the card
@@ -261,7 +259,10 @@ def test_the_readme_s_line_serves_from_the_card(images: Images, served: str) -> 
 
 
 def test_the_end_to_end_test_passes_inside(images: Images, served: str) -> None:
-    printed = end_to_end(images.docker, served)
+    """test.sh and its picture copied in, and run as the README has it."""
+    for file in ("test.sh", "test.jpg"):
+        images.docker.told("cp", TESTS / file, f"{served}:/tmp/{file}")
+    printed = end_to_end(images.docker, served, "/tmp")
     assert printed.rstrip().endswith(" passed, 0 failed")
     on = {task for task, told in status(images.docker, served)["tasks"].items() if told["on"]}
     assert {"clip.visual", "clip.textual", "ocr"} <= on
@@ -419,7 +420,7 @@ def test_a_models_folder_of_somebody_else(images: Images, tmp_path: Path) -> Non
     (models := tmp_path / "models").mkdir()
     options = ("-e", "ENGINE=cpu", "-e", "MODELS_FETCH=on", "--volume", f"{models}:/app/models")
     with images.docker.running(*options, PROCESSOR) as name:
-        wait_logged(images.docker, name, "cannot be written by user 1000. Let it: chown -R 1000")
+        images.docker.wait_logged(name, "cannot be written by user 1000. Let it: chown -R 1000")
 
 
 # --------------------------------------------------------------- slim, processor
@@ -428,7 +429,7 @@ def test_a_models_folder_of_somebody_else(images: Images, tmp_path: Path) -> Non
 def test_without_models_every_task_refuses_in_words(images: Images) -> None:
     docker = images.docker
     with docker.running(*HARDENED, "-e", "ENGINE=cpu", NO_MODELS) as name:
-        wait_logged(docker, name, "idle after")
+        docker.wait_logged(name, "idle after")
         health = docker("exec", name, "python3", "-m", "ml_target.healthcheck")
         assert (health.returncode, health.stdout) == (1, "idle: see /status\n")
         test = ("bash", "/app/tests/test.sh", "/app/tests/test.jpg")
@@ -460,8 +461,7 @@ def test_the_processor_s_image_reads_text(images: Images) -> None:
         wait_healthy(docker, name)
         told = status(docker, name)
         assert (told["engine"], told["tasks"]["ocr"]["on"]) == ("cpu", True)
-        printed = docker("exec", name, "bash", "/app/tests/test.sh", "/app/tests/test.jpg")
-        assert printed.returncode == 0, printed.stdout
+        end_to_end(docker, name)
         assert "all packages load; no HailoRT: this image is for the processor" in images.said[CPU]
         assert stop(docker, name) == 0
 
@@ -469,5 +469,5 @@ def test_the_processor_s_image_reads_text(images: Images) -> None:
 def test_it_ends_when_told_while_it_loads(images: Images) -> None:
     docker = images.docker
     with docker.running("-e", "ENGINE=cpu", PROCESSOR) as name:
-        wait_logged(docker, name, "listening on")
+        docker.wait_logged(name, "listening on")
         assert stop(docker, name) == 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from checkpoint_files import safetensors, tensor, torch_zip
 from project import PROJECT
 from towers import substitute_pieces
 
+from ml_target.__main__ import main
 from ml_target.catalogue.networks import EMBEDDING, SIGLIP, TINYCLIP, TOKEN_STATES
 from ml_target.catalogue.types import ClipBackend, TextInput, TokenStates, Vector
 from ml_target.config import setting_names
@@ -34,25 +36,12 @@ TOOLS = ("bash", "dirname", "env", "id", "mkdir", "sed", "stat")
 WORDS, TOKENS, WIDTH, OUT = 60, 9, 16, 12
 
 DOCKER = """#!/usr/bin/env bash
-# Notes what it is asked, and runs what is to run in the image with the Python of the tests.
-if [[ $1 == run ]]; then printf '%s\\n' "$@" >>"$ASKED"; fi
+# Notes what it is to run, and with which variables; `Host.container` then does that.
+if [[ $1 == run ]]; then printf '%s\\n' "$@" >>"$ASKED"; env -0 >"$ASKED.variables"; fi
 case "$1 $2" in
   "version --format") if [[ -n ${DOCKER_DOWN-} ]]; then echo "Cannot connect to the Docker daemon" >&2; exit 1; fi ;;
   "info --format") echo "${SECURITY-}" ;;
   "image inspect") [[ " ${IMAGES-} " == *" $3 "* ]] ;;
-  run*)
-    set=()
-    while [[ $1 != python3 ]]; do
-      case $1-$2 in
-        -e-*=*) set+=("$2") ;;
-        -e-*) set+=("$2=${!2}") ;;
-      esac
-      if [[ $1 == *:/app/models ]]; then export MODELS_DIR=${1%:/app/models}; fi
-      shift
-    done
-    shift
-    export PYTHONPATH=PROJECT
-    exec env -u ENGINE -u CLIP_BACKEND -u FACE_DETECTOR ${set[@]+"${set[@]}"} INTERPRETER "$@" ;;
 esac
 """
 
@@ -84,7 +73,24 @@ class Host:
         self.script(path or self.bin / "python3", text)
 
     def docker(self) -> None:
-        self.script(self.bin / "docker", DOCKER.replace("PROJECT", str(PROJECT)).replace("INTERPRETER", sys.executable))
+        self.script(self.bin / "docker", DOCKER)
+
+    def container(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What docker was asked to run, in this process, with the variables that it hands on."""
+        asked = self.used()
+        at = asked.index("python3")
+        noted = self.asked.with_suffix(".variables").read_text().split("\0")
+        variables = dict(line.split("=", 1) for line in noted if line)
+        for name in ("ENGINE", *(name for attribute in DECIDING for name in setting_names(attribute))):
+            monkeypatch.delenv(name, raising=False)
+        for option, value in pairwise(asked[:at]):
+            name, given, content = value.partition("=")
+            if option == "-e":
+                monkeypatch.setenv(name, content if given else variables[name])
+            if option == "-v" and value.endswith(":/app/models"):
+                monkeypatch.setenv("MODELS_DIR", value.removesuffix(":/app/models"))
+        assert asked[at : at + 3] == ["python3", "-m", "ml_target"]
+        assert main(asked[at + 3 :]) == 0
 
     def run(self, name: str, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.bin), "ASKED": str(self.asked), "MODELS_DIR": str(self.models), **settings}
@@ -311,7 +317,7 @@ def test_the_virtual_environment_goes_first(host: Host, server: file_server.File
 
 @pytest.mark.parametrize("python", ["none", "without packages"])
 def test_without_a_python_that_fits_it_runs_in_the_image(
-    host: Host, server: file_server.FileServer, python: str
+    host: Host, server: file_server.FileServer, monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
     if python != "none":
         host.script(host.bin / "python3", "#!/bin/sh\necho \"No module named 'numpy'\" >&2\nexit 1\n")
@@ -329,6 +335,7 @@ def test_without_a_python_that_fits_it_runs_in_the_image(
         "immich-ml-hailo:v4.23.0",
         *("python3", "-m", "ml_target", "models", "fetch", "tinyclip_text_weights.npz"),
     ]
+    host.container(monkeypatch)
     assert set(load_text_weights(host.models / "tinyclip_text_weights.npz")) >= {"tokens", "projection"}
 
 
@@ -361,12 +368,16 @@ def test_what_decides_counts_in_the_image_too() -> None:
     assert len(more) > 15
 
 
-def test_settings_are_handed_on(host: Host) -> None:
+def test_settings_are_handed_on(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     host.docker()
     settings = {"IMAGES": "immich-ml-hailo:cpu", "FACE_DETECTOR": "scrfd_10g", "CLIP_BACKEND": "siglip"}
     done = host.run("models.sh", "missing", "--engine", "hailo", **settings, ALL_PROXY="socks5://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
-    assert {"scrfd_10g.hef", "siglip_text_weights.npz"} <= {line.split()[0] for line in done.stdout.splitlines()}
+    host.container(monkeypatch)
+    missing = capsys.readouterr().out
+    assert {"scrfd_10g.hef", "siglip_text_weights.npz"} <= {line.split()[0] for line in missing.splitlines()}
     asked = host.used()
     assert [asked[at + 1] for at, word in enumerate(asked) if word == "-e"] == [
         "CLIP_BACKEND", "FACE_DETECTOR", "ALL_PROXY", "IMMICH_ML_MODELS_COMMAND=scripts/models.sh",
@@ -389,7 +400,14 @@ def test_settings_are_handed_on(host: Host) -> None:
     ],
 )
 def test_which_engine_is_found_out_on_the_host(
-    host: Host, tmp_path: Path, card: bool, engine: str, words: list[str], hailo: bool
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    card: bool,
+    engine: str,
+    words: list[str],
+    hailo: bool,
 ) -> None:
     host.docker()
     root = tmp_path / "root"
@@ -398,8 +416,10 @@ def test_which_engine_is_found_out_on_the_host(
         (root / "dev" / "hailo0").touch()
     done = host.run("models.sh", "missing", *words, ENGINE=engine, IMAGES="immich-ml-hailo:cpu", SETUP_ROOT=str(root))
     assert done.returncode == 0, done.stderr
-    assert f"files for ENGINE={'hailo' if hailo else 'cpu'}, " in done.stderr
-    assert ("scrfd_2.5g.hef" in done.stdout) == hailo
+    host.container(monkeypatch)
+    told = capsys.readouterr()
+    assert f"files for ENGINE={'hailo' if hailo else 'cpu'}, " in told.err
+    assert ("scrfd_2.5g.hef" in told.out) == hailo
 
 
 def test_the_image_is_that_of_the_driver(host: Host, tmp_path: Path) -> None:
@@ -423,7 +443,9 @@ def test_the_image_is_that_of_the_driver(host: Host, tmp_path: Path) -> None:
         ({"IMAGE": "my/own:1"}, "my/own:1"),
     ],
 )
-def test_which_image(host: Host, settings: dict[str, str], image: str, tmp_path: Path) -> None:
+def test_which_image(
+    host: Host, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], image: str, tmp_path: Path
+) -> None:
     """And the models folder is the project's own where none is named."""
     host.docker()
     mirror = tmp_path / "mirror"
@@ -436,6 +458,7 @@ def test_which_image(host: Host, settings: dict[str, str], image: str, tmp_path:
     assert asked[asked.index("python3") - 1] == image
     assert f"{host.checkout / 'models'}:/app/models" in asked
     assert f"{mirror}:{mirror}:ro" in asked
+    host.container(monkeypatch)
     assert (host.checkout / "models" / "tinyclip_text_weights.npz").exists()
 
 

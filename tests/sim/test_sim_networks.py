@@ -80,21 +80,24 @@ def canvas(photo: Path) -> Array:
 
 
 def test_what_is_remembered_is_what_was_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HAILO_SIM_REMEMBER: every frame gets its own answer, as often as it comes."""
+    """HAILO_SIM_REMEMBER: every frame gets its own answer, as often as it comes, in this process and the next."""
     frames = [np.full((224, 224, 3), value, np.uint8) for value in (9, 200, 9, 30, 200)]
     file = read_buffer(from_onnx(TINYCLIP.visual, picture_tower(tmp_path / "tower.onnx"), frames))
     (group,) = file.groups
     given, taken = group.inputs[0].name, group.outputs[0].name
     computed = [open_network(group, file.payload).run({given: frame})[taken] for frame in frames]
-    monkeypatch.setenv("HAILO_SIM_REMEMBER", "1")
-    network = open_network(group, file.payload)
+    monkeypatch.setenv("HAILO_SIM_REMEMBER", str(tmp_path))
     compute = Mock(wraps=floats)
     monkeypatch.setattr("hailo_sim.networks.floats", compute)
-    for frame, expected in zip(frames, computed, strict=True):
-        answer = network.run({given: frame})[taken]
-        assert np.array_equal(answer, expected)
-        answer += 1  # it is the caller's own
+    for network in (open_network(group, file.payload), open_network(group, file.payload)):
+        for frame, expected in zip(frames, computed, strict=True):
+            answer = network.run({given: frame})[taken]
+            assert np.array_equal(answer, expected)
+            answer += 1  # it is the caller's own
     assert compute.call_count == 3
+    other = read_buffer(from_onnx(TINYCLIP.visual, picture_tower(tmp_path / "other.onnx", seed=10), frames))
+    answer = open_network(other.groups[0], other.payload).run({given: frames[0]})[taken]
+    assert not np.array_equal(answer, computed[0])
     assert not np.array_equal(computed[0], computed[1])
 
 

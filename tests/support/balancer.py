@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -26,6 +27,12 @@ NEVER_REPEATED = re.sub(r"\n *retry-on [^\n]*", "", CONFIGURATION.read_text(enco
 """The same configuration with HAProxy's default: only what could not be sent goes to another worker."""
 
 
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients that speak plain HTTP: by itself each would read all certificates that this machine trusts first, which
+costs more than a request.
+"""
+
+
 def find_haproxy() -> str:
     """HAProxy's path. Skips where there is none."""
     return debian.program("haproxy", "haproxy")
@@ -42,8 +49,18 @@ class WorkerProcess:
         self._inside = inside
         self._settings = {"IMMICH_HOST": host, "IMMICH_PORT": self.address.rpartition(":")[2], **settings}
         self._process: subprocess.Popen[bytes] | None = None
+        self._ending = False
+
+    @property
+    def runs(self) -> bool:
+        """Up until it ends by itself, or is told to."""
+        return self._process is not None and self._process.poll() is None and not self._ending
 
     def start(self) -> None:
+        """Waits for the end of the one before."""
+        if self._process is not None:
+            self._process.wait(60)
+        self._ending = False
         with self._log.open("ab") as stream:
             self._process = subprocess.Popen(
                 [*self._inside, sys.executable, "-m", "ml_target"],
@@ -65,6 +82,7 @@ class WorkerProcess:
     def stop(self) -> None:
         """SIGTERM, as `docker stop` sends it; does not wait."""
         assert self._process is not None
+        self._ending = True
         self._process.terminate()
 
     def log(self) -> str:
@@ -74,7 +92,7 @@ class WorkerProcess:
 def ping(address: str) -> int:
     """The status of /ping, 0 when nobody answers."""
     try:
-        return httpx.get(f"http://{address}/ping", timeout=5, trust_env=False).status_code
+        return httpx.get(f"http://{address}/ping", timeout=5, trust_env=False, verify=PLAIN).status_code
     except httpx.TransportError:
         return 0
 
@@ -124,7 +142,7 @@ class Balancer:
 
     def counters(self, server: str) -> dict[str, str]:
         """The figures of a worker on HAProxy's own page; wretr: requests repeated, wredis: sent to another one."""
-        page = httpx.get(f"http://{self.statistics}/;csv", trust_env=False).text
+        page = httpx.get(f"http://{self.statistics}/;csv", trust_env=False, verify=PLAIN).text
         names, *rows = (line.split(",") for line in page.splitlines())
         return next(dict(zip(names, row, strict=True)) for row in rows if row[:2] == ["workers", server])
 
@@ -171,13 +189,14 @@ class Reply:
 
 @dataclass
 class Clients:
-    """Clients that ask in a closed loop, each on connections of its own, as Immich does."""
+    """Clients that ask in a closed loop, each on connections of its own, as Immich does. `rest`: seconds in between."""
 
     address: str
     asks: list[Ask]
     expected: dict[str, dict[str, Any]]
     count: int = 8
     label: str = "r"
+    rest: float = 0.0
     replies: list[Reply] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -205,13 +224,16 @@ class Clients:
             turn += 1
             ask = self.asks[turn % len(self.asks)]
             self.replies.append(send(self.address, ask, f"{self.label}-{number}-{turn}", self.expected[ask.name]))
+            self._stop.wait(self.rest)
 
 
 def send(address: str, ask: Ask, name: str, expected: dict[str, Any]) -> Reply:
     """One request, on a connection of its own, with a name that HAProxy's log repeats."""
     sent = time.monotonic()
     status, right = 0, False
-    with httpx.Client(base_url=f"http://{address}", timeout=80, params={"n": name}, trust_env=False) as client:
+    with httpx.Client(
+        base_url=f"http://{address}", timeout=80, params={"n": name}, trust_env=False, verify=PLAIN
+    ) as client:
         try:
             response = ask.send(client)
             status = response.status_code

@@ -83,8 +83,8 @@ def _trust(folder: Path) -> list[str]:
 
 
 def _install(python: Path, folder: Path) -> list[str]:
-    """pyenv's Python into /usr/local, and empty packages under the names that Ubuntu's has."""
-    left_out = ("__pycache__", "*.a", "lib/python3.12/test", "lib/python3.12/site-packages/*")
+    """pyenv's Python into /usr/local, compiled as Ubuntu's is, and empty packages under the names that Ubuntu's has."""
+    left_out = ("*.opt-?.pyc", "*.a", "lib/python3.12/test", "lib/python3.12/idlelib", "lib/python3.12/site-packages/*")
     hooks = [
         f"tar -C {python} {' '.join(f'--exclude={name}' for name in left_out)} -c . "
         '| tar -C "$1/usr/local" -x --no-same-owner',

@@ -63,6 +63,26 @@ class Docker:
         assert done.returncode == 0, done.stdout
         return done.stdout.strip()
 
+    def wait_logged(self, name: str, words: str, seconds: float = 90) -> None:
+        """Until a container has logged them. Its log is followed: podman, asked again and again, is the dearer."""
+        process = subprocess.Popen(
+            ["timeout", str(seconds), COMMAND, "logs", "--follow", name],
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert process.stdout is not None
+        log = ""
+        with process:
+            for line in process.stdout:
+                log += line
+                if words in line:
+                    process.terminate()
+                    return
+        raise AssertionError(f"{words} is not in the log of {name}:\n{log}")
+
     @contextmanager
     def running(self, *arguments: str) -> Iterator[str]:
         """A container by `docker run -d ARGUMENTS`; its name. Afterwards it is gone."""
@@ -94,8 +114,10 @@ def docker_command() -> Iterator[Docker]:
 
 
 def _environment(home: Path, base: Base) -> dict[str, str]:
-    commands, card = home / "bin", home / "card"
+    commands, card, remembered = home / "bin", home / "card", home / "remembered"
     commands.mkdir()
+    remembered.mkdir()
+    remembered.chmod(0o777)  # for the users of all containers
     (commands / "docker").symlink_to(COMMAND)
     make_root(card)
     (card / "sys" / "fs" / "cgroup").mkdir(parents=True)  # where the container's own is mounted

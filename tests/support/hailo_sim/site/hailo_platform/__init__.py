@@ -10,7 +10,7 @@ HAILO_SIM_DRIVER   the driver's version; "none" for no driver
 HAILO_SIM_HELD_BY  a file: processes with the same one share the cards, so only one can hold them
 HAILO_SIM_FAULTS   faults from the start: refuse_open:2:74,fail_frames:scrfd_2.5g:3
 HAILO_SIM_CONTROL  a socket's path on which `hailo_sim.remote` changes faults and reads counts
-HAILO_SIM_REMEMBER megabytes of answers that each real network keeps, so that it runs a frame once; 0 (default)
+HAILO_SIM_REMEMBER a folder for the answers of real networks: of all processes that have it, only the first runs a frame
 HAILO_SIM_SERVICE  the hailort_service: off | on | old
 HAILO_SIM_LIST_SPLIT  1 (default): the scheduler wakes at a list's first frame; 0: after its last
 HAILO_SIM_CRASH    abort (default) | raise; a deadlock holds the GIL for ever, or is noted
