@@ -76,7 +76,9 @@ def test_serve_tells_what_is_on_and_off_and_ends_when_told(models: str, tmp_path
     log = tmp_path / "log"
     with serving(log, MODELS_DIR=models) as (process, port):
         wait_for_ping(port)
-        assert httpx.get(f"http://[::1]:{port}/ping").text == "pong" if socket.has_dualstack_ipv6() else True
+        assert (
+            httpx.get(f"http://[::1]:{port}/ping", verify=False).text == "pong" if socket.has_dualstack_ipv6() else True
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     text = log.read_text()
@@ -98,7 +100,7 @@ def test_a_damaged_file_turns_its_task_off(models: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(log, MODELS_DIR=str(folder)) as (_process, port):
         wait_for_ping(port)
-        tasks = httpx.get(f"http://127.0.0.1:{port}/status").json()["tasks"]
+        tasks = httpx.get(f"http://127.0.0.1:{port}/status", verify=False).json()["tasks"]
     assert tasks["facial-recognition"]["on"] is True
     assert tasks["ocr"]["fault"] is True
     text = log.read_text()
@@ -126,7 +128,7 @@ def test_the_stand_in_is_named_and_never_replaces_an_explicit_recognizer(
             (both / file.name).symlink_to(file)
     with serving(log, MODELS_DIR=str(both), FACE_RECOGNIZER="arcface_r50") as (_process, port):
         wait_for_ping(port)
-        status = httpx.get(f"http://127.0.0.1:{port}/status").json()
+        status = httpx.get(f"http://127.0.0.1:{port}/status", verify=False).json()
     assert status["tasks"]["facial-recognition"]["on"] is False
     assert "arcface_r50" in status["tasks"]["facial-recognition"]["why"]
 

@@ -9,6 +9,7 @@ import numpy as np
 import parity_table as parity
 import pytest
 from pictures import read_rgb
+from remembered import Remembered
 
 from ml_target.catalogue.networks import SCRFD_2_5G
 from ml_target.engines.onnx import OnnxEngine
@@ -30,7 +31,8 @@ Find = Callable[[FaceDetectionMode, UInt8], Detections]
 @pytest.fixture(scope="module")
 def find(face_models: Path) -> Iterator[Find]:
     host, pool = ThreadPool(1), Arbiter(1)
-    loaded = OnnxEngine(threads=2).open(face_models / "scrfd_2.5g_bnkps.onnx", SCRFD_2_5G)
+    # Many views are looked at more than once: the whole picture in every mode, grey parts of made-up pictures.
+    loaded = Remembered(OnnxEngine(threads=2).open(face_models / "scrfd_2.5g_bnkps.onnx", SCRFD_2_5G))
     model = Model(SCRFD_2_5G, pool.queue(loaded, SCRFD_2_5G.name), Provenance("scrfd", "", "cpu"))
     yield lambda mode, picture: asyncio.run(FaceDetector(model, host, 500, mode).find(picture, 0.7, Trace()))
     host.close()

@@ -20,7 +20,7 @@ LEAVE = "ml_target.api.server.LEAVE_S"
 @contextmanager
 def requests(worker: SlowWorker, *, begin: bool = True) -> Iterator[list["Future[httpx.Response]"]]:
     """Eight requests inside the worker, all of them at their task if they can `begin`."""
-    with ThreadPoolExecutor(EIGHT) as pool, httpx.Client(base_url=worker.url, timeout=60) as client:
+    with ThreadPoolExecutor(EIGHT) as pool, httpx.Client(base_url=worker.url, timeout=60, verify=False) as client:
         asked = [pool.submit(ask, client, OCR) for _ in range(EIGHT)]
         if begin:
             worker.wait_for(AT_WORK, count=EIGHT)
@@ -132,7 +132,7 @@ def test_work_that_cannot_be_interrupted_holds_nobody_up() -> None:
 def test_a_deadline_does_not_wait_for_work_that_cannot_be_interrupted() -> None:
     with slow_worker(stuck=100, HOST_THREADS="1", REQUEST_TIMEOUT_S="1") as worker:
         started = time.monotonic()
-        with httpx.Client(base_url=worker.url, timeout=60) as client:
+        with httpx.Client(base_url=worker.url, timeout=60, verify=False) as client:
             answer = ask(client, OCR)
         assert answer.status_code == 503
         assert "REQUEST_TIMEOUT_S" in answer.json()["detail"]
@@ -140,7 +140,7 @@ def test_a_deadline_does_not_wait_for_work_that_cannot_be_interrupted() -> None:
 
 
 def test_an_idle_worker_stops_at_once() -> None:
-    with slow_worker() as worker, httpx.Client(base_url=worker.url) as client:
+    with slow_worker() as worker, httpx.Client(base_url=worker.url, verify=False) as client:
         assert client.get("/ping").status_code == 200  # and the connection is kept
         worker.process.send_signal(signal.SIGTERM)
         ended(worker, 5)

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import combinations
@@ -25,6 +25,7 @@ from hailo_sim.cutting import End, text_tower
 from hailo_sim.networks import forget_sessions
 from pictures import read_rgb
 from PIL import Image
+from remembered import Remembered
 from serving import live
 from simulated_card import Card, hef_path, open_card
 from towers import (
@@ -76,6 +77,7 @@ class Bench:
     photos: Path
     pool: Arbiter
     host: ThreadPool
+    picture_files: dict[int, bytes] = field(default_factory=dict)
 
     @property
     def backend(self) -> ClipBackend:
@@ -103,7 +105,7 @@ class Bench:
 
     @cached_property
     def cpu_picture(self) -> LoadedNetwork:
-        return OnnxEngine(threads=2).open(self.folder / "picture.onnx", self.backend.visual)
+        return Remembered(OnnxEngine(threads=2).open(self.folder / "picture.onnx", self.backend.visual))
 
     @cached_property
     def cpu_texts(self) -> list[Float32]:
@@ -117,9 +119,11 @@ class Bench:
         return Model(network, self.pool.queue(loaded, network.name), Provenance("", "", "cpu"))
 
     def picture_file(self, bits: int) -> bytes:
-        network = self.backend.visual
-        group = group_of(network, bits=bits)
-        return from_onnx(network, self.folder / "picture.onnx", self.frames[:CALIBRATION], group=group)
+        if bits not in self.picture_files:
+            network = self.backend.visual
+            group, file = group_of(network, bits=bits), self.folder / "picture.onnx"
+            self.picture_files[bits] = from_onnx(network, file, self.frames[:CALIBRATION], group=group)
+        return self.picture_files[bits]
 
     def text_file(self, *, positions_inside: bool, end: End) -> bytes:
         weights = self.towers.weights
@@ -149,6 +153,7 @@ def bench(
     pool.close()
     for file in folder.iterdir():
         file.unlink()
+    forget_sessions()
 
 
 @pytest.fixture
@@ -156,7 +161,6 @@ def card() -> Iterator[Card]:
     with open_card() as opened:
         yield opened
         assert not opened.rig.record.crashes
-    forget_sessions()
 
 
 def cosine(a: Float32, b: Float32) -> float:
@@ -257,7 +261,6 @@ def test_a_worker_settles_once_and_answers_as_the_cpu_engine(bench: Bench, wheel
         texts = [np.array(vector(search(client, text).json()["clip"]), np.float32) for text in QUERIES[:5]]
         picture = np.array(vector(ask(client, CLIP, photo.read_bytes()).json()["clip"]), np.float32)
         tasks = client.get("/status").json()["tasks"]
-    forget_sessions()
     assert not rig.record.crashes
     assert {tasks[f"clip.{side}"]["networks"][0]["engine"] for side in ("visual", "textual")} == {"hailo"}
     kept = json.loads((tmp_path / "text_layouts.json").read_text(encoding="utf-8"))

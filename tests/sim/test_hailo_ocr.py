@@ -23,7 +23,7 @@ from ml_target.tasks.ocr.reader import Line, TextReader
 
 pytestmark = pytest.mark.slow  # real networks over whole pages
 
-TEXT_PHOTOS = ("token_grid", "invoice", "vertical_signs", "long_lines", "page_portrait", "screenshot_tall")
+TEXT_PHOTOS = ("token_grid", "invoice", "vertical_signs", "long_lines", "page_portrait")
 OTHER_PHOTOS = ("coffee", "astronaut")
 NEAR = 0.02
 """How far the corners of one line may lie apart, of the picture's side."""

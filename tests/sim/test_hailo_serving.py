@@ -52,8 +52,16 @@ class Served:
 
 
 @pytest.fixture(scope="module")
+def remembering() -> Iterator[None]:
+    """What is asked again under load has been computed before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HAILO_SIM_REMEMBER", "256")
+        yield
+
+
+@pytest.fixture(scope="module")
 def served(
-    face_models: Path, wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+    remembering: None, face_models: Path, wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("card")
     write_face_files(folder, face_models, photos)

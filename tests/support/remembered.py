@@ -1,7 +1,7 @@
 """Networks that answer what they have answered before: a picture that several tests look at is computed once."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import xxhash
@@ -14,43 +14,63 @@ def _key(values: Array) -> Hashable:
     return values.shape, values.dtype.str, xxhash.xxh3_128_digest(values.tobytes())
 
 
+class Kept:
+    """Answers to be given again. Where all of them take more than `MOST` bytes, the oldest go."""
+
+    MOST = 300 * 2**20
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+        self._bytes: dict[Hashable, int] = {}
+
+    def get(self, key: Hashable) -> Any:
+        """The answer, or None."""
+        return self._answers.get(key)
+
+    def put(self, key: Hashable, answer: Any, arrays: Iterable[Array]) -> None:
+        """Keeps an answer, which consists of `arrays`."""
+        self._answers[key], self._bytes[key] = answer, sum(values.nbytes for values in arrays)
+        while sum(self._bytes.values()) > self.MOST and len(self._answers) > 1:
+            oldest, _ = self._answers.popitem(last=False)
+            del self._bytes[oldest]
+
+
 class Remembered:
     """A loaded network that runs each frame once."""
 
     def __init__(self, loaded: LoadedNetwork) -> None:
         self._loaded = loaded
-        self._answers: dict[Hashable, Outputs] = {}
+        self._kept = Kept()
         self.intake, self.max_batch, self.roles = loaded.intake, loaded.max_batch, loaded.roles
 
     def run(self, frames: Sequence[Array]) -> list[Outputs]:
         keys = [_key(frame) for frame in frames]
-        new = {key: frame for key, frame in zip(keys, frames, strict=True) if key not in self._answers}
+        known: dict[Hashable, Outputs] = {key: self._kept.get(key) for key in keys}
+        new = {key: frame for key, frame in zip(keys, frames, strict=True) if known[key] is None}
         if new:
-            self._answers |= zip(new, self._loaded.run(list(new.values())), strict=True)
-        return [dict(self._answers[key]) for key in keys]
+            for key, outputs in zip(new, self._loaded.run(list(new.values())), strict=True):
+                known[key] = outputs
+                self._kept.put(key, outputs, (tensor.values for tensor in outputs.values()))
+        return [dict(known[key]) for key in keys]
 
     def close(self) -> None:
         self._loaded.close()
 
 
 class RememberedSession:
-    """The same for a session of ONNX Runtime. Answers that take more than `MOST` bytes go, the oldest first."""
-
-    MOST = 300 * 2**20
+    """The same for a session of ONNX Runtime."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._answers: OrderedDict[Hashable, list[Array]] = OrderedDict()
-        self._bytes = 0
+        self._kept = Kept()
 
     def run(self, names: Sequence[str] | None, feed: Mapping[str, Array], options: Any = None) -> list[Array]:
         key = (*(names or ()), *((name, _key(values)) for name, values in feed.items()))
-        if key not in self._answers:
-            self._answers[key] = answer = self._session.run(names, feed, options)
-            self._bytes += sum(values.nbytes for values in answer)
-            while self._bytes > self.MOST and len(self._answers) > 1:
-                self._bytes -= sum(values.nbytes for values in self._answers.popitem(last=False)[1])
-        return [values.copy() for values in self._answers[key]]
+        answer: list[Array] | None = self._kept.get(key)
+        if answer is None:
+            answer = self._session.run(names, feed, options)
+            self._kept.put(key, answer, answer)
+        return [values.copy() for values in answer]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)

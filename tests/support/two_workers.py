@@ -105,7 +105,7 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, seconds: float = 60) -> 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/ping").status_code == 200
+        return httpx.get(f"{url}/ping", verify=False).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -51,7 +51,7 @@ def wait_for_ping(port: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200:
+            if httpx.get(f"http://127.0.0.1:{port}/ping", verify=False).status_code == 200:
                 return
         except httpx.TransportError:
             pass

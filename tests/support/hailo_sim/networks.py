@@ -11,6 +11,7 @@ import struct
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,12 +63,12 @@ def open_network(group: Group, payload: bytes) -> Network:
 
 def quantise(real: Array, stream: Stream) -> Array:
     """Round half to even, clipped to the limits and to the integers (hailort.md §4.1); one pair a feature if there."""
-    quant = stream.quant
-    values = real.reshape(stream.shape).astype(np.float64)
-    scale, zero = _pairs(quant)
-    raw = np.rint(values / scale + zero)
-    clipped: Array = np.clip(raw, 0, 2**stream.bits - 1).astype(native(stream))
-    return clipped
+    scale, zero = _pairs(stream.quant)
+    raw = np.divide(real.reshape(stream.shape), scale, dtype=np.float64)
+    raw += zero  # in place, as everything below: these arrays are millions of numbers, a frame each
+    np.rint(raw, out=raw)
+    integers: Array = np.clip(raw, 0, 2**stream.bits - 1, out=raw).astype(native(stream))
+    return integers
 
 
 def dequantise(raw: Array, stream: Stream) -> npt.NDArray[np.float32]:
@@ -156,17 +157,25 @@ class OnnxGraph:
 def floats(frame: Frame, group: Group, description: Mapping[str, Any], graph: Any) -> dict[str, Array]:
     """The real-valued outputs of one frame of integers, H x W x C. `graph`: its session."""
     (stream,) = group.inputs
-    real: Array = dequantise(frame[stream.name], stream)
-    if "mean" in description:
-        real = (real - np.array(description["mean"], np.float32)) / np.array(description["std"], np.float32)
-        real = np.ascontiguousarray(real.transpose(2, 0, 1))
-    feed = {description["input"]["name"]: real.astype(np.float32).reshape(description["input"]["shape"])}
+    raw = frame[stream.name]
+    real = _normalised(raw, stream, description) if "mean" in description else dequantise(raw, stream)
+    feed = {description["input"]["name"]: real.reshape(description["input"]["shape"])}
     names = [o["source"] for o in description["outputs"]]
     results = dict(zip(names, graph.run(names, feed), strict=True))
     return {
         output.name: _channels_last(results[how["source"]], output, how)
         for output, how in zip(group.outputs, description["outputs"], strict=True)
     }
+
+
+def _normalised(raw: Array, stream: Stream, description: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+    """A picture of bytes as its network takes it, C x H x W. Each of the 256 levels is computed once a channel."""
+    channels = stream.shape[2]
+    levels = np.repeat(np.arange(256, dtype=np.uint8), channels)
+    real = dequantise(levels, replace(stream, shape=(256, 1, channels)))[:, 0]
+    tables = ((real - np.array(description["mean"], np.float32)) / np.array(description["std"], np.float32)).T
+    planes = raw.reshape(stream.shape).transpose(2, 0, 1)
+    return np.stack([table.take(plane) for table, plane in zip(tables, planes, strict=True)])
 
 
 def _channels_last(values: Array, stream: Stream, how: Mapping[str, Any]) -> Array:
