@@ -116,10 +116,13 @@ def test_expect_all_fails_for_a_task_that_is_off() -> None:
 
 
 def test_a_worker_is_asked_for_the_models_that_it_announces() -> None:
-    """One that serves PP-OCRv6 alone refuses the name of Immich's default."""
+    """Of several for the first that is on. One that serves PP-OCRv6 alone refuses the name of Immich's default."""
     announced: dict[str, list[dict[str, Any]]] = {
-        "clip": [{"immich_name": "ViT-B-32-SigLIP2-256__webli", "width": 1024}],
-        "ocr": [{"immich_name": "PP-OCRv6_small"}],
+        "clip": [
+            {"immich_name": "ViT-B-32__openai", "width": 512, "on": False},
+            {"immich_name": "ViT-B-32-SigLIP2-256__webli", "width": 1024, "on": True},
+        ],
+        "ocr": [{"immich_name": "PP-OCRv5_mobile", "on": False}, {"immich_name": "PP-OCRv6_small"}],
     }
 
     def picky(asked: Asked, answer: Answer) -> Answer:
@@ -129,7 +132,7 @@ def test_a_worker_is_asked_for_the_models_that_it_announces() -> None:
             return answer
         for task, kinds in (("clip", ("visual", "textual")), ("ocr", ("detection", "recognition"))):
             names = [asked.model(task, kind)["modelName"] for kind in kinds if kind in asked.entries.get(task, ())]
-            if not all(name.endswith(announced[task][0]["immich_name"]) for name in names):
+            if not all(name.endswith(announced[task][1]["immich_name"]) for name in names):
                 return 400, {"detail": "another model"}
         return answer
 
