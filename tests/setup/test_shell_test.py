@@ -110,7 +110,14 @@ def test_a_task_that_is_off_and_answers_all_the_same_is_caught() -> None:
 
 
 def test_expect_all_fails_for_a_task_that_is_off() -> None:
-    run = Run(FakeWorker(off=EVERYTHING), "--expect-all")
+    """Of several models that are off it is the first that is asked for."""
+    names = (("ViT-B-32__openai", 512), ("ViT-B-16-SigLIP__webli", 768))
+    clip = [{"immich_name": name, "width": width, "on": False} for name, width in names]
+
+    def announced(asked: Asked, answer: Answer) -> Answer:
+        return (200, {**answer[1], "clip": clip}) if asked.path == "/status" else answer
+
+    run = Run(FakeWorker(announced, off=EVERYTHING), "--expect-all")
     assert run.failed == {"all tasks are on (--expect-all)"}, run.output
     assert run.code == 1
 
