@@ -29,6 +29,7 @@ The worker's settings are environment variables, as in: FACE_DETECTOR=scrfd_10g 
 They are kept the next time (in .setup-settings, should the container be gone); FACE_DETECTOR= (empty) goes back to the default.
 
 serve   Settings are environment variables, as in: MODELS_DIR=/data/models ./setup.sh serve
+        On a terminal it asks once what Immich has indexed already, and keeps the answer in .serve-settings.
         --cpu is short for ENGINE=cpu. Packages land in .venv, models in models/; deleting them undoes it.
         PYTHON=/path/to/python3.12 chooses the Python.
 test    The fast set takes minutes. --full is everything, as CI has it: the slow tests, and the heavy references (PyTorch).

@@ -43,6 +43,18 @@ RENAMED: dict[str, str] = {}
 None has been renamed yet. An old name that is still understood stands with its setting instead, after the one of today.
 """
 
+RENAMED_VALUES: dict[tuple[str, str], str] = {}
+"""The same for values: (setting, value in earlier releases) -> value of today. None has been renamed yet."""
+
+
+def as_today(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings that an earlier release kept, under the names and with the values of today."""
+    named = {RENAMED.get(name, name): value for name, value in settings.items()}
+    return {
+        name: ",".join(RENAMED_VALUES.get((name, word.lower()), word) for word in value.split(","))
+        for name, value in named.items()
+    }
+
 
 def _choice(*valid: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
@@ -229,6 +241,11 @@ class Settings:
                     continue
                 if not text.isprintable():
                     wrong.append(f"{name}={without_login(text)!a}: it takes printable characters")
+                    break
+                old = [word for word in _words(text.lower()) if (name, word) in RENAMED_VALUES]
+                if old:
+                    now = (f"{word} is now called {RENAMED_VALUES[name, word]}" for word in old)
+                    wrong.append(f"{name}={text}: {', '.join(now)}")
                     break
                 try:
                     values[item.name] = cast(Callable[[str], Any], item.metadata["parse"])(text)

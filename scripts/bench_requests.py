@@ -132,8 +132,8 @@ def peak_megabytes(pid: int) -> float | None:
 
 def requests(status: dict[str, Any], photo: bytes) -> Iterator[tuple[str, bytes]]:
     """Label and body for each task that is on."""
-    names = [space["immich_name"] for space in status.get("clip", [])] or ["ViT-B-32__openai"]
-    clip = {"modelName": names[0]}
+    spaces = sorted(status.get("clip", []), key=lambda space: not space["on"])
+    clip = {"modelName": spaces[0]["immich_name"] if spaces else "ViT-B-32__openai"}
     bodies = {
         "clip.visual": form({"clip": {"visual": clip}}, photo),
         "clip.textual": form({"clip": {"textual": clip}}, None),

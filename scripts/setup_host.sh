@@ -6,6 +6,13 @@
 root=${SETUP_ROOT-}
 slim=immich-ml-hailo:cpu-slim # the worker for the processor, without models
 docker_version=''
+# Of Python's own what the planner imports; tests/unit/test_setup_steps.py compares them. Debian's python3-minimal lacks some.
+modules=(
+  argparse collections dataclasses difflib fnmatch hashlib importlib io itertools json logging os pathlib platform re shlex shutil
+  sys tempfile textwrap time typing
+)
+lacks='This host has no Python of 3.10 or newer'
+built='' # the image that this run has made for the planner
 # Of this run's settings those that sudo would drop; tests/unit/test_setup_steps.py compares them with the worker's.
 to_tell=(
   CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE CLIP_DECODING FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH
@@ -54,14 +61,21 @@ given() { # the settings that this run was given: sudo would drop them; *** for 
   done
 }
 
-find_planner() { # sets planner, the call, and planner_root, where it reads /sys
-  local candidate
+find_planner() { # ARGUMENT…; sets planner, the call, and planner_root, where it reads /sys
+  local candidate words
+  local look='import sys, importlib.util
+if sys.version_info < (3, 10): sys.exit(1)
+print(*(name for name in sys.argv[1:] if not importlib.util.find_spec(name)))'
   for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
-    "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
-    planner=(env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "$candidate" -m ml_target.setup)
-    planner_root=$root
-    return
+    words=$("$candidate" -c "$look" "${modules[@]}" 2>/dev/null) || continue
+    if [[ -z $words ]]; then
+      planner=(env "PYTHONPATH=$project" PYTHONDONTWRITEBYTECODE=1 "$candidate" -m ml_target.setup)
+      planner_root=$root
+      return
+    fi
+    lacks="The $candidate here is not whole (it has no ${words// /, }; python3-minimal is too little)"
   done
+  check_options "$@"
   planner_root=$scratch/host
   check_docker
   find_image
@@ -72,17 +86,42 @@ find_planner() { # sets planner, the call, and planner_root, where it reads /sys
   planner+=(-v "$planner_root:$planner_root:ro" -w "$project" --entrypoint python3 "$image" -m ml_target.setup)
 }
 
+check_options() { # ARGUMENT…: by the usage text, before an image is made for the planner, which looks closer
+  local help option value about name see='./setup.sh --help lists those there are.'
+  help=$(usage)
+  while (($#)); do
+    option=${1%%=*} value=${1#"${1%%=*}"}
+    [[ $1 != -y ]] || option=--yes
+    about=${help#*$'\n'"  $option "} about=${about%%$'\n'  -*}
+    [[ $option == --* && $help == *$'\n'"  $option "* && ($about == NAME\ * || -z $value) ]] ||
+      fail "there is no option '$1'." "$see"
+    shift
+    [[ $about == NAME\ * ]] || continue
+    if [[ -n $value ]]; then value=${value#=}; elif (($#)); then value=$1 && shift; fi
+    [[ -n $value ]] || fail "$option takes a name; not ''." "$see"
+    IFS=, read -ra names <<<"$value"
+    [[ $option == --image ]] || for name in "${names[@]}"; do
+      [[ $about == *[^a-z0-9_]"${name,,}"[^a-z0-9_]* ]] || fail "$option does not know '$name'." "$see"
+    done
+  done
+}
+
 find_image() { # sets image, one with a Python: that was named, our container's, or the processor's, which is made where it is not there
-  local named=${IMAGE-} ours question='Build it?'
+  local named=${IMAGE-} ours there='' question='Build it?'
   [[ ! " ${called_with[*]-} " =~ ' --image'[=\ ]([^ ]+) ]] || named=${BASH_REMATCH[1]}
   ours=$(docker inspect --type container --format '{{if index .Config.Labels "immich-ml-hailo.setup"}}{{.Image}}{{end}}' \
     immich-ml-hailo 2>/dev/null) || ours=''
   for image in "${named:-${ours:-$slim}}" "${named:-$slim}"; do
-    if docker image inspect --format '{{.Id}}' "$image" >/dev/null 2>&1; then return; fi
+    if docker image inspect --format '{{.Id}}' "$image" >/dev/null 2>&1; then there=1 && break; fi
   done
-  local call=(docker build -t "$image" --build-arg "BASE_IMAGE=${BASE_IMAGE:-ubuntu:24.04}" --build-arg MODELS=none -f Dockerfile.immich-ml-hailo .)
+  printf '\n%s: what to do is decided inside the image %s.\n' "$lacks" "$image"
+  [[ -z $there ]] || return 0
+  local name call=(docker build -t "$image" --build-arg "BASE_IMAGE=${BASE_IMAGE:-ubuntu:24.04}" --build-arg MODELS=none)
+  for name in {HTTP,HTTPS,FTP,NO,ALL}_PROXY {http,https,ftp,no,all}_proxy; do
+    [[ -z ${!name-} ]] || call+=(--build-arg "$name")
+  done
+  call+=(-f Dockerfile.immich-ml-hailo .)
   [[ -z $named ]] || question='Fetch it?' call=(docker pull "$image")
-  printf '\nThis host has no Python of 3.10 or newer: what to do is then decided inside the image %s.\n' "$image"
   [[ -n $ours ]] || check_port "${IMMICH_PORT:-3003}"
   check_space
   case " ${called_with[*]-} " in
@@ -96,6 +135,7 @@ find_image() { # sets image, one with a Python: that was named, our container's,
   esac
   "${call[@]}" || fail "the image $image could not be made; what stands above says why." \
     "Mend that (network, proxy, space: docs/troubleshooting.md), then run this again."
+  [[ -n $named ]] || built=$image
 }
 
 confirm() { # QUESTION

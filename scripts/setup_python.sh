@@ -9,7 +9,10 @@ set_up() { # SET MEGABYTES STEPS
   step "1/$3" "Python"
   find_python
   say "$("$python" -VV 2>&1 | head -n 1) ($(command -v "$python"))"
-  [[ $command != serve ]] || check_settings
+  if [[ $command == serve ]]; then
+    ask_about_library
+    check_settings
+  fi
   step "2/$3" "Virtual environment"
   make_venv
   step "3/$3" "Packages"

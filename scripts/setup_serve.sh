@@ -2,6 +2,19 @@
 # A part of setup.sh: the worker without Docker, from .venv.
 # shellcheck disable=SC2154  # the parts share their variables
 
+ask_about_library() { # once, on a terminal; sets what was answered, now or before
+  local said lines line code=0
+  said=$(PYTHONPATH=$project PYTHONDONTWRITEBYTECODE=1 "$python" -m ml_target.setup.serve) || code=$?
+  mapfile -t lines <<<"$said"
+  if ((code)); then
+    ((code != 130)) || exit "$code" # Ctrl-C
+    [[ -n $said ]] || lines=("this Python cannot run the project's own code; its words stand above."
+      "Mend what they say; on Debian and Ubuntu python3-minimal is too little: sudo apt-get install python3")
+    fail "${lines[@]}"
+  fi
+  for line in "${lines[@]}"; do [[ -z $line ]] || export "${line?}"; done
+}
+
 check_settings() { # they need no package, so a slip is told before any is fetched
   local words line code=0
   words=$(PYTHONPATH=$project PYTHONDONTWRITEBYTECODE=1 "$python" -m ml_target.diagnostics.settings 2>&1) || code=$?

@@ -13,7 +13,7 @@ set_up_worker() { # ARGUMENT…
   exec 3>&1
   trap leave EXIT
   trap : PIPE # that the planner has gone is noticed where it is read from
-  find_planner
+  find_planner "$@"
   # It begins once both ends are here: bash takes those of a process away that has ended.
   coproc PLANNER { read -r && exec "${planner[@]}" 3>&-; }
   local from=${PLANNER[0]} to=${PLANNER[1]}
@@ -36,7 +36,7 @@ hand_over() { # ARGUMENT…: what was seen, and what was given
   for node in "$root"/dev/hailo[0-9]*; do
     [[ ! -e $node ]] || nodes+="${node#"$root"} $(stat -c '%a %g' -- "$node")"$'\n'
   done
-  facts+=("user=$(id -u)" "asks=$([[ ! -t 0 ]] || echo 1)" "sees=$([[ ! -t 3 ]] || echo 1)" "nodes=$nodes")
+  facts+=("user=$(id -u)" "asks=$([[ ! -t 0 ]] || echo 1)" "sees=$([[ ! -t 3 ]] || echo 1)" "nodes=$nodes" "built=$built")
   printf '\n'
   printf '%s\0' "${#facts[@]}" "${facts[@]}" "$#" "$@"
   env -0

@@ -497,8 +497,16 @@ ON_VISUAL=$(on clip.visual) ON_TEXTUAL=$(on clip.textual) ON_FACES=$(on facial-r
 ((EXPECT_ALL)) && check 'all tasks are on (--expect-all)' test "$ON_VISUAL$ON_TEXTUAL$ON_FACES$ON_OCR" = 1111
 
 # The worker announces the names that it goes by, and the width of its vectors; where it does not, find that out.
-OCR_NAME=${VALUE[answer.ocr.0.immich_name]-PP-OCRv5_mobile}
-CLIP_NAME=${VALUE[answer.clip.0.immich_name]-} CLIP_WIDTH=${VALUE[answer.clip.0.width]-}
+first_on() { # TASK: sets MODEL to its first model that is on; where none is, to the first
+  local n
+  MODEL=answer.$1.0
+  size "answer.$1"
+  for ((n = 0; n < SIZE; n++)); do
+    if [[ ${VALUE[answer.$1.$n.on]-true} == true ]]; then MODEL=answer.$1.$n; return; fi
+  done
+}
+first_on ocr; OCR_NAME=${VALUE[$MODEL.immich_name]-PP-OCRv5_mobile}
+first_on clip; CLIP_NAME=${VALUE[$MODEL.immich_name]-} CLIP_WIDTH=${VALUE[$MODEL.width]-}
 if [[ -z $CLIP_NAME || ! $CLIP_WIDTH =~ ^[1-9][0-9]{0,4}$ ]]; then
   CLIP_NAME=ViT-B-32__openai CLIP_WIDTH=512
   ask_text "$(textual)" 'a dog'

@@ -14,7 +14,7 @@ from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import EngineName, chosen, engine_of
 from ml_target.catalogue.networks import CLIP_BACKENDS, backend_names
 from ml_target.catalogue.types import Network
-from ml_target.config import RENAMED, Settings, setting_names
+from ml_target.config import Settings, as_today, setting_names
 from ml_target.diagnostics.settings import Environment
 from ml_target.errors import UnusableInput
 from ml_target.log.terminal import replace_unprintable
@@ -32,7 +32,7 @@ DECIDING = ("clip_backend", "clip_text_engine", "siglip_resize", "face_detector"
 
 def told(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """In words what does not fit what is stored, and what to run. Empty where nothing has to run."""
-    before = {RENAMED.get(name, name): value for name, value in before.items()}  # of an older release, perhaps
+    before = as_today(before)
     names = [name for attribute in DECIDING for name in setting_names(attribute)]
     old = Environment.read({name: before[name] for name in names if name in before})
     if old.problems:

@@ -175,8 +175,9 @@ def form(entries: Mapping[str, Any], content: bytes | str) -> bytes:
 def tasks_on(status: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Label and entries of every task that is on, with model names that the worker serves. `status`: of `/status`."""
     tasks = status["tasks"] if isinstance(status["tasks"], dict) else {}
-    name = {"modelName": _first(status, "clip").get("immich_name", "ViT-B-32__openai")}
-    faces, text = {"modelName": "buffalo_l"}, {"modelName": _first(status, "ocr").get("immich_name", "PP-OCRv5_mobile")}
+    name = {"modelName": _first_on(status, "clip").get("immich_name", "ViT-B-32__openai")}
+    text = {"modelName": _first_on(status, "ocr").get("immich_name", "PP-OCRv5_mobile")}
+    faces = {"modelName": "buffalo_l"}
     known: dict[str, dict[str, Any]] = {
         "clip.visual": {"clip": {"visual": name}},
         "clip.textual": {"clip": {"textual": name}},
@@ -188,7 +189,8 @@ def tasks_on(status: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield label, known[label]
 
 
-def _first(status: Mapping[str, Any], task: str) -> Mapping[str, Any]:
-    """What the status page says of a task's first model; empty where it says nothing."""
+def _first_on(status: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """What the status page says of a task's first model that is on, else of its first; empty where it says nothing."""
     models = status.get(task)
-    return models[0] if isinstance(models, list) and models and isinstance(models[0], dict) else {}
+    entries = [each for each in models if isinstance(each, dict)] if isinstance(models, list) else []
+    return next((each for each in entries if each.get("on") is not False), entries[0] if entries else {})

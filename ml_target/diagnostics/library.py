@@ -67,7 +67,7 @@ def propose(answer: str, engine: EngineName, chip: Chip | None = None) -> Propos
 def question(environment: Mapping[str, str], engine: EngineName) -> str:
     """What the log says at the start where no backend is named; "" where one is, as it is wherever setup.sh has asked.
 
-    It asks nothing before `./setup.sh serve`, and nobody does where a container is started by hand.
+    Before `./setup.sh serve` it asks on a terminal alone, and nobody does where a container is started by hand.
     """
     if any(environment.get(name, "").strip() for name in setting_names("clip_backend")):
         return ""

@@ -20,7 +20,7 @@ class Facts:
 
     `project`: the checkout's folder. `root`: where /sys lies; `host`: where /proc lies for the shell, "" for itself.
     `machine`, `kernel`: of uname. `user`: the number of whoever runs this. `asks`: somebody is at the terminal, who
-    also sees what is printed where `sees`.
+    also sees what is printed where `sees`. `built`: the image that the shell has just made for the planner, or "".
     """
 
     arguments: tuple[str, ...]
@@ -34,6 +34,7 @@ class Facts:
     asks: bool
     sees: bool
     nodes: tuple[Node, ...]
+    built: str = ""
 
     def given(self, name: str) -> str:
         """A variable of the environment; "" where it is not set."""
@@ -57,6 +58,7 @@ def read(words: Iterator[str]) -> Facts:
         asks=facts["asks"] == "1",
         sees=facts["sees"] == "1",
         nodes=tuple(_nodes(facts["nodes"])),
+        built=facts["built"],
     )
 
 

@@ -76,6 +76,10 @@ class Images:
         for argument in (*arguments, *(name for name in PROXIES if self._talk.facts.given(name))):
             call += ["--build-arg", argument]
         call += ["-f", dockerfile, "."]
+        # The label alone, to what a yes was given for: all else comes from the builder's cache.
+        if tag == self._talk.facts.built and not (yield Run(tuple(call), "merged")).code:
+            yield say(f"{tag} is there, built just now")
+            return
         yield from self._talk.permit()
         yield from self.need_space()
         yield say(f"building {tag}")

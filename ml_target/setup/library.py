@@ -1,11 +1,14 @@
 """What Immich has stored already: which settings keep it, and what a change of settings costs."""
 
+from collections.abc import Mapping
+
+from ml_target.catalogue.needs import EngineName
 from ml_target.catalogue.types import CHIPS
 from ml_target.diagnostics.change import told
 from ml_target.diagnostics.library import propose
 from ml_target.errors import SettingsError
 from ml_target.setup.options import Talk
-from ml_target.setup.settings import Chosen
+from ml_target.setup.settings import Chosen, in_words
 from ml_target.setup.steps import Ask, Err, Plan, Refusal, say, say_all
 
 STOPPED = "stopped; the worker was not changed."
@@ -51,15 +54,24 @@ def ask_about_library(talk: Talk, chosen: Chosen, chip: str) -> Plan[None]:
             "keep that."
         )
         return
+    proposed = yield from ask(talk, "cpu" if chosen.cpu else "hailo", chip, "./setup.sh")
+    chosen.take(proposed, talk.facts)
+
+
+def ask(talk: Talk, engine: EngineName, chip: str, call: str) -> Plan[Mapping[str, str]]:
+    """The question itself; the settings that its answer proposes. `call`: who asks it, as it is typed.
+
+    Raises Refusal where nobody answers, or who has answered does not want them.
+    """
     yield say("Has Immich, with its own worker, indexed this library already? Then searches can stay, and people too.")
     yield say("y: with its default model; n: no, or it was this worker; or type the CLIP model that its settings have.")
     known = next((each for each in CHIPS if each == chip), None)
     while True:
         answer = yield Ask("    [n] ")
         if answer.code:
-            raise Refusal(STOPPED, "To be asked nothing: ./setup.sh --clip-backend NAME")
+            raise Refusal(STOPPED, f"To be asked nothing: CLIP_BACKEND=NAME {call}")
         try:
-            proposal = propose(answer.text, "cpu" if chosen.cpu else "hailo", known)
+            proposal = propose(answer.text, engine, known)
         except SettingsError as error:
             yield Err(str(error))
             yield say("Once more, please.")
@@ -67,7 +79,6 @@ def ask_about_library(talk: Talk, chosen: Chosen, chip: str) -> Plan[None]:
         break
     if proposal.words:
         yield from say_all(proposal.words)
-        words = " ".join(f"{name}={value}" for name, value in proposal.settings.items())
-        if not (yield from talk.confirm(f"Set it up with {words}?")):
-            raise Refusal(STOPPED, "Choose yourself: CLIP_BACKEND=… FACE_RECOGNIZER=… ./setup.sh (docs/changing.md)")
-    chosen.take(proposal.settings, talk.facts)
+        if not (yield from talk.confirm(f"Set it up with {in_words(proposal.settings)}?")):
+            raise Refusal(STOPPED, f"Choose yourself: CLIP_BACKEND=… FACE_RECOGNIZER=… {call} (docs/changing.md)")
+    return proposal.settings

@@ -1,4 +1,4 @@
-"""The note of what the last container had, in the project's folder: for when the container was removed by hand."""
+"""Notes in the project's folder: what the last container had, should it be removed by hand; what `serve` has asked."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,12 @@ NAME = ".setup-settings"
 LINE = re.compile(rf"([A-Z0-9_]+={VALUE}( |$))+")
 
 
-def read(project: Path) -> str:
+def read(project: Path, name: str = NAME, of: str = "the settings of the last container") -> str:
     """The settings that it holds, in a line; "" where there is no note. Raises Refusal for one that is damaged."""
-    note = project / NAME
+    note = project / name
     if not note.exists():
         return ""
-    what = f"{note}, the settings of the last container,"
+    what = f"{note}, {of},"
     try:
         line = (note.read_text(encoding="utf-8").splitlines() or [""])[0]
     except (OSError, UnicodeDecodeError):

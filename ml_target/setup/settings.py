@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from ml_target.config import Settings, setting_names
+from ml_target.config import Settings, as_today, setting_names
 from ml_target.diagnostics.settings import look_over
 from ml_target.setup.facts import Facts
 from ml_target.setup.options import Options
@@ -164,6 +164,11 @@ def require_valid(facts: Facts, options: Options, chosen: Chosen) -> Plan[None]:
         )
 
 
+def in_words(settings: Mapping[str, str]) -> str:
+    """NAME=value, with spaces between, as `words_in` reads it."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())
+
+
 def words_in(line: str) -> dict[str, str]:
-    """The settings of a container's label, or of the note: NAME=value, with spaces between."""
-    return dict(word.split("=", 1) for word in line.split() if "=" in word)
+    """The settings of a container's label, or of a note, of an earlier release perhaps: NAME=value, spaces between."""
+    return as_today(dict(word.split("=", 1) for word in line.split() if "=" in word))

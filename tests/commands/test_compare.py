@@ -386,6 +386,28 @@ def test_both_are_asked_for_what_this_worker_announces(
     assert "\x1b" not in out
 
 
+def test_the_other_one_may_go_by_other_names(
+    workers: Callable[..., list[str]], tmp_path: Path, capsys: Capture
+) -> None:
+    """Immich's own worker with the text model of its default, and this one with another."""
+    ours, theirs = FakeWorker(announcing(ocr=[model("PP-OCRv6_small")])), FakeWorker()
+    here, there = workers(ours, theirs)
+    Image.new("RGB", (40, 30)).save(tmp_path / "one.png")
+    told = ("--clip", "ViT-B-32__openai", "--their-clip", "x/ViT-B-32__openai", "--their-ocr", "PP-OCRv5_mobile")
+    _, out, _ = compared(capsys, there, str(tmp_path), "--ours", here, *told)
+    for worker, names in ((ours, ("", "PP-OCRv6_small")), (theirs, ("x/", "PP-OCRv5_mobile"))):
+        sent = [asked for asked in worker.asked if asked.path == "/predict"]
+        assert {asked.model("ocr", kind)["modelName"] for asked in sent for kind in asked.entries.get("ocr", ())} == {
+            names[1]
+        }
+        assert {asked.model("clip", kind)["modelName"] for asked in sent for kind in asked.entries.get("clip", ())} == {
+            f"{names[0]}ViT-B-32__openai"
+        }
+    assert "asked for text: PP-OCRv6_small, as this worker announces (--ocr asks for another); the other one" in out
+    assert "; the other one for PP-OCRv5_mobile\n" in out
+    assert "asked for search: ViT-B-32__openai, as told; the other one for x/ViT-B-32__openai" in out
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_never_more_requests_at_a_time_than_told(
     most: int, workers: Callable[..., list[str]], folder: Path, capsys: Capture

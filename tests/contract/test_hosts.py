@@ -26,6 +26,7 @@ HOSTS = (PROJECT / "docs" / "hosts.md").read_text(encoding="utf-8")
 WORKER = PROJECT / "compose.yaml"
 BESIDE_IMMICH = EXAMPLES / "immich.compose.yaml"
 BALANCER = EXAMPLES / "balancer.compose.yaml"
+TEMPLATES = [EXAMPLES / "any-driver.compose.yaml", EXAMPLES / "truenas.compose.yaml"]
 HAPROXY = (EXAMPLES / "haproxy.cfg").read_text(encoding="utf-8")
 
 
@@ -207,7 +208,7 @@ def test_a_stopped_container_has_time_to_answer() -> None:
     assert int(unit.partition("TimeoutStopSec=")[2].split()[0]) > needed
 
 
-@pytest.mark.parametrize("file", [WORKER, BESIDE_IMMICH, BALANCER], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [WORKER, BESIDE_IMMICH, BALANCER, *TEMPLATES], ids=lambda file: file.name)
 def test_a_compose_program_reads_them(file: Path, tmp_path: Path) -> None:
     (tmp_path / "podman").write_text("#!/bin/sh\necho podman version 4.3.1\n")  # is asked for its version only
     (tmp_path / "podman").chmod(0o755)

@@ -6,6 +6,9 @@ import logging
 import os
 import re
 import shlex
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
@@ -14,7 +17,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from readme import README, lines_of
+from readme import README, blocks_of, lines_of
 
 from ml_target.__main__ import main
 from ml_target.catalogue import networks
@@ -120,6 +123,30 @@ def test_commands_are_found_at_all() -> None:
     }
     assert "./setup.sh --dry-run" in mentioned(README)
     assert sum(len(lines_of(text)) for text in TEXT.values()) > 30
+
+
+def test_all_that_has_to_be_replaced_in_the_readmes_commands_is_the_page_s_own_address() -> None:
+    """No place to clone from is known before somebody publishes it; whoever reads the page is there."""
+    in_capitals = re.findall(r"(?<![\w=$-])[A-Z]{3,}(?:[-_][A-Z]+)*(?![\w=-])", "\n".join(lines_of(README)))
+    assert in_capitals == ["ADDRESS-OF-THIS-PAGE"]
+    assert not re.search("<[a-z]|example|YOUR", "\n".join(lines_of(README)))
+    before = README.partition("```bash\ngit clone ADDRESS-OF-THIS-PAGE ")[0]
+    assert before.endswith("Replace `ADDRESS-OF-THIS-PAGE` with what stands in your browser's address bar:\n\n")
+
+
+def test_the_pages_commands_are_clean_shell(tmp_path: Path) -> None:
+    """Every block, as bash and shellcheck read it."""
+    files = []
+    for page in PAGES:
+        for number, (_, block) in enumerate(blocks_of(page.read_text(encoding="utf-8"))):
+            file = tmp_path / f"{page.stem}-{number}.sh"
+            file.write_text(f"#!/usr/bin/env bash\n{textwrap.dedent(block)}", encoding="utf-8")
+            files.append(file)
+    assert len(files) > 20
+    # SC2164: who types sees whether cd went well.
+    checker = str(Path(sys.executable).with_name("shellcheck"))
+    done = subprocess.run([checker, "--exclude=SC2164", *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("line", DOCUMENTED)

@@ -1,6 +1,7 @@
 """Templates for each kind of home: whole, and the same as the page's `docker run`, each as its own tool reads it."""
 
 import configparser
+import importlib.util
 import re
 import subprocess
 import sys
@@ -182,6 +183,20 @@ def test_kubernetes_gives_one_card_to_one_worker() -> None:
     assert worker["readinessProbe"]["httpGet"]["path"] == worker["startupProbe"]["httpGet"]["path"] == "/ping"
     assert worker["livenessProbe"]["httpGet"]["path"] == "/", "a worker that recovers its card lives"
     assert pod["terminationGracePeriodSeconds"] > int(RUN["--stop-timeout"][0])
+
+
+def test_kubernetes_knows_every_key(tmp_path: Path) -> None:
+    """The published schemas of its oldest and its newest version here, which let no unknown key pass."""
+    if not importlib.util.find_spec("kubernetes_validate"):
+        pytest.skip("kubernetes-validate is not installed (it is with ./setup.sh test)")
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(KUBERNETES.read_text(encoding="utf-8").replace("failureThreshold:", "failureTreshold:", 1))
+    call = [sys.executable, "-m", "kubernetes_validate", "--strict", "-k", "1.25", "-k", "1.37"]
+    right, misspelt = (subprocess.run([*call, file], capture_output=True, text=True) for file in (KUBERNETES, wrong))
+    assert right.returncode == 0, right.stdout + right.stderr
+    assert right.stdout.count("passed for resource") == 4
+    assert misspelt.returncode == 1
+    assert "failureTreshold" in misspelt.stdout + misspelt.stderr
 
 
 def test_every_template_is_on_the_page() -> None:

@@ -33,8 +33,11 @@ case "$*" in
   "-m ml_target.diagnostics.settings")
     if [[ -n ${SETTINGS_WORDS-} ]]; then echo "$SETTINGS_WORDS"; fi
     if [[ -n ${SETTINGS_WRONG-} ]]; then echo "$SETTINGS_WRONG" >&2; exit 1; fi ;;
-  "-m ml_target models "*) echo models >>"$ASKED" ;;
-  "-m ml_target serve") echo "serve ENGINE=${ENGINE-}" >>"$ASKED" ;;
+  "-m ml_target.setup.serve")
+    if [[ -n ${LIBRARY-} ]]; then printf '%s\\n' "$LIBRARY"; fi
+    exit "${LIBRARY_CODE:-0}" ;;
+  "-m ml_target models "*) echo "models${CLIP_BACKEND+ for $CLIP_BACKEND}" >>"$ASKED" ;;
+  "-m ml_target serve") echo "serve ENGINE=${ENGINE-}${FACE_DETECTOR+ $FACE_DETECTOR}" >>"$ASKED" ;;
   *) exit 9 ;;
 esac
 """
@@ -205,6 +208,23 @@ def test_a_hint_stops_nothing(host: Host) -> None:
     assert done.returncode == 0
     assert "    NOTE: CLIP_BACKENDS has no effect\n" in done.stdout
     assert host.steps()[-1] == "serve ENGINE="
+
+
+def test_what_was_answered_about_the_library_is_set_for_models_and_worker(host: Host) -> None:
+    done = host.run("serve", LIBRARY="CLIP_BACKEND=vit_b_32\nFACE_DETECTOR=buffalo_l")
+    assert done.returncode == 0, done.stderr
+    assert host.steps()[-2:] == ["models for vit_b_32", "serve ENGINE= buffalo_l"]
+
+
+def test_where_the_question_was_not_answered_nothing_is_fetched(host: Host) -> None:
+    done = host.run("serve", LIBRARY="stopped.\nRun: ./setup.sh serve", LIBRARY_CODE="1", SUDO_USER="me")
+    assert (done.returncode, host.steps()) == (1, [])
+    assert done.stderr == "\nsetup.sh: stopped.\n    Run: sudo ./setup.sh serve\n"
+    done = host.run("serve", LIBRARY_CODE="130")
+    assert (done.returncode, done.stderr, host.steps()) == (130, "", []), "as after Ctrl-C"
+    done = host.run("serve", LIBRARY_CODE="1")
+    assert "python3-minimal is too little: sudo apt-get install python3" in done.stderr
+    assert host.steps() == []
 
 
 def test_the_settings_of_tests_are_not_those_of_a_worker(host: Host) -> None:

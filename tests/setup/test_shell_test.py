@@ -110,16 +110,26 @@ def test_a_task_that_is_off_and_answers_all_the_same_is_caught() -> None:
 
 
 def test_expect_all_fails_for_a_task_that_is_off() -> None:
-    run = Run(FakeWorker(off=EVERYTHING), "--expect-all")
+    """Of several models that are off it is the first that is asked for."""
+    names = (("ViT-B-32__openai", 512), ("ViT-B-16-SigLIP__webli", 768))
+    clip = [{"immich_name": name, "width": width, "on": False} for name, width in names]
+
+    def announced(asked: Asked, answer: Answer) -> Answer:
+        return (200, {**answer[1], "clip": clip}) if asked.path == "/status" else answer
+
+    run = Run(FakeWorker(announced, off=EVERYTHING), "--expect-all")
     assert run.failed == {"all tasks are on (--expect-all)"}, run.output
     assert run.code == 1
 
 
 def test_a_worker_is_asked_for_the_models_that_it_announces() -> None:
-    """One that serves PP-OCRv6 alone refuses the name of Immich's default."""
+    """Of several for the first that is on. One that serves PP-OCRv6 alone refuses the name of Immich's default."""
     announced: dict[str, list[dict[str, Any]]] = {
-        "clip": [{"immich_name": "ViT-B-32-SigLIP2-256__webli", "width": 1024}],
-        "ocr": [{"immich_name": "PP-OCRv6_small"}],
+        "clip": [
+            {"immich_name": "ViT-B-32__openai", "width": 512, "on": False},
+            {"immich_name": "ViT-B-32-SigLIP2-256__webli", "width": 1024, "on": True},
+        ],
+        "ocr": [{"immich_name": "PP-OCRv5_mobile", "on": False}, {"immich_name": "PP-OCRv6_small"}],
     }
 
     def picky(asked: Asked, answer: Answer) -> Answer:
@@ -129,7 +139,7 @@ def test_a_worker_is_asked_for_the_models_that_it_announces() -> None:
             return answer
         for task, kinds in (("clip", ("visual", "textual")), ("ocr", ("detection", "recognition"))):
             names = [asked.model(task, kind)["modelName"] for kind in kinds if kind in asked.entries.get(task, ())]
-            if not all(name.endswith(announced[task][0]["immich_name"]) for name in names):
+            if not all(name.endswith(announced[task][1]["immich_name"]) for name in names):
                 return 400, {"detail": "another model"}
         return answer
 

@@ -1,5 +1,6 @@
-"""Where the project lies, and what may lie beside it."""
+"""Where the project lies, what may lie beside it, and what its files import."""
 
+import ast
 import os
 from pathlib import Path
 
@@ -8,3 +9,10 @@ TESTS = PROJECT / "tests"
 SUPPORT = TESTS / "support"
 SHARED = Path(os.environ.get("TESTS_SHARED") or PROJECT.parent / "shared")
 """Photos and networks that are not part of the project; tests that want them skip without."""
+
+
+def imported(file: Path) -> set[str]:
+    """The modules that a file imports, at its top or further down."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}

@@ -8,12 +8,21 @@ from pathlib import Path
 import pytest
 from project import PROJECT
 
-from ml_target.config import RENAMED, Settings, available_cores, choose_engine, setting_names
+from ml_target.config import (
+    RENAMED,
+    RENAMED_VALUES,
+    Settings,
+    as_today,
+    available_cores,
+    choose_engine,
+    setting_names,
+)
 from ml_target.diagnostics.change import told
 from ml_target.diagnostics.hints import hints
 from ml_target.diagnostics.settings import Environment
 from ml_target.engines.select import thread_plan
 from ml_target.errors import SettingsError
+from ml_target.setup.settings import words_in
 
 
 def test_defaults() -> None:
@@ -52,6 +61,15 @@ RELEASED = {
 }
 """The settings of each release, as somebody's compose file may have them."""
 
+RELEASED_VALUES = {
+    "0.1.0": """ENGINE=auto,hailo,cpu CLIP_BACKEND=tinyclip,vit_b_32,vit_b_16,siglip,siglip2,auto
+    CLIP_TEXT_ENGINE=same,cpu SIGLIP_RESIZE=squash,shortest CLIP_DECODING=exact,scaled
+    FACE_DETECTOR=scrfd_2.5g,scrfd_10g,buffalo_l FACE_RECOGNIZER=arcface_r50,arcface_mobilefacenet,buffalo_l,w600k_r50
+    FACE_SEARCH=official,close,tiny,both OCR_MODEL=ppocrv5_mobile,ppocrv6_small,auto MODELS_FETCH=on,off
+    LOG_FORMAT=text,json TRY_IT=on,off""",
+}
+"""And the words that they took."""
+
 
 @pytest.mark.parametrize("release", RELEASED)
 def test_what_a_release_had_is_understood_or_refused_with_its_new_name(release: str) -> None:
@@ -70,7 +88,8 @@ def test_the_changelog_tells_of_each_release_what_must_run_again_and_which_setti
         parts = dict(part.split("\n", 1) for part in re.split(r"^### ", release, flags=re.MULTILINE)[1:])
         assert {"Run again", "Settings"} <= parts.keys(), release.split("\n")[0]
     told_of = " ".join(releases)
-    assert all(f"`{old}`" in told_of and f"`{new}`" in told_of for old, new in RENAMED.items())
+    renamed = [*RENAMED.items(), *((old, new) for (_, old), new in RENAMED_VALUES.items())]
+    assert all(f"`{old}`" in told_of and f"`{new}`" in told_of for old, new in renamed)
 
 
 def test_a_renamed_setting_is_refused_with_the_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +108,27 @@ def test_a_renamed_setting_is_refused_with_the_new_name(monkeypatch: pytest.Monk
     assert told({"CLIP_MODEL": "siglip"}, {"CLIP_BACKEND": "tinyclip"})[0].startswith(
         "Until now it had CLIP_BACKEND=siglip"
     )
+
+
+@pytest.mark.parametrize("release", RELEASED_VALUES)
+def test_a_word_that_a_release_took_is_taken_or_refused_with_today_s(release: str) -> None:
+    assert [*RELEASED_VALUES] == [*RELEASED]
+    for name, words in (line.split("=") for line in RELEASED_VALUES[release].split()):
+        for word in words.split(","):
+            today = as_today({name: word})
+            Settings.from_environment(today)  # add it to RENAMED_VALUES in ml_target/config.py
+
+
+def test_a_renamed_value_is_refused_with_today_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What set-up keeps of an older release's container is translated, as nobody has typed it."""
+    monkeypatch.setitem(RENAMED, "CLIP_MODEL", "CLIP_BACKEND")
+    monkeypatch.setitem(RENAMED_VALUES, ("CLIP_BACKEND", "tiny"), "tinyclip")
+    with pytest.raises(SettingsError, match=r"^CLIP_BACKEND=siglip, Tiny: tiny is now called tinyclip\. Correct it"):
+        Settings.from_environment({"CLIP_BACKEND": "siglip, Tiny"})
+    assert Settings.from_environment({"CLIP_BACKEND": "siglip,tinyclip"}).clip_backend == "siglip,tinyclip"
+    kept = words_in("CLIP_MODEL=siglip,tiny IMMICH_PORT=3004 OCR_MODEL=tiny")
+    assert kept == {"CLIP_BACKEND": "siglip,tinyclip", "IMMICH_PORT": "3004", "OCR_MODEL": "tiny"}
+    assert told({"CLIP_BACKEND": "tiny"}, {"CLIP_BACKEND": "tinyclip"}) == []
 
 
 def test_an_empty_variable_means_the_default() -> None:

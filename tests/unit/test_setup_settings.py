@@ -271,7 +271,7 @@ def test_what_somebody_has_set_stays(host: PlannedHost) -> None:
 def test_no_answer_at_all(host: PlannedHost) -> None:
     done = host.run_in_terminal("y\n\x04", "--no-start")
     assert done.reason == "stopped; the worker was not changed."
-    assert "./setup.sh --clip-backend NAME" in done.remedy
+    assert "CLIP_BACKEND=NAME ./setup.sh" in done.remedy
 
 
 def test_a_proposal_can_be_declined(host: PlannedHost) -> None:

@@ -3,10 +3,11 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from project import PROJECT
+from project import PROJECT, imported
 from setup_planned import PlannedHost
 
 from ml_target.config import Settings
@@ -74,13 +75,13 @@ def test_a_shell_that_has_gone_ends_the_planner() -> None:
 
 def test_what_was_seen_is_read() -> None:
     facts = ["project=/a b", "root=", "host=", "machine=x86_64", "kernel=6", "user=7", "asks=1", "sees="]
-    facts.append("nodes=/dev/hailo0 660 44\n/dev/hailo1 666 0\n")
+    facts += ["nodes=/dev/hailo0 660 44\n/dev/hailo1 666 0\n", "built=an:image"]
     words = [str(len(facts)), *facts, "2", "--cpu", "a b", "NAME=a=b\nc", "EMPTY=", ""]
     found = read(iter(words))
     assert found.arguments == ("--cpu", "a b")
     assert found.environment == {"NAME": "a=b\nc", "EMPTY": ""}
     assert str(found.root) == "/"
-    assert (found.user, found.asks, found.sees) == (7, True, False)
+    assert (found.user, found.asks, found.sees, found.built) == (7, True, False, "an:image")
     assert found.nodes == (Node("/dev/hailo0", 0o660, "44"), Node("/dev/hailo1", 0o666, "0"))
 
 
@@ -91,12 +92,18 @@ def test_a_command_is_shown_as_it_can_be_typed(word: str) -> None:
 
 
 def test_the_planner_needs_only_python_itself() -> None:
-    """A host's bare Python runs it, without this project's packages and without httpx."""
-    code = "import ml_target.setup.__main__, sys; print(sorted({m.partition('.')[0] for m in sys.modules}))"
+    """A host's bare Python runs it, without any package; the shell knows which modules of its own it must have."""
+    code = (
+        "import sys, ml_target.setup.__main__; print({n: getattr(sys.modules[n], '__file__', '') for n in sys.modules})"
+    )
     call = [sys.executable, "-S", "-c", code]
     done = subprocess.run(call, cwd=PROJECT, capture_output=True, text=True, check=True)
-    loaded: set[str] = set(eval(done.stdout))
-    assert loaded <= {*sys.stdlib_module_names, "ml_target", "__main__"}
+    loaded: dict[str, str] = eval(done.stdout)
+    assert {name.partition(".")[0] for name in loaded} <= {*sys.stdlib_module_names, "ml_target", "__main__"}
+    ours = [Path(file) for name, file in loaded.items() if name.partition(".")[0] == "ml_target"]
+    wanted = {name.partition(".")[0] for file in ours for name in imported(file)} - {"ml_target"}
+    text = (PROJECT / "scripts/setup_host.sh").read_text()
+    assert text.partition("modules=(")[2].partition(")")[0].split() == sorted(wanted)
 
 
 def test_the_settings_that_sudo_would_drop_are_the_workers() -> None:

@@ -114,7 +114,10 @@ def test_what_to_type_into_immich() -> None:
 
 def test_probes_ask_for_the_served_name() -> None:
     status: dict[str, Any] = {"tasks": {"ocr": {"on": True}}, "ocr": [{"immich_name": "PP-OCRv6_small"}]}
-    for page, name in ((status, "PP-OCRv6_small"), ({"tasks": status["tasks"]}, "PP-OCRv5_mobile")):
+    on, off = {"immich_name": "PP-OCRv6_small", "on": True}, {"immich_name": "another", "on": False}
+    pages = [(status, "PP-OCRv6_small"), ({"tasks": status["tasks"]}, "PP-OCRv5_mobile")]
+    pages += [({**status, "ocr": [off, on]}, "PP-OCRv6_small"), ({**status, "ocr": [off]}, "another")]
+    for page, name in pages:
         [(_, entries)] = tasks_on(page)
         assert entries == {"ocr": {"detection": {"modelName": name}, "recognition": {"modelName": name}}}
 

@@ -51,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--their-clip", metavar="NAME", help="CLIP model to ask the other one for (default: the same)")
     parser.add_argument("--faces", default="buffalo_l", metavar="NAME", help="face model (default: %(default)s)")
     parser.add_argument("--ocr", metavar="NAME", help="text model (default: the one that this worker announces)")
+    parser.add_argument("--their-ocr", metavar="NAME", help="text model to ask the other one for (default: the same)")
     parser.add_argument(
         "--distance", type=_distance, default=0.5, help="largest between faces of a person (default: 0.5, as in Immich)"
     )
@@ -84,15 +85,21 @@ def _named(ours: str, tasks: Sequence[str], chosen: Namespace) -> tuple[dict[str
     """Both workers with the names that they are asked for, and where these are from."""
     here = announced(ours)
     (clip, search_words), (ocr, text_words) = choose(CLIP, chosen.clip, here), choose(OCR, chosen.ocr, here)
-    their_clip = chosen.their_clip or clip
-    if their_clip != clip:
-        search_words += f"; the other one for {their_clip}"
-    words = {SEARCH: search_words, FACES: chosen.faces, TEXT: text_words}
+    their_clip, their_ocr = chosen.their_clip or clip, chosen.their_ocr or ocr
+    words = {
+        SEARCH: search_words + _if_other(their_clip, clip),
+        FACES: chosen.faces,
+        TEXT: text_words + _if_other(their_ocr, ocr),
+    }
     workers = {
         OURS: Worker(ours, clip, chosen.faces, ocr),
-        THEIRS: Worker(chosen.url, their_clip, chosen.faces, ocr),
+        THEIRS: Worker(chosen.url, their_clip, chosen.faces, their_ocr),
     }
     return workers, tuple(f"asked for {task}: {words[task]}" for task in TASKS if task in tasks)
+
+
+def _if_other(theirs: str, ours: str) -> str:
+    return f"; the other one for {theirs}" if theirs != ours else ""
 
 
 def _asked(
