@@ -128,6 +128,9 @@ def test_graphs_say_in_words_what_they_show(chrome: Chrome, card: Running) -> No
     assert any(str(label).startswith("Faces: ") for label in labels)
     assert any(str(label).startswith("How busy the card was: ") for label in labels)
     assert all(labels)
+    stages = [re.findall(r"([a-z]+) [\d.,]+ m?s", str(each)) for each in labels if "time by stage: " in str(each)]
+    assert len(stages) == 4
+    assert all(len(set(names)) == len(names) > 1 for names in stages), "one name, one stage"
 
 
 def show_busy_at_first(chrome: Chrome, card: Running) -> dict[str, Any]:
