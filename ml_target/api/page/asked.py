@@ -29,7 +29,7 @@ def refuse_other_sites(headers: Mapping[str, str], own: Collection[str] = ()) ->
     if site is not None or not address or address != headers.get("host", "").lower():
         raise AnotherSite(
             "This request comes from another site's page",
-            "Open the worker's own page; a proxy before it has to pass Host on.",
+            "Open the worker's own page; a proxy before it has to pass Host on, with its port.",
         )
     if scheme != "https" and not at_home(address, own):
         raise AnotherSite(
