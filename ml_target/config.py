@@ -7,6 +7,7 @@ warning, as in Immich's official worker.
 
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -88,6 +89,13 @@ def _seconds_or_off(text: str) -> float:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    names = _words(text.lower())
+    if not all(re.fullmatch(r"[\w-]+(\.[\w-]+)*", name, re.ASCII) for name in names):
+        raise ValueError("names of hosts without http:// and port, as in ml.example.org, with commas between")
+    return names
 
 
 def _several(setting: str) -> Callable[[str], str]:
@@ -209,6 +217,9 @@ class Settings:
     )
     try_it: Literal["on", "off"] = _setting(
         "on", _choice("on", "off"), "whether the page at /status lets people try photos; other sites never can"
+    )
+    page_hosts: tuple[str, ...] = _setting(
+        (), _hosts, "own names on the internet under which the page may try photos over plain http, with commas between"
     )
     max_waiting: int = _setting(1024, _number(int, 1, 100_000), "requests in the worker at once; one more gets a 503")
     max_faces: int = _setting(500, _number(int, 1, 10_000), "faces answered for one picture, the best ones first")

@@ -17,6 +17,7 @@ from ml_target.api.form import MAX_TEXT
 from ml_target.errors import REASONS
 from ml_target.figures.observer import FAULTS, RECOVERIES
 from ml_target.figures.ring import STEP_S, STEPS
+from ml_target.log.trace import STAGES
 from ml_target.runtime.described import answer_schema, entries_schema
 
 Schema = dict[str, Any]
@@ -50,6 +51,11 @@ def _answer(words: str, schema: Schema, media_type: str = "application/json") ->
 
 DETAIL = _record(detail=TEXT)
 _MISSING = _record(detail=_list(_record(type=TEXT, loc=_list(TEXT), msg=TEXT, input=NOTHING), minItems=1))
+_STAGES: Schema = {
+    **_map(NUMBER),
+    "description": "; ".join(f"{stage}: {words}" for stage, words in STAGES.items()),
+    "propertyNames": {"pattern": rf"^(\w+\.)?({'|'.join(STAGES)})$"},
+}
 _STEPS = partial(_list, minItems=STEPS, maxItems=STEPS)
 
 BANNER: dict[int | str, dict[str, Any]] = {
@@ -141,7 +147,7 @@ LIVE: dict[int | str, dict[str, Any]] = {
                     done=_STEPS(_maybe(COUNT)),
                     failed=_STEPS(_maybe(COUNT)),
                     mean_ms=_STEPS(_maybe(NUMBER)),
-                    stages_ms=_map(NUMBER),
+                    stages_ms=_STAGES,
                 )
             ),
             networks=_map(
@@ -166,7 +172,7 @@ LIVE: dict[int | str, dict[str, Any]] = {
                     tasks=_list(TEXT),
                     picture=_maybe(_list(COUNT, minItems=2, maxItems=2)),
                     bytes=COUNT,
-                    stages_ms=_map(NUMBER),
+                    stages_ms=_STAGES,
                     total_ms=NUMBER,
                     outcome={"type": "integer"},
                     reason=_maybe({"enum": [*REASONS]}),

@@ -76,7 +76,7 @@ class Predict:
     async def _outcome(self, request: Request, trace: Trace) -> tuple[int, dict[str, Any], Reason | None]:
         """Status, body, and why it is not the answer."""
         try:
-            refuse_other_sites(request.headers)
+            refuse_other_sites(request.headers, self._settings.page_hosts)
             lost = request.scope.get(LOST)
             return 200, await self.in_flight.run(self._answer(request, trace), lost), None
         except (ClientGoneError, ClientDisconnect) as error:
@@ -104,7 +104,7 @@ class Predict:
 
     async def _run(self, jobs: list[Job], picture: BinaryIO | None, text: str | None, trace: Trace) -> dict[str, Any]:
         async with AsyncExitStack() as serving:
-            with trace.stage("ready"):
+            with trace.stage("load"):
                 pipeline = await serving.enter_async_context(self._worker.pipeline())
             if picture is not None:
                 return await pipeline.picture(jobs, picture, trace)

@@ -4,6 +4,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STAGES = {
+    "receive": "the upload arrives, and its form is read",
+    "load": "networks that were unloaded are loaded again",
+    "wait": "for memory, or for the process that decodes pictures out of the ordinary",
+    "decode": "the file becomes pixels",
+    "prepare": "pixels or words become what the first network takes",
+    "infer": "the network of a search, with the wait in its queue",
+    "detect": "the network that finds, with the wait in its queue",
+    "boxes": "what it answered becomes boxes",
+    "align": "faces are cut out upright",
+    "crop": "lines are cut out",
+    "recognise": "the network that describes or reads, with the wait in its queue",
+    "characters": "what it answered becomes text",
+}
+"""What each stage is, in log line, `Server-Timing`, `/metrics` and page; a task puts its name before: `ocr.boxes`."""
+
 
 class Trace:
     """Filled by the tasks of one request, all on the event loop's thread."""
@@ -32,7 +48,7 @@ class Trace:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Adds the wall time of the block, in milliseconds, to stage `name`."""
+        """Adds the wall time of the block, in milliseconds, to stage `name`: one of `STAGES`."""
         start = time.perf_counter()
         try:
             yield

@@ -52,5 +52,5 @@ def _plain(schema: Any, named: Schema) -> Any:
         return {key: _plain(value, named) for key, value in kept.items()}
     properties = {name: _plain(value, named) for name, value in kept["properties"].items()}
     if "options" in properties:
-        properties["options"] = {"anyOf": [properties["options"], {"type": "null"}]}
+        properties["options"] = {**properties["options"], "type": ["object", "null"]}
     return {**kept, "properties": properties}

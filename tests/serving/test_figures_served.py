@@ -113,6 +113,6 @@ def test_prometheus_gets_the_same_figures(served: tuple[httpx.Client, Worker], m
 def test_an_answer_says_how_long_each_stage_took(served: tuple[httpx.Client, Worker]) -> None:
     client, _ = served
     stages = dict(part.split(";dur=") for part in ask(client, CLIP).headers["server-timing"].split(", "))
-    assert [*stages] == ["receive", "ready", "wait", "decode", "clip.infer", "total"]
+    assert [*stages] == ["receive", "load", "wait", "decode", "clip.infer", "total"]
     assert float(stages["total"]) >= float(stages["decode"]) >= 0
     assert "receive;dur=" in client.post("/predict", data={"x": "y"}).headers["server-timing"]

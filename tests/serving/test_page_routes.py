@@ -91,6 +91,18 @@ def test_a_name_that_no_stranger_can_have(address: str, home: bool) -> None:
     assert at_home(address) is home
 
 
+@pytest.mark.parametrize("name", ["ml.example.org", "ML.example.org:3003", "ml.example.org.", "other.example:80"])
+def test_an_own_name_on_the_internet_is_at_home_by_a_setting(name: str) -> None:
+    own = Settings.from_environment({"PAGE_HOSTS": "ml.example.org,other.example"}).page_hosts
+    headers = {"origin": f"http://{name}", "host": name}
+    refuse_other_sites(headers, own)
+    with pytest.raises(AnotherSite, match=r"If the name is yours, set PAGE_HOSTS=(ml\.example\.org|other\.example)\.$"):
+        refuse_other_sites(headers)
+    for other in (f"evil.{name}", f"{name.partition(':')[0]}.evil.example", "example.org"):
+        with pytest.raises(AnotherSite):
+            refuse_other_sites({"origin": f"http://{other}", "host": other}, own)
+
+
 @pytest.mark.parametrize("accept", PROGRAMS)
 def test_programs_get_json(client: httpx.Client, accept: str) -> None:
     root, status = (client.get(path, headers={"Accept": accept}) for path in ("/", "/status"))
@@ -216,7 +228,7 @@ def test_another_site_is_refused_and_our_page_is_not(client: httpx.Client, path:
         assert "another site" in refused.json()["detail"]
         assert not [name for name in refused.headers if name.startswith("access-control-")]
         assert client.get("/status/live").json()["last"][0]["reason"] == "another_site"
-    assert "Open it by the worker's IP address" in refused.json()["detail"]
+    assert "If the name is yours, set PAGE_HOSTS=evil.example." in refused.json()["detail"]
 
 
 def test_a_task_that_is_off_says_so(client: httpx.Client) -> None:

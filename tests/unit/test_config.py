@@ -42,8 +42,10 @@ def test_values_are_read(tmp_path: Path) -> None:
         "REQUEST_TIMEOUT_S": "60.5",
         "SOMETHING_ELSE": "ignored",
         "MACHINE_LEARNING_MODEL_TTL": "300",
+        "PAGE_HOSTS": "ML.example.org, nas",
     }
     settings = Settings.from_environment(environment)
+    assert settings.page_hosts == ("ml.example.org", "nas")
     assert (settings.engine, settings.clip_backend, settings.face_recognizer) == (
         "cpu",
         "siglip",
@@ -56,8 +58,8 @@ RELEASED = {
     "0.1.0": """ENGINE CLIP_BACKEND CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS HAILO_GROUP_ID
     SIGLIP_RESIZE CLIP_DECODING FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH OCR_MODEL HAILORT_DIR HAILORT_SOURCE
     MODELS_DIR MODELS_FETCH MODELS_MIRROR HF_ENDPOINT IMMICH_HOST IMMICH_PORT IMMICH_LOG_LEVEL LOG_LEVEL LOG_FORMAT
-    KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MEMORY_MB TRY_IT MAX_WAITING MAX_FACES MAX_TEXT_LINES
-    MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS MODEL_TTL MACHINE_LEARNING_MODEL_TTL""",
+    KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MEMORY_MB TRY_IT PAGE_HOSTS MAX_WAITING MAX_FACES
+    MAX_TEXT_LINES MAX_TEXT_TILES HOST_THREADS CPU_THREADS CPU_WORKERS MODEL_TTL MACHINE_LEARNING_MODEL_TTL""",
 }
 """The settings of each release, as somebody's compose file may have them."""
 
@@ -163,6 +165,9 @@ def test_an_empty_variable_means_the_default() -> None:
         ("CLIP_TEXT_ENGINE", "gpu", "one of same, cpu"),
         ("HAILO_BATCH", "64", "a whole number from 1 to 63"),
         ("HAILO_DEVICE_COUNT", "0", "a whole number from 1 to 16"),
+        ("PAGE_HOSTS", "http://ml.example.org", "names of hosts without http:// and port, as in ml.example.org"),
+        ("PAGE_HOSTS", "ml.example.org,other.example:3003", "names of hosts without http:// and port"),
+        ("PAGE_HOSTS", "*.example.org", "names of hosts without"),
     ],
 )
 def test_a_bad_value_stops_and_names_the_valid_ones(name: str, value: str, words: str) -> None:

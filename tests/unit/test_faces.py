@@ -81,7 +81,7 @@ def test_faces_of_a_crowd_come_best_first_with_their_vectors(host: ThreadPool, p
     assert faces[1].box == pytest.approx((8 - 1.6, -1.6, 8 + 1.6, 1.6))
     assert {crop.shape for crop in recognizer.seen} == {(112, 112, 3)}
     assert trace.counts == {"faces": count}
-    assert list(trace.stages) == ["faces.prepare", "faces.detect", "faces.decode", "faces.align", "faces.recognise"]
+    assert list(trace.stages) == ["faces.prepare", "faces.detect", "faces.boxes", "faces.align", "faces.recognise"]
     assert not trace.warnings
 
 

@@ -112,10 +112,10 @@ def test_another_form_is_refused() -> None:
         Settings.from_environment({"LOG_FORMAT": "xml"})
 
 
-def test_the_header_holds_every_stage_under_a_name_that_http_takes() -> None:
+def test_the_header_holds_every_stage() -> None:
     trace = Trace()
-    trace.stages = {"receive": 1.26, "clip.infer": 20.0, "odd name;é,\n": 0.0}
+    trace.stages = {"receive": 1.26, "clip.infer": 20.0}
     parts = server_timing(trace)["Server-Timing"].split(", ")
-    assert parts[:3] == ["receive;dur=1.3", "clip.infer;dur=20.0", "odd_name_;dur=0.0"]
-    assert parts[3].startswith("total;dur=")
-    assert len(parts) == 4
+    assert parts[:2] == ["receive;dur=1.3", "clip.infer;dur=20.0"]
+    assert parts[2].startswith("total;dur=")
+    assert len(parts) == 3

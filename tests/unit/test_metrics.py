@@ -21,7 +21,7 @@ from ml_target.figures.observer import FAULTS, RECOVERIES
 from ml_target.figures.present import Present
 from ml_target.figures.recorder import Recorder
 from ml_target.figures.totals import Histogram
-from ml_target.log.trace import Trace
+from ml_target.log.trace import STAGES, Trace
 
 EXAMPLES = PROJECT / "docs/examples"
 DASHBOARD = json.loads((EXAMPLES / "grafana-dashboard.json").read_text(encoding="utf-8"))
@@ -123,6 +123,16 @@ def test_a_histogram_counts_a_value_at_a_bound_below_it() -> None:
     for each in (1.0, 1.5, 2.0, 9.0):
         histogram.add(each)
     assert (histogram.counts, histogram.sum) == ([1, 2, 1], 13.5)
+
+
+def test_every_stage_has_one_name_which_is_documented() -> None:
+    timed = re.compile(r"""\.stage\("(?:\w+\.)?(\w+)"\)""")
+    files = (PROJECT / "ml_target").rglob("*.py")
+    assert {name for file in files for name in timed.findall(file.read_text(encoding="utf-8"))} == set(STAGES)
+    document = (PROJECT / "docs/monitoring.md").read_text(encoding="utf-8")
+    table = document.partition("\n## Stages\n")[2].partition("\n## ")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.M)) == STAGES
+    assert len(set(STAGES.values())) == len(STAGES)
 
 
 # ---------------------------------------------------------- dashboard, alerts

@@ -1,6 +1,6 @@
 """Who asks: a browser that wants a page, a program that wants JSON, or another site's page that is to get nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 
 from ml_target.errors import AnotherSite
@@ -15,8 +15,8 @@ def prefers_html(accept: str) -> bool:
     return html > 0 and html >= json
 
 
-def refuse_other_sites(headers: Mapping[str, str]) -> None:
-    """Raises AnotherSite where a browser sends this POST for a page that is not this worker's.
+def refuse_other_sites(headers: Mapping[str, str], own: Collection[str] = ()) -> None:
+    """Raises AnotherSite where a browser sends this POST for a page that is not this worker's. `own`: as in `at_home`.
 
     A browser says so itself in Sec-Fetch-Site, but only over https and on the machine itself. Otherwise the address
     of the page, which it sends as Origin with every POST, has to be the address asked, and one that no stranger's
@@ -29,29 +29,35 @@ def refuse_other_sites(headers: Mapping[str, str]) -> None:
     if site is not None or not address or address != headers.get("host", "").lower():
         raise AnotherSite(
             "This request comes from another site's page",
-            "Open the worker's own page; a proxy before it has to pass Host on.",
+            "Open the worker's own page; a proxy before it has to pass Host on, with its port.",
         )
-    if scheme != "https" and not at_home(address):
+    if scheme != "https" and not at_home(address, own):
         raise AnotherSite(
             "This page was opened over http by a name on the internet, whose owner may be another site",
-            f"Open it by the worker's IP address, by a name of the home network (without a dot, or in "
-            f"{', '.join(f'.{domain}' for domain in HOME)}), or over https.",
+            f"Open it over https, by the worker's IP address, or by a name of the home network (without a dot, or in "
+            f"{', '.join(f'.{domain}' for domain in HOME)}). If the name is yours, set PAGE_HOSTS={_host(address)}.",
         )
 
 
-def at_home(address: str) -> bool:
+def at_home(address: str, own: Collection[str] = ()) -> bool:
     """Whether the host of an address (`name:port`) cannot be a stranger's name that leads here: DNS rebinding.
 
     Over http, the owner of a name may let it lead to his page first and to this worker then: for the browser both are
-    one site. That takes a name on the internet. (Over https the worker would need the name's certificate.)
+    one site. That takes a name on the internet; `own`: those that are the worker's own. (Over https the worker would
+    need the name's certificate.)
     """
-    host = address.rpartition(":")[0] if address.rpartition(":")[2].isdigit() else address
-    host = host.strip("[]").rstrip(".")
+    host = _host(address)
     try:
         ip_address(host)
     except ValueError:
-        return "." not in host or host.endswith(tuple(f".{domain}" for domain in HOME))
+        return "." not in host or host in own or host.endswith(tuple(f".{domain}" for domain in HOME))
     return True
+
+
+def _host(address: str) -> str:
+    """An address without its port, in small letters."""
+    name, _, port = address.lower().rpartition(":")
+    return (name if port.isdigit() else address.lower()).strip("[]").rstrip(".")
 
 
 def _quality(accept: str, wanted: str) -> float:

@@ -67,6 +67,7 @@ function photoAnswer(photo) {
       asked("facial-recognition") ? [el("h3", {}, "Faces"), listed("face", found)] : null,
       asked("ocr") ? [el("h3", {}, "Text"), listed("line", found)] : null,
       el("h3", {}, `Answered in ${milliseconds(took)}`),
-      parts.length ? bar(parts, `Time by stage: ${parts.map(([part, ms]) => `${part} ${milliseconds(ms)}`).join(", ")}`) : null),
+      parts.length ? bar(parts, `Time by stage: ${parts.map(([part, ms]) => `${part} ${milliseconds(ms)}`).join(", ")}`) : null,
+      sum(parts.map(([, ms]) => ms)) > took * 1.05 ? el("p", { class: "quiet small" }, "Tasks work at the same time, so their stages add up to more.") : null),
   ];
 }

@@ -34,7 +34,7 @@ function* stretches(values) {
 function chart(name, values, unit, { low = false, faults = [], most = 0, words = "" } = {}) {
   const known = values.filter((v) => v !== null), last = known.at(-1) ?? 0;
   const peak = Math.max(0, ...known), mean = known.length ? sum(known) / known.length : 0;
-  const range = words || `most ${short(peak)}, on average ${short(mean)}`;
+  const range = words || `most ${short(peak)}${unit}, on average ${short(mean)}${unit}`;
   const label = `${name}: ${short(last)}${unit} now; ${range}`;
   const heading = el("figcaption", {}, el("span", {}, name), el("span", { class: "value" }, el("span", { class: "number" }, short(last)), el("small", {}, unit)));
   const drawn = el("figure", { class: low ? "chart low" : "chart" }, heading, graph(values, label, { faults, most }), low ? null : el("p", {}, range));
@@ -42,27 +42,34 @@ function chart(name, values, unit, { low = false, faults = [], most = 0, words =
   return drawn;
 }
 
-/** Shares of one length, with their names and figures. `parts`: [name, milliseconds]. */
+/** Shares of one length, with their names and figures. `parts`: [name, milliseconds, colour]. */
 function bar(parts, label) {
   const total = sum(parts.map(([, ms]) => ms)) || 1;
   const drawn = svg("svg", { class: "bar", viewBox: "0 0 100 1", preserveAspectRatio: "none", role: "img", "aria-label": label });
   let at = 0;
-  parts.forEach(([, ms], i) => {
+  parts.forEach(([, ms, colour]) => {
     const width = (ms / total) * 100;
-    drawn.append(svg("rect", { class: `s${i % 8}`, x: at, width, y: 0, height: 1 }));
+    drawn.append(svg("rect", { class: `s${colour}`, x: at, width, y: 0, height: 1 }));
     at += width;
   });
-  const key = parts.map(([name, ms], i) =>
-    el("li", {}, svg("svg", { viewBox: "0 0 1 1", "aria-hidden": "true" }, svg("rect", { class: `s${i % 8}`, width: 1, height: 1 })), `${name} ${milliseconds(ms)}`));
+  const key = parts.map(([name, ms, colour]) =>
+    el("li", {}, svg("svg", { viewBox: "0 0 1 1", "aria-hidden": "true" }, svg("rect", { class: `s${colour}`, width: 1, height: 1 })), `${name} ${milliseconds(ms)}`));
   return [drawn, el("ul", { class: "key" }, key)];
 }
 
-/** Stages, longest first, those that hardly count as one; with their task's name where there are several tasks. */
+/** A stage has the same colour in every bar; those that share one never meet in the same task. */
+const COLOURS = { infer: 0, detect: 0, prepare: 1, recognise: 2, receive: 3, load: 7, wait: 7, boxes: 4, align: 5, crop: 5, characters: 6, decode: 8 };
+const OTHER = 7, MOST_PARTS = 7;
+
+/** Stages as they follow one another, those that hardly count as one; with their task's name, and by their place, where there are several tasks. */
 function stageParts(stages) {
-  const all = Object.entries(stages).filter(([name]) => name !== "total");
+  const all = Object.entries(stages).filter(([name]) => name !== "total"), total = sum(all.map(([, ms]) => ms));
   const several = new Set(all.map(([name]) => name.match(/^(.*)\./)?.[1]).filter(Boolean)).size > 1;
-  const named = all.map(([name, ms]) => [several ? name.replace(".", " ") : name.replace(/^.*\./, ""), ms]);
-  const total = sum(named.map(([, ms]) => ms)), large = named.filter(([, ms]) => ms >= total * 0.01).sort((a, b) => b[1] - a[1]);
-  const kept = large.slice(0, 7), rest = total - sum(kept.map(([, ms]) => ms));
-  return rest > 0.05 ? [...kept, ["other", rest]] : kept;
+  const least = Math.max(total * 0.01, all.map(([, ms]) => ms).sort((a, b) => b - a)[MOST_PARTS - 1] ?? 0);
+  const kept = all.filter(([, ms]) => ms >= least).slice(0, MOST_PARTS), rest = total - sum(kept.map(([, ms]) => ms));
+  const named = kept.map(([name, ms], i) => {
+    const own = name.replace(/^.*\./, "");
+    return several ? [name.replace(".", " "), ms, i] : [own, ms, COLOURS[own] ?? OTHER];
+  });
+  return rest > 0.05 ? [...named, ["other", rest, OTHER]] : named;
 }

@@ -48,6 +48,9 @@ function show(id, data, draw) {
   }
 }
 
+/** A file's or network's name, which a narrow line may break after its underscores. */
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]);
+
 const counted = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : many}`;
 const whole = (n) => Math.round(n).toLocaleString("en");
 const sum = (numbers) => numbers.reduce((all, n) => all + (n ?? 0), 0);

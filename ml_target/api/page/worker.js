@@ -89,7 +89,7 @@ function recovery({ at, kind, seconds, engine = "hailo" }) {
   return { at, words: `${device} was back after ${short(seconds)} s: ${RECOVERIES[kind] ?? kind}`, colour: "" };
 }
 
-const fault = ({ at, network, kind }) => ({ at, words: `${network}: ${reason(kind)}`, colour: "bad" });
+const fault = ({ at, network, kind }) => ({ at, words: [...breakable(network), `: ${reason(kind)}`], colour: "bad" });
 
 // ------------------------------------------------------------------ Immich
 
@@ -122,8 +122,8 @@ function showLive(live) {
   setMoments(live);
   const rates = Object.entries(live.tasks).map(([name, task]) => [name, lately(task.done).map((n) => n && n / live.step_s), task]);
   show("pace", rates, () => rates.map(([name, rate, task]) => {
-    const done = sum(task.done), failed = sum(task.failed), ms = task.mean_ms.filter((n) => n !== null).at(-1);
-    const words = [counted(done, "answer"), failed ? `${whole(failed)} failed` : "", ms === undefined ? "" : `${milliseconds(ms)} each`];
+    const done = sum(task.done), failed = sum(task.failed), ms = sum(task.mean_ms.map((mean, i) => mean && mean * task.done[i]));
+    const words = [counted(done, "answer"), failed ? `${whole(failed)} failed` : "", done ? `${milliseconds(ms / done)} each` : ""];
     return chart(taskName(name), rate, " a second", { faults: task.failed, words: words.filter(Boolean).join(", ") });
   }));
   const stages = Object.entries(live.tasks).filter(([, task]) => Object.keys(task.stages_ms).length).map(([name, task]) => [name, task.stages_ms]);
@@ -156,7 +156,7 @@ function networks(live) {
   const all = Object.entries(live.networks);
   if (!all.length) return el("p", { class: "quiet" }, "None loaded.");
   return [...devicesBusy(all, live.step_s), ...all.map(([name, network]) => el("div", { class: "network" },
-    el("p", { title: name }, name, onEngine(` on the ${engineName(network.engine)}`)),
+    el("p", { title: name }, breakable(name), onEngine(` on the ${engineName(network.engine)}`)),
     chart("Waiting", network.waiting, "", { low: true }),
     chart("A burst", lately(network.frames, network.bursts), "", { low: true }),
     chart("Busy", share(network.busy_s, live.step_s), " %", { low: true, most: network.engine === "hailo" ? 100 : 0 })))];

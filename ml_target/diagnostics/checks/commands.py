@@ -16,7 +16,9 @@ STOP = f"docker stop -t 30 {CONTAINER}"
 """Time for the worker to answer its requests; Docker's own ten seconds are too short. `-t`, as its long name changed
 with Docker 28."""
 
-KEPT_BACK = ("models_mirror", "hf_endpoint", "hailort_source", "host", "port", "log_level", "log_format", "try_it")
+KEPT_BACK = (
+    "models_mirror", "hf_endpoint", "hailort_source", "host", "port", "log_level", "log_format", "try_it", "page_hosts",
+)  # fmt: skip
 """Settings that do not affect the checks; a URL may contain a password."""
 
 

@@ -34,7 +34,7 @@ class FaceDetector:
             frame, scale = await self._pool.run(letterbox, picture, *self._size)
         with trace.stage("faces.detect"):
             [outputs] = await self._detector.infer([frame])
-        with trace.stage("faces.decode"):
+        with trace.stage("faces.boxes"):
             found = await self._pool.run(decode, outputs, scale, min_score, self._max_faces)
         if self._mode == "official":
             return found
@@ -45,7 +45,7 @@ class FaceDetector:
         trace.count("views", len(views))
         with trace.stage("faces.detect"):
             more = await self._detector.infer([view.frame for view in views])
-        with trace.stage("faces.decode"):
+        with trace.stage("faces.boxes"):
             return await self._pool.run(self._add, found, views, more, min_score)
 
     def _views(self, picture: UInt8, nothing: bool) -> list[View]:

@@ -125,7 +125,7 @@ class LineReader:
     async def _recognise(self, chunk: Sequence[Piece], parts: list[list[Part]], trace: Trace) -> None:
         with trace.stage("ocr.recognise"):
             outputs = await self._recognizer.infer([piece.frame for piece in chunk])
-        with trace.stage("ocr.decode"):
+        with trace.stage("ocr.characters"):
             await self._pool.run(self._keep, chunk, outputs, parts)
 
     def _keep(self, chunk: Sequence[Piece], outputs: list[Outputs], parts: list[list[Part]]) -> None:
@@ -137,7 +137,7 @@ class LineReader:
 
     async def _texts(self, parts: Sequence[Sequence[Part]], trace: Trace) -> list[tuple[str, float]]:
         space = len(self._alphabet) - 1
-        with trace.stage("ocr.decode"):
+        with trace.stage("ocr.characters"):
             return await self._pool.run(lambda: [decode(join(line, space), self._alphabet) for line in parts])
 
 

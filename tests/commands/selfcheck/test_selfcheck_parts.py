@@ -181,6 +181,7 @@ PRIVATE = {
     "hailort_source",
     "hailo_device_ids",
     "hailo_group_id",
+    "page_hosts",
 }
 OF_THE_SERVER = {"port", "log_level", "keep_alive_s", "request_timeout_s", "max_upload_mb", "max_pixels", "max_waiting"}
 OF_THE_SERVER |= {"memory_mb", "log_format", "models_fetch", "try_it"}
