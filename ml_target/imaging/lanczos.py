@@ -9,7 +9,8 @@ less moves the edge of a box by a cell, and with it the score by up to a tenth (
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import cv2
@@ -32,6 +33,9 @@ _BLOCKS = 128
 _COLUMNS = 24_576
 """Values of a row taken at a time: bounds the memory for long strips; shorter pieces are slower."""
 
+_SIZES = 8
+"""Lengths whose weights are kept, as photos of one camera have one size: 72 bytes a pixel of the longer one."""
+
 _ZERO = np.zeros((1, 1))
 
 
@@ -45,30 +49,68 @@ class _Block(NamedTuple):
     weights: Float32
 
 
-def resized(picture: UInt8, height: int, width: int) -> UInt8:
-    """The picture, H x W x 3 uint8, as `height` x `width` x 3."""
+Together = Callable[[Sequence[Callable[[], object]]], None]
+"""Makes calls that do not depend on each other, in any order or at the same time."""
+
+
+def in_turn(calls: Sequence[Callable[[], object]]) -> None:
+    """Makes the calls one after the other."""
+    for call in calls:
+        call()
+
+
+def resized(picture: UInt8, height: int, width: int, together: Together = in_turn) -> UInt8:
+    """The picture, H x W x 3 uint8, as `height` x `width` x 3.
+
+    `together`: makes the calls that do a half each. Whoever does them, BLAS multiplies the same matrices: its last
+    digits depend on their widths.
+    """
     high, wide = picture.shape[:2]
     if high > LONGEST * wide and height < high:
-        return _across(_down(picture, height), width)
-    return _down(_across(picture, width), height)
+        return _across(_down(picture, height, together), width, together)
+    return _down(_across(picture, width, together), height, together)
 
 
-def _across(picture: UInt8, width: int) -> UInt8:
-    return picture if picture.shape[1] == width else _transposed(_down(_transposed(picture), width))
+def _across(picture: UInt8, width: int, together: Together) -> UInt8:
+    """The picture with `width` columns."""
+    high, wide = picture.shape[:2]
+    if wide == width:
+        return picture
+    result = np.empty((high, width, 3), np.uint8)
+
+    def some(blocks: Sequence[_Block]) -> None:
+        begin, end, first, last = blocks[0].start, blocks[-1].stop, blocks[0].first, blocks[-1].last
+        columns = np.asarray(cv2.transpose(picture[:, first:last]), np.uint8).reshape(last - first, -1)
+        reduced = np.empty((end - begin, 3 * high), np.uint8)
+        _multiply(blocks, columns, reduced)
+        cv2.transpose(reduced.reshape(end - begin, high, 3), result[:, begin:end])
+
+    together([partial(some, half) for half in _halves(_blocks(wide, width))])
+    return result
 
 
-def _transposed(picture: UInt8) -> UInt8:
-    return np.asarray(cv2.transpose(picture), np.uint8)
-
-
-def _down(picture: UInt8, height: int) -> UInt8:
+def _down(picture: UInt8, height: int, together: Together) -> UInt8:
     """The picture with `height` rows."""
     high, wide = picture.shape[:2]
     if high == height:
         return picture
-    rows = picture.reshape(high, -1)
-    result = np.empty((height, rows.shape[1]), np.uint8)
-    blocks = list(_blocks(high, height))
+    rows, result = picture.reshape(high, -1), np.empty((height, 3 * wide), np.uint8)
+
+    def some(blocks: Sequence[_Block]) -> None:
+        _multiply(blocks, rows[blocks[0].first : blocks[-1].last], result[blocks[0].start : blocks[-1].stop])
+
+    together([partial(some, half) for half in _halves(_blocks(high, height))])
+    return result.reshape(height, wide, 3)
+
+
+def _halves(blocks: Sequence[_Block]) -> list[Sequence[_Block]]:
+    middle = len(blocks) // 2
+    return [half for half in (blocks[:middle], blocks[middle:]) if half]
+
+
+def _multiply(blocks: Sequence[_Block], rows: UInt8, result: UInt8) -> None:
+    """Fills the rows of the result that the blocks make; `rows`: those that they read."""
+    top, begin = blocks[0].first, blocks[0].start
     most, columns = max(block.last - block.first for block in blocks), min(_COLUMNS, rows.shape[1])
     read, sums = np.empty((most, columns), np.float32), np.empty((_ROWS, columns), np.float32)
     for left in range(0, rows.shape[1], columns):
@@ -76,16 +118,17 @@ def _down(picture: UInt8, height: int) -> UInt8:
         count = part.stop - left
         for start, stop, first, last, weights in blocks:
             values, out = read[: last - first, :count], sums[: stop - start, :count]
-            np.copyto(values, rows[first:last, part])
+            np.copyto(values, rows[first - top : last - top, part])
             np.matmul(weights, values, out=out)
-            cv2.add(out, _ZERO, result[start:stop, part], dtype=cv2.CV_8U)  # rounds, and stays within 0..255
-    return result.reshape(height, wide, 3)
+            made = result[start - begin : stop - begin, part]
+            cv2.add(out, _ZERO, made, dtype=cv2.CV_8U)  # rounds, and stays within 0..255
 
 
-def _blocks(length: int, full: int) -> Iterator[_Block]:
+@lru_cache(maxsize=_SIZES)
+def _blocks(length: int, full: int) -> Sequence[_Block]:
     """The weights that make `full` rows of `length`, by blocks from the top."""
-    for start in range(0, full, _ROWS * _BLOCKS):
-        yield from _some(length, full, start, min(start + _ROWS * _BLOCKS, full))
+    step = _ROWS * _BLOCKS
+    return [block for start in range(0, full, step) for block in _some(length, full, start, min(start + step, full))]
 
 
 def _some(length: int, full: int, begin: int, end: int) -> Iterator[_Block]:

@@ -35,7 +35,8 @@ BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 
 LEAD_S = 0.003
 LEAD_SHARE = 0.04
-"""How long before the expected end of a burst the next one is sent: at least `LEAD_S`, or `LEAD_SHARE` of the burst."""
+"""How long before the expected end of a burst the next one is sent: `LEAD_S`, in which it is handed over, and for what
+the estimate may be off `LEAD_SHARE` of the burst. A device found idle costs more than frames that come too late."""
 
 BUSY_DECAY = 0.97
 """How much weight a burst keeps with each later one when it is asked how busy the device is: about thirty count."""
@@ -56,13 +57,14 @@ def _now() -> float:
 
 @dataclass(eq=False)
 class _Running:
-    """A burst on the device. `own_lane`: interactive work, in the lane of its own."""
+    """A burst on the device. `own_lane`: interactive work, in the lane of its own. `follows`: every lane was taken."""
 
     queue: ModelQueue
     burst: list[Entry]
     started: float
     expected: float
     own_lane: bool
+    follows: bool
 
 
 class Arbiter:
@@ -155,7 +157,8 @@ class Arbiter:
         while self._recovering is None and (queue := self._next()) is not None:
             burst = queue.take(_now())
             own_lane = queue.interactive and self._own_lane_is_free
-            running = _Running(queue, burst, _now(), queue.cost.expected(len(burst)), own_lane)
+            follows = sum(not each.own_lane for each in self._running) >= self._lanes
+            running = _Running(queue, burst, _now(), queue.expected(len(burst), follows), own_lane, follows)
             self._running.append(running)
             task = asyncio.get_running_loop().create_task(self._run(running))
             self._tasks.add(task)
@@ -210,7 +213,7 @@ class Arbiter:
         if not self._ahead or len(shared) > self._lanes or not all(r.expected for r in shared):
             return False
         first = min(shared, key=lambda r: self._begun(r) + r.expected)
-        lead = max(LEAD_S, LEAD_SHARE * first.expected)
+        lead = LEAD_S + LEAD_SHARE * first.expected
         early = self._begun(first) + first.expected - lead - _now()
         if early > 0:
             self._wake_in(early)
@@ -260,7 +263,7 @@ class Arbiter:
             queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__})", "The log has the details."))
         else:
             seconds = _now() - self._begun(running)
-            queue.deliver(burst, outputs, seconds)
+            queue.deliver(burst, outputs, seconds, running.follows)
             self._observer.burst(queue.name, len(burst), seconds)
         finally:
             if fault is not None:

@@ -55,6 +55,7 @@ class ModelQueue:
         self._lanes = lanes
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
+        self._following = BurstCost()
         self.told = 0
         """Frames that waited when the observer was last told; kept by the arbiter."""
         self.passed = 0
@@ -204,9 +205,19 @@ class ModelQueue:
         if not self._flying:
             self._pace.ended(now)
 
-    def deliver(self, burst: list[Entry], outputs: list[Outputs], seconds: float) -> None:
-        """Answers the frames of a burst that took `seconds`."""
+    def expected(self, frames: int, follows: bool) -> float:
+        """Seconds that a burst of so many frames takes; 0 before the first one.
+
+        `follows`: it is sent while another runs, so the device begins with it at once. An idle one has to be reached.
+        """
+        cost = self._following if follows and self._following.weight else self.cost
+        return cost.expected(frames)
+
+    def deliver(self, burst: list[Entry], outputs: list[Outputs], seconds: float, follows: bool) -> None:
+        """Answers the frames of a burst that took `seconds`; `follows` as for `expected`."""
         self.cost.add(len(burst), seconds)
+        if follows:
+            self._following.add(len(burst), seconds)
         self._round *= FORGET
         self._answered = len(burst)
         for entry, output in zip(burst, outputs, strict=True):

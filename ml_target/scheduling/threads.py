@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from queue import PriorityQueue
 from typing import Any, ParamSpec, TypeVar
@@ -22,6 +23,7 @@ class ThreadPool:
 
     def __init__(self, threads: int) -> None:
         cv2.setNumThreads(1)
+        self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="host")
         self._waiting: PriorityQueue[tuple[bool, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
         self._numbers = itertools.count()
@@ -39,10 +41,31 @@ class ThreadPool:
         and their memory is freed."""
         return await self._run(True, partial(function, *args, **kwargs))
 
+    def together(self, calls: Sequence[Callable[[], object]]) -> None:
+        """Makes the calls, from a thread of this pool; others that have nothing to do help with them. Blocks.
+
+        Nobody waits for a thread: what no other has begun, the caller does. Raises what the first call to fail raises.
+        """
+        left = iter(calls)  # the threads take from it in turn
+
+        def work() -> None:
+            for call in left:
+                call()
+
+        helpers: list[Future[None]] = []
+        with suppress(RuntimeError):  # the pool is being closed: nobody will help
+            for _ in calls[1 : self._threads]:
+                helpers.append(self._submit(False, work))
+        try:
+            work()
+        finally:
+            begun = [helper for helper in helpers if not helper.cancel()]
+            wait(begun)
+        for helper in begun:
+            helper.result()
+
     async def _run(self, begins: bool, call: Callable[[], T]) -> T:
-        work: Future[T] = Future()
-        self._waiting.put((begins, next(self._numbers), work, call))
-        self._executor.submit(self._next)
+        work = self._submit(begins, call)
         future = asyncio.wrap_future(work)
         try:
             return await asyncio.shield(future)
@@ -54,6 +77,12 @@ class ThreadPool:
             raise
         finally:
             del work, future  # their error refers to this frame: a cycle that only the garbage collector would end
+
+    def _submit(self, begins: bool, call: Callable[[], T]) -> "Future[T]":
+        work: Future[T] = Future()
+        self._waiting.put((begins, next(self._numbers), work, call))
+        self._executor.submit(self._next)
+        return work
 
     def _next(self) -> None:
         _, _, work, call = self._waiting.get_nowait()  # there is one for each time that this is submitted

@@ -13,7 +13,7 @@ from ml_target.engines import Intake
 from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, CardHangs, EngineFault, Unavailable
 from ml_target.figures.observer import RecoveryKind
-from ml_target.scheduling.arbiter import BACK_OFF_S, LEAD_SHARE, Arbiter
+from ml_target.scheduling.arbiter import BACK_OFF_S, LEAD_S, LEAD_SHARE, Arbiter
 from ml_target.tensors import Array, Outputs, Tensor
 
 
@@ -534,4 +534,26 @@ def test_the_next_burst_is_sent_just_before_the_running_one_ends() -> None:
     assert device.bursts == [("a", 4)] * 3
     (_, first_end), (second, _), (third, _) = device.times
     assert second == first_end
-    assert third - second == pytest.approx(1.0 - LEAD_SHARE, abs=0.001)
+    assert third - second == pytest.approx(1.0 - LEAD_S - LEAD_SHARE, abs=0.001)
+
+
+def test_what_it_takes_to_reach_an_idle_device_is_not_expected_of_a_busy_one() -> None:
+    """Else the next burst would be sent too late, when the device is idle once more, and so for ever."""
+    device, arbiter = Device(), Arbiter(1, patient=True, ahead=True)
+    network, free, idle = device.network("a", batch=4), [0.0], list[bool]()
+
+    def reach(_: Sequence[Array]) -> None:
+        idle.append(now() >= free[0])
+        free[0] = max(free[0], now()) + (1.3 if idle[-1] else 1.0)
+        spend(free[0] - now())
+
+    network.fail = reach
+    queue = arbiter.queue(network, "a")
+
+    async def work() -> None:
+        await asyncio.gather(*(queue.infer(frames(*range(4))) for _ in range(12)))
+
+    scenario(arbiter, work)
+    assert len(idle) == 12
+    assert idle[0]
+    assert not any(idle[-6:])

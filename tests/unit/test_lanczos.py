@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ml_target.imaging import lanczos
 from ml_target.imaging.lanczos import resized
 from ml_target.tensors import UInt8
 
@@ -47,6 +48,23 @@ def test_pixels_are_pillows(before: tuple[int, int], after: tuple[int, int], mak
     difference = np.abs(ours.astype(np.int16) - np.asarray(expected))
     assert difference.max() <= 2  # one in the first pass may become one more in the second
     assert (difference > 0).mean() < (1e-4 if make is noise else 2e-3)  # black beside white often ends halfway
+
+
+@pytest.mark.parametrize(("before", "after"), [((1440, 1920), (742, 966)), ((1001, 703), (555, 409))])
+def test_pixels_are_the_same_whoever_does_which_part(
+    before: tuple[int, int], after: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, parts = noise(*before), list[int]()
+
+    def backwards(calls: Sequence[Callable[[], object]]) -> None:
+        parts.append(len(calls))
+        for call in reversed(calls):
+            call()
+
+    found = resized(picture, *after, backwards)
+    assert parts == [2, 2]
+    monkeypatch.setattr(lanczos, "_halves", lambda blocks: [blocks])
+    assert np.array_equal(resized(picture, *after), found)
 
 
 def test_pictures_are_taken_as_they_look_and_left_alone() -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -57,6 +59,61 @@ def test_work_that_has_not_started_is_dropped_when_nobody_waits_for_it() -> None
 
     asyncio.run(scenario())
     assert done == ["kept"]
+
+
+def test_threads_that_have_nothing_to_do_help() -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    async def scenario() -> None:
+        pool = ThreadPool(2)
+        await pool.run(pool.together, [both.wait] * 4)  # each waits for another
+        pool.close()
+
+    asyncio.run(scenario())
+    assert not both.broken
+
+
+def test_work_is_done_without_help_where_all_threads_are_busy_or_closed() -> None:
+    done: list[int] = []
+    calls = [partial(done.append, n) for n in range(3)]
+
+    async def scenario() -> None:
+        pool = ThreadPool(2)
+        gate = threading.Event()
+        busy = asyncio.ensure_future(pool.run(gate.wait, 30))
+        await asyncio.sleep(0)
+        await pool.run(pool.together, calls)
+        assert not busy.done()
+        gate.set()
+        await busy
+        pool.close()
+        pool.together(calls)
+
+    asyncio.run(scenario())
+    assert done == [0, 1, 2, 0, 1, 2]
+
+
+def test_together_ends_when_all_have_ended_and_raises_what_failed() -> None:
+    both, done = threading.Barrier(2, timeout=30), list[str]()
+
+    def fails() -> None:
+        both.wait()
+        raise MemoryError("no room")
+
+    def works() -> None:
+        both.wait()
+        time.sleep(0.05)
+        done.append("works")
+
+    async def scenario() -> None:
+        pool = ThreadPool(2)
+        for calls in ([fails, works], [works, fails]):
+            with pytest.raises(MemoryError, match="no room"):
+                await pool.run(pool.together, calls)
+        pool.close()
+
+    asyncio.run(scenario())
+    assert done == ["works"] * 2
 
 
 def test_closing_cancels_what_has_not_started() -> None:

@@ -39,7 +39,7 @@ class LineFinder:
         """
         tiling = self._tiling(picture, max_resolution)
         with trace.stage("ocr.prepare"), self._detector.coming(len(tiling.starts)):
-            frames = await self._pool.run(tiles, picture, tiling, self._spec.colour)
+            frames = await self._pool.run(tiles, picture, tiling, self._spec.colour, self._pool.together)
         with trace.stage("ocr.detect"):
             outputs = await self._detector.infer(frames)
         with trace.stage("ocr.boxes"):

@@ -14,7 +14,7 @@ import numpy as np
 
 from ml_target.catalogue.types import Colour
 from ml_target.imaging.grid import covered, fewest, starts
-from ml_target.imaging.lanczos import resized
+from ml_target.imaging.lanczos import Together, in_turn, resized
 from ml_target.tensors import UInt8
 
 DETECTION_MULTIPLE = 32
@@ -90,19 +90,22 @@ def plan(height: int, width: int, frame: tuple[int, int], max_resolution: int, m
     return Tiling((high, wide), frame, starts((high, wide), frame, grid), reduced)
 
 
-def tiles(picture: UInt8, tiling: Tiling, colour: Colour) -> list[UInt8]:
-    """The tiles of the picture, H x W x 3 uint8 RGB, in `colour`; black beyond its edge."""
+def tiles(picture: UInt8, tiling: Tiling, colour: Colour, together: Together = in_turn) -> list[UInt8]:
+    """The tiles of the picture, H x W x 3 uint8 RGB, in `colour`; black beyond its edge.
+
+    `together`: makes the calls that do parts of it.
+    """
     high, wide = tiling.frame
-    scaled = _lanczos(picture, *tiling.size)
-    if colour == "BGR":
-        scaled = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), np.uint8)
-    if tiling.size == tiling.frame:
-        return [scaled]
+    scaled = _lanczos(picture, *tiling.size, together)
     cut: list[UInt8] = []
     for top, left in tiling.starts:
         part = scaled[top : top + high, left : left + wide]
         tile = np.zeros((high, wide, 3), np.uint8)
-        tile[: part.shape[0], : part.shape[1]] = part
+        shown = tile[: part.shape[0], : part.shape[1]]
+        if colour == "BGR":
+            cv2.cvtColor(part, cv2.COLOR_RGB2BGR, shown)
+        else:
+            shown[:] = part
         cut.append(tile)
     return cut
 
@@ -115,7 +118,7 @@ def _to_multiple(side: int) -> int:
     return max(DETECTION_MULTIPLE, round(side / DETECTION_MULTIPLE) * DETECTION_MULTIPLE)
 
 
-def _lanczos(picture: UInt8, height: int, width: int) -> UInt8:
+def _lanczos(picture: UInt8, height: int, width: int, together: Together) -> UInt8:
     """The picture, H x W x 3 uint8, resized as the official worker does with Pillow.
 
     One far above the target is first averaged down: resampling holds a copy of its own.
@@ -124,4 +127,4 @@ def _lanczos(picture: UInt8, height: int, width: int) -> UInt8:
     coarse = tuple(_COARSE * new if old >= 2 * _COARSE * new else old for old, new in ((high, height), (wide, width)))
     if coarse != (high, wide):
         picture = np.asarray(cv2.resize(picture, coarse[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    return resized(picture, height, width)
+    return resized(picture, height, width, together)
