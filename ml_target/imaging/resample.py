@@ -2,7 +2,7 @@
 
 The official worker, the models' own processors and the accuracy figures of the networks all rest on Pillow 12: a filter
 widened by the reduction, rows first, 8 bits in between. libvips is held to that: it sees a picture transposed and then
-back, as it reduces columns best, and what Pillow does otherwise at the border is computed here. So values are at most
+back, as it is quicker in height, and what Pillow does otherwise at the border is computed here. So values are at most
 3 levels off, and more than one in less than 1 of 1000 of a photo. Where libvips cannot or would be further off, Pillow
 itself resizes: enlarging, tiny pictures, long strips, hardly any or very strong reduction. Pages for text
 have `lanczos.py`: there a level more or less moves scores.
@@ -33,6 +33,13 @@ REACH = 2
 _FACTORS = (1.75, 24.0)
 """Reductions at which libvips was measured to hold the tolerance. With smaller ones its 1/64 of a pixel show at the
 edges of letters, with larger ones the rest that it cuts off each weight."""
+
+FILTER = "cubic"
+"""The filter, as libvips calls it."""
+
+STRIP, ALIGNED = 384 * 1024, 32
+"""Bytes of a picture that are transposed at a time, which processors keep at hand, and of what number their rows then
+are multiples: of others libvips reads every second piece from two lines of the cache."""
 
 
 def _fits(length: int, full: int) -> bool:
@@ -66,6 +73,18 @@ class _Axis(NamedTuple):
     def seen(self) -> slice:
         return slice(self.cut, self.length - self.cut)
 
+    @property
+    def made(self) -> slice:
+        """What is computed of all that becomes of `seen`."""
+        start = (self.full - self.keep) // 2 - self.skip
+        return slice(start, start + self.keep) if self.cut else slice(0, self.full)
+
+    @property
+    def kept(self) -> slice:
+        """What is wanted of all, where nothing is cut."""
+        start = (self.full - self.keep) // 2
+        return slice(start, start + self.keep)
+
 
 def resample(picture: UInt8, height: int, width: int, keep: tuple[int, int] | None = None) -> UInt8:
     """The picture, H x W x 3 uint8, as `height` x `width` x 3.
@@ -80,12 +99,7 @@ def resample(picture: UInt8, height: int, width: int, keep: tuple[int, int] | No
         left, top = (width - columns) // 2, (height - rows) // 2
         return np.asarray(whole.crop((left, top, left + columns, top + rows)))
     down, across = _axis(high, height, rows), _axis(wide, width, columns)
-    picture = picture[down.seen, across.seen]
-    if wide != width:
-        picture = _transposed(_reduced(_transposed(picture), across))
-    elif columns != width:
-        picture = picture[:, (width - columns) // 2 :][:, :columns]
-    return _reduced(np.ascontiguousarray(picture), down)
+    return _lowered(_narrowed(picture[down.seen, across.seen], across), down)
 
 
 def _axis(length: int, full: int, keep: int) -> _Axis:
@@ -95,19 +109,40 @@ def _axis(length: int, full: int, keep: int) -> _Axis:
     return _Axis(length, full, keep, skip, round(skip * factor))
 
 
-def _reduced(picture: UInt8, axis: _Axis) -> UInt8:
+def _narrowed(picture: UInt8, axis: _Axis) -> UInt8:
+    """The kept columns; `picture` is what the axis sees of them.
+
+    Some rows at a time, so that what is transposed stays in the processor's cache.
+    """
+    high, wide, _ = picture.shape
+    if axis.length == axis.full:
+        return picture[:, axis.kept]
+    values = picture.reshape(high, -1)  # neither libvips nor the transposing need know that three make a pixel
+    count = min(high, max(ALIGNED, STRIP // values.shape[1] // ALIGNED * ALIGNED))
+    standing = np.empty((3 * wide, count), np.uint8)
+    reduction = libvips.Reduction(standing.reshape(wide, -1), axis.factor, FILTER)
+    narrow = np.empty((high, axis.made.stop - axis.made.start, 3), np.uint8)
+    for top in range(0, high, count):
+        strip = slice(min(top, high - count), min(top + count, high))
+        cv2.transpose(values[strip], standing)
+        cv2.transpose(reduction.part(axis.made).reshape(-1, count), narrow.reshape(high, -1)[strip])
+    if axis.cut:
+        return narrow
+    _mend_border(narrow.swapaxes(0, 1), picture.swapaxes(0, 1), axis)
+    return narrow[:, axis.kept]
+
+
+def _lowered(picture: UInt8, axis: _Axis) -> UInt8:
     """The kept rows; `picture` is what the axis sees of them."""
-    if axis.length != axis.full:
-        source = picture
-        picture = libvips.reduced(source, axis.factor, "cubic")
-        if not axis.cut:
-            _mend_border(picture, source, axis)
-    start = (axis.full - axis.keep) // 2 - axis.skip
-    return picture[start : start + axis.keep]
-
-
-def _transposed(picture: UInt8) -> UInt8:
-    return np.asarray(cv2.transpose(picture), np.uint8)
+    if axis.length == axis.full:
+        return picture[axis.kept]
+    picture = np.ascontiguousarray(picture)
+    low = libvips.Reduction(picture.reshape(len(picture), -1), axis.factor, FILTER).part(axis.made)
+    low = low.reshape(len(low), -1, 3)
+    if axis.cut:
+        return low
+    _mend_border(low, picture, axis)
+    return low[axis.kept]
 
 
 def _mend_border(result: UInt8, source: UInt8, axis: _Axis) -> None:
@@ -123,6 +158,6 @@ def _mend_border(result: UInt8, source: UInt8, axis: _Axis) -> None:
 
 def _weighted(weights: Float32, rows: UInt8) -> UInt8:
     """Sums of rows, N x W x 3 uint8; `weights`: N x len(rows)."""
-    sums = np.einsum("nm,mwc->nwc", weights, rows.astype(np.float32))
+    sums = np.einsum("nm,mwc->nwc", weights, np.ascontiguousarray(rows, np.float32))
     levels: UInt8 = np.clip(sums + np.float32(0.5), 0, 255).astype(np.uint8)
     return levels

@@ -57,10 +57,10 @@ class Pipeline:
 
     async def _picture(self, jobs: list[Job], upload: BinaryIO, trace: Trace) -> dict[str, Any]:
         answering = self._answering(jobs, trace, text=False)
-        structure = await self.pool.run(probe, upload, self.max_pixels)
-        trace.picture = (structure.width, structure.height)
         async with AsyncExitStack() as held:
             with _coming(answering):
+                structure = await self.pool.run(probe, upload, self.max_pixels)
+                trace.picture = (structure.width, structure.height)
                 picture = await self._decoded(answering, upload, structure, held, trace)
                 upload.close()
                 picture.share.shrink(_with_tasks(answering, picture.pixels.size // PIXEL))

@@ -42,13 +42,13 @@ def off(ours: UInt8, theirs: UInt8) -> npt.NDArray[np.int16]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The factors that libvips is asked for."""
     factors: list[float] = []
-    reduced = libvips.reduced
 
-    def spy(picture: UInt8, factor: float, kernel: str) -> UInt8:
-        factors.append(factor)
-        return reduced(picture, factor, kernel)
+    class Spy(libvips.Reduction):
+        def __init__(self, rows: UInt8, factor: float, kernel: str) -> None:
+            factors.append(factor)
+            super().__init__(rows, factor, kernel)
 
-    monkeypatch.setattr(libvips, "reduced", spy)
+    monkeypatch.setattr(libvips, "Reduction", Spy)
     return factors
 
 
@@ -152,12 +152,34 @@ def test_pictures_are_taken_as_they_look_and_left_alone() -> None:
 
 
 def test_a_wrong_call_is_an_error_and_the_next_one_is_not() -> None:
-    picture = noise(20, 20)
+    rows = noise(20, 20).reshape(20, 60)
     with pytest.raises(ValueError, match="reduce"):
-        libvips.reduced(picture, 0.5, "cubic")
+        libvips.Reduction(rows, 0.5, "cubic")
     with pytest.raises(ValueError, match="nonsense"):
-        libvips.reduced(picture, 2.0, "nonsense")
-    assert libvips.reduced(picture, 2.0, "cubic").shape == (10, 20, 3)
+        libvips.Reduction(rows, 2.0, "nonsense")
+    assert libvips.Reduction(rows, 2.0, "cubic").part(slice(0, 10)).shape == (10, 60)
+
+
+def test_a_reduction_sees_its_rows_as_they_are() -> None:
+    """What was computed of them before is not kept, and a part is that of the whole."""
+    first, second = noise(64, 32).reshape(64, -1), noise(64, 33)[:, 1:].reshape(64, -1)
+    rows = first.copy()
+    reduction = libvips.Reduction(rows, 4.0, "cubic")
+    for given in (first, second, first):
+        rows[:] = given
+        fresh = libvips.Reduction(given.copy(), 4.0, "cubic").part(slice(0, 16))
+        assert np.array_equal(reduction.part(slice(0, 16)), fresh)
+        assert np.array_equal(reduction.part(slice(5, 9)), fresh[5:9])
+
+
+@pytest.mark.parametrize("high", [450, 31 * 32, 31 * 32 + 1])
+def test_strips_do_not_show(high: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a few rows, and a last one that overlaps, give what one strip gives."""
+    picture = noise(high, 700)
+    strips = resample(picture, high // 2, 150), resample(picture, high // 2, 350, (100, 90))
+    monkeypatch.setattr("ml_target.imaging.resample.STRIP", picture.nbytes)
+    whole = resample(picture, high // 2, 150), resample(picture, high // 2, 350, (100, 90))
+    assert all(np.array_equal(*each) for each in zip(strips, whole, strict=True))
 
 
 @pytest.mark.slow
