@@ -132,7 +132,7 @@ def peak_megabytes(pid: int) -> float | None:
 
 def requests(status: dict[str, Any], photo: bytes) -> Iterator[tuple[str, bytes]]:
     """Label and body for each task that is on."""
-    spaces = sorted(status.get("clip", []), key=lambda space: not space["on"])
+    spaces = sorted(status.get("clip", []), key=lambda space: not space.get("on", True))
     clip = {"modelName": spaces[0]["immich_name"] if spaces else "ViT-B-32__openai"}
     bodies = {
         "clip.visual": form({"clip": {"visual": clip}}, photo),

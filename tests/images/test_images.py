@@ -6,6 +6,7 @@ The lines are the README's own. What only a real host shows: the vendor's packag
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -414,6 +415,48 @@ def test_models_are_fetched_at_the_first_start(images: Images, packages: Path, t
         assert next(models.glob("*.hef"))
     finally:
         docker("rm", "-f", "first")
+
+
+def test_compose_upgrades_and_goes_back_by_the_tag_in_its_file(images: Images, packages: Path, tmp_path: Path) -> None:
+    """The line of docs/templates.md, with podman-compose in the place of Docker's own, and two tags of one image."""
+    docker, project, name = images.docker, Path(__file__).resolve().parents[2], "by-compose"
+    compose = Path(sys.executable).with_name("podman-compose")
+    if not compose.is_file():
+        pytest.skip("podman-compose is not installed (it is with ./setup.sh test)")
+    page = (project / "docs/templates.md").read_text(encoding="utf-8")
+    up, down = (f"docker compose -f any-driver.compose.yaml {words}" for words in ("up -d", "down"))
+    assert page.count(f"`{up}`") == 2, "at the start and at the upgrade"
+    assert f"`{down}`" in page
+    for folder, source in (("hailort", packages), ("models", images.folder / "models")):
+        for path in (shutil.copytree(source, tmp_path / folder), *(tmp_path / folder).iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+            os.chown(path, 1000, 1000)
+    text = (project / "docs/examples/any-driver.compose.yaml").read_text(encoding="utf-8")
+    text = text.replace("container_name: immich-ml-hailo\n", f"container_name: {name}\n").replace('"on"', '"off"')
+    old, new = (f"localhost/immich-ml-hailo:{number}" for number in ("0.1.0", "0.2.0"))
+
+    def runs(line: str) -> None:
+        line = line.replace("docker compose", f"{compose} --podman-path $(command -v docker)")
+        done = docker.shell(line, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout
+
+    for tag in (old, new):
+        docker.told("tag", PROCESSOR, tag)
+    seen: list[list[str]] = []
+    try:
+        for tag in (old, new, old):
+            (tmp_path / "any-driver.compose.yaml").write_text(text.replace("REGISTRY/OWNER/immich-ml-hailo:0.1.0", tag))
+            runs(up)
+            wait_logged(docker, name, "HailoRT 4.23.0 (as the driver 4.23.0)")
+            seen.append(docker.told("inspect", "--format", "{{.ImageName}} {{.Id}}", name).split())
+        assert [image for image, _ in seen] == [old, new, old]
+        assert len({container for _, container in seen}) == 3, "each in the place of the one before"
+        assert next((tmp_path / "models").glob("*.hef")), "the folders are as they were"
+        runs(down)
+        assert name not in docker.told("ps", "-a", "--format", "{{.Names}}").splitlines()
+    finally:
+        docker("rm", "-f", name)
+        docker("rmi", old, new)
 
 
 def test_a_models_folder_of_somebody_else(images: Images, tmp_path: Path) -> None:
