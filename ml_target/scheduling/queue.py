@@ -56,6 +56,7 @@ class ModelQueue:
         self.waiting: deque[Entry] = deque()
         self.cost = BurstCost()
         self._following = BurstCost()
+        """Of the bursts that were sent while another ran."""
         self.told = 0
         """Frames that waited when the observer was last told; kept by the arbiter."""
         self.passed = 0

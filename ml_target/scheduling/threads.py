@@ -54,15 +54,17 @@ class ThreadPool:
 
         helpers: list[Future[None]] = []
         with suppress(RuntimeError):  # the pool is being closed: nobody will help
-            for _ in calls[1 : self._threads]:
-                helpers.append(self._submit(False, work))
+            helpers.extend(self._submit(False, work) for _ in calls[1 : self._threads])
         try:
             work()
         finally:
             begun = [helper for helper in helpers if not helper.cancel()]
             wait(begun)
-        for helper in begun:
-            helper.result()
+        try:
+            while begun:
+                begun.pop().result()
+        finally:
+            del helpers, begun  # an error of theirs would refer to this frame, as below
 
     async def _run(self, begins: bool, call: Callable[[], T]) -> T:
         work = self._submit(begins, call)

@@ -1,10 +1,12 @@
 """The pool of the host's threads: what goes first, and what becomes of work that has not started."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -114,6 +116,35 @@ def test_together_ends_when_all_have_ended_and_raises_what_failed() -> None:
 
     asyncio.run(scenario())
     assert done == ["works"] * 2
+
+
+def test_what_failed_beside_its_caller_is_not_kept_by_its_error() -> None:
+    class Picture: ...
+
+    both = threading.Barrier(2, timeout=30)
+
+    def fails(_: Picture) -> None:
+        both.wait()
+        raise MemoryError("no room")
+
+    async def scenario(pool: ThreadPool) -> "weakref.ref[Picture]":
+        picture = Picture()
+        with suppress(MemoryError):
+            await pool.run(pool.together, [both.wait, partial(fails, picture)])
+        return weakref.ref(picture)
+
+    pool = ThreadPool(2)
+    gc.collect()
+    gc.disable()
+    try:
+        kept = [asyncio.run(scenario(pool)) for _ in range(4)]
+        end = time.monotonic() + 10  # the threads may still be on their way out
+        while any(each() for each in kept) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert [each() for each in kept] == [None] * 4
+    finally:
+        gc.enable()
+        pool.close()
 
 
 def test_closing_cancels_what_has_not_started() -> None:
