@@ -26,6 +26,9 @@ A chunk may be a single byte, and each costs the event loop a dozen microseconds
 
 TURN_S = 0.002
 
+FASTER = 4
+"""How many times as many are read next time, where the last were processed in half of that."""
+
 QUIET_S = 60.0
 """Seconds between two log lines about a shortage."""
 
@@ -152,7 +155,7 @@ class Connection(H11Protocol):
         if not self.idle:
             self._in_head = False
             self._cancel_timer()
-            self._read_at_most(self._piece * 2 if time.perf_counter() - begun < TURN_S / 2 else self._piece // 2)
+            self._read_at_most(self._piece * FASTER if time.perf_counter() - begun < TURN_S / 2 else self._piece // 2)
             if not self.cycle.more_body:
                 if self.conn.trailing_data[0]:  # as above, in one piece with this one
                     self.cycle.keep_alive = False

@@ -37,7 +37,7 @@ edges of letters, with larger ones the rest that it cuts off each weight."""
 FILTER = "cubic"
 """The filter, as libvips calls it."""
 
-STRIP, ALIGNED = 384 * 1024, 32
+STRIP, ALIGNED = 512 * 1024, 32
 """Bytes of a picture that are transposed at a time, which processors keep at hand, and of what number their rows then
 are multiples: of others libvips reads every second piece from two lines of the cache."""
 

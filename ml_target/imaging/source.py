@@ -12,21 +12,34 @@ PIECE = 2**20
 MAX_READS = 300_000
 """Of a file's structure. It is read in a thread that nothing can interrupt: this many take about two seconds."""
 
+FEW_READS, SHORT_READ = 256, 1024
+"""Of a file's structure, and bytes at a time, that the event loop's thread may stop for."""
+
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """What ends the compressed data of a JPEG scan: a marker that is neither a stuffed byte nor a restart."""
 
 
-class Source:
-    """An upload, held in memory. Reads never go beyond its end: they are shorter there."""
+class TakesLongerError(Exception):
+    """The structure cannot be read at once."""
 
-    def __init__(self, data: bytes | BinaryIO) -> None:
+
+class Source:
+    """An upload, held in memory. Reads never go beyond its end: they are shorter there.
+
+    `at_once`: only little is read, in less than a millisecond; what needs more raises `TakesLongerError`.
+    """
+
+    def __init__(self, data: bytes | BinaryIO, at_once: bool = False) -> None:
         self.stream: BinaryIO = io.BytesIO(data) if isinstance(data, bytes) else data
         self.size = self.stream.seek(0, io.SEEK_END)
         self._reads = 0
+        self._at_once = at_once
 
     def at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes. Raises UnusableInput for a file of far too many pieces."""
         self._reads += 1
+        if self._at_once and (self._reads > FEW_READS or length > SHORT_READ):
+            raise TakesLongerError
         if self._reads > MAX_READS:
             raise implausible(f"a file of more than {MAX_READS:,} pieces")
         self.stream.seek(offset)

@@ -55,6 +55,11 @@ class Trace:
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + (time.perf_counter() - start) * 1000
 
+    def part(self, name: str, whole: str, ms: float) -> None:
+        """Milliseconds that were counted as `whole` were those of stage `name`."""
+        self.stages[whole] -= ms
+        self.stages[name] = self.stages.get(name, 0.0) + ms
+
     def of(self, prefix: str) -> Iterator[tuple[str, float]]:
         """The stages, with their milliseconds, of the service whose stages have this prefix, and those of all."""
         for stage, ms in self.stages.items():

@@ -23,6 +23,7 @@ from ml_target.runtime import first_fetch
 from ml_target.runtime.announce import announce
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.budget import MIB, Memory
+from ml_target.runtime.decoding import Decoder
 from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.overview import about, overview
 from ml_target.runtime.pipeline import Pipeline
@@ -81,9 +82,8 @@ class Worker:
             self._loaded.set()
             on_failure()
             return
-        self._pipeline = Pipeline(
-            self._services, self.pool, self.names, self.memory, self.helper, self.settings.max_pixels
-        )
+        decoder = Decoder(self.pool, self.memory, self.helper, self.settings.max_pixels)
+        self._pipeline = Pipeline(self._services, self.names, decoder)
         self.recorder.expect(service.name for service in self._services.all().values())
         # A task that is only doubted may come back with the card.
         self._state = "ready" if any(s.serves for s in self._services.all().values()) else "idle"

@@ -2,38 +2,19 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ml_target.errors import TooLarge, UnusableInput
-from ml_target.imaging.formats import probe
-from ml_target.imaging.outside import Helper
-from ml_target.imaging.picture import decode_half, decode_known
-from ml_target.imaging.structure import PIXEL, Structure
-from ml_target.imaging.turbojpeg import halves
+from ml_target.errors import UnusableInput
 from ml_target.log.trace import Trace
-from ml_target.runtime.budget import MIB, Memory, Share
+from ml_target.runtime.decoding import Answering, Decoder
 from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.registry import Services
-from ml_target.scheduling.threads import ThreadPool
-from ml_target.tasks.contract import Job
+from ml_target.tasks.contract import Job, Prepared
 from ml_target.tasks.service import Service
 from ml_target.tensors import UInt8
-
-Answering = Sequence[tuple[Job, Service[Any]]]
-"""Each job of a request with the service that answers it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A decoded picture: its pixels, H x W x 3, the size of the file's own, and the share of memory that it has."""
-
-    pixels: UInt8
-    width: int
-    height: int
-    share: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +22,8 @@ class Pipeline:
     """Runs the jobs of a request on the services that are loaded."""
 
     services: Services
-    pool: ThreadPool
     names: NamesSeen
-    memory: Memory
-    helper: Helper
-    max_pixels: int
+    decoder: Decoder
 
     async def picture(self, jobs: list[Job], data: bytes | BinaryIO, trace: Trace) -> dict[str, Any]:
         """The answer for a picture. Closes its file as soon as it is decoded, to free the memory.
@@ -59,56 +37,10 @@ class Pipeline:
         answering = self._answering(jobs, trace, text=False)
         async with AsyncExitStack() as held:
             with _coming(answering):
-                structure = await self.pool.run(probe, upload, self.max_pixels)
-                trace.picture = (structure.width, structure.height)
-                picture = await self._decoded(answering, upload, structure, held, trace)
-                upload.close()
-                picture.share.shrink(_with_tasks(answering, picture.pixels.size // PIXEL))
-                trace.picture = (picture.width, picture.height)
-                # Started inside the block: they announce their own frames before it ends.
-                running = asyncio.gather(*_run(answering, picture.pixels, trace), return_exceptions=True)
+                picture = await self.decoder.decoded(answering, upload, held, trace)
+                running = asyncio.gather(*_run(answering, picture.content, trace), return_exceptions=True)
             answer = _together(await running)
         return {**answer, "imageHeight": picture.height, "imageWidth": picture.width}
-
-    async def _decoded(
-        self, answering: Answering, upload: BinaryIO, structure: Structure, held: AsyncExitStack, trace: Trace
-    ) -> _Picture:
-        """The picture; `held` keeps its share of the memory.
-
-        Ordinary pictures are decoded in a thread. The rest goes to the helper, one at a time and in a queue of its
-        own, so that no photo ever waits behind it.
-        """
-        budget, size = self.memory.pictures, upload.seek(0, io.SEEK_END)
-        ordinary = structure.ordinary and structure.cost <= budget.kept
-        alone = structure.cost + (0 if ordinary else size)
-        if alone > budget.largest:
-            raise TooLarge(
-                f"The picture ({structure.format}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
-                f"decode, and {budget.largest // MIB} MiB are there for one",
-                f"Send a smaller one, or set MEMORY_MB to "
-                f"{self.memory.setting_for(alone)} or more if the machine has the memory.",
-            )
-        # Not every task copies a picture this large: text detection first averages it down.
-        amount = min(max(alone, _with_tasks(answering, structure.pixels)), budget.largest)
-        if ordinary:
-            with trace.stage("wait"):
-                share = await held.enter_async_context(budget.hold(amount))
-            with trace.stage("decode"):
-                if _does_with_half(answering, structure):
-                    pixels = await self.pool.begin(decode_half, upload, structure)
-                    if pixels is not None:
-                        trace.count("half_size", 1)
-                        return _Picture(pixels, structure.width, structure.height, share)
-                pixels = await self.pool.begin(decode_known, upload, structure)
-                return _Picture(pixels, pixels.shape[1], pixels.shape[0], share)
-        async with AsyncExitStack() as turn:
-            with trace.stage("wait"):
-                await turn.enter_async_context(self.helper.turn(size))
-                share = await held.enter_async_context(budget.hold(amount, patient=True))
-            with trace.stage("decode"):
-                pixels, milliseconds = await self.helper.decode(upload, structure)
-            trace.count("helper_cpu_ms", milliseconds)
-            return _Picture(pixels, pixels.shape[1], pixels.shape[0], share)
 
     async def text(self, jobs: list[Job], text: str, trace: Trace) -> dict[str, Any]:
         """The answer for a search query. Raises UnusableInput, Unavailable, EngineFault."""
@@ -152,7 +84,7 @@ def _coming(answering: Answering) -> Iterator[None]:
         yield
 
 
-def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[Awaitable[dict[str, Any]]]:
+def _run(answering: Answering, content: UInt8 | Prepared | str, trace: Trace) -> Iterator[Awaitable[dict[str, Any]]]:
     """Each job's part of the answer."""
 
     async def part(job: Job, service: Service[Any]) -> dict[str, Any]:
@@ -160,20 +92,6 @@ def _run(answering: Answering, content: UInt8 | str, trace: Trace) -> Iterator[A
         return {job.task.name: job.task.show(result) if job.shown else job.task.encode(result)}
 
     return (part(job, service) for job, service in answering)
-
-
-def _does_with_half(answering: Answering, structure: Structure) -> bool:
-    """Whether half the picture's size is enough for the one task that asks. Several share one picture, a whole one."""
-    if len(answering) != 1:
-        return False
-    [(job, service)] = answering
-    least = job.task.enough(service.get())
-    return least is not None and halves(structure, least)
-
-
-def _with_tasks(answering: Answering, pixels: int) -> int:
-    """Bytes of the finished pixels, and of what the tasks make of them."""
-    return PIXEL * pixels + sum(job.task.memory(pixels) for job, _ in answering)
 
 
 def _together(results: list[dict[str, Any] | BaseException]) -> dict[str, Any]:

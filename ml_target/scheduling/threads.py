@@ -1,18 +1,19 @@
 """The pool of threads for work on the host's processor, so that the event loop never blocks."""
 
 import asyncio
-import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
-from queue import PriorityQueue
 from typing import Any, ParamSpec, TypeVar
 
 import cv2
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_Work = tuple[Future[Any], Callable[[], Any]]
 
 
 class ThreadPool:
@@ -25,8 +26,8 @@ class ThreadPool:
         cv2.setNumThreads(1)
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="host")
-        self._waiting: PriorityQueue[tuple[bool, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
-        self._numbers = itertools.count()
+        self._waiting: deque[_Work] = deque()
+        self._beginning: deque[_Work] = deque()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Awaits `function(*args, **kwargs)` run in the pool.
@@ -34,12 +35,12 @@ class ThreadPool:
         When cancelled, work that has not started is dropped, and work that has is waited for: what
         its caller holds (above all its share of the memory) must not be given back while it still runs.
         """
-        return await self._run(False, partial(function, *args, **kwargs))
+        return await self._run(self._waiting, partial(function, *args, **kwargs))
 
     async def begin(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for what a photo begins with: all other work passes it, so that photos that have begun are answered
         and their memory is freed."""
-        return await self._run(True, partial(function, *args, **kwargs))
+        return await self._run(self._beginning, partial(function, *args, **kwargs))
 
     def together(self, calls: Sequence[Callable[[], object]]) -> None:
         """Makes the calls, from a thread of this pool; others that have nothing to do help with them. Blocks.
@@ -54,7 +55,7 @@ class ThreadPool:
 
         helpers: list[Future[None]] = []
         with suppress(RuntimeError):  # the pool is being closed: nobody will help
-            helpers.extend(self._submit(False, work) for _ in calls[1 : self._threads])
+            helpers.extend(self._submit(self._waiting, work) for _ in calls[1 : self._threads])
         try:
             work()
         finally:
@@ -66,8 +67,8 @@ class ThreadPool:
         finally:
             del helpers, begun  # an error of theirs would refer to this frame, as below
 
-    async def _run(self, begins: bool, call: Callable[[], T]) -> T:
-        work = self._submit(begins, call)
+    async def _run(self, line: "deque[_Work]", call: Callable[[], T]) -> T:
+        work = self._submit(line, call)
         future = asyncio.wrap_future(work)
         try:
             return await asyncio.shield(future)
@@ -80,14 +81,14 @@ class ThreadPool:
         finally:
             del work, future  # their error refers to this frame: a cycle that only the garbage collector would end
 
-    def _submit(self, begins: bool, call: Callable[[], T]) -> "Future[T]":
+    def _submit(self, line: "deque[_Work]", call: Callable[[], T]) -> "Future[T]":
         work: Future[T] = Future()
-        self._waiting.put((begins, next(self._numbers), work, call))
+        line.append((work, call))
         self._executor.submit(self._next)
         return work
 
     def _next(self) -> None:
-        _, _, work, call = self._waiting.get_nowait()  # there is one for each time that this is submitted
+        work, call = self._first()
         try:
             if work.set_running_or_notify_cancel():
                 work.set_result(call())
@@ -96,8 +97,15 @@ class ThreadPool:
         finally:
             del work, call  # as above
 
+    def _first(self) -> "_Work":
+        """What goes next; there is something for each time that `_next` is submitted."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return self._beginning.popleft()
+
     def close(self) -> None:
         """Ends the threads when what they do has ended. Work that has not started is cancelled."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-        while not self._waiting.empty():
-            self._waiting.get_nowait()[2].cancel()
+        for work, _ in (*self._waiting, *self._beginning):
+            work.cancel()

@@ -21,6 +21,7 @@ from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.service import Service
+from ml_target.tensors import UInt8
 
 T = TypeVar("T")
 Entry = TypeVar("Entry", bound=BaseModel)
@@ -97,6 +98,13 @@ class Job:
     shown: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `prepares` of a task made of a picture; the picture itself is gone."""
+
+    content: Any
+
+
 class Task(ABC, Generic[Entry, Result]):
     """One task. `name`: its key in a request's `entries` and in the answer; `entry`: what that key holds.
 
@@ -142,9 +150,16 @@ class Task(ABC, Generic[Entry, Result]):
         """Pixels of the shorter side from which on a picture decoded at half its size will do; None: none will."""
         return None
 
+    def prepares(self, serves: Any) -> Callable[[UInt8], Any] | None:
+        """What makes of a picture, H x W x 3 uint8 RGB, all that is needed of it; None: the whole of it is needed.
+
+        Where no other task wants the picture, the thread that has decoded it goes on with this, as stage `prepare`.
+        """
+        return None
+
     @abstractmethod
     async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Result:
-        """The result. `content`: H x W x 3 uint8 RGB, or the text. Raises EngineFault, Unavailable."""
+        """The result. `content`: H x W x 3 uint8 RGB, `Prepared`, or the text. Raises EngineFault, Unavailable."""
 
     @abstractmethod
     def encode(self, result: Result) -> Any:

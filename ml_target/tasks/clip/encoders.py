@@ -38,7 +38,15 @@ class PictureEncoder:
     async def embed(self, picture: UInt8, trace: Trace) -> Float32:
         """The vector of a picture, H x W x 3 RGB uint8: float32 (width,), length 1. Raises EngineFault."""
         with trace.stage("clip.prepare"), self._model.coming():
-            frame = await self._pool.run(self._resize, picture, self._size)
+            frame = await self._pool.run(self.frame, picture)
+        return await self.embed_frame(frame, trace)
+
+    def frame(self, picture: UInt8) -> UInt8:
+        """The picture as the tower takes it, size x size x 3. For the pool's threads."""
+        return self._resize(picture, self._size)
+
+    async def embed_frame(self, frame: UInt8, trace: Trace) -> Float32:
+        """As `embed`, of what `frame` made of the picture."""
         with trace.stage("clip.infer"):
             (outputs,) = await self._model.infer([frame])
         return unit(outputs[EMBEDDING].real().reshape(-1), self._model.network.name)
