@@ -1,6 +1,6 @@
 """The id of a request: in its answer, its log line and the page's list. It is made here; none is taken from outside."""
 
-import secrets
+import os
 
 from starlette.types import Scope
 
@@ -11,7 +11,7 @@ _KEY = "ml_target.id"
 
 def give_id(scope: Scope) -> str:
     """A new one for this request."""
-    scope[_KEY] = given = secrets.token_hex(5)
+    scope[_KEY] = given = os.urandom(5).hex()
     return given
 
 

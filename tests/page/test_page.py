@@ -243,9 +243,13 @@ def test_a_task_that_is_off_says_why_and_what_to_do(chrome: Chrome, partly: http
     assert "no such file" in off
     assert "What to do: Put it into the models folder." in off
     assert "503: the task is off" in text(chrome, "requests")
-    failed = {**partly.get("/status/live").json(), "failures": {"task_off": 3, "late": 0}}
-    chrome.execute_script("showLive(arguments[0])", failed)
+    live = partly.get("/status/live").json()
+    chrome.execute_script("showLive(arguments[0])", {**live, "failures": {"task_off": 3, "late": 0}})
     assert text(chrome, "failures") == "3 the task is off"
+    for seconds, words in ((3, "1 photo so far."), (60, "1 photo, 0.10 a second now, 0.25 on average.")):
+        run = {"began": live["now"] - seconds, "photos": 1, "requests": 1, "now_per_s": 0.1, "mean_per_s": 0.25}
+        chrome.execute_script("showLive(arguments[0])", {**live, "run": run})
+        assert f": {words} A photo counts" in text(chrome, "run")
     assert faults(chrome) == []
 
 

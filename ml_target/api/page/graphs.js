@@ -71,5 +71,5 @@ function stageParts(stages) {
     const own = name.replace(/^.*\./, "");
     return several ? [name.replace(".", " "), ms, i] : [own, ms, COLOURS[own] ?? OTHER];
   });
-  return rest > 0.05 ? [...named, ["other", rest, OTHER]] : named;
+  return rest > total * 0.005 ? [...named, ["other", rest, OTHER]] : named;
 }

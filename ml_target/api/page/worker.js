@@ -30,12 +30,12 @@ function setState(words, colour) {
 }
 
 function showTasks(page) {
-  const mixed = new Set((page.tasks ?? []).flatMap((task) => task.engines)).size > 1;
-  show("tasks", page.tasks ?? [], () => (page.tasks ?? []).map((task) => {
+  const tasks = [...page.tasks ?? []].sort((a, b) => b.on - a.on), mixed = new Set(tasks.flatMap((task) => task.engines)).size > 1;
+  show("tasks", tasks, () => tasks.map((task) => {
     const [words, kind] = task.on ? ["On", "good"] : task.fault ? ["Off: a fault", "bad"] : ["Off", "off quiet"];
     const on = [task.served_by, ...(mixed ? task.engines : []).map((name) => `on the ${engineName(name)}`)].filter(Boolean).join(", ");
     return el("li", { class: task.on ? null : "wide", "data-task": task.name },
-      el("p", { class: "head" }, el("strong", {}, taskLabel(task, page.tasks)), el("span", { class: `mark ${kind}` }, words)),
+      el("p", { class: "head" }, el("strong", {}, taskLabel(task, tasks)), el("span", { class: `mark ${kind}` }, words)),
       task.on ? el("p", { class: "quiet small" }, on) : note(task.why, task.remedy, task.fault));
   }));
 }
@@ -73,7 +73,7 @@ function reading([name, value]) {
 function showMemory(live) {
   const { memory, load } = live;
   show("memory", [memory, load], () => el("dl", {},
-    row("memory", `${whole(memory.resident_mb)} MB resident; ${whole(memory.decoded_mb)} of ${whole(memory.limit_mb)} MB for pictures in use`),
+    row("memory", `${whole(memory.resident_mb)} MB resident; pictures take ${whole(memory.decoded_mb)} of at most ${whole(memory.limit_mb)} MB`),
     row("processor", `${counted(load.cores, "core")}, ${counted(load.threads, "thread")} that decode and prepare`)));
 }
 
@@ -118,7 +118,7 @@ function asked({ task, asked, served_by, choose, fits, why }) {
 // -------------------------------------------------------------------- live
 
 function showLive(live) {
-  showRun(live.run);
+  showRun(live);
   setMoments(live);
   const rates = Object.entries(live.tasks).map(([name, task]) => [name, lately(task.done).map((n) => n && n / live.step_s), task]);
   show("pace", rates, () => rates.map(([name, rate, task]) => {
@@ -138,10 +138,15 @@ function showLive(live) {
   showRequests(live.last);
 }
 
-function showRun(run) {
-  show("run", run, () => (run === null ? el("span", { class: "quiet" }, "No indexing run at the moment.") : [
-    el("strong", {}, `Indexing since ${clock(run.began)}:`), ` ${counted(run.photos, "photo")}, ${short(run.now_per_s)} a second now, ${short(run.mean_per_s)} on average. `,
-    el("span", { class: "quiet small" }, "A photo counts once for each task.")]));
+const YOUNG_S = 10;
+
+/** Of a run that has only just begun, or of one photo that somebody tried, no pace is told. */
+function showRun({ run, now }) {
+  if (run === null) return show("run", run, () => el("span", { class: "quiet" }, "No indexing run at the moment."));
+  const pace = now - run.began < YOUNG_S ? " so far" : `, ${short(run.now_per_s)} a second now, ${short(run.mean_per_s)} on average`;
+  show("run", [run, pace], () => [
+    el("strong", {}, `Indexing since ${clock(run.began)}:`), ` ${counted(run.photos, "photo")}${pace}. `,
+    el("span", { class: "quiet small" }, "A photo counts once for each task.")]);
 }
 
 function stage([name, stages]) {
