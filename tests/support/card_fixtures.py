@@ -26,7 +26,7 @@ def no_card_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def remembering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A frame that a real network on a simulated card has answered in this session, in any process, is not run again."""
+    """A frame that a real network on a simulated card has answered is not run again, in any process."""
     folder = shared_once(tmp_path_factory, "answers of cards", lambda folder: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HAILO_SIM_REMEMBER", str(folder))

@@ -1,7 +1,7 @@
 """A plugin of pytest: with `--dist loadfile` pytest-xdist gives the tests of a file to one process.
 
-Some files are given to one process together. Those that build images share podman's store, and port 3003 of this machine;
-their share takes longest, and one thing after the other: the other processes stand back for it.
+Some files are given to one process together. Those that build images share podman's store, and port 3003 of this
+machine; their share takes longest, and one thing after the other: the other processes stand back for it.
 (`--dist loadgroup` does nothing under pytest 9.2: pytest-xdist 3.8 renames tests in a way that no longer counts.)
 """
 
