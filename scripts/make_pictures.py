@@ -62,7 +62,9 @@ def own_worker(folder: Path, faces: Path | None) -> Iterator[tuple[str, Callable
     real += [(SCRFD_2_5G, faces / DETECTOR, []), (ARCFACE_R50, faces / EMBEDDER, aligned_faces(faces, PHOTO))]
     for network, onnx, samples in real:
         hef_path(models, network).write_bytes(from_onnx(network, onnx, samples))
-    with apart(folder, models, None, HAILO_SIM_REMEMBER="64") as worker:
+    answers = folder / "answers"
+    answers.mkdir()
+    with apart(folder, models, None, HAILO_SIM_REMEMBER=str(answers)) as worker:
         worker.becomes_ready()
         yield str(worker.client.base_url).rstrip("/"), lambda: worker.rig.fault("abort_device")
 

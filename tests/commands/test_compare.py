@@ -35,10 +35,12 @@ def unit(rows: Array) -> Float32:
     return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
 
 
+PLANE = np.linalg.qr(np.random.default_rng(7).normal(size=(WIDTH, 6)))[0].T
+
+
 def space(seed: int, count: int) -> Float32:
     """Unit vectors with few directions of their own, as those of photos have: rankings have margins."""
-    plane = np.linalg.qr(np.random.default_rng(7).normal(size=(WIDTH, 6)))[0].T
-    return unit(np.random.default_rng(seed).normal(size=(count, 6)) @ plane)
+    return unit(np.random.default_rng(seed).normal(size=(count, 6)) @ PLANE)
 
 
 def moved(rows: Float32, cosine: float, seed: int = 3) -> Float32:

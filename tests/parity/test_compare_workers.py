@@ -24,8 +24,8 @@ from ml_target.api.serve import listen
 from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G, VIT_B_16
 from ml_target.config import Settings
 
-PEOPLE = [f"person{n}_{which}.jpg" for n in range(6) for which in "ab"] + ["faces_four.jpg", "faces_nine_rolled.jpg"]
-PAGES = ["page_portrait.jpg"]
+PEOPLE = [f"person{n}_{which}.jpg" for n in range(4) for which in "ab"] + ["faces_four.jpg", "faces_nine_rolled.jpg"]
+PAGES = ["token_grid.jpg"]
 CUTS = [(0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.6, 0.7), (0.3, 0.2, 1.0, 0.9), (0.2, 0.4, 0.8, 1.0), (0.1, 0.1, 0.5, 0.5)]
 """Parts of a photo that count as photos of their own: left, top, right, bottom as shares of its sides."""
 
@@ -54,6 +54,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     folder = tmp_path_factory.mktemp("parts")
     for file in sorted(photos.glob("*.jpg")):
         with Image.open(file) as opened:
+            opened.draft("RGB", (800, 800))  # large enough for small parts, and decoded sooner
             whole = opened.convert("RGB")
         for number, (left, top, right, bottom) in enumerate(CUTS):
             sides = whole.width * left, whole.height * top, whole.width * right, whole.height * bottom

@@ -43,7 +43,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(
+    remembering: None, wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("card")
     write_text_files(folder, wheel_models)
     alphabet = Alphabet.from_file(folder / "ppocrv5_dict.txt")

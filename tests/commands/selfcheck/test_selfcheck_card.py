@@ -9,9 +9,11 @@ import pytest
 from hailo_sim import Rig
 from project import PROJECT
 from selfcheck_run import FACES, OCR, Check, Run
+from simulated_card import hef_path
 from worker_process import free_port, wait_for_ping
 
 from ml_target.__main__ import main
+from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G
 from ml_target.diagnostics.checks import sides
 from ml_target.remedies import command
 
@@ -76,6 +78,8 @@ def test_a_card_that_stops_answering(check: Check, monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 def test_while_a_worker_runs_in_another_process(folder: Path, tmp_path: Path) -> None:
     """The worker serves on the simulated card; the selfcheck beside it cannot have it, and says so."""
+    for network in (SCRFD_2_5G, ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION):
+        hef_path(folder, network).unlink()  # smart search is enough
     port = str(free_port())
     environment = {
         **os.environ,
