@@ -20,6 +20,7 @@ OTHERS = {
     "HF_ENDPOINT": "http://hub.lan",
     "HAILORT_SOURCE": "http://files.lan",
     "IMMICH_PORT": "3999",
+    "PAGE_HOSTS": "ml.example.org",
 }
 """Values for those settings that do not take just any word."""
 
