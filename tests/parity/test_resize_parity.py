@@ -23,8 +23,10 @@ EQUAL_ON_PAGES = 0.9999
 BOUND = "≥ 0.999"
 MOST = 3
 """Levels apart, anywhere."""
-OF_ALL_SIZES = ("portrait page", "landscape page", "tall screenshot", "wide screenshot", "askew page", "long lines")
-OF_ALL_SIZES += ("large print", "small picture", "panorama")
+OF_ALL_SIZES = (
+    *("portrait page", "landscape page", "tall screenshot", "wide screenshot", "askew page", "long lines"),
+    *("large print", "small picture", "panorama"),
+)
 """Kinds of pages, one for each size."""
 Reference = Callable[[Image.Image, int], UInt8]
 

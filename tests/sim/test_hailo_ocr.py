@@ -43,9 +43,7 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(
-    remembering: None, wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Bench]:
+def bench(wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("card")
     write_text_files(folder, wheel_models)
     alphabet = Alphabet.from_file(folder / "ppocrv5_dict.txt")

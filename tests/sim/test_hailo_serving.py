@@ -52,6 +52,14 @@ class Served:
 
 
 @pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is asked again under load has been computed before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HAILO_SIM_REMEMBER", str(tmp_path_factory.mktemp("answers")))
+        yield
+
+
+@pytest.fixture(scope="module")
 def served(
     remembering: None, face_models: Path, wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:

@@ -13,7 +13,6 @@ import pytest
 from hailo_engines import Engines
 from hailo_sim import Rig, simulated
 from hailo_sim.driving import open_device
-from shared_once import shared_once
 
 from ml_target.engines.hailo import engine as hailo_engine
 
@@ -22,15 +21,6 @@ from ml_target.engines.hailo import engine as hailo_engine
 def no_card_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine that runs the tests may have a card of its own; it has no say here."""
     monkeypatch.setattr(hailo_engine, "host_checks", lambda **_: [])
-
-
-@pytest.fixture(scope="module")
-def remembering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A frame that a real network on a simulated card has answered is not run again, in any process."""
-    folder = shared_once(tmp_path_factory, "answers of cards", lambda folder: None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HAILO_SIM_REMEMBER", str(folder))
-        yield
 
 
 @pytest.fixture
