@@ -14,6 +14,9 @@ import cv2
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FIRST, _BEGINS, _HELPS = range(3)
+"""What goes before what, of the work that waits."""
+
 
 class ThreadPool:
     """A bounded pool that decodes, prepares and post-processes; inference does not run here.
@@ -25,7 +28,7 @@ class ThreadPool:
         cv2.setNumThreads(1)
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="host")
-        self._waiting: PriorityQueue[tuple[bool, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
+        self._waiting: PriorityQueue[tuple[int, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
         self._numbers = itertools.count()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,15 +37,15 @@ class ThreadPool:
         When cancelled, work that has not started is dropped, and work that has is waited for: what
         its caller holds (above all its share of the memory) must not be given back while it still runs.
         """
-        return await self._run(False, partial(function, *args, **kwargs))
+        return await self._run(_FIRST, partial(function, *args, **kwargs))
 
     async def begin(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for what a photo begins with: all other work passes it, so that photos that have begun are answered
         and their memory is freed."""
-        return await self._run(True, partial(function, *args, **kwargs))
+        return await self._run(_BEGINS, partial(function, *args, **kwargs))
 
     def together(self, calls: Sequence[Callable[[], object]]) -> None:
-        """Makes the calls, from a thread of this pool; others that have nothing to do help with them. Blocks.
+        """Makes the calls, from a thread of this pool; others help where no work waits for them. Blocks.
 
         Nobody waits for a thread: what no other has begun, the caller does. Raises what the first call to fail raises.
         """
@@ -53,11 +56,13 @@ class ThreadPool:
                 call()
 
         helpers: list[Future[None]] = []
-        with suppress(RuntimeError):  # the pool is being closed: nobody will help
-            helpers.extend(self._submit(False, work) for _ in calls[1 : self._threads])
+        if self._waiting.empty():  # else they would pile up under load, each behind all other work
+            with suppress(RuntimeError):  # the pool is being closed: nobody will help
+                helpers.extend(self._submit(_HELPS, work) for _ in calls[1 : self._threads])
         try:
             work()
         finally:
+            list(left)  # after a failure nobody begins another
             begun = [helper for helper in helpers if not helper.cancel()]
             wait(begun)
         try:
@@ -66,8 +71,8 @@ class ThreadPool:
         finally:
             del helpers, begun  # an error of theirs would refer to this frame, as below
 
-    async def _run(self, begins: bool, call: Callable[[], T]) -> T:
-        work = self._submit(begins, call)
+    async def _run(self, place: int, call: Callable[[], T]) -> T:
+        work = self._submit(place, call)
         future = asyncio.wrap_future(work)
         try:
             return await asyncio.shield(future)
@@ -80,9 +85,9 @@ class ThreadPool:
         finally:
             del work, future  # their error refers to this frame: a cycle that only the garbage collector would end
 
-    def _submit(self, begins: bool, call: Callable[[], T]) -> "Future[T]":
+    def _submit(self, place: int, call: Callable[[], T]) -> "Future[T]":
         work: Future[T] = Future()
-        self._waiting.put((begins, next(self._numbers), work, call))
+        self._waiting.put((place, next(self._numbers), work, call))
         self._executor.submit(self._next)
         return work
 
