@@ -28,6 +28,9 @@ class ThreadPool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="host")
         self._waiting: deque[_Work] = deque()
         self._beginning: deque[_Work] = deque()
+        self._helping: deque[_Work] = deque()
+        self._lines = self._waiting, self._beginning, self._helping
+        """What goes before what, of the work that waits."""
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Awaits `function(*args, **kwargs)` run in the pool.
@@ -43,7 +46,7 @@ class ThreadPool:
         return await self._run(self._beginning, partial(function, *args, **kwargs))
 
     def together(self, calls: Sequence[Callable[[], object]]) -> None:
-        """Makes the calls, from a thread of this pool; others that have nothing to do help with them. Blocks.
+        """Makes the calls, from a thread of this pool; others help where no work waits for them. Blocks.
 
         Nobody waits for a thread: what no other has begun, the caller does. Raises what the first call to fail raises.
         """
@@ -54,11 +57,13 @@ class ThreadPool:
                 call()
 
         helpers: list[Future[None]] = []
-        with suppress(RuntimeError):  # the pool is being closed: nobody will help
-            helpers.extend(self._submit(self._waiting, work) for _ in calls[1 : self._threads])
+        if not any(self._lines):  # else they would pile up under load, each behind all other work
+            with suppress(RuntimeError):  # the pool is being closed: nobody will help
+                helpers.extend(self._submit(self._helping, work) for _ in calls[1 : self._threads])
         try:
             work()
         finally:
+            list(left)  # after a failure nobody begins another
             begun = [helper for helper in helpers if not helper.cancel()]
             wait(begun)
         try:
@@ -99,13 +104,14 @@ class ThreadPool:
 
     def _first(self) -> "_Work":
         """What goes next; there is something for each time that `_next` is submitted."""
-        try:
-            return self._waiting.popleft()
-        except IndexError:
-            return self._beginning.popleft()
+        for line in self._lines:
+            with suppress(IndexError):
+                return line.popleft()
+        raise AssertionError("submitted without work")
 
     def close(self) -> None:
         """Ends the threads when what they do has ended. Work that has not started is cancelled."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-        for work, _ in (*self._waiting, *self._beginning):
-            work.cancel()
+        for line in self._lines:
+            for work, _ in line:
+                work.cancel()

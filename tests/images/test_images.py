@@ -447,7 +447,7 @@ def test_compose_upgrades_and_goes_back_by_the_tag_in_its_file(images: Images, p
         for tag in (old, new, old):
             (tmp_path / "any-driver.compose.yaml").write_text(text.replace("REGISTRY/OWNER/immich-ml-hailo:0.1.0", tag))
             runs(up)
-            wait_logged(docker, name, "HailoRT 4.23.0 (as the driver 4.23.0)")
+            docker.wait_logged(name, "HailoRT 4.23.0 (as the driver 4.23.0)")
             seen.append(docker.told("inspect", "--format", "{{.ImageName}} {{.Id}}", name).split())
         assert [image for image, _ in seen] == [old, new, old]
         assert len({container for _, container in seen}) == 3, "each in the place of the one before"

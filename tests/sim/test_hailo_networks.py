@@ -142,7 +142,7 @@ def test_bursts_are_not_split(rig: Rig, engines: Engines) -> None:
         big.run(pictures(8))
     bursts = rig.record.models["big"].bursts - before
     assert sum(frames * count for frames, count in bursts.items()) == 160
-    assert bursts[8] >= 18, "on a busy machine one may come before the last one's turn is given back"
+    assert bursts[8] >= 18, "on a busy machine a list may come after the frame that makes room for it"
 
 
 def test_bursts_are_not_split_after_a_loss_with_bursts_in_flight(rig: Rig, engines: Engines) -> None:
@@ -169,7 +169,7 @@ def test_bursts_are_not_split_after_a_loss_with_bursts_in_flight(rig: Rig, engin
     assert lost
     assert small.alive
     assert big.alive, "the late word of an old loss says nothing of the new configuration"
-    assert (small.in_flight, big.in_flight) == (0, 0)
+    assert not engine._turns.running
     before = rig.record.models["big"].bursts.copy()
     for _ in range(5):
         big.run(pictures(8))

@@ -241,6 +241,21 @@ def test_the_time_of_a_burst_begins_when_the_card_can_have_begun(monkeypatch: py
     assert not two.wait(second, 0.1), "another card can have begun at once"
 
 
+def test_the_card_is_idle_once_the_end_of_its_bursts_is_told() -> None:
+    """Not only when their threads have heard: a list for an idle card may be split, and costs its overhead twice."""
+    turns = Turns()
+    assert not turns.running
+    first, second = turns.enter(), turns.enter()
+    first.ended.set()
+    assert turns.running
+    second.ended.set()
+    assert not turns.running
+    turns.leave(first)
+    turns.leave(second)
+    turns.enter()
+    assert turns.running
+
+
 def test_a_standstill_of_the_whole_process_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what was waited counts: here the clock jumps a minute ahead in every look, of which there are three."""
     jump = itertools.count()

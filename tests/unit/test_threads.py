@@ -16,7 +16,7 @@ from ml_target.scheduling.threads import ThreadPool
 
 @contextmanager
 def occupied(pool: ThreadPool) -> Iterator[Callable[[], None]]:
-    """The pool's only thread does something until it is let go."""
+    """A thread of the pool does something until it is let go."""
     gate = threading.Event()
     held = asyncio.ensure_future(pool.run(gate.wait, 30))
     yield gate.set
@@ -73,6 +73,56 @@ def test_threads_that_have_nothing_to_do_help() -> None:
 
     asyncio.run(scenario())
     assert not both.broken
+
+
+def test_no_thread_helps_while_work_waits_for_it() -> None:
+    """Else a photo would have two threads of which one may wait for the other, and the next photo none."""
+    done: list[str] = []
+    begun, gate = threading.Event(), threading.Event()
+
+    def first() -> None:
+        begun.set()
+        gate.wait(30)
+        done.append("the caller's")
+
+    async def scenario() -> None:
+        pool = ThreadPool(2)
+        with occupied(pool) as let_go:
+            await asyncio.sleep(0)
+            caller = asyncio.ensure_future(pool.run(pool.together, [first, partial(done.append, "help")]))
+            await asyncio.to_thread(begun.wait, 30)
+            photos = asyncio.gather(*(pool.begin(done.append, f"photo {n}") for n in range(3)))
+            await asyncio.sleep(0)
+            let_go()
+            await photos
+        while "help" not in done:
+            await asyncio.sleep(0.001)
+        gate.set()
+        await caller
+        pool.close()
+
+    asyncio.run(scenario())
+    assert done == ["photo 0", "photo 1", "photo 2", "help", "the caller's"]
+
+
+def test_offers_of_work_do_not_pile_up_under_load() -> None:
+    async def scenario() -> None:
+        pool = ThreadPool(2)
+        with occupied(pool) as let_go:
+            await asyncio.sleep(0)
+            gate = threading.Event()
+            busy = asyncio.ensure_future(pool.run(gate.wait, 30))
+            waiting = asyncio.ensure_future(pool.begin(int))
+            await asyncio.sleep(0)
+            for _ in range(20):
+                await asyncio.to_thread(pool.together, [int, int])
+            assert pool._waiting.qsize() <= 2
+            gate.set()
+            let_go()
+            await asyncio.gather(busy, waiting)
+        pool.close()
+
+    asyncio.run(scenario())
 
 
 def test_work_is_done_without_help_where_all_threads_are_busy_or_closed() -> None:

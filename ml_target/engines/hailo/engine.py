@@ -148,7 +148,7 @@ class HailoEngine:
         overhead twice. A frame of a small network occupies the card for the few milliseconds until
         the whole list is there.
         """
-        if frames < 2 or not network.fit.group.multi_context or any(n.in_flight for n in self._networks):
+        if frames < 2 or not network.fit.group.multi_context or self._turns.running:
             return
         small = [n for n in self._networks if n.alive and not n.fit.group.multi_context]
         if small:

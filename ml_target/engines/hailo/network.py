@@ -59,7 +59,6 @@ class HailoNetwork:
         self._cost = BurstCost()
         self._trust = Trust()
         self.distrust = ""
-        self.in_flight = 0
         self._counts = threading.Condition()
         self._submission = threading.Lock()
         self.network = network
@@ -172,7 +171,6 @@ class HailoNetwork:
     def _burst(self, current: Configuration, buffers: Sequence[Array]) -> list[dict[str, Array]]:
         """Runs one burst, from slots that it owns until it has succeeded; returns each frame's answers by stream."""
         turn = self._turns.enter()
-        self._count(len(buffers))
         failed: list[Any] = []
 
         def on_end(completion_info: Any) -> None:
@@ -189,7 +187,6 @@ class HailoNetwork:
                 raise BurstLost(f"{self.network.name}: a burst did not end within {limit:.1f} s")
         finally:
             self._turns.leave(turn)
-            self._count(-len(buffers))
         answers = self._settle(current, slots, failed)
         self._cost.add(len(buffers), self._turns.lasted(turn))
         return answers
@@ -221,10 +218,6 @@ class HailoNetwork:
         answers = current.take_back(slots)
         self._give_room(current, len(slots))
         return answers
-
-    def _count(self, frames: int) -> None:
-        with self._counts:
-            self.in_flight += frames
 
     def _take_room(self, current: Configuration, frames: int, timeout: float) -> bool:
         """Keeps the frames in flight within the queue, even with several cards that take bursts at once."""

@@ -63,6 +63,12 @@ class Turns:
                     other.earlier.discard(turn)
                     other.since = now
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a burst whose end has not been told. Its thread may hear of that some milliseconds later."""
+        with self._lock:
+            return not all(turn.ended.is_set() for turn in self._all)
+
     def lasted(self, turn: Turn) -> float:
         """Seconds since the card can have started the burst."""
         return self._clock() - turn.since
