@@ -38,8 +38,11 @@ class Pipeline:
         async with AsyncExitStack() as held:
             with _coming(answering):
                 picture = await self.decoder.decoded(answering, upload, held, trace)
-                running = asyncio.gather(*_run(answering, picture.content, trace), return_exceptions=True)
-            answer = _together(await running)
+                parts = list(_run(answering, picture.content, trace))
+                # Several are started inside the block, to announce their own frames before it is looked what to send.
+                running = asyncio.gather(*parts, return_exceptions=True) if len(parts) > 1 else None
+            # One is no task of its own, and goes on at once.
+            answer = await parts[0] if running is None else _together(await running)
         return {**answer, "imageHeight": picture.height, "imageWidth": picture.width}
 
     async def text(self, jobs: list[Job], text: str, trace: Trace) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from serving import FakeTasks, fake_services, live
 from wire import CLIP, FACES, OCR, ask
 
 from ml_target.config import Settings
-from ml_target.imaging.formats import probe
+from ml_target.imaging.formats import probe_at_once
 from ml_target.imaging.structure import Structure
 from ml_target.runtime.lifecycle import Worker
 
@@ -137,11 +137,11 @@ def test_uploads_are_closed_when_they_are_decoded(
     """Twenty megabytes of a file must not stay with whoever still knows the form."""
     uploads: list[BinaryIO] = []
 
-    def noted(upload: BinaryIO, max_pixels: int) -> Structure:
+    def noted(upload: BinaryIO, max_pixels: int) -> Structure | None:
         uploads.append(upload)
-        return probe(upload, max_pixels)
+        return probe_at_once(upload, max_pixels)
 
-    monkeypatch.setattr("ml_target.runtime.pipeline.probe", noted)
+    monkeypatch.setattr("ml_target.runtime.decoding.probe_at_once", noted)
     for data in (picture(), b"no picture", hostile.FORMS["TIFF"](hostile.photo(30, 20))):
         ask(served[0], CLIP, data)
     assert [upload.closed for upload in uploads] == [True] * 3
