@@ -65,8 +65,11 @@ with_curl() {
 
 with_python() {
   python3 -c '
-import http.client, os, re, sys, urllib.parse
+import sys
 timeout, method, address, *parts = sys.argv[1:]
+if not address.lower().startswith("https:"):
+    sys.modules["ssl"] = None  # http.client can do without, and its import would take longer than the request
+import http.client, os, re, urllib.parse
 url, boundary, form = urllib.parse.urlsplit(address), "immich-0f1e2d3c", b""
 for part in parts:
     name = re.match("[a-z]+", part).group()
@@ -82,8 +85,8 @@ headers = {}
 if parts:
     form += ("--%s--\r\n" % boundary).encode()
     headers["Content-Type"] = "multipart/form-data; boundary=" + boundary
-kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-connection = kinds[url.scheme](url.netloc, timeout=float(timeout))
+connect = http.client.HTTPConnection if url.scheme == "http" else http.client.HTTPSConnection
+connection = connect(url.netloc, timeout=float(timeout))
 try:
     try:
         connection.request(method, url.path or "/", form or None, headers)

@@ -167,15 +167,14 @@ def test_nothing_but_the_worker_is_in_it(images: Images) -> None:
             "find /app /opt ! -perm -444 -o -perm /022 ! -type l",
             "find /app/ml_target -name '*.py' ! -user 0",
             "find /app/ml_target -maxdepth 1 -name __pycache__ -printf '%f\\n'",
-            "find /build /root /tmp /var/lib/apt/lists /var/cache/apt -mindepth 1 -size +50k",
+            "find /build /root /tmp /var/lib/apt/lists /var/cache/apt -mindepth 1 -size +50k 2>/dev/null",
             "for tool in gcc make git; do command -v $tool; done",
         )
         assert set(top) == {"LICENSE", "ml_target", "models", "scripts", "tests"}
         assert set(tests) == {"test.sh", "test.jpg"}
         assert scripts == ["check_image.py"]
-        assert (traces, closed, others, tools) == ([], [], [], [])
+        assert (traces, closed, others, left, tools) == ([], [], [], [], [])
         assert compiled == ["__pycache__"]
-        assert [line for line in left if "No such file" not in line] == []
 
 
 def test_of_hailort_only_what_runs_stays(images: Images) -> None:

@@ -70,9 +70,10 @@ def host(docker: Docker, clone: Path, card_models: Path, tmp_path_factory: pytes
             pytest.skip(f"port 3003 is not free on this machine ({error.strerror}): stop what has it")
     made = Host(docker, clone, card_models, tmp_path_factory.mktemp("host"))
     # Of test_images.py only the layers are left: nothing has a name on a bare host.
-    for image in docker.told("images", "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}").split():
+    there = docker.told("images", "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}").split()
+    for number, image in enumerate(there):
         if not image.startswith("docker.io/"):
-            docker.told("tag", image, f"before/{image.rpartition('/')[2]}")
+            docker.told("tag", image, f"before:{number}")  # podman would find before/NAME under NAME, too
             docker.told("rmi", image)
     try:
         yield made
