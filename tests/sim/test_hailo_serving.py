@@ -52,23 +52,14 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def remembering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is asked again under load has been computed before."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HAILO_SIM_REMEMBER", str(tmp_path_factory.mktemp("answers")))
-        yield
-
-
-@pytest.fixture(scope="module")
 def served(
-    remembering: None, face_models: Path, wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+    face_models: Path, wheel_models: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("card")
     write_face_files(folder, face_models, photos)
     write_text_files(folder, wheel_models)
     settings = Settings(engine="hailo", models_dir=folder)
-    # The card takes its time: what it is asked under load it has answered before, and frames would not wait for it.
-    with simulated(Rig(clock=0.5)) as rig:
+    with simulated(Rig(clock="virtual")) as rig:
         with live(settings=settings) as (client, worker):
             yield Served(client, worker, folder, rig)
         assert not rig.held
