@@ -37,7 +37,7 @@ edges of letters, with larger ones the rest that it cuts off each weight."""
 FILTER = "cubic"
 """The filter, as libvips calls it."""
 
-STRIP, ALIGNED = 9 * 2**18, 32
+STRIP, ALIGNED = 2**20, 32
 """Bytes of a picture that are transposed at a time, about: few enough to stay in the processor's cache, and enough for
 few strips, as each is a turn at Python's lock. And of what number their rows are multiples: of others libvips reads
 every second piece from two lines of the cache."""
