@@ -37,9 +37,10 @@ edges of letters, with larger ones the rest that it cuts off each weight."""
 FILTER = "cubic"
 """The filter, as libvips calls it."""
 
-STRIP, ALIGNED = 512 * 1024, 32
-"""Bytes of a picture that are transposed at a time, which processors keep at hand, and of what number their rows then
-are multiples: of others libvips reads every second piece from two lines of the cache."""
+STRIP, ALIGNED = 2**20, 32
+"""Bytes of a picture that are transposed at a time, about: few enough to stay in the processor's cache, and enough for
+few strips, as each is a turn at Python's lock. And of what number their rows are multiples: of others libvips reads
+every second piece from two lines of the cache."""
 
 
 def _fits(length: int, full: int) -> bool:
@@ -118,7 +119,8 @@ def _narrowed(picture: UInt8, axis: _Axis) -> UInt8:
     if axis.length == axis.full:
         return picture[:, axis.kept]
     values = picture.reshape(high, -1)  # neither libvips nor the transposing need know that three make a pixel
-    count = min(high, max(ALIGNED, STRIP // values.shape[1] // ALIGNED * ALIGNED))
+    strips = math.ceil(values.size / STRIP)
+    count = min(high, math.ceil(high / strips / ALIGNED) * ALIGNED)
     standing = np.empty((3 * wide, count), np.uint8)
     reduction = libvips.Reduction(standing.reshape(wide, -1), axis.factor, FILTER)
     narrow = np.empty((high, axis.made.stop - axis.made.start, 3), np.uint8)
