@@ -52,7 +52,12 @@ def _keep(file: Path, line: str) -> Plan[None]:
 
 def at_terminal() -> bool:
     """Is there somebody to answer? Not where this runs in the background: to read from the terminal would stop it."""
-    return sys.stdin.isatty() and sys.stderr.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # another session's terminal
+        return False
 
 
 def seen() -> Facts:

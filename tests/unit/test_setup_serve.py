@@ -1,6 +1,8 @@
 """The question about the library that `./setup.sh serve` asks: once, on a terminal, in set-up's own words."""
 
+import errno
 import io
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,5 +141,11 @@ def test_in_the_background_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
     for group, asked in ((7, True), (8, False)):
         monkeypatch.setattr("os.tcgetpgrp", lambda fd, group=group: group)
         assert at_terminal() is asked
+
+    def of_another_session(fd: int) -> int:
+        raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+
+    monkeypatch.setattr("os.tcgetpgrp", of_another_session)
+    assert not at_terminal()
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert not at_terminal()
