@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from light_towers import picture_tower
 from PIL import Image
-from project import PROJECT, TESTS
+from project import PROJECT, TESTS, without_own_models
 from simulated_card import DETECTOR, EMBEDDER
 from text_pages import Sheet, latin
 from worker_process import environment, free_port, serving, wait_for_ping
@@ -91,6 +91,7 @@ def test_serve_tells_what_is_on_and_off_and_ends_when_told(models: str, tmp_path
 
 
 def test_a_damaged_file_turns_its_task_off(models: str, tmp_path: Path) -> None:
+    without_own_models()
     folder = tmp_path / "models"
     folder.mkdir()
     for file in Path(models).iterdir():

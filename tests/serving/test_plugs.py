@@ -207,8 +207,10 @@ def served(folder: Path) -> Iterator[tuple[httpx.Client, Worker]]:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[httpx.Client]:
-    with served(folder) as (client, _):
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ml_target.runtime.lifecycle.PROJECT", folder)  # its models/ may hold what this one lacks
+        with served(folder) as (client, _):
+            yield client
 
 
 def stripes() -> bytes:

@@ -8,6 +8,7 @@ import file_server
 import pytest
 from file_server import FileServer
 from hef_container import container, message
+from project import without_own_models
 from setup_planned import PlannedHost
 
 LARGE = message() + b"\x12\x80\x80\x20" + bytes(range(256)) * 2048
@@ -103,6 +104,7 @@ def test_a_damaged_file_is_fetched_anew(real: PlannedHost, tmp_path: Path) -> No
 
 
 def test_on_the_processor(real: PlannedHost, face_models: Path, wheel_models: Path, tmp_path: Path) -> None:
+    without_own_models()
     folder = tmp_path / "mirror"
     shutil.copytree(wheel_models, folder)
     shutil.copy(face_models / "scrfd_2.5g_bnkps.onnx", folder)
