@@ -67,9 +67,10 @@ def run(command: list[str]) -> "subprocess.CompletedProcess[str]":
 
 def pytest_command(words: list[str], *, full: bool) -> list[str]:
     """Each file has one process, those that build images share one (tests/support/processes.py), and what takes longest
-    comes first (tests/conftest.py). Tests wait often: one process more than there are cores keeps these busy.
+    comes first (tests/conftest.py). Tests wait often: more processes than there are cores keep these busy. The fast
+    ones wait more, the slow ones take more memory.
     """
-    processes = min((os.cpu_count() or 1) + 1, 4)
+    processes = min((os.cpu_count() or 1) + (1 if full else 2), 4)
     spread = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
     return [sys.executable, "-m", "pytest", *spread, *([] if full else ["-m", "not slow"]), *words]
 

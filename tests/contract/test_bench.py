@@ -94,6 +94,7 @@ def answers(side: Side) -> dict[str, Any]:
     return asyncio.run(ask())
 
 
+@pytest.mark.slow
 def test_the_second_worker_sends_one_frame_a_burst_and_never_two_at_a_time(two: tuple[Side, Side]) -> None:
     """What the usual design is: where this fails, the bench compares with something else."""
     theirs, mine = two
@@ -121,6 +122,7 @@ def test_the_second_worker_sends_one_frame_a_burst_and_never_two_at_a_time(two: 
     assert any(size > 1 for sizes in mine.bursts().values() for size in sizes), "ours does send bursts"
 
 
+@pytest.mark.slow
 def test_the_second_worker_answers_as_ours_does(two: tuple[Side, Side]) -> None:
     """The same networks and the same work: other filters alone may make a difference."""
     theirs, mine = (answers(side) for side in two)
@@ -148,6 +150,7 @@ def form_of(answer: Any) -> Any:
     return answer.count(",") if isinstance(answer, str) else type(answer)
 
 
+@pytest.mark.slow
 def test_processor_time_and_the_longest_burst_are_counted(two: tuple[Side, Side]) -> None:
     before = [side.processor() for side in two]
     answers(two[0])
@@ -208,6 +211,7 @@ def test_what_is_no_checkout_is_not_measured(monkeypatch: pytest.MonkeyPatch, tm
 # ------------------------------------------------------------------- --url
 
 
+@pytest.mark.slow
 def test_the_speed_of_a_running_worker_is_a_table_and_a_file(
     two: tuple[Side, Side], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +249,7 @@ def test_speed_refuses_what_it_cannot_measure(words: list[str], error: str, caps
     assert error in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_speed_tells_that_nothing_answers_or_another_program(
     two: tuple[Side, Side], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +259,7 @@ def test_speed_tells_that_nothing_answers_or_another_program(
     assert "status 404" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_failing_or_slow_task_is_a_row_of_its_own(two: tuple[Side, Side]) -> None:
     status = {"tasks": {"ocr": {"on": True}, "clip.visual": {"on": True}, "clip.textual": {"on": False}}}
     damaged = list(speed.measure(two[1].url, status, [b"no picture"], (1, 8), 0.1, together=False))

@@ -63,6 +63,7 @@ def test_after_a_night_without_work_bursts_are_full_at_once() -> None:
     assert rate >= 10, card.bursts
 
 
+@pytest.mark.slow
 def test_what_a_second_card_brings_is_as_the_page_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -195,6 +195,7 @@ def recogniser(served: Running) -> OnnxNetwork:
     return model.loaded
 
 
+@pytest.mark.slow
 def test_under_load_every_answer_is_that_of_the_request_alone(served: Running) -> None:
     expected = served.alone(mixed(2))
     assert len(expected["faces 0"]["facial-recognition"]) == 3
@@ -205,7 +206,7 @@ def test_under_load_every_answer_is_that_of_the_request_alone(served: Running) -
     assert set(watch.statuses) == {200}
 
 
-@pytest.mark.parametrize("fault", ["abort_device", "kill"])
+@pytest.mark.parametrize("fault", ["abort_device", pytest.param("kill", marks=pytest.mark.slow)])
 def test_a_lost_card_comes_back_and_the_processor_has_no_part_in_it(served: Running, fault: str) -> None:
     """Requests are answered rightly or refused with 503 until the card is back; then all are answered again."""
     expected = served.alone(mixed(2))
@@ -219,6 +220,7 @@ def test_a_lost_card_comes_back_and_the_processor_has_no_part_in_it(served: Runn
     assert served.alone(mixed(2)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["fail_frames", "lose", "hang"])
 def test_after_a_failed_burst_of_the_detector_nothing_is_wrong_and_nothing_lost(served: Running, fault: str) -> None:
     """Faces wait on the card first and on the processor then: none of them gets another one's vectors, none is lost."""

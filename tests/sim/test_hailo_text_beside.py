@@ -143,6 +143,7 @@ def test_text_is_read_on_the_processor_and_all_else_on_the_card(
         assert any(f"network=ppocrv6_small_{stage} stage={stage} engine=cpu" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_two_text_models_answer_each_for_its_own_names(
     folder: Path, alone: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,6 +173,7 @@ def test_two_text_models_answer_each_for_its_own_names(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["abort_device", "kill"])
 def test_text_is_read_while_the_card_is_lost(served: Running, fault: str) -> None:
     """Not one of its requests is refused or wrong; search and faces wait for the card, or are told to."""

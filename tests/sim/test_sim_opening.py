@@ -198,6 +198,7 @@ def test_another_process(hailo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> 
         device.create_infer_model(tiny())
 
 
+@pytest.mark.slow
 @row("2.1 at most 32 group ids")
 def test_group_limit(rig: Rig, hailo: ModuleType) -> None:
     rig.cards = 40
