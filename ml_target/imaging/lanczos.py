@@ -33,8 +33,9 @@ _BLOCKS = 128
 _COLUMNS = 24_576
 """Values of a row taken at a time: bounds the memory for long strips; shorter pieces are slower."""
 
-_SIZES = 8
-"""Lengths whose weights are kept, as photos of one camera have one size: 72 bytes a pixel of the longer one."""
+_SIZES, _LONGEST_KEPT = 8, 16_384
+"""Lengths whose weights are kept, as photos of one camera have one size, and how long they may be. Weights take some
+70 bytes a pixel of the longer one: 9 MB in all, where those of one long strip may take 80."""
 
 _ZERO = np.zeros((1, 1))
 
@@ -124,11 +125,17 @@ def _multiply(blocks: Sequence[_Block], rows: UInt8, result: UInt8) -> None:
             cv2.add(out, _ZERO, made, dtype=cv2.CV_8U)  # rounds, and stays within 0..255
 
 
-@lru_cache(maxsize=_SIZES)
 def _blocks(length: int, full: int) -> Sequence[_Block]:
     """The weights that make `full` rows of `length`, by blocks from the top."""
+    return (_kept_blocks if max(length, full) <= _LONGEST_KEPT else _new_blocks)(length, full)
+
+
+def _new_blocks(length: int, full: int) -> Sequence[_Block]:
     step = _ROWS * _BLOCKS
     return [block for start in range(0, full, step) for block in _some(length, full, start, min(start + step, full))]
+
+
+_kept_blocks = lru_cache(maxsize=_SIZES)(_new_blocks)
 
 
 def _some(length: int, full: int, begin: int, end: int) -> Iterator[_Block]:

@@ -103,11 +103,11 @@ class ThreadPool:
             del work, call  # as above
 
     def _first(self) -> "_Work":
-        """What goes next; there is something for each time that `_next` is submitted."""
-        for line in self._lines:
-            with suppress(IndexError):
-                return line.popleft()
-        raise AssertionError("submitted without work")
+        """What goes next. There is something for each time that `_next` is submitted, if not always where it was."""
+        while True:
+            for line in self._lines:
+                with suppress(IndexError):
+                    return line.popleft()
 
     def close(self) -> None:
         """Ends the threads when what they do has ended. Work that has not started is cancelled."""

@@ -86,6 +86,16 @@ def test_a_long_strip_takes_little_memory() -> None:
     assert peak < 4 * picture.nbytes
 
 
+def test_weights_are_kept_for_photos_and_not_for_long_strips() -> None:
+    photo, strip = np.zeros((20, 900, 3), np.uint8), np.zeros((4, 40_000, 3), np.uint8)
+    resized(photo, 20, 450)
+    before = lanczos._kept_blocks.cache_info()
+    resized(photo, 20, 450)
+    resized(strip, 4, 20_000)
+    after = lanczos._kept_blocks.cache_info()
+    assert (after.hits, after.misses, after.currsize) == (before.hits + 1, before.misses, before.currsize)
+
+
 def test_blas_has_no_threads_of_its_own() -> None:
     """They would wait for each other, several pictures at a time, and burn ten times the processor's time."""
     code = (
