@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,8 +46,9 @@ def test_a_stopped_download_is_gone_on_with(tmp_path: Path, server: FileServer, 
     served = server.add(f"/{SIGLIP_VOCABULARY.name}", CONTENT, holds=[1_000_000])
     with fetching(tmp_path, server) as process:
         assert served.held.wait(60), "the server has sent the first million bytes"
-        while not (tmp_path / PART).exists() or (tmp_path / PART).stat().st_size < 1_000_000:
+        while not (tmp_path / PART).exists() or (tmp_path / PART).stat().st_size < 900_000:  # the rest may be buffered
             assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(sent)
         said = process.communicate(timeout=60)[1]
         served.go_on.set()
@@ -54,8 +56,10 @@ def test_a_stopped_download_is_gone_on_with(tmp_path: Path, server: FileServer, 
     assert "stopped. What has come is kept: run this again, and it goes on from there" in said
     assert "Traceback" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == [".fetching", PART, f"{PART}.json"]
+    kept = (tmp_path / PART).stat().st_size
+    assert 900_000 <= kept <= 1_000_000
     with fetching(tmp_path, server) as process:
         said = process.communicate(timeout=60)[1]
     assert "what came from there is refused" in said, "it came whole, and is no vocabulary"
-    assert (f"/{SIGLIP_VOCABULARY.name}", "bytes=1000000-") in server.asked
+    assert (f"/{SIGLIP_VOCABULARY.name}", f"bytes={kept}-") in server.asked
     assert "HTTP Request" not in said
