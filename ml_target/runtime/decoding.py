@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ from ml_target.imaging.turbojpeg import halves
 from ml_target.log.trace import Trace
 from ml_target.runtime.budget import MIB, Memory, Share
 from ml_target.scheduling.threads import ThreadPool
-from ml_target.tasks.contract import Job, Prepared
+from ml_target.tasks.contract import Job, Steps
 from ml_target.tasks.service import Service
 from ml_target.tensors import UInt8
 
@@ -29,14 +29,16 @@ Answering = Sequence[tuple[Job, Service[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A decoded picture: its pixels, H x W x 3, or what the one task that asks needs of them, and its share of the
-    memory. `pixels`: how many are kept; `width`, `height`: of the file's own."""
+    """A decoded picture and its share of the memory. `content`: its pixels, H x W x 3, or where `finish` is there, what
+    the one task that asks has made of them, for its second step. `pixels`: how many are kept; `width`, `height`: of
+    the file's own."""
 
-    content: UInt8 | Prepared
+    content: Any
     pixels: int
     width: int
     height: int
     share: Share
+    finish: Callable[[Any, Trace], Coroutine[Any, Any, Any]] | None = None
 
     @classmethod
     def whole(cls, pixels: UInt8, share: Share) -> "Picture":
@@ -112,36 +114,36 @@ class Decoder:
         self, decode: Decode, answering: Answering, upload: BinaryIO, structure: Structure, share: Share, trace: Trace
     ) -> Picture | None:
         """Decoded in a thread, and prepared there where one task alone asks; None where `decode` gives it up."""
-        prepare = _prepares(answering)
+        steps = _steps(answering)
         with trace.stage("decode"):
-            if prepare is None:
+            if steps is None:
                 pixels = await self.pool.begin(decode, upload, structure)
                 return None if pixels is None else Picture.whole(pixels, share)
-            done = await self.pool.begin(_decoded_and_prepared, decode, prepare, upload, structure)
+            done = await self.pool.begin(_decoded_and_prepared, decode, steps.prepare, upload, structure)
         if done is None:
             return None
         content, (height, width), seconds = done
         trace.part(f"{answering[0][0].task.short}.prepare", "decode", seconds * 1000)
-        return Picture(content, 0, width, height, share)
+        return Picture(content, 0, width, height, share, steps.finish)
 
 
-def _prepares(answering: Answering) -> Callable[[UInt8], Any] | None:
-    """What the thread that decodes the picture goes on with: of the one task that asks."""
+def _steps(answering: Answering) -> Steps[Any] | None:
+    """Of the one task that asks: the thread that decodes the picture goes on with the first."""
     if len(answering) != 1:
         return None
     [(job, service)] = answering
-    return job.task.prepares(service.get())
+    return job.task.steps(job, service.get())
 
 
 def _decoded_and_prepared(
     decode: Decode, prepare: Callable[[UInt8], Any], upload: BinaryIO, structure: Structure
-) -> tuple[Prepared, tuple[int, int], float] | None:
+) -> tuple[Any, tuple[int, int], float] | None:
     """What is needed of the picture, its height and width, and the seconds of preparing."""
     pixels = decode(upload, structure)
     if pixels is None:
         return None
     started = time.perf_counter()
-    content = Prepared(prepare(pixels))
+    content = prepare(pixels)
     return content, (pixels.shape[0], pixels.shape[1]), time.perf_counter() - started
 
 

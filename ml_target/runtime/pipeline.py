@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -12,9 +12,8 @@ from ml_target.log.trace import Trace
 from ml_target.runtime.decoding import Answering, Decoder
 from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.registry import Services
-from ml_target.tasks.contract import Job, Prepared
+from ml_target.tasks.contract import Job
 from ml_target.tasks.service import Service
-from ml_target.tensors import UInt8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Pipeline:
         async with AsyncExitStack() as held:
             with _coming(answering):
                 picture = await self.decoder.decoded(answering, upload, held, trace)
-                parts = list(_run(answering, picture.content, trace))
+                parts = list(_run(answering, picture.content, trace, picture.finish))
                 # Several are started inside the block, to announce their own frames before it is looked what to send.
                 running = asyncio.gather(*parts, return_exceptions=True) if len(parts) > 1 else None
             # One is no task of its own, and goes on at once.
@@ -87,11 +86,14 @@ def _coming(answering: Answering) -> Iterator[None]:
         yield
 
 
-def _run(answering: Answering, content: UInt8 | Prepared | str, trace: Trace) -> Iterator[Awaitable[dict[str, Any]]]:
-    """Each job's part of the answer."""
+def _run(
+    answering: Answering, content: Any, trace: Trace, finish: Callable[[Any, Trace], Awaitable[Any]] | None = None
+) -> Iterator[Awaitable[dict[str, Any]]]:
+    """Each job's part of the answer. `finish`: what is left of the only one, where its picture is prepared already."""
 
     async def part(job: Job, service: Service[Any]) -> dict[str, Any]:
-        result = await job.task.run(job, service.get(), content, trace)
+        running = job.task.run(job, service.get(), content, trace) if finish is None else finish(content, trace)
+        result = await running
         return {job.task.name: job.task.show(result) if job.shown else job.task.encode(result)}
 
     return (part(job, service) for job, service in answering)

@@ -6,7 +6,7 @@ To add one: its networks in `catalogue/networks.py`, a package beside this modul
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -99,10 +99,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What `prepares` of a task made of a picture; the picture itself is gone."""
+class Steps(Generic[Result]):
+    """A picture's way through a task in two steps.
 
-    content: Any
+    `prepare`: makes of H x W x 3 uint8 RGB all that is needed of it. `finish`: the result of that, as `Task.run` gives
+    it.
+    """
+
+    prepare: Callable[[UInt8], Any]
+    finish: Callable[[Any, Trace], Coroutine[Any, Any, Result]]
 
 
 class Task(ABC, Generic[Entry, Result]):
@@ -150,16 +155,16 @@ class Task(ABC, Generic[Entry, Result]):
         """Pixels of the shorter side from which on a picture decoded at half its size will do; None: none will."""
         return None
 
-    def prepares(self, serves: Any) -> Callable[[UInt8], Any] | None:
-        """What makes of a picture, H x W x 3 uint8 RGB, all that is needed of it; None: the whole of it is needed.
+    def steps(self, job: Job, serves: Any) -> Steps[Result] | None:
+        """The two steps that take the place of `run` where no other task wants the picture; None: it needs all of it.
 
-        Where no other task wants the picture, the thread that has decoded it goes on with this, as stage `prepare`.
+        The thread that has decoded the picture takes the first one, which counts as stage `prepare`.
         """
         return None
 
     @abstractmethod
     async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Result:
-        """The result. `content`: H x W x 3 uint8 RGB, `Prepared`, or the text. Raises EngineFault, Unavailable."""
+        """The result. `content`: H x W x 3 uint8 RGB, or the text. Raises EngineFault, Unavailable."""
 
     @abstractmethod
     def encode(self, result: Result) -> Any:

@@ -18,7 +18,7 @@ from ml_target.log.trace import Trace
 from ml_target.runtime.budget import Memory
 from ml_target.runtime.decoding import Decoder, Picture
 from ml_target.scheduling.threads import ThreadPool
-from ml_target.tasks.contract import Job, Prepared, Task
+from ml_target.tasks.contract import Job, Steps, Task
 from ml_target.tasks.service import Service
 from ml_target.tensors import UInt8
 
@@ -41,8 +41,8 @@ class Asks(Task[Any, Any]):
     def enough(self, serves: Any) -> int | None:
         return 100 if self._half else None
 
-    def prepares(self, serves: Any) -> Callable[[UInt8], Any] | None:
-        return self._prepare
+    def steps(self, job: Job, serves: Any) -> Steps[Any] | None:
+        return self._prepare and Steps(self._prepare, self.run)
 
     offers = jobs = run = encode = labels = cast(Any, None)
 
@@ -67,7 +67,8 @@ def decoded(data: bytes, *tasks: Task[Any, Any]) -> tuple[Picture, int, Trace]:
 @pytest.mark.parametrize(("half", "shape"), [(False, (1440, 1920, 3)), (True, (720, 960, 3))])
 def test_what_one_task_needs_is_made_where_the_picture_was_decoded(half: bool, shape: tuple[int, ...]) -> None:
     picture, kept, trace = decoded(PHOTO, Asks(lambda pixels: pixels.shape, half=half))
-    assert picture.content == Prepared(shape)
+    assert picture.content == shape
+    assert picture.finish is not None
     assert (picture.width, picture.height) == trace.picture == (1920, 1440)
     assert kept == WORKING_SET, "the pixels are gone"
     assert list(trace.stages) == ["wait", "decode", "asks.prepare"]
@@ -77,7 +78,8 @@ def test_what_one_task_needs_is_made_where_the_picture_was_decoded(half: bool, s
 @pytest.mark.parametrize("tasks", [(Asks(),), (Asks(np.sum), Asks(np.sum)), (Asks(np.sum), Asks())])
 def test_several_tasks_share_the_pixels(tasks: tuple[Asks, ...]) -> None:
     picture, kept, trace = decoded(PHOTO, *tasks)
-    assert np.array_equal(cast(UInt8, picture.content), decode(PHOTO, 10**8))
+    assert np.array_equal(picture.content, decode(PHOTO, 10**8))
+    assert picture.finish is None
     assert kept == 1920 * 1440 * (3 + len(tasks)) + len(tasks) * WORKING_SET
     assert list(trace.stages) == ["wait", "decode"]
 
@@ -107,7 +109,7 @@ def test_what_takes_longer_is_left_to_a_thread() -> None:
     many = PHOTO[:2] + b"\xff\xfe\0\2" * 400 + PHOTO[2:]
     assert probe_at_once(many, 10**8) is None
     assert probe(many, 10**8).pixels == 1920 * 1440
-    assert decoded(many, Asks(lambda pixels: pixels.shape))[0].content == Prepared((1440, 1920, 3))
+    assert decoded(many, Asks(lambda pixels: pixels.shape))[0].content == (1440, 1920, 3)
 
 
 def test_refusals_come_at_once() -> None:

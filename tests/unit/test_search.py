@@ -20,7 +20,7 @@ from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.task import CLIP as CLIP_TASK
 from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Ids
-from ml_target.tasks.contract import Job, Prepared
+from ml_target.tasks.contract import Job
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
 CLIP = CLIP_BACKENDS["tinyclip"]
@@ -92,8 +92,8 @@ def test_pictures(shape: tuple[int | None, ...]) -> None:
         assert asyncio.run(encoder.embed(picture, trace)).tolist() == pytest.approx([0.6, 0.8])
         assert (model.seen[0] == prepare(picture, 224)).all()
         assert list(trace.stages) == ["clip.prepare", "clip.infer"]
-        made = Prepared(CLIP_TASK.prepares(encoder)(picture))  # type: ignore[misc]
-        vector = asyncio.run(CLIP_TASK.run(Job(CLIP_TASK, "clip.visual", ""), encoder, made, Trace()))
+        steps = CLIP_TASK.steps(Job(CLIP_TASK, "clip.visual", ""), encoder)
+        vector = asyncio.run(steps.finish(steps.prepare(picture), Trace()))
         assert vector.tolist() == pytest.approx([0.6, 0.8])
         assert (model.seen[1] == model.seen[0]).all()
 

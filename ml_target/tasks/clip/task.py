@@ -1,6 +1,6 @@
 """The task of smart search: two services, one for pictures and one for texts, of every backend."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ConfigDict
@@ -16,10 +16,10 @@ from ml_target.scheduling.model import Model
 from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
 from ml_target.tasks.clip.names import backend_for
 from ml_target.tasks.clip.text_tower import open_text_encoder
-from ml_target.tasks.contract import MIB, Job, Loading, Offer, Prepared, Task
+from ml_target.tasks.contract import MIB, Job, Loading, Offer, Steps, Task
 from ml_target.tasks.service import Service
 from ml_target.tasks.wire import VECTOR_TEXT, ModelEntry, Strict, vector_text
-from ml_target.tensors import Float32, UInt8
+from ml_target.tensors import Float32
 
 VISUAL, TEXTUAL = "clip.visual", "clip.textual"
 
@@ -84,18 +84,14 @@ class ClipTask(Task[_Entry, Float32]):
         """The whole picture is transposed, or becomes one of Pillow's."""
         return CORE * pixels + WORKING_SET
 
-    def enough(self, serves: Any) -> int | None:
-        return serves.enough if isinstance(serves, PictureEncoder) else None
+    def enough(self, serves: PictureEncoder) -> int | None:
+        return serves.enough
 
-    def prepares(self, serves: Any) -> Callable[[UInt8], Any] | None:
-        return serves.frame if isinstance(serves, PictureEncoder) else None
+    def steps(self, job: Job, serves: PictureEncoder) -> Steps[Float32]:
+        return Steps(serves.frame, serves.embed_frame)
 
-    async def run(self, job: Job, serves: Any, content: Any, trace: Trace) -> Float32:
-        prepared = isinstance(content, Prepared)
-        vector: Float32 = await (
-            serves.embed_frame(content.content, trace) if prepared else serves.embed(content, trace)
-        )
-        return vector
+    async def run(self, job: Job, serves: PictureEncoder | TextEncoder, content: Any, trace: Trace) -> Float32:
+        return await serves.embed(content, trace)
 
     def encode(self, result: Float32) -> str:
         return vector_text(result)
