@@ -18,7 +18,7 @@ import balance_table
 import fault_table
 import parity_table
 import pytest
-from project import SHARED, TESTS
+from project import PROJECT, SHARED, TESTS
 from shared_once import shared_once
 
 from ml_target.catalogue import files
@@ -84,6 +84,15 @@ def logs_as_at_the_start() -> None:
             logger.disabled, logger.propagate = False, True
             if logger.level != logging.NOTSET:
                 logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_as_at_the_start() -> Iterator[None]:
+    """No test leaves files in this checkout's models/, as a worker does that cannot write into its MODELS_DIR."""
+    folder = PROJECT / "models"
+    before = {path.name for path in folder.iterdir()}
+    yield
+    assert {path.name for path in folder.iterdir()} == before
 
 
 # -------------------------------------------------------------------- tables
