@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 from ml_target import __version__
-from ml_target.config import PROJECT, Settings, available_cores, choose_engine
+from ml_target.config import Settings, available_cores, choose_engine
 from ml_target.engines import Engine
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
@@ -32,7 +32,7 @@ from ml_target.runtime.registry import Services
 from ml_target.runtime.resting import Resting
 from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import ThreadPool
-from ml_target.store import Store
+from ml_target.store.command import open_store
 from ml_target.system import allocator
 from ml_target.system.process import resident_bytes
 from ml_target.tasks.register import TASKS
@@ -99,13 +99,7 @@ class Worker:
 
     def _from_files(self) -> Services:
         settings = self.settings
-        store = Store(
-            settings.models_dir,
-            spare=PROJECT / "models",
-            mirror=settings.models_mirror,
-            hf_endpoint=settings.hf_endpoint,
-            progress=first_fetch.progress(),
-        )
+        store = open_store(settings, first_fetch.progress())
         if words := store.fallback():
             log.warning("%s", words)
         if settings.models_fetch == "on":

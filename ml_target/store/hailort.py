@@ -17,7 +17,8 @@ from ml_target.hailort import accepted
 from ml_target.hailort.packages import Platform, numbers, packages, pairs, where
 from ml_target.hailort.sources import MD5
 from ml_target.hailort.unpack import examine_deb, examine_wheel
-from ml_target.store.download import Progress, discard, download, writing
+from ml_target.store.download import discard, download, writing
+from ml_target.store.progress import Progress
 from ml_target.store.web import SourceError, Web, shown
 from ml_target.system.cards import driver_version
 from ml_target.system.folders import writable

@@ -208,7 +208,7 @@ def served(folder: Path) -> Iterator[tuple[httpx.Client, Worker]]:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[httpx.Client]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ml_target.runtime.lifecycle.PROJECT", folder)  # its models/ may hold what this one lacks
+        patch.setattr("ml_target.store.command.PROJECT", folder)  # its models/ may hold what this one lacks
         with served(folder) as (client, _):
             yield client
 

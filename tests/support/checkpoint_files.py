@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ml_target.catalogue.types import CheckpointCut
-from ml_target.store.download import Progress
+from ml_target.store.progress import Progress
 from ml_target.store.weights import cut, load_text_weights
 from ml_target.tensors import Array
 

@@ -31,8 +31,8 @@ from ml_target.catalogue.types import CheckpointCut
 from ml_target.errors import FetchError, ModelError
 from ml_target.store import checkpoints
 from ml_target.store.checkpoints import open_checkpoint
-from ml_target.store.download import Progress
 from ml_target.store.partial import WebFile
+from ml_target.store.progress import Progress
 from ml_target.store.web import SourceError, Web
 from ml_target.store.weights import cut, load_text_weights
 

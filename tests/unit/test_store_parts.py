@@ -14,9 +14,9 @@ import store_files
 from file_server import FileServer
 
 from ml_target.catalogue.types import CheckpointCut
-from ml_target.store.download import Progress
 from ml_target.store.offers import Offer
 from ml_target.store.partial import Readable, WebFile, expect, find, open_archive, opened, pieces
+from ml_target.store.progress import Progress
 from ml_target.store.sources import Sources
 from ml_target.store.web import CutError, NoRangesError, SourceError, Web
 

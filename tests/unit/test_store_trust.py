@@ -15,8 +15,9 @@ from store_files import TEXT, file, hef_file, network
 from ml_target.catalogue.types import HubFile, ZooFile
 from ml_target.errors import DamagedFileError, FetchError
 from ml_target.store import Store
-from ml_target.store.download import Progress, download
+from ml_target.store.download import download
 from ml_target.store.partial import WebFile
+from ml_target.store.progress import Progress
 from ml_target.store.web import SourceError, Web
 
 folder, server = store_files.folder, store_files.server

@@ -15,7 +15,8 @@ from file_server import FileServer
 
 from ml_target.errors import FetchError
 from ml_target.store import web
-from ml_target.store.download import Progress, download, filling, resumable, writing
+from ml_target.store.download import download, filling, resumable, writing
+from ml_target.store.progress import Progress
 from ml_target.store.web import CutError, SourceError, Web, shown
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)

@@ -123,7 +123,7 @@ def test_a_good_table_outlives_one_that_is_cut_or_another(folder: Path, server: 
     mirror = Store(folder, mirror=server.url, hf_endpoint=server.url)
     path.unlink()
     served = server.add("/text_weights.tokens.npy", whole, cuts=[1000, 0, 0, 0, 0])
-    mirror._sources._web._pause_s = 0
+    mirror._fetching._sources._web._pause_s = 0
     assert mirror.fetch(weights()) == path
     assert table.read_bytes() == whole
     path.unlink()

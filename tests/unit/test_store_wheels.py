@@ -14,7 +14,7 @@ from small_wheel import WORDS, entry, make_wheel
 from ml_target.catalogue.types import ModelFile, WheelMember
 from ml_target.errors import FetchError
 from ml_target.store import Store, sources
-from ml_target.store.download import Progress
+from ml_target.store.progress import Progress
 from ml_target.store.sources import Wheels
 from ml_target.store.web import SourceError
 
