@@ -1,4 +1,4 @@
-"""The model files: which there are, where to get the missing ones, and whether they are intact."""
+"""The model files: which exist, where to get the missing ones, and whether they are intact."""
 
 from ml_target.store.folder import Store, all_damaged
 from ml_target.store.progress import Progress
