@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_target.engines import LoadedNetwork
-from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DeviceLost, EngineFault, Unavailable, WorkerError
-from ml_target.figures.observer import RECOVERIES, Fault, Observer, RecoveryKind
+from ml_target.errors import BurstLost, EngineFault, Unavailable
+from ml_target.figures.observer import Fault, Observer
 from ml_target.scheduling.queue import Entry, ModelQueue
+from ml_target.scheduling.recovery import Recover, Recovery
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,6 @@ INTERACTIVE_IN_A_ROW = 3
 
 PASSED_BY_FULL = 8
 """Turns that a partly filled burst may lose to full ones: meanwhile it fills, and no model starves."""
-
-BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
-"""Seconds before each attempt to get a lost device back; the last one repeats."""
 
 LEAD_S = 0.003
 LEAD_SHARE = 0.04
@@ -44,11 +42,6 @@ BUSY_DECAY = 0.97
 IDLE_BURSTS = 2
 """A pause before a burst counts for at most so many times the burst: a night without work, or the time until the first
 burst, says nothing of how busy the device is while there is work."""
-
-ANSWERED_S = 0.5
-"""Seconds between answering all requests that the device hangs and asking the process to end."""
-
-Recover = Callable[[LoadedNetwork], RecoveryKind]
 
 
 def _now() -> float:
@@ -73,8 +66,8 @@ class Arbiter:
     `lanes`: bursts at a time. `own_lane`: interactive work has an extra lane of its own, beside those that nothing else
     wants.
     `patient`: whether fuller bursts save anything on this device. `ahead`: the device keeps one more burst
-    in a queue of its own. `recover`: makes a network that lost a burst work again, blocking, and says
-    what that took; it may be called again after it has failed. `leave`: makes the process end with a status.
+    in a queue of its own. `recover`: makes a network that lost a burst work again; `leave`: makes the process end with
+    a status (both: `Recovery`).
     `observer`: is told what happens.
     """
 
@@ -95,16 +88,15 @@ class Arbiter:
         self._own_lane = own_lane
         self._patient = patient
         self._ahead = ahead
-        self._recover = recover
-        self._leave = leave
+        self._recovery = Recovery(
+            self._threads, recover, self._observer, back=self.wake, refuse_all=self._refuse_all, leave=leave
+        )
         self._queues: list[ModelQueue] = []
         self._running: list[_Running] = []
         self._last_end = 0.0
         self._worked = self._passed = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._interactive_in_a_row = 0
-        self._lost: list[ModelQueue] = []
-        self._recovering: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._woken: asyncio.AbstractEventLoop | None = None
         self._arriving = 0
@@ -131,7 +123,7 @@ class Arbiter:
     @property
     def ready(self) -> bool:
         """False while a lost device is being recovered."""
-        return self._recovering is None
+        return not self._recovery.running
 
     def wake(self) -> None:
         """Something has changed: looks for a burst to send, once, when the running callback has ended."""
@@ -154,7 +146,7 @@ class Arbiter:
         for waiting in self._queues:
             waiting.drop_abandoned()
         self._tell_waiting()
-        while self._recovering is None and (queue := self._next()) is not None:
+        while self.ready and (queue := self._next()) is not None:
             burst = queue.take(_now())
             own_lane = queue.interactive and self._own_lane_is_free
             follows = sum(not each.own_lane for each in self._running) >= self._lanes
@@ -250,7 +242,7 @@ class Arbiter:
         except BurstLost as error:
             fault = "burst_lost"
             queue.put_back(burst, error)
-            self._start_recovery(queue, error)
+            self._recovery.start(queue, error)
         except EngineFault as error:
             fault = "frame_failed"
             queue.try_alone(burst, error)
@@ -286,50 +278,8 @@ class Arbiter:
         """The share of the time that the device worked, lately."""
         return self._worked / self._passed if self._passed else 1.0
 
-    def _start_recovery(self, queue: ModelQueue, error: BurstLost) -> None:
-        if queue not in self._lost:
-            self._lost.append(queue)
-        if self._recovering is None:
-            log.error("%s; recovering it, requests wait meanwhile", error)
-            self._observer.lost()
-            self._recovering = asyncio.get_running_loop().create_task(self._get_back())
-
-    async def _get_back(self) -> None:
-        """Tries until it succeeds: a request waits as long as its own deadline allows, and then gets a 503."""
-        attempt, kind = 0, RECOVERIES[0]
-        while self._lost and self._recover is not None:
-            await asyncio.sleep(BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)])
-            attempt += 1
-            queue = self._lost[0]
-            try:
-                took = await asyncio.get_running_loop().run_in_executor(self._threads, self._recover, queue.network)
-            except CardHangs as error:
-                self._observer.fault(queue.name, "card_hangs", 0.0)
-                await self._answer_and_leave(error)
-                return
-            except WorkerError as error:
-                log.error("attempt %d to get the device back failed: %s", attempt, error)
-            except Exception:
-                log.exception("attempt %d to get the device back failed with an unexpected error", attempt)
-            else:
-                kind = max(kind, took, key=RECOVERIES.index)
-                self._lost.remove(queue)
-                attempt = 0 if self._lost else attempt
-        log.warning("the device is back")
-        self._lost.clear()
-        self._recovering = None
-        self._observer.back(kind)
-        self.wake()
-
-    async def _answer_and_leave(self, error: CardHangs) -> None:
-        """Nothing will run on the device in this process any more: answers all requests at once, then ends it."""
-        log.critical("%s", error)
-        refusal = DeviceLost(
-            "The card hangs and the worker restarts to free it", "Try again in a minute; its log says more."
-        )
+    def _refuse_all(self, refusal: Unavailable) -> None:
         for queue in self._queues:
             queue.refuse(refusal)
         for running in self._running:
             running.queue.fail(running.burst, refusal)
-        await asyncio.sleep(ANSWERED_S)
-        self._leave(EXIT_HUNG)

@@ -28,7 +28,7 @@ from ml_target.config import Settings
 from ml_target.engines.hailo import engine as hailo
 from ml_target.engines.hailo import turns as hailo_turns
 from ml_target.engines.onnx import OnnxNetwork
-from ml_target.scheduling import arbiter
+from ml_target.scheduling import recovery
 from ml_target.tensors import Float32
 
 PICTURE = TESTS / "test.jpg"
@@ -41,7 +41,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         take_any_file(patch)
         patch.setattr(hailo, "host_checks", lambda **_: [])
-        patch.setattr(arbiter, "BACK_OFF_S", (0.25, 0.3))
+        patch.setattr(recovery, "BACK_OFF_S", (0.25, 0.3))
         patch.setattr(hailo_turns, "FLOOR_S", 2.5)
         yield
 

@@ -28,7 +28,7 @@ from ml_target.engines.hailo import slots as hailo_slots
 from ml_target.engines.hailo import turns as hailo_turns
 from ml_target.errors import EXIT_HUNG
 from ml_target.runtime import place as places
-from ml_target.scheduling import arbiter
+from ml_target.scheduling import recovery
 
 BACK_OFF_S = (0.25, 0.3)
 """Long enough for a few looks at /ping in between."""
@@ -43,7 +43,7 @@ def quick() -> Iterator[None]:
     """Nothing waits longer than a test should; the machine's own card has no say."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hailo, "host_checks", lambda **_: [])
-        patch.setattr(arbiter, "BACK_OFF_S", BACK_OFF_S)
+        patch.setattr(recovery, "BACK_OFF_S", BACK_OFF_S)
         patch.setattr(hailo_turns, "FLOOR_S", 2.5)
         yield
 

@@ -165,9 +165,9 @@ def test_thousands_of_mixed_requests(card: Card) -> None:
 
 def test_faults_in_between(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every quarter second something breaks; whoever was not cancelled is answered, and rightly."""
-    from ml_target.scheduling import arbiter
+    from ml_target.scheduling import recovery
 
-    monkeypatch.setattr(arbiter, "BACK_OFF_S", (0.0, 0.05))
+    monkeypatch.setattr(recovery, "BACK_OFF_S", (0.0, 0.05))
     monkeypatch.setattr(hailo_turns, "FLOOR_S", 1.5)
     others = slots() - bindings(card.rig)
     soak = Soak(card, seed=12)

@@ -22,7 +22,7 @@ from ml_target.engines.hailo import turns as hailo_turns
 from ml_target.engines.onnx import OnnxEngine
 from ml_target.runtime.assembly import Loader
 from ml_target.runtime.place import place_of
-from ml_target.scheduling import arbiter
+from ml_target.scheduling import recovery
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
 from ml_target.tasks.ocr.reader import ReadOptions
@@ -41,7 +41,7 @@ def quick() -> Iterator[None]:
     """The machine's own card has no say, and no pause is longer than a test needs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hailo, "host_checks", lambda **_: [])
-        patch.setattr(arbiter, "BACK_OFF_S", (0.25, 0.3))
+        patch.setattr(recovery, "BACK_OFF_S", (0.25, 0.3))
         patch.setattr(hailo_turns, "FLOOR_S", 2.5)
         yield
 

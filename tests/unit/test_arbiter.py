@@ -13,7 +13,8 @@ from ml_target.engines import Intake
 from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, CardHangs, EngineFault, Unavailable
 from ml_target.figures.observer import RecoveryKind
-from ml_target.scheduling.arbiter import BACK_OFF_S, LEAD_S, LEAD_SHARE, Arbiter
+from ml_target.scheduling.arbiter import LEAD_S, LEAD_SHARE, Arbiter
+from ml_target.scheduling.recovery import BACK_OFF_S
 from ml_target.tensors import Array, Outputs, Tensor
 
 
