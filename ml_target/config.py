@@ -19,7 +19,6 @@ from ml_target.catalogue.types import Decoding
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
 from ml_target.system.cards import nodes
-from ml_target.system.cgroups import cpu_quota
 
 log = logging.getLogger(__name__)
 
@@ -304,8 +303,6 @@ def choose_engine(setting: str, root: Path = Path("/")) -> EngineName:
     return "hailo" if setting != "cpu" and nodes(root) else "cpu"
 
 
-def available_cores() -> int:
-    """Processors this process may use: affinity, and the quota of its container or service if there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota()
-    return max(1, cores if quota is None else min(cores, int(quota)))
+def planned_engine(settings: Mapping[str, str]) -> EngineName:
+    """The engine of a container that `./setup.sh` starts with these settings: without a card it says so with ENGINE."""
+    return "cpu" if settings.get("ENGINE") == "cpu" else "hailo"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from ml_target.catalogue.networks import AUTO, CHOICES, NETWORKS, clashing, service_label, short_name
-from ml_target.catalogue.types import Chip, ModelFile, Network
+from ml_target.catalogue.types import DEFAULT_CHIP, Chip, ModelFile, Network
 from ml_target.errors import SettingsError
 
 EngineName = Literal["cpu", "hailo"]
@@ -59,11 +59,15 @@ def engine_of(network: Network, settings: Choice, engine: EngineName) -> EngineN
 
     They do by CLIP_TEXT_ENGINE, and by choosing a network that no card has a file of.
     """
-    on_request = network.takes_text and settings.clip_text_engine == "cpu"
-    return "cpu" if on_request or not network.hef else engine
+    return "cpu" if beside_card(network, settings) else engine
 
 
-def needs(settings: Choice, engine: EngineName, chip: Chip = "hailo8") -> list[Need]:
+def beside_card(network: Network, settings: Choice) -> bool:
+    """Whether the processor runs this network even where there is a card."""
+    return not network.hef or (network.takes_text and settings.clip_text_engine == "cpu")
+
+
+def needs(settings: Choice, engine: EngineName, chip: Chip = DEFAULT_CHIP) -> list[Need]:
     """What the chosen networks need on a host with that engine, task by task."""
     return [
         need
@@ -75,7 +79,7 @@ def needs(settings: Choice, engine: EngineName, chip: Chip = "hailo8") -> list[N
 def needed_files(
     settings: Choice,
     engine: EngineName,
-    chip: Chip = "hailo8",
+    chip: Chip = DEFAULT_CHIP,
     present: Callable[[ModelFile], bool] = lambda file: False,
 ) -> list[tuple[str, ModelFile]]:
     """Task and file for all that must be there: the alternative that is `present`, else the first choice."""
@@ -86,7 +90,7 @@ def needed_files(
     ]
 
 
-def whole_catalogue(chip: Chip = "hailo8") -> list[Need]:
+def whole_catalogue(chip: Chip = DEFAULT_CHIP) -> list[Need]:
     """Every file once, each a need of its own; of the HEFs those for `chip`."""
     engines: tuple[EngineName, ...] = ("hailo", "cpu")
     single: dict[str, Need] = {}

@@ -11,6 +11,9 @@ Chip = Literal["hailo8", "hailo8l"]
 CHIPS: tuple[Chip, ...] = get_args(Chip)
 """The chips that this worker drives, by the names that HailoRT gives them in capitals."""
 
+DEFAULT_CHIP: Chip = "hailo8"
+"""Taken where no card has been asked."""
+
 
 # ------------------------------------------------------------------- sources
 

@@ -16,7 +16,7 @@ from ml_target.engines.hailo.status import explain, status_of
 from ml_target.engines.hailo.versions import firmware_check, library_check
 from ml_target.hailort.load import import_hailort
 from ml_target.hailort.packages import FOLDER
-from ml_target.system.cards import Finding, driver_version, id_choices
+from ml_target.system.cards import OTHER_CHIP, Finding, driver_version, id_choices
 
 WARM_C, HOT_C = 85.0, 104.0
 """Above the first, a note; at the second (as reported for Hailo-8), the card lowers its clock."""
@@ -103,7 +103,7 @@ class CardReport:
             return
         architecture, self.chip = chip_of(board)
         if self.chip is None:
-            remedy = "This worker drives Hailo-8 and Hailo-8L: use such a card, or ENGINE=cpu"
+            remedy = f"{OTHER_CHIP}, or ENGINE=cpu"
             yield Finding(False, "identity", f"{architecture}, firmware {board.firmware_version}", remedy)
         else:
             yield Finding(True, "identity", architecture)

@@ -14,7 +14,7 @@ from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import EngineName, chosen, engine_of
 from ml_target.catalogue.networks import CLIP_BACKENDS, backend_names
 from ml_target.catalogue.types import Network
-from ml_target.config import Settings, as_today, setting_names
+from ml_target.config import Settings, as_today, planned_engine, setting_names
 from ml_target.diagnostics.settings import Environment
 from ml_target.errors import UnusableInput
 from ml_target.log.terminal import replace_unprintable
@@ -37,7 +37,7 @@ def told(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     old = Environment.read({name: before[name] for name in names if name in before})
     if old.problems:
         return [f"Until now it had settings that this version does not know: {old.problems[0].reason}.", SEARCH_AGAIN]
-    sides = (old.settings, _engine(before)), (Environment.read(now).settings, _engine(now))
+    sides = (old.settings, planned_engine(before)), (Environment.read(now).settings, planned_engine(now))
     moved = [f"Until now it ran on {ENGINES[sides[0][1]]}."] if sides[0][1] != sides[1][1] else []
     search, faces = list(_search(*sides)), list(_faces(*sides))
     if not search and not faces:
@@ -47,10 +47,6 @@ def told(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 Side = tuple[Settings, EngineName]
-
-
-def _engine(words: Mapping[str, str]) -> EngineName:
-    return "cpu" if words.get("ENGINE") == "cpu" else "hailo"
 
 
 def _search(old: Side, new: Side) -> Iterator[str]:

@@ -14,7 +14,7 @@ from ml_target.catalogue.immich import IMMICH_DEFAULT, WIDTHS, clean_name
 from ml_target.catalogue.needs import EngineName
 from ml_target.catalogue.networks import BUFFALO_RECOGNIZER, CLIP_BACKENDS, FACE_DETECTORS, FACES_IMMICH_NAME
 from ml_target.catalogue.types import CHIPS, Chip
-from ml_target.config import Settings, setting_names
+from ml_target.config import Settings, planned_engine, setting_names
 from ml_target.diagnostics.names import WIDTH, faster
 from ml_target.errors import SettingsError
 from ml_target.log.terminal import replace_unprintable
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--chip", choices=CHIPS, help="the card's, where there is one")
     asked = parser.parse_args(arguments)
     try:
-        proposal = propose(asked.answer, "cpu" if os.environ.get("ENGINE") == "cpu" else "hailo", asked.chip)
+        proposal = propose(asked.answer, planned_engine(os.environ), asked.chip)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_target.catalogue.needs import EngineName, Need, needs, settled
 from ml_target.catalogue.networks import NETWORKS, STAND_IN_EMBEDDER
-from ml_target.catalogue.types import CHIPS, Chip, ModelFile
+from ml_target.catalogue.types import CHIPS, DEFAULT_CHIP, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.onnx import OnnxEngine
@@ -49,7 +49,7 @@ def task_findings(
         return
     yield _folder(settings)
     try:
-        wanted = needs(settled(settings, engine, chip or "hailo8", store.find), engine, chip or "hailo8")
+        wanted = needs(settled(settings, engine, chip or DEFAULT_CHIP, store.find), engine, chip or DEFAULT_CHIP)
     except SettingsError as error:
         yield Finding(False, "setting", error.reason, error.remedy)
         return
@@ -132,7 +132,7 @@ def _task_finding(label: str, task: _Task, engine: EngineName, chip: Chip | None
         if unpublished is not None:
             nobody = store.missing(unpublished)
             return Finding(False, label, detail, f"{nobody.reason}: {nobody.remedy}")
-        arguments = ("--engine", engine, *(("--chip", chip or "hailo8") if engine != REFERENCE else ()))
+        arguments = ("--engine", engine, *(("--chip", chip or DEFAULT_CHIP) if engine != REFERENCE else ()))
         remedy = f"{fetch(*arguments)}, or put them into {folder_words(store.folder)}"
         return Finding(False, label, detail, remedy)
     return Finding(True, label, f"on: {', '.join(task.there)}")

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from ml_target.config import Settings, available_cores
+from ml_target.config import Settings
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.place import open_places
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store.command import open_store
+from ml_target.system.cgroups import available_cores
 from ml_target.tasks.contract import Offer
 
 T = TypeVar("T")

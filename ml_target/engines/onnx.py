@@ -10,13 +10,13 @@ import numpy as np
 
 from ml_target.catalogue.binding import Binding, bind
 from ml_target.catalogue.types import ModelFile, Network, PictureInput, TextInput
-from ml_target.config import available_cores
 from ml_target.engines import Capabilities, Intake, LoadedNetwork, arena
 from ml_target.engines.sharing import Cores
 from ml_target.errors import DamagedFileError, EngineFault, ModelError, Unavailable
 from ml_target.figures.observer import RecoveryKind
 from ml_target.remedies import command, damaged
 from ml_target.system.cards import Finding
+from ml_target.system.cgroups import available_cores
 from ml_target.tensors import Array, Float32, Outputs, Tensor
 
 log = logging.getLogger(__name__)

@@ -6,12 +6,13 @@ Each engine has one function here. Code above asks what an engine can do (`Engin
 import logging
 from pathlib import Path
 
-from ml_target.catalogue.needs import EngineName, chosen, engine_of
+from ml_target.catalogue.needs import EngineName, beside_card, chosen
 from ml_target.catalogue.networks import AUTO, short_name
 from ml_target.catalogue.types import Network
-from ml_target.config import Settings, available_cores, choose_engine, setting_names
+from ml_target.config import Settings, choose_engine, setting_names
 from ml_target.engines import Engine
 from ml_target.system.cards import FIRST_NODE, NODES, Finding, cards, locations, nodes
+from ml_target.system.cgroups import available_cores
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def choose_engines(settings: Settings) -> tuple[Engine, Engine]:
         engine = processor(settings)
         return engine, engine
     engine = card(settings)
-    beside = [network for network in chosen(settings) if engine_of(network, settings, "hailo") == REFERENCE]
+    beside = [network for network in chosen(settings) if beside_card(network, settings)]
     for words in dict.fromkeys(_beside_the_card(network, settings) for network in beside):
         log.info("%s", words)
     if not beside:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ml_target.catalogue.needs import engine_of
+from ml_target.catalogue.needs import beside_card
 from ml_target.catalogue.types import ModelFile, Network
 from ml_target.config import Settings
 from ml_target.engines import Engine
@@ -98,7 +98,7 @@ class Loader:
 
     def place(self, network: Network) -> Place:
         """Where this network runs."""
-        return self._place if engine_of(network, self.settings, "hailo") == "hailo" else self._beside
+        return self._beside if beside_card(network, self.settings) else self._place
 
     # ------------------------------------------------ the contract: Loading
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from ml_target.catalogue.needs import Need, needs, settled
-from ml_target.catalogue.types import CHIPS, Chip
+from ml_target.catalogue.types import CHIPS, DEFAULT_CHIP, Chip
 from ml_target.config import Settings, choose_engine
 from ml_target.store import Progress, Store
 from ml_target.store.command import obtain
@@ -30,7 +30,7 @@ class LogLines(io.TextIOBase):
 
 def fetch_missing(settings: Settings, store: Store) -> None:
     """Fetches what the settings need and the folder lacks. What cannot be fetched is told; its task is then off."""
-    lacking = [need for need in _needs(settings, store, "hailo8") if not _there(need, store)]
+    lacking = [need for need in _needs(settings, store, DEFAULT_CHIP) if not _there(need, store)]
     if not lacking:
         return
     if not writable(store.target):
@@ -42,7 +42,7 @@ def fetch_missing(settings: Settings, store: Store) -> None:
             os.getuid(),
         )
         return
-    chip: Chip | None = "hailo8"
+    chip: Chip | None = DEFAULT_CHIP
     if any(need.engine in CHIPS for need in lacking):
         chip = _chip()
     if chip is None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 from ml_target import __version__
-from ml_target.config import Settings, available_cores, choose_engine
+from ml_target.config import Settings, choose_engine
 from ml_target.engines import Engine
 from ml_target.engines.select import thread_plan
 from ml_target.errors import Unavailable, WorkerError
@@ -34,6 +34,7 @@ from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store.command import open_store
 from ml_target.system import allocator
+from ml_target.system.cgroups import available_cores
 from ml_target.system.process import resident_bytes
 from ml_target.tasks.register import TASKS
 

@@ -8,7 +8,17 @@ from pathlib import Path
 from ml_target.hailort.packages import DEBIAN_NAMES, numbers
 from ml_target.setup.facts import Facts, Node
 from ml_target.setup.steps import Refusal
-from ml_target.system.cards import Card, cards, driver_version, locations
+from ml_target.system.cards import (
+    FIRST_NODE,
+    NODES,
+    OTHER_CHIP,
+    RELOAD,
+    Card,
+    cards,
+    driver_version,
+    full_address,
+    locations,
+)
 
 OLDEST = (4, 20)
 """Of the driver: below it HailoRT has no package for Python 3.12."""
@@ -18,7 +28,6 @@ FOR_GUESTS = ("vfio-pci", "pci-stub", "pciback")
 
 SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 ON_CPU = "Without a card, on the processor: ./setup.sh --cpu"
-RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
 DMESG = "Look at: dmesg | grep hailo"
 PI_64 = "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one."
 
@@ -61,7 +70,7 @@ def check(facts: Facts, settings: Mapping[str, str]) -> Using:
         if chips:
             raise Refusal(
                 f"there is a Hailo chip of another kind at {chips[0].address}.",
-                "This worker drives Hailo-8 and Hailo-8L: use such a card.",
+                f"{OTHER_CHIP}.",
                 ON_CPU,
             )
         raise Refusal("this machine has no Hailo card.", "Seat the card and look at: lspci -d 1e60:", ON_CPU)
@@ -78,7 +87,7 @@ def check(facts: Facts, settings: Mapping[str, str]) -> Using:
         )
     if not facts.nodes:
         raise Refusal(
-            "there is no /dev/hailo0, though the driver is loaded.",
+            f"there is no {FIRST_NODE}, though the driver is loaded.",
             f"Load it again: {RELOAD}",
             "Then look at: dmesg | grep hailo",
         )
@@ -154,19 +163,20 @@ def _choose(facts: Facts, there: Sequence[Card], settings: Mapping[str, str]) ->
         return [facts.nodes[0]]
     known, at = [card.address for card in there], locations(facts.root)
     chosen: list[Node] = []
-    for address in filter(None, ids.split(",")):
-        if known and address not in known and f"0000:{address}" not in known:
+    for given in filter(None, ids.split(",")):
+        address = full_address(given)
+        if known and address not in known:
             raise Refusal(
-                f"HAILO_DEVICE_IDS={ids}, but there is no Hailo-8 at {address}.",
+                f"HAILO_DEVICE_IDS={ids}, but there is no Hailo-8 at {given}.",
                 f"Name one of these, or none: {' '.join(known)}",
                 "To take the first one again: HAILO_DEVICE_IDS= ./setup.sh",
             )
-        chosen += [node for node in facts.nodes if at.get(Path(node.path).name, "").endswith(address)]
+        chosen += [node for node in facts.nodes if at.get(Path(node.path).name) == address]
     if not chosen:  # counted, or by a driver that does not tell: HailoRT looks for its own
         chosen = list(facts.nodes)
     if not ids and re.fullmatch("[0-9]{1,3}", count) and int(count) > len(chosen):
         raise Refusal(
-            f"HAILO_DEVICE_COUNT={count}, and there are only {len(chosen)} of /dev/hailo*.",
+            f"HAILO_DEVICE_COUNT={count}, and there are only {len(chosen)} of {NODES}.",
             "Set it to what there is, or leave it out: HAILO_DEVICE_COUNT= ./setup.sh",
         )
     return chosen

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from ml_target.setup.steps import Refusal
+from ml_target.system.cards import NODE, NODES
 
 NETWORK = (
     "emporary failure",
@@ -105,10 +106,10 @@ def run_refusal(words: str, port: int) -> Refusal:
             f"port {port} is taken.",
             "Stop what has it (docker ps; ss -ltnp), or take another one: IMMICH_PORT=3004 ./setup.sh",
         )
-    if node := re.search("/dev/hailo[0-9]+", words):
+    if node := re.search(f"/dev/{NODE.pattern}", words):
         last = words.rpartition(": ")[2]
         return Refusal(
             f"Docker could not hand {node[0]} to the container: {last}",
-            "Look at: ls -l /dev/hailo*; dmesg | grep hailo",
+            f"Look at: ls -l {NODES}; dmesg | grep hailo",
         )
     return Refusal(f"the container could not be started: {words}", "Mend what Docker says there, then run this again.")

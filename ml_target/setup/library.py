@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ml_target.catalogue.needs import EngineName
 from ml_target.catalogue.types import CHIPS
+from ml_target.config import planned_engine
 from ml_target.diagnostics.change import told
 from ml_target.diagnostics.library import propose
 from ml_target.errors import SettingsError
@@ -37,7 +38,7 @@ def way_back(talk: Talk, chosen: Chosen) -> str:
     options: list[str] = []
     if before.get("CLIP_BACKEND") != chosen.backend:
         options += ["--clip-backend", before.get("CLIP_BACKEND", "")]
-    if before.get("ENGINE") == "cpu":
+    if planned_engine(before) == "cpu":
         options += [] if chosen.cpu else ["--cpu"]
     elif chosen.cpu and talk.facts.given("ENGINE"):
         front.append("ENGINE=")
@@ -54,7 +55,7 @@ def ask_about_library(talk: Talk, chosen: Chosen, chip: str) -> Plan[None]:
             "keep that."
         )
         return
-    proposed = yield from ask(talk, "cpu" if chosen.cpu else "hailo", chip, "./setup.sh")
+    proposed = yield from ask(talk, chosen.engine, chip, "./setup.sh")
     chosen.take(proposed, talk.facts)
 
 

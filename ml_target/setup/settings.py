@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from ml_target.config import Settings, as_today, setting_names
+from ml_target.catalogue.needs import EngineName
+from ml_target.config import Settings, as_today, planned_engine, setting_names
 from ml_target.diagnostics.settings import look_over
 from ml_target.setup.facts import Facts
 from ml_target.setup.options import Options
@@ -57,8 +58,12 @@ class Chosen:
         return [f"{name}={value}" for name, value in self.settings.items()]
 
     @property
+    def engine(self) -> EngineName:
+        return planned_engine(self.settings)
+
+    @property
     def cpu(self) -> bool:
-        return self.settings.get("ENGINE") == "cpu"
+        return self.engine == "cpu"
 
     def environment(self, facts: Facts) -> dict[str, str]:
         """What the worker's own code reads the settings from."""

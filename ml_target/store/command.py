@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ml_target.catalogue.needs import Need, needs, settled, whole_catalogue
 from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, with_baked
-from ml_target.catalogue.types import CHIPS, Chip, ModelFile
+from ml_target.catalogue.types import CHIPS, DEFAULT_CHIP, Chip, ModelFile
 from ml_target.config import PROJECT, Settings, choose_engine
 from ml_target.errors import DamagedFileError, MissingFileError, ModelError
 from ml_target.store import Progress, Store
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=("list", "fetch", "missing", "verify", "pin"), default="list")
     parser.add_argument("names", nargs="*", metavar="FILE", help="fetch these files only (names as in the list)")
     parser.add_argument("--engine", choices=("auto", "cpu", "hailo"), help="fetch for this engine (default: ENGINE)")
-    parser.add_argument("--chip", choices=CHIPS, default="hailo8", help="which HEFs (default: hailo8)")
+    parser.add_argument("--chip", choices=CHIPS, default=DEFAULT_CHIP, help=f"which HEFs (default: {DEFAULT_CHIP})")
     parser.add_argument(
         "--clip-backend",
         action="append",

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ml_target import remedies
-from ml_target.catalogue.types import ModelFile
+from ml_target.catalogue.types import DEFAULT_CHIP, ModelFile
+from ml_target.config import Settings
 from ml_target.errors import DamagedFileError, FetchError, MissingFileError, ModelError
 from ml_target.store.download import writing
 from ml_target.store.fetching import Fetching
@@ -18,7 +19,7 @@ from ml_target.system.folders import writable
 
 log = logging.getLogger("ml_target.store")
 
-HUB = "https://huggingface.co"
+HUB = Settings().hf_endpoint
 
 
 class Store:
@@ -194,8 +195,8 @@ def all_damaged(damages: Sequence[DamagedFileError]) -> DamagedFileError:
 
 
 def _fetch_arguments(file: ModelFile) -> tuple[str, ...]:
-    """Arguments for fetching this file: without them, fetch gets the files for a Hailo-8."""
-    return ("--engine", "hailo", "--chip", file.chip) if file.chip == "hailo8l" else ()
+    """Arguments for fetching this file: without them, fetch gets those of the default chip."""
+    return ("--engine", "hailo", "--chip", file.chip) if file.chip not in (None, DEFAULT_CHIP) else ()
 
 
 def _is_folder(path: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ml_target.catalogue.needs import Need, whole_catalogue
-from ml_target.catalogue.types import Chip, ModelFile
+from ml_target.catalogue.types import DEFAULT_CHIP, Chip, ModelFile
 from ml_target.errors import MissingFileError, ModelError
 from ml_target.store import Store
 
@@ -46,7 +46,7 @@ class Row:
         )
 
 
-def take_stock(store: Store, chip: Chip = "hailo8", *, fresh: bool = False) -> list[Row]:
+def take_stock(store: Store, chip: Chip = DEFAULT_CHIP, *, fresh: bool = False) -> list[Row]:
     """Every file of the catalogue, checked if it is there; `fresh` reads all of them again."""
     return [_row(store, need, fresh) for need in whole_catalogue(chip)]
 

@@ -26,6 +26,9 @@ NODES, FIRST_NODE = "/dev/hailo*", "/dev/hailo0"
 NODE_CLASS = "sys/class/hailo_chardev"
 """Where the driver lists the nodes that it made; HailoRT looks for cards only there."""
 
+OTHER_CHIP = "This worker drives Hailo-8 and Hailo-8L: use such a card"
+"""What to do about a card with another chip; a sentence without its full stop."""
+
 RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
 """What loads the driver anew, on the host."""
 

@@ -6,6 +6,7 @@ the one that it was set for, so all groups from this process's own up to the top
 Source: the kernel's documentation, admin-guide/cgroup-v1 and cgroup-v2.rst, and proc(5) on mountinfo.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,13 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
             ),
         ]
     )
+
+
+def available_cores() -> int:
+    """Processors this process may use: affinity, and the quota of its container or service if there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return max(1, cores if quota is None else min(cores, int(quota)))
 
 
 def memory_left(root: Path = Path("/")) -> float | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ml_target.diagnostics.tasks import memory_check
-from ml_target.system.cgroups import cpu_quota, memory_left
+from ml_target.system.cgroups import available_cores, cpu_quota, memory_left
 
 V1_LIMITLESS = 9223372036854771712
 DOCKER = "docker/4f0c"
@@ -142,11 +142,9 @@ def test_a_group_outside_of_what_is_mounted_is_the_mounted_one(root: Path) -> No
 
 
 def test_the_cores_of_this_process_follow_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ml_target.config import available_cores
-
     for quota, cores in ((None, 8), (0.5, 1), (1.9, 1), (2.0, 2), (64.0, 8)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-        monkeypatch.setattr("ml_target.config.cpu_quota", lambda quota=quota: quota)
+        monkeypatch.setattr("ml_target.system.cgroups.cpu_quota", lambda quota=quota: quota)
         assert available_cores() == cores
 
 

@@ -13,7 +13,6 @@ from ml_target.config import (
     RENAMED_VALUES,
     Settings,
     as_today,
-    available_cores,
     choose_engine,
     setting_names,
 )
@@ -23,6 +22,7 @@ from ml_target.diagnostics.settings import Environment
 from ml_target.engines.select import thread_plan
 from ml_target.errors import SettingsError
 from ml_target.setup.settings import words_in
+from ml_target.system.cgroups import available_cores
 
 
 def test_defaults() -> None:

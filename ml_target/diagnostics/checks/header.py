@@ -5,9 +5,10 @@ import platform
 from collections.abc import Iterator
 
 from ml_target import __version__
-from ml_target.config import Settings, available_cores, setting_names
+from ml_target.config import Settings, setting_names
 from ml_target.diagnostics.card import card_findings
 from ml_target.diagnostics.checks.sides import Bench
+from ml_target.system.cgroups import available_cores
 
 PACKAGES = ("onnxruntime", "numpy", "opencv-python-headless", "pillow", "simplejpeg")
 LISTED = (

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ml_target.catalogue.needs import chosen, needs
 from ml_target.catalogue.types import Network
-from ml_target.config import Settings, available_cores, choose_engine
+from ml_target.config import Settings, choose_engine
 from ml_target.diagnostics.card import CardReport
 from ml_target.diagnostics.checks.commands import in_its_place, with_networks
 from ml_target.diagnostics.checks.result import Check, Gap, NotChecked, ask_doctor
@@ -23,6 +23,7 @@ from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store.command import open_store
 from ml_target.system.cards import holders
+from ml_target.system.cgroups import available_cores
 from ml_target.tasks.service import Service
 
 log = logging.getLogger(__name__)

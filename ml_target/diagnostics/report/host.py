@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml_target import __version__
-from ml_target.config import PROJECT, available_cores
+from ml_target.config import PROJECT
 from ml_target.diagnostics.report.section import Section
 from ml_target.remedies import IN_IMAGE, in_image
 from ml_target.system.cards import driver_version
+from ml_target.system.cgroups import available_cores
 
 PACKAGES = (
     "numpy", "opencv-python-headless", "opencv-python", "pillow", "onnxruntime", "onnxruntime-gpu", "hailort",

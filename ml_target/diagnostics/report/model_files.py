@@ -26,6 +26,7 @@ def model_files(settings: Settings) -> Section:
 
 def _stock(settings: Settings) -> Section:
     from ml_target.catalogue.needs import needs, settled
+    from ml_target.catalogue.types import DEFAULT_CHIP
     from ml_target.remedies import fetch
     from ml_target.store.command import open_store
     from ml_target.store.inventory import take_stock
@@ -34,7 +35,7 @@ def _stock(settings: Settings) -> Section:
     engine = choose_engine(settings.engine)
     rows = {row.file.name: row for row in take_stock(store)}
     lines, missing, damaged, listed = [f"folder {settings.models_dir}, engine {engine}"], [], [], set[str]()
-    for need in needs(settled(settings, engine, "hailo8", store.find), engine):
+    for need in needs(settled(settings, engine, DEFAULT_CHIP, store.find), engine):
         there = [rows[f.name] for f in need.files if f.name in rows and rows[f.name].path]
         if not there:
             missing += [] if need.optional else [need.files[0].name]

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 
 from ml_target.catalogue.needs import chosen, settled
-from ml_target.catalogue.types import Network, PictureInput
+from ml_target.catalogue.types import DEFAULT_CHIP, Network, PictureInput
 from ml_target.config import Settings, choose_engine
 from ml_target.diagnostics.report.times import BURST, Times
 from ml_target.engines import Engine, LoadedNetwork
@@ -86,7 +86,7 @@ def _tell(times: Times) -> None:
 
 def _networks(settings: Settings, store: Store, engine: Engine) -> Iterator[Network]:
     """The networks that the settings ask for; the stand-in if the worker would use it."""
-    for network in chosen(settled(settings, choose_engine(settings.engine), "hailo8", store.find)):
+    for network in chosen(settled(settings, choose_engine(settings.engine), DEFAULT_CHIP, store.find)):
         stand_in = network.stand_in
         if stand_in is None or settings.face_recognizer:
             yield network

@@ -19,7 +19,7 @@ from ml_target.errors import DeviceError, ModelError, SettingsError
 from ml_target.hailort.load import import_hailort
 from ml_target.hailort.packages import FOLDER
 from ml_target.hef.header import CHIP_NAMES
-from ml_target.system.cards import Card, cards, full_address, id_choices
+from ml_target.system.cards import OTHER_CHIP, Card, cards, full_address, id_choices
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +135,7 @@ class HeldCard:
         self.firmware = str(board.firmware_version)
         architecture, chip = chip_of(board)
         if chip is None:
-            raise DeviceError(
-                f"The card is a {architecture}", "This worker drives Hailo-8 and Hailo-8L: use such a card."
-            )
+            raise DeviceError(f"The card is a {architecture}", f"{OTHER_CHIP}.")
         if chip == "hailo8l" and self._settings.cards > 1:
             raise SettingsError(
                 "HailoRT joins several Hailo-8 cards, but not several Hailo-8L",

@@ -15,6 +15,7 @@ from ml_target.engines.hailo.status import PAGE_OPTION
 from ml_target.system.cards import (
     FIRST_NODE,
     NODE_CLASS,
+    OTHER_CHIP,
     RELOAD,
     VENDOR,
     Card,
@@ -62,7 +63,7 @@ def _bus(found: list[Card]) -> Iterator[Finding]:
         else:
             detail = f"a Hailo chip of another kind at {card.address} (PCI id {VENDOR[2:]}:{card.device[2:]})"
             served = any(other.is_hailo_8 for other in found)
-            remedy = "This worker drives Hailo-8 and Hailo-8L: use such a card, or ENGINE=cpu"
+            remedy = f"{OTHER_CHIP}, or ENGINE=cpu"
             yield Finding(None if served else False, "card", detail, remedy)
     if not found:
         yield Finding(None, "card", "none to be seen on the PCI bus, although there is a device node")

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ml_target.catalogue.types import Chip, ModelFile, Network
+from ml_target.catalogue.types import DEFAULT_CHIP, Chip, ModelFile, Network
 from ml_target.engines import Capabilities, LoadedNetwork
 from ml_target.engines.hailo.card import CardSettings, HeldCard
 from ml_target.engines.hailo.checks import host_checks
@@ -97,7 +97,7 @@ class HailoEngine:
 
     def files(self, network: Network) -> tuple[ModelFile, ...]:
         """The file for this chip. Both builds have the same name, so this works before the device is identified."""
-        file = network.hef.get(self.chip or "hailo8")
+        file = network.hef.get(self.chip or DEFAULT_CHIP)
         return () if file is None else (file,)
 
     def check(self, file: Path, network: Network) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from ml_target.catalogue.files import ZOO_HAILORT
 from ml_target.errors import DeviceError
 from ml_target.remedies import command, fetch_again, replace
-from ml_target.system.cards import FIRST_NODE, NODE_CLASS, large_pages
+from ml_target.system.cards import FIRST_NODE, NODE_CLASS, RELOAD, large_pages
 
 RESTART = "Restart the worker; if it comes back, power the host off and on"
-RELOAD = "On the host: sudo modprobe -r hailo_pci && sudo modprobe hailo_pci, or power it off and on"
+LOAD_ANEW = f"On the host: {RELOAD}, or power it off and on"
 REPORT = "Please report it with the log"
 PAGE_OPTION = "options hailo_pci force_desc_page_size=4096 in /etc/modprobe.d/hailo_pci.conf"
 MATCH = "Driver, library, Python package and firmware must be of one version: install the same release of all"
@@ -54,13 +54,13 @@ STATUSES: dict[int, tuple[str, str, str | Callable[..., str]]] = {
     3: ("OUT_OF_HOST_MEMORY", "the host has no memory left", "Free memory, load fewer models, or lower the batch size"),
     4: ("TIMEOUT", "the card did not answer in time", RESTART),
     5: ("INSUFFICIENT_BUFFER", "a buffer is too small", REPORT),
-    6: ("INVALID_OPERATION", "the card or a model is not in a state for this; its firmware may not run", RELOAD),
+    6: ("INVALID_OPERATION", "the card or a model is not in a state for this; its firmware may not run", LOAD_ANEW),
     7: ("NOT_IMPLEMENTED", "this HailoRT does not know the call", MATCH),
     8: ("INTERNAL_FAILURE", "HailoRT failed internally", _within),
     13: ("OPEN_FILE_FAILURE", "a model file cannot be opened", "Check that it is there and may be read"),
     14: ("FILE_OPERATION_FAILURE", "a model file cannot be read, or it is cut off", fetch_again),
     16: ("UNSUPPORTED_FW_VERSION", "the firmware is of another version than the library", MATCH),
-    18: ("FW_CONTROL_FAILURE", "the firmware refused or lost a command", RELOAD),
+    18: ("FW_CONTROL_FAILURE", "the firmware refused or lost a command", LOAD_ANEW),
     26: ("INVALID_HEF", "a model file is inconsistent", fetch_again),
     36: (
         "DRIVER_OPERATION_FAILED",
@@ -108,11 +108,11 @@ STATUSES: dict[int, tuple[str, str, str | Callable[..., str]]] = {
         "the driver cannot give a network the buffers that it wants",
         f"Lower HAILO_BATCH or load fewer models; where the log names a max_desc_page_size, on the host: {PAGE_OPTION}",
     ),
-    85: ("DRIVER_INVALID_RESPONSE", "the driver gave an answer that makes no sense", RELOAD),
+    85: ("DRIVER_INVALID_RESPONSE", "the driver gave an answer that makes no sense", LOAD_ANEW),
     86: ("DRIVER_INVALID_IOCTL", "the driver does not know the library's calls: it is of another version", MATCH),
-    87: ("DRIVER_TIMEOUT", "the driver timed out waiting for the card", RELOAD),
+    87: ("DRIVER_TIMEOUT", "the driver timed out waiting for the card", LOAD_ANEW),
     88: ("DRIVER_INTERRUPTED", "a call to the driver was interrupted", RESTART),
-    90: ("DRIVER_WAIT_CANCELED", "the driver gave up waiting: the card was closed or is gone", RELOAD),
+    90: ("DRIVER_WAIT_CANCELED", "the driver gave up waiting: the card was closed or is gone", LOAD_ANEW),
     91: ("HEF_FILE_CORRUPTED", "a model file is damaged", fetch_again),
     92: ("HEF_NOT_SUPPORTED", "a model file is not a HEF, or is newer than what this HailoRT reads", _newer),
     93: (
