@@ -93,7 +93,7 @@ def _words(text: str) -> tuple[str, ...]:
 def _hosts(text: str) -> tuple[str, ...]:
     names = _words(text.lower())
     if not all(re.fullmatch(r"[\w-]+(\.[\w-]+)*", name, re.ASCII) for name in names):
-        raise ValueError("names of hosts without http:// and port, as in ml.example.org, with commas between")
+        raise ValueError("host names without http:// and port, as in ml.example.org, separated by commas")
     return names
 
 
@@ -101,7 +101,7 @@ def _several(setting: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         names = tuple(dict.fromkeys(_words(text.lower())))
         if names != (AUTO,) and not all(name in CHOICES[setting] for name in names):
-            raise ValueError(f"one of {', '.join(CHOICES[setting])} or {AUTO}, or several with commas between")
+            raise ValueError(f"one of {', '.join(CHOICES[setting])} or {AUTO}, or several, separated by commas")
         return ",".join(names)
 
     return parse
@@ -142,7 +142,7 @@ class Settings:
     clip_backend: str = _setting(
         "tinyclip",
         _several("clip_backend"),
-        "smart search model; several with commas between, or auto for all whose files are there: "
+        "smart search model; several, separated by commas, or auto for all whose files are there: "
         "the name that Immich asks for decides",
     )
     clip_text_engine: Literal["same", "cpu"] = _setting(
@@ -176,7 +176,7 @@ class Settings:
     ocr_model: str = _setting(
         "ppocrv5_mobile",
         _several("ocr_model"),
-        "text model; several with commas between, or auto for all whose files are there: "
+        "text model; several, separated by commas, or auto for all whose files are there: "
         "the name that Immich asks for decides",
     )
     hailort_dir: Path = _setting(
@@ -218,7 +218,7 @@ class Settings:
         "on", _choice("on", "off"), "whether the page at /status lets people try photos; other sites never can"
     )
     page_hosts: tuple[str, ...] = _setting(
-        (), _hosts, "own names on the internet under which the page may try photos over plain http, with commas between"
+        (), _hosts, "public host names under which the page may try photos over plain http, separated by commas"
     )
     max_waiting: int = _setting(1024, _number(int, 1, 100_000), "requests in the worker at once; one more gets a 503")
     max_faces: int = _setting(500, _number(int, 1, 10_000), "faces answered for one picture, the best ones first")

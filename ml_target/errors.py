@@ -47,7 +47,7 @@ class WorkerError(Exception):
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For copies and pickles: an exception would otherwise be made anew from its text alone."""
+        """For copies and pickles: an exception would otherwise be made again from its text alone."""
         return _again, (type(self), *self.args), vars(self)
 
 

@@ -59,7 +59,7 @@ def command(*words: str, **settings: str) -> str:
     return " ".join([*front, PACKAGE, *words])
 
 
-def anew(*words: str, mount: str) -> str:
+def in_new_container(*words: str, mount: str) -> str:
     """As `command`, for what cannot be run in this container, because it stops: in one of its own, with a folder."""
     if not in_image():
         return command(*words)
@@ -93,7 +93,7 @@ def fetch(*arguments: str) -> str:
     if not fetched_outside():
         return command("models fetch", *arguments, **_given(*arguments))
     if mounted():
-        after = " (MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
+        after = " (MODELS_DIR=FOLDER before it names the one that is mounted here), then restart this container"
     else:
         after = f", then ./setup.sh{'' if _for_card() else ' --cpu'} there (or build the image again)"
     return f"{host_fetch(*arguments)} {IN_PROJECT}{after}"

@@ -50,7 +50,7 @@ def body_of(text: str) -> bytes:
 
 
 def send(url: str) -> None:
-    """The client: for each number that it is given, so many queries."""
+    """The client: it sends as many queries as each number that it is given says."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     sent = 0

@@ -35,7 +35,7 @@ ORDER = (
     "text",
 )
 REPEATED = {"encode: a vector": 200, "crop: three faces": 5}
-"""Short steps are done so many times at once."""
+"""How often short steps are repeated for one figure."""
 
 
 class Side:

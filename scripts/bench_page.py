@@ -69,7 +69,7 @@ def step_back(chrome: Chrome) -> None:
 
 
 def rounds(chrome: Chrome, worker: Apart, number: int, measure: Callable[[], float]) -> tuple[float, float]:
-    """The least of so many rounds without the page, and with it."""
+    """The least of this many rounds without the page, and with it."""
     closed, opened = [], []
     for _ in range(number):
         chrome.get("about:blank")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes requirements.txt anew: the images' packages, the newest that pyproject.toml allows, each with its hashes.
+# Writes requirements.txt again: the images' packages, the newest that pyproject.toml allows, each with its hashes.
 #
 #   scripts/lock_requirements.sh             everything as new as it gets
 #   scripts/lock_requirements.sh pillow      pillow alone; the others stay as they are

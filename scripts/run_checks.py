@@ -78,7 +78,7 @@ def pytest_command(words: list[str], *, full: bool) -> list[str]:
 def main(words: list[str]) -> int:
     """Exit status 1, with the names of what failed, unless all passed."""
     full = words[:1] == ["--full"]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process compiles all tests anew, in every run
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process compiles all tests again, in every run
     failed = run_checks(checks())
     print("\n--- pytest", flush=True)
     if subprocess.run(pytest_command(words[full:], full=full), cwd=PROJECT).returncode:

@@ -76,7 +76,7 @@ make_venv() {
   if [[ -e $venv ]]; then
     [[ -f $venv/pyvenv.cfg || -z $(ls -A "$venv" 2>/dev/null) ]] ||
       fail "$venv is not a virtual environment." "Move it away, then run this again."
-    say "$venv is broken or of another Python; making it anew"
+    say "$venv is broken or of another Python; making it again"
     rm -rf -- "$venv"
   fi
   if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

@@ -112,7 +112,7 @@ class _Pace:
             reader.cancel()  # it waits above: a timer and no task of its own, as nearly every message is there
 
     def _left(self) -> float:
-        """Seconds until it is to be looked at again. Raises TooSlow."""
+        """Seconds until it has to be looked at again. Raises TooSlow."""
         allowed = min(CROWDED_S, PACE_S) if self._crowded() else PACE_S
         left = self._since + allowed - time.monotonic()
         if left <= 0:

@@ -34,7 +34,7 @@ def add_figures(app: FastAPI, worker: Worker) -> None:
 
 
 def _exporter(worker: Worker) -> "Exporter":
-    """Imports the library: in a thread, for it takes a moment."""
+    """Imports the library: in a thread, as it takes a moment."""
     from ml_target.figures.metrics import Exporter
 
     return Exporter(worker.recorder)

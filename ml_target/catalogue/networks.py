@@ -419,7 +419,7 @@ def backend_names(choice: str) -> tuple[str, ...]:
 
 
 CHOICES: dict[str, Mapping[str, ClipBackend | TextModel]] = {"clip_backend": CLIP_BACKENDS, "ocr_model": TEXT_MODELS}
-"""The settings that take one name, several with commas between, or `auto`, and what the names stand for."""
+"""The settings that take one name, several, separated by commas, or `auto`, and what the names stand for."""
 
 
 def with_baked(choice: str) -> tuple[str, ...]:

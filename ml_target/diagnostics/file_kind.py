@@ -54,7 +54,7 @@ def why_no_hef(path: Path) -> str:
 
 def _kind(begin: bytes, path: Path) -> tuple[str, str]:
     if not begin:
-        return "empty", "What should have filled it was broken off: get it anew from where it came"
+        return "empty", "The transfer that should have filled it was cut off: download it again from where it came"
     for mark, at, kind, remedy in KINDS:
         if begin[at:].startswith(mark):
             return kind, remedy

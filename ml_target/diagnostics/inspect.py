@@ -73,7 +73,7 @@ def report(path: Path, problems: list[str]) -> Iterator[str]:
 def _in_words(path: Path, error: ModelError) -> str:
     """What is wrong, with a remedy. Fetching helps only if the file is one of the worker's own."""
     if isinstance(error, DamagedFileError) and path.name not in OURS:
-        return f"{error.reason}. Get it anew from where it came."
+        return f"{error.reason}. Download it again from where it came."
     return str(error)
 
 

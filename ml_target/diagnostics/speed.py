@@ -36,7 +36,7 @@ Exit code: 0 measured, 1 a request failed or nothing answers, 2 an argument is w
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One task with so many clients. `failed`: why there are no figures; `left_out`: because they were not taken."""
+    """One task with this many clients. `failed`: why there are no figures; `left_out`: because they were not taken."""
 
     task: str
     clients: int

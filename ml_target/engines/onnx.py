@@ -26,7 +26,7 @@ MAX_BATCH = 8
 memory, and keep every one of them waiting for the last."""
 
 USUAL_PIXELS = 1 << 20
-"""The memory of a frame of up to so many pixels is kept for the next one: 160 MB of the text detector's."""
+"""The memory of a frame of up to this many pixels is kept for the next one: 160 MB of the text detector's."""
 
 _FLOATS = ("tensor(float)",)
 _INTEGERS = {"tensor(int32)": "int32", "tensor(int64)": "int64"}

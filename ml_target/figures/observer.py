@@ -10,7 +10,7 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 RecoveryKind = Literal["already_back", "reconfigured", "reopened"]
 """What it took to get a lost device back, the least first: nothing, as an earlier recovery had done it; that the one
-network was put onto it anew; that the device was opened anew, with all its networks."""
+network was put onto it again; that the device was reopened, with all its networks."""
 
 RECOVERIES: tuple[RecoveryKind, ...] = get_args(RecoveryKind)
 

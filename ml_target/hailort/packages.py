@@ -14,7 +14,7 @@ from pathlib import Path
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
 from ml_target.hailort.place import TMPFS
-from ml_target.remedies import anew, in_image
+from ml_target.remedies import in_image, in_new_container
 
 DEB = re.compile(r"hailort_(?P<version>\d+\.\d+\.\d+)_(?P<arch>[a-z0-9]+)\.deb")
 WHEEL = re.compile(r"hailort-(?P<version>\d+\.\d+\.\d+)-(?:cp\d+-cp\d+|py3-none)-(?:linux_(?:x86_64|aarch64)|any)\.whl")
@@ -141,7 +141,7 @@ def absent(version: str) -> str:
 
 def where(version: str = "") -> str:
     """A sentence, without its full stop: where the packages come from."""
-    fetch = anew("hailort fetch", *(("--version", version) if version else ()), mount=f"FOLDER:{FOLDER}")
+    fetch = in_new_container("hailort fetch", *(("--version", version) if version else ()), mount=f"FOLDER:{FOLDER}")
     return f"They come from the {ZONE}, or by `{fetch}`"
 
 

@@ -79,7 +79,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A network group. `contexts`: the parts the chip loads in turn, for every burst anew where there are several."""
+    """A network group. `contexts`: the parts the chip loads in turn, for every burst again where there are several."""
 
     name: str
     contexts: int

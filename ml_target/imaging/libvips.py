@@ -33,7 +33,7 @@ _IMAGE = _lib.g_type_from_name(b"VipsImage")
 class Reduction:
     """Rows of a picture, contiguous H x N uint8, as `round(H / factor)` rows, their middle in the middle.
 
-    `rows` is read at each call of `part`, so it may be filled anew between two: to set a reduction up takes as long as
+    `rows` is read at each call of `part`, so it may be filled again between two: to set a reduction up takes as long as
     to reduce a tenth of a megabyte. `factor`: source rows a row, from 1; no more than 2000 of them may make one
     (MAX_POINT in its presample.h). `kernel`: libvips' name of the filter. It is widened by `factor`, works in 1/64 of a
     row and 1/4096 of a weight, and repeats the border beyond it. Raises MemoryError where there is no memory left,

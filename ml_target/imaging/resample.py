@@ -148,7 +148,7 @@ def _lowered(picture: UInt8, axis: _Axis) -> UInt8:
 
 
 def _mend_border(result: UInt8, source: UInt8, axis: _Axis) -> None:
-    """Computes the outermost rows anew: the filter ends at the border, and what is left of it counts as the whole."""
+    """Computes the outermost rows again: the filter ends at the border, and what is left of it counts as the whole."""
     count = min(REACH, axis.full)
     reads = min(axis.length, math.ceil((count + REACH) * axis.factor))
     centres = (np.arange(count) + 0.5)[:, None]

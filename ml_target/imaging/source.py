@@ -81,9 +81,9 @@ def damaged(why: str) -> UnusableInput:
 
 def implausible(why: str) -> UnusableInput:
     """The error for what only a malicious file has."""
-    return UnusableInput(f"No ordinary picture is made like this: {why}", "Save it anew, and send that.")
+    return UnusableInput(f"No ordinary picture is made like this: {why}", "Save it again, and send that.")
 
 
 def too_much(why: str) -> TooLarge:
     """The error for a small picture whose decoding takes the memory of a huge one."""
-    return TooLarge(f"The picture takes far more memory than its size: {why}", "Save it anew, and send that.")
+    return TooLarge(f"The picture takes far more memory than its size: {why}", "Save it again, and send that.")

@@ -40,8 +40,8 @@ BUSY_DECAY = 0.97
 """How much weight a burst keeps with each later one when it is asked how busy the device is: about thirty count."""
 
 IDLE_BURSTS = 2
-"""A pause before a burst counts for at most so many times the burst: a night without work, or the time until the first
-burst, says nothing of how busy the device is while there is work."""
+"""A pause before a burst counts for at most this many times the burst: a night without work, or the time until
+the first burst, says nothing of how busy the device is while there is work."""
 
 
 def _now() -> float:

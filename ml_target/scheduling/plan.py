@@ -1,8 +1,8 @@
 """How large the next burst should be, and whether to wait for it: arithmetic without a clock, a queue or a state.
 
-The model behind it is a closed one, for clients ask again when they are answered: so many frames go round, prepared by
-the host one each `gap` seconds, and a burst of n takes `overhead + n * per_frame`. Beside the frames' own time,
-a round costs
+The model behind it is a closed one, as clients ask again when they are answered: a fixed number of frames goes round,
+prepared by the host one each `gap` seconds, and a burst of n takes `overhead + n * per_frame`. Beside the frames' own
+time, a round costs
 
 - with all of them in one burst: one overhead, and the preparing, as host and card work in turns;
 - in two groups: two overheads, but one group is prepared while the other is on the card.
@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 IN_DOUBT = 1.25
-"""A burst is cut into groups only where one for all would cost so many times as much: the gap is an estimate."""
+"""A burst is cut into groups only where one for all would cost this many times as much: the gap is an estimate."""
 
 SPARE = 0.8
 """A card that is busy for a smaller share of the time has some to spare for more than two groups."""

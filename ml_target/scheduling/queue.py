@@ -207,7 +207,7 @@ class ModelQueue:
             self._pace.ended(now)
 
     def expected(self, frames: int, follows: bool) -> float:
-        """Seconds that a burst of so many frames takes; 0 before the first one.
+        """Seconds that a burst of `frames` takes; 0 before the first one.
 
         `follows`: it is sent while another runs, so the device begins with it at once. An idle one has to be reached.
         """

@@ -63,7 +63,7 @@ def provide(talk: Talk, chosen: Chosen, chip: str, image: str) -> Plan[bool]:
     if " is there but cannot be used: " in found.text:
         raise Refusal(
             f"files in {talk.facts.project}/models cannot be used; the lines above say which and why.",
-            "Delete those, then run this again: they are fetched anew. (/app/models there is that folder here.)",
+            "Delete those, then run this again: they are fetched again. (/app/models there is that folder here.)",
         )
     return (yield from _fetch(talk, fetch))
 

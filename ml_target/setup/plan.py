@@ -149,7 +149,7 @@ def _wanted(facts: Facts, chosen: Chosen, using: Using | None, image: str) -> Wa
 
 
 def _mounted(facts: Facts) -> list[str]:
-    """What a container that mounts the models would have to be started anew for."""
+    """What a container that mounts the models would have to be restarted for."""
     packages = sorted((facts.project / FOLDER).glob("hailort[-_]*"))
     return [*models_there(facts.project), *(f"{file.name} {file.stat().st_size}" for file in packages)]
 

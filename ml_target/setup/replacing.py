@@ -55,7 +55,7 @@ def _image_id(image: str) -> Plan[str]:
 
 
 def _keep(talk: Talk, wanted: Wanted, ours: Ours, containers: Containers) -> Plan[bool]:
-    """Ours is as it should be: leaves it, or starts it. False: it has to be made anew."""
+    """Ours is as it should be: leaves it, or starts it. False: it has to be made again."""
     if ours.state == "running":
         yield say(f"{NAME} runs, and nothing has changed")
         return True

@@ -97,7 +97,7 @@ def download(web: Web, url: str, part: Path, progress: Progress, label: str) -> 
     """Downloads `url` to `part`; resumes an earlier, interrupted attempt.
 
     Until the file is complete, a note beside `part` records its address and edition; where the server tells no
-    edition, there is none, and the next attempt begins anew. The hash that a
+    edition, there is none, and the next attempt starts from the beginning. The hash that a
     Hugging Face hub announces must match. Raises SourceError, and FetchError for faults of the disk.
     """
     retries = web.retries()

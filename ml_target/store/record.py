@@ -85,7 +85,7 @@ class Ledger:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"{self.path} cannot be read ({error})",
-                "It holds the checksums of the model files; restore it, or delete it to have them recorded anew.",
+                "It holds the checksums of the model files; restore it, or delete it to have them recorded again.",
             ) from error
 
 
@@ -171,7 +171,7 @@ class Record:
                     ledger.put(path, entry, kind)
                 except OSError as error:
                     log.warning(
-                        "%s cannot be written (%s): checksums are taken anew at every start", ledger.path, error
+                        "%s cannot be written (%s): checksums are taken again at every start", ledger.path, error
                     )
                 else:
                     if known is None and (file is None or file.sha256 is None):
@@ -183,7 +183,7 @@ class Record:
                         )
                 return
         if not self._no_folder_logged:  # once: an image with models in it has no such folder, and many files
-            log.info("no folder to record checksums in: they are taken anew at every start")
+            log.info("no folder to record checksums in: they are taken again at every start")
             self._no_folder_logged = True
 
     def replaced_remedy(self, path: Path) -> str:

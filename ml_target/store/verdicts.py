@@ -47,7 +47,7 @@ class Verdicts:
         if verdict is None or published not in (None, verdict.onnx):
             raise DamagedFileError(
                 f"{path.name} was compiled by its owner, and has not been compared with {network.onnx[0].name} yet",
-                f"Run {selfcheck_faces()}, then start the worker anew ({PAGE}); or {INSTEAD}",
+                f"Run {selfcheck_faces()}, then restart the worker ({PAGE}); or {INSTEAD}",
                 f"{path.name} waits for selfcheck",
             )
         if not verdict.passed:

@@ -30,7 +30,7 @@ OTHER_CHIP = "This worker drives Hailo-8 and Hailo-8L: use such a card"
 """What to do about a card with another chip; a sentence without its full stop."""
 
 RELOAD = "sudo modprobe -r hailo_pci && sudo modprobe hailo_pci"
-"""What loads the driver anew, on the host."""
+"""What loads the driver again, on the host."""
 
 SMALL_PAGE = 4096
 MAX_TRIES = 32

@@ -61,7 +61,7 @@ def test_a_file_for_another_chip(face_models: Path, capsys: pytest.CaptureFixtur
 
 OTHERS = [
     ("README.md", b"# Words\n\nand more of them, \xc3\xa4\n" * 40, "not a HEF but a text file. Name .hef files."),
-    ("empty.hef", b"", "not a HEF but empty. What should have filled it was broken off: get it anew"),
+    ("empty.hef", b"", "not a HEF but empty. The transfer that should have filled it was cut off: download it again"),
     ("page.hef", b"\n <!DOCTYPE html><html>log in", "not a HEF but a web page. What was downloaded is a page and not"),
     ("big.hef", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer, .* git lfs pull"),
     ("net.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX network. It runs on the processor as it is"),
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_its_owners_too(tmp_path: Path, capsys: pytest.Capture
     """Fetching the worker's own files would not mend it."""
     whole = build.mobilefacenet()
     for name, mended in (
-        ("mine.hef", "Get it anew from where it came."),
+        ("mine.hef", "Download it again from where it came."),
         ("scrfd_2.5g.hef", f"Fetch it again: {command()} models fetch"),
     ):
         path = tmp_path / name

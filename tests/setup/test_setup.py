@@ -132,7 +132,7 @@ def test_a_broken_environment_is_made_anew(host: Host) -> None:
     host.run("serve")
     (host.checkout / ".venv" / "bin" / "python").unlink()
     done = host.run("serve")
-    assert "is broken or of another Python; making it anew" in done.stdout
+    assert "is broken or of another Python; making it again" in done.stdout
     assert host.steps()[0] == "venv"
 
 

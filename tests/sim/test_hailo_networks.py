@@ -146,7 +146,7 @@ def test_bursts_are_not_split(rig: Rig, engines: Engines) -> None:
 
 
 def test_bursts_are_not_split_after_a_loss_with_bursts_in_flight(rig: Rig, engines: Engines) -> None:
-    """What was in flight when the card was opened anew must not count as being there for ever."""
+    """What was in flight when the card was reopened must not count as being there for ever."""
     engine, small, big = engines.both()
     rig.faults.hang("big")
     lost: list[Exception] = []

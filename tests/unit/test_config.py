@@ -165,9 +165,9 @@ def test_an_empty_variable_means_the_default() -> None:
         ("CLIP_TEXT_ENGINE", "gpu", "one of same, cpu"),
         ("HAILO_BATCH", "64", "a whole number from 1 to 63"),
         ("HAILO_DEVICE_COUNT", "0", "a whole number from 1 to 16"),
-        ("PAGE_HOSTS", "http://ml.example.org", "names of hosts without http:// and port, as in ml.example.org"),
-        ("PAGE_HOSTS", "ml.example.org,other.example:3003", "names of hosts without http:// and port"),
-        ("PAGE_HOSTS", "*.example.org", "names of hosts without"),
+        ("PAGE_HOSTS", "http://ml.example.org", "host names without http:// and port, as in ml.example.org"),
+        ("PAGE_HOSTS", "ml.example.org,other.example:3003", "host names without http:// and port"),
+        ("PAGE_HOSTS", "*.example.org", "host names without"),
     ],
 )
 def test_a_bad_value_stops_and_names_the_valid_ones(name: str, value: str, words: str) -> None:

@@ -126,7 +126,7 @@ def log(host: Host, *messages: str) -> None:
         ),
         ("get_user_pages failed with -12", "the memory of a transfer", "Free memory"),
         (" hailo_vdma_buffer_map+0x3c8/0x6b0 [hailo_pci]", "without the lock", "4.22.0"),
-        ("Channel 3 hw state out of sync. num available is 4, expected 5", "transfers", "Start the worker anew"),
+        ("Channel 3 hw state out of sync. num available is 4, expected 5", "transfers", "Restart the worker"),
         ("pcieport 0000:00:1c.0: AER: Corrected error message received from 0000:01:00.0", "the link", "Seat card"),
         ("hailo 0000:01:00.0: PCIe Bus Error: severity=Corrected, type=Data Link Layer", "the link", "pciex1_gen=2"),
         ("DMAR: [DMA Read NO_PASID] Request device [01:00.0] fault addr 0xfff", "the IOMMU refused", "iommu=pt"),

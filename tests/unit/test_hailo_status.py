@@ -87,7 +87,7 @@ def test_a_failure_within_and_what_is_behind_it(monkeypatch: pytest.MonkeyPatch)
     assert "power" not in words
     monkeypatch.setattr(hailo_status, "large_pages", lambda: 0)
     words = explain(8)
-    assert "After a stop for heat the card has to be opened anew" in words
+    assert "After a stop for heat the card has to be reopened" in words
     assert "power the host off and on" in words
     assert "force_desc" not in words
 

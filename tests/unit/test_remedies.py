@@ -206,7 +206,7 @@ def test_a_read_only_mount_needs_no_new_image(image: Path) -> None:
     words = remedies.fetch_again()
     assert words.startswith("Fetch it again: scripts/models.sh fetch")
     assert words.endswith(
-        "(MODELS_DIR=FOLDER before it names the one that is mounted here), then start this container anew"
+        "(MODELS_DIR=FOLDER before it names the one that is mounted here), then restart this container"
     )
     assert "setup.sh" not in words
     assert "put ppocrv5_dict.txt into the folder that is mounted here" in str(Store(image).missing(OCR_DICTIONARY))

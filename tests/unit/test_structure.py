@@ -67,7 +67,7 @@ def test_hundreds_of_scans_are_refused_and_a_few_dozen_go_outside() -> None:
     assert probe(hostile.slow_jpeg(800, 800, 10), MOST).ordinary
     assert not probe(hostile.slow_jpeg(800, 800, 60), MOST).ordinary
     assert not probe(hostile.slow_jpeg(6000, 6000, 10), MOST).ordinary, "360 million pixels pass by"
-    with pytest.raises(UnusableInput, match=r"No ordinary picture .* more than 100 scans.*Save it anew"):
+    with pytest.raises(UnusableInput, match=r"No ordinary picture .* more than 100 scans.*Save it again"):
         probe(hostile.slow_jpeg(800, 800, 400), MOST)
     assert decode(hostile.slow_jpeg(80, 80, 60), MOST)[0, 0].tolist() == [128] * 3
 

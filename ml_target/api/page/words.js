@@ -94,4 +94,4 @@ const REASONS = {
 };
 const reason = (name) => REASONS[name] ?? name;
 
-const RECOVERIES = { already_back: "nothing was left to do", reconfigured: "one network was put back", reopened: "the card was opened anew" };
+const RECOVERIES = { already_back: "nothing was left to do", reconfigured: "one network was put back", reopened: "the card was reopened" };

@@ -17,7 +17,7 @@ CELL_S, MOST_S = 1.2, 60.0
 """Time for one task with one number of clients, and for all of them."""
 
 SLOW_S = 10.0
-"""If so many in sequence would take longer, they are not sent at once: other clients need this worker too."""
+"""If this many in sequence would take longer, they are not sent at once: other clients need this worker too."""
 
 
 @dataclass(slots=True)

@@ -91,7 +91,7 @@ TABLE = (
     Words(
         r"hw state out of sync|Error on channel \d+: src|waiting for channel to become idle",
         "transfers between host and card failed",
-        f"Start the worker anew; if it comes back, {POWER}",
+        f"Restart the worker; if it comes back, {POWER}",
         near=False,
     ),
     Words(

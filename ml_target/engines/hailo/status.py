@@ -37,7 +37,7 @@ def _within(*_: str) -> str:
             f"This kernel's pages have {size // 1024} KiB, and the card takes 4. On the host: {PAGE_OPTION}, "
             "then load the driver again"
         )
-    return f"After a stop for heat the card has to be opened anew, as it is at a start. {RESTART}"
+    return f"After a stop for heat the card has to be reopened, as it is at a start. {RESTART}"
 
 
 def _other_chip(*_: str) -> str:

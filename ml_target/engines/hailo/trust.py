@@ -15,7 +15,7 @@ from ml_target.tensors import Array
 
 SEED = 7
 REMEDY = (
-    "Its task is off until the card has been opened anew and answers alike: restart the worker. If it comes back, "
+    "Its task is off until the card has been reopened and answers alike: restart the worker. If it comes back, "
     "cool the card, check its seat and its power supply, then replace it"
 )
 

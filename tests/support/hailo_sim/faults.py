@@ -173,7 +173,7 @@ class Faults:
         """The chip is at its red limit and its streams are closed; cool after simulated `seconds` (§7.4).
 
         Every third model gets 63, the frames of the others are lost without a word, and
-        configuring again gives 8 until the device was opened anew (§9.2).
+        configuring again gives 8 until the device was reopened (§9.2).
         """
         with self._rig.lock:
             self._closed_until = self._rig.clock.now() + seconds
@@ -234,7 +234,7 @@ class Faults:
         return {name: values ^ values.dtype.type(1 + change.number) for name, values in results.items()}
 
     def reopened(self) -> None:
-        """A device is opened anew, which cures some faults."""
+        """A device is reopened, which cures some faults."""
         self._changes = {name: c for name, c in self._changes.items() if not c.until_reopened}
 
     def seconds(self, call: str) -> float:
