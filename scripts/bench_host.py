@@ -64,7 +64,7 @@ class Side:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("one side ended; its words stand above")
+            raise SystemExit("one side ended; its output is above")
         return json.loads(line)
 
 

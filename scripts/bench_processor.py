@@ -225,7 +225,7 @@ def worker(
         started = time.monotonic()
         while not answers(url):
             if process.poll() is not None or time.monotonic() - started > START_S:
-                raise SystemExit(f"{name} did not become ready; its words stand above")
+                raise SystemExit(f"{name} did not become ready; its output is above")
             time.sleep(0.1)
         yield Side(name, process.pid, url)
     finally:

@@ -97,7 +97,7 @@ def own_worker() -> Iterator[tuple[str, int]]:
         started = time.monotonic()
         while not answers(url):
             if process.poll() is not None or time.monotonic() - started > START_TIMEOUT_S:
-                raise SystemExit("the worker did not become ready; its words stand above")
+                raise SystemExit("the worker did not become ready; its output is above")
             time.sleep(0.05)
         print(f"worker ready after {time.monotonic() - started:.1f} s\n", file=sys.stderr)
         yield url, process.pid

@@ -88,10 +88,10 @@ def refuse(words: str, log: Path, command: str) -> NoReturn:
         sudo = "sudo " if os.environ.get("SUDO_USER") else ""
         fail(
             f"pip finds no fitting package for this machine ({platform.machine()}, Python 3.{sys.version_info.minor}).",
-            f"Its words stand above. Another Python often helps: {sudo}PYTHON=/path/to/python3.12 ./setup.sh {command}",
+            f"Its output is above. Another Python often helps: {sudo}PYTHON=/path/to/python3.12 ./setup.sh {command}",
         )
     fail(
-        f"pip failed; its words stand above, all of them in {log}.",
+        f"pip failed; its output is above, all of it in {log}.",
         "Run this again; if it stays, report it with that file.",
     )
 

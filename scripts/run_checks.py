@@ -84,7 +84,7 @@ def main(words: list[str]) -> int:
     if subprocess.run(pytest_command(words[full:], full=full), cwd=PROJECT).returncode:
         failed.append("pytest")
     if failed:
-        print(f"\nsetup.sh: failed: {', '.join(failed)}\n    Their words stand above.", file=sys.stderr)
+        print(f"\nsetup.sh: failed: {', '.join(failed)}\n    Their output is above.", file=sys.stderr)
         return 1
     if full:
         print("\nAll checks and tests passed.")

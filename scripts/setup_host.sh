@@ -133,13 +133,13 @@ find_image() { # sets image, one with a Python: that was named, our container's,
     *' --yes '* | *' -y '*) say "$question Yes, as told beforehand" ;;
     *) confirm "$question" ;;
   esac
-  "${call[@]}" || fail "the image $image could not be made; what stands above says why." \
-    "Mend that (network, proxy, space: docs/troubleshooting.md), then run this again."
+  "${call[@]}" || fail "the image $image could not be made; the lines above say why." \
+    "Fix that (network, proxy, space: docs/troubleshooting.md), then run this again."
   [[ -n $named ]] || built=$image
 }
 
 confirm() { # QUESTION
-  local answer='' shows="What it would do shows: ./setup.sh --dry-run"
+  local answer='' shows="To see what it would do: ./setup.sh --dry-run"
   [[ -t 0 ]] || fail "this needs an answer, and there is nobody to ask: $1" \
     "Run it in a terminal; or say yes to everything beforehand: ./setup.sh --yes" "$shows"
   read -r -p "    $1 [Y/n] " answer || answer=no
@@ -149,7 +149,7 @@ confirm() { # QUESTION
 check_port() { # PORT, before anything is fetched for it; the planner looks again
   (exec 4<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || return 0
   fail "port $1 is taken by another program on this host, often Immich's own worker." \
-    "Stop that (ss -ltnp tells which it is)" "or take another one: IMMICH_PORT=3004 ./setup.sh"
+    "Stop that (ss -ltnp shows which it is)" "or take another one: IMMICH_PORT=3004 ./setup.sh"
 }
 
 check_space() { # for the images; where Docker does not say where it keeps them, the build itself has to tell
@@ -158,7 +158,7 @@ check_space() { # for the images; where Docker does not say where it keeps them,
   read -r _ _ _ free _ <<<"$free"
   [[ ! $free =~ ^[0-9]+$ ]] || ((free / 1024 >= 3000)) ||
     fail "the images need about 3000 MB, and there are $((free / 1024)) MB free on the disk that holds $folder." \
-      "Free some (docker system df tells what Docker holds, df -h what the disks do), then run this again." \
+      "Free some (docker system df shows what Docker holds, df -h what the disks do), then run this again." \
       "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped."
 }
 

@@ -53,7 +53,7 @@ find_python() { # sets python and minor
     apt_install python3 python3-venv
     python=python3 minor=$(minor_of python3)
     if fits "$minor"; then return; fi
-    [[ $minor != none ]] || fail "apt-get brought no python3 that runs." "Run: python3 --version, and mend what it says."
+    [[ $minor != none ]] || fail "apt-get brought no python3 that runs." "Run: python3 --version, and fix what it reports."
     found=3.$minor
   fi
   fail "the Python here is $found; the worker needs $wanted." \

@@ -23,7 +23,7 @@ set_up_worker() { # ARGUMENT…
     carry_out
     printf '%s\0' "$code" "$text" >&9 2>/dev/null || true
   done
-  fail "the planner ended by itself; what stands above says why." "Run this again; if it stays, report it with those words."
+  fail "the planner ended by itself; the lines above say why." "Run this again; if it stays, report it with those words."
 }
 
 leave() { # however it ends; a function that Ctrl-C ended may have sent standard output elsewhere

@@ -62,7 +62,7 @@ def find(folder: Path, version: str, python: str, wanted: Platform) -> Pair:
     """The two files, by their names."""
     if not re.fullmatch(r"4\.\d+\.\d+", version):
         raise Refused(
-            f"HAILORT_VERSION={version} is no version of HailoRT 4.",
+            f"HAILORT_VERSION={version} is not a version of HailoRT 4.",
             "It is that of the driver on the host, as in --build-arg HAILORT_VERSION=4.23.0;",
             f"{DRIVER} tells it. HailoRT 5 does not drive a Hailo-8.",
         )

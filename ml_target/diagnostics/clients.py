@@ -83,7 +83,7 @@ class Connection:
             raise ConnectionResetError("the connection was closed before there was an answer") from error
         except asyncio.LimitOverrunError as error:
             await self.close()
-            raise ValueError("what answers there is no worker of this project") from error
+            raise ValueError("what answers there is not a worker of this project") from error
         except BaseException:
             await self.close()
             raise
@@ -103,7 +103,7 @@ class Connection:
         fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
         length = fields.get("content-length", "")
         if not status or not length.isdigit() or int(length) > LONGEST_ANSWER:
-            raise ValueError("what answers there is no worker of this project")
+            raise ValueError("what answers there is not a worker of this project")
         answer = await reader.readexactly(int(length))
         if fields.get("connection") == "close":
             await self.close()

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = json.loads(asyncio.run(_get(chosen.url, "/status")))
         if not isinstance(status, dict) or "tasks" not in status:
-            raise ValueError("what answers there is no worker of this project")
+            raise ValueError("what answers there is not a worker of this project")
         if status.get("ready") is not True:
             raise ValueError(f"the worker is {status.get('state')}: wait until it is ready, or look at its log")
     except (OSError, ValueError) as error:

@@ -70,7 +70,7 @@ def _folder(settings: Settings) -> Finding:
     folder = settings.models_dir
     if not os.access(folder, os.R_OK | os.X_OK) and os.path.lexists(folder):
         remedy = "Give this user the right to (chmod or chown on the host), or set MODELS_DIR to another folder"
-        return Finding(False, "models", f"{folder} cannot be looked into", remedy)
+        return Finding(False, "models", f"{folder} cannot be read", remedy)
     if folder.is_dir():
         return Finding(True, "models", f"{folder}")
     remedy = "Make it, or set MODELS_DIR to the folder that has them"

@@ -189,7 +189,7 @@ class OnnxNetwork:
         except (OSError, ModelError) as error:
             raise Unavailable(
                 f"{self.network.name} cannot be loaded again ({error})",
-                f"Put the file back ({command('models')} tells what is there), or restart the worker.",
+                f"Put the file back ({command('models')} lists what is there), or restart the worker.",
             ) from error
 
     def _call(self, frames: Sequence[Array]) -> list[Array]:

@@ -112,7 +112,7 @@ class _Worker(Collector):
         )
         yield _counter(
             "device_recoveries",
-            "Times that a lost device was got back, by what it took.",
+            "Times that a lost device was recovered, by what it took.",
             ("engine", "kind"),
             (((engine, kind), totals.recoveries[engine, kind]) for engine in engines for kind in RECOVERIES),
         )

@@ -24,7 +24,7 @@ def read(folder: Path) -> dict[str, str]:
             f"{path} cannot be read: {error}", "Delete it, and fetch HailoRT's packages again"
         ) from error
     if not isinstance(record, dict) or not all(isinstance(each, str) for pair in record.items() for each in pair):
-        raise SettingsError(f"{path} is no list of checksums", AGAIN)
+        raise SettingsError(f"{path} is not a list of checksums", AGAIN)
     return record
 
 

@@ -44,5 +44,5 @@ def _provide(folder: Path, root: Path, bases: Sequence[Path]) -> None:
     done = unpacked(pair, here, place(bases))
     ctypes.CDLL(str(done / library_name(pair.version)), mode=ctypes.RTLD_GLOBAL)
     sys.path.insert(0, str(done / PYTHON))
-    fits = f"as the driver {driver}" if driver else "the driver does not tell its version"
+    fits = f"as the driver {driver}" if driver else "the driver does not say its version"
     log.info("HailoRT %s (%s), from %s and %s in %s", pair.version, fits, pair.deb.name, pair.wheel.name, folder)

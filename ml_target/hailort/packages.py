@@ -83,7 +83,7 @@ def pairs(folder: Path, here: Platform) -> Iterator[Pair]:
 
 
 def pair_for(driver: str, folder: Path, here: Platform) -> Pair:
-    """The packages of the driver's version; where the driver does not tell its version, the only ones there are.
+    """The packages of the driver's version; where the driver does not say its version, the only ones there are.
 
     Raises SettingsError, with the names of the files that are needed.
     """
@@ -99,7 +99,7 @@ def pair_for(driver: str, folder: Path, here: Platform) -> Pair:
         if found:
             raise SettingsError(
                 f"{folder} holds HailoRT {', '.join(found)}, and the driver's version cannot be read here",
-                "Leave only that version there, which `cat /sys/module/hailo_pci/version` tells on the host",
+                "Leave only that version there, which `cat /sys/module/hailo_pci/version` shows on the host",
             )
     version = ".".join(map(str, numbers(driver)))
     if version in found:
@@ -112,7 +112,7 @@ def _unfit(version: str, folder: Path, here: Platform) -> SettingsError:
     held = f"{folder} holds {', '.join(there)}"
     if not version:
         return SettingsError(
-            f"No version of HailoRT is whole for {here.machine} and {here.python}: {held}",
+            f"No version of HailoRT is complete for {here.machine} and {here.python}: {held}",
             f"Put {here.deb('VERSION')} and {here.wheel('VERSION')} there, both of the driver's version. {where()}",
         )
     missing = [] if here.deb(version) in there else [here.deb(version)]

@@ -42,7 +42,7 @@ def unpacked(pair: Pair, here: Platform, base: Path) -> Path:
     try:
         own.mkdir(mode=0o700, exist_ok=True)
         if own.is_symlink() or own.stat().st_uid != os.getuid():
-            raise SettingsError(f"{own} belongs to somebody else", "Delete it")
+            raise SettingsError(f"{own} belongs to another user", "Delete it")
         done = own / f"{pair.version}-{_digest(pair)}"
         if not done.is_dir():
             with tempfile.TemporaryDirectory(dir=own, prefix="new-") as made:

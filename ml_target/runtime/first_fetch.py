@@ -80,5 +80,5 @@ def _chip() -> Chip | None:
     for chip in CHIPS:
         if chip == said:
             return chip
-    log.error("MODELS_FETCH=on: no file is fetched, because the card does not tell what chip it is: %s", wrong)
+    log.error("MODELS_FETCH=on: no file is fetched, because the card does not say what chip it is: %s", wrong)
     return None

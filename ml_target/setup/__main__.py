@@ -69,7 +69,7 @@ def carry_out(shell: Shell, steps: Plan[None]) -> None:
     except StopIteration:
         shell.tell(End())
     except OSError as error:  # a file of the project
-        shell.tell(Refuse(f"{error.filename} cannot be read: {error.strerror}.", ("Mend that, then run this again.",)))
+        shell.tell(Refuse(f"{error.filename} cannot be read: {error.strerror}.", ("Fix that, then run this again.",)))
 
 
 def main() -> int:

@@ -82,7 +82,7 @@ def check(facts: Facts, settings: Mapping[str, str]) -> Using:
         raise Refusal(
             f"hailo_pci {driver} is loaded, but has not taken the card{at}.",
             DMESG,
-            "Mostly the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of another version; mend it, then:",
+            "Usually the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of another version. Correct it, then:",
             RELOAD,
         )
     if not facts.nodes:
@@ -128,13 +128,13 @@ def _driver(facts: Facts) -> str:
     version = driver_version(facts.root) or told
     if not version:
         raise Refusal(
-            "hailo_pci is loaded and does not tell its version.",
+            "hailo_pci is loaded and does not say its version.",
             "Find it (modinfo hailo_pci, or the name of the package you installed), then: HAILORT_VERSION=4.23.0 "
             "./setup.sh",
         )
     if not re.match(r"\d+\.\d+\.\d+", version):
         raise Refusal(
-            f"'{version}' is no version of the driver hailo_pci.", "Set it as in: HAILORT_VERSION=4.23.0 ./setup.sh"
+            f"'{version}' is not a version of the driver hailo_pci.", "Set it as in: HAILORT_VERSION=4.23.0 ./setup.sh"
         )
     number = numbers(version)
     driver = ".".join(map(str, number))

@@ -95,7 +95,7 @@ def require_port(port: int, containers: Containers, host: str) -> Plan[None]:
         if listens(table.text, port):
             raise Refusal(
                 f"port {port} is taken by another program on this host, often Immich's own worker.",
-                "Stop that (ss -ltnp tells which it is)",
+                "Stop that (ss -ltnp shows which it is)",
                 other,
             )
 

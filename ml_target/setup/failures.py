@@ -20,7 +20,7 @@ NETWORK = (
 )
 FULL = ("no space left", "No space left")
 ABSENT = ("pull access denied", "manifest unknown", ": not found", "denied: ", "unauthorized")
-AGAIN = "Its words stand above."
+AGAIN = "Its output is above."
 ON_UNRAID = "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped."
 CHECK = (
     "Check the network and the name server (docker run --rm ubuntu:24.04 cat /etc/resolv.conf), and the",
@@ -46,7 +46,7 @@ def build_refusal(dockerfile: str, words: str, project: Path, base: str) -> Refu
     if _has(words, "HailoRT cannot be put into the image"):
         return Refusal(
             f"{what}: HailoRT's files are not what they should be.",
-            "What stands above, below 'HailoRT cannot be put into the image', says which file and why. Mostly a "
+            "The lines above, below 'HailoRT cannot be put into the image', say which file and why. Usually a "
             "download was",
             f"cut short: delete that file in {project}/hailo-rt-4, download it again, then run this again.",
         )
@@ -112,4 +112,4 @@ def run_refusal(words: str, port: int) -> Refusal:
             f"Docker could not hand {node[0]} to the container: {last}",
             f"Look at: ls -l {NODES}; dmesg | grep hailo",
         )
-    return Refusal(f"the container could not be started: {words}", "Mend what Docker says there, then run this again.")
+    return Refusal(f"the container could not be started: {words}", "Fix what Docker reports, then run this again.")

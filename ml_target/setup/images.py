@@ -123,7 +123,7 @@ def require_space(megabytes: int, folder: str, what: str) -> Plan[None]:
     if free < megabytes:
         raise Refusal(
             f"{what} need about {megabytes} MB, and there are {free} MB free on the disk that holds {folder}.",
-            "Free some (docker system df tells what Docker holds, df -h what the disks do), then run this again.",
+            "Free some (docker system df shows what Docker holds, df -h what the disks do), then run this again.",
             "On Unraid, Docker's own image can be enlarged: Settings, Docker, with Docker stopped.",
         )
 

@@ -30,7 +30,7 @@ def find_chip(talk: Talk, chosen: Chosen, using: Using, image: str) -> Plan[str]
     if not CHIP.fullmatch(chip):
         raise Refusal(
             "the card does not say what it is.",
-            "What stands above says why, and the remedy. Look for a program that holds the card, and at: dmesg | grep "
+            "The lines above say why, and the remedy. Look for a program that holds the card, and at: dmesg | grep "
             "hailo",
             "To go on all the same: ./setup.sh --chip hailo8 (or hailo8l)",
         )
@@ -54,7 +54,7 @@ def provide(talk: Talk, chosen: Chosen, chip: str, image: str) -> Plan[bool]:
         return True
     found = yield Run(tuple(missing))  # what Docker warns of is no missing file
     if found.code:
-        raise Refusal("the model files could not be looked at.", "What stands above says why. Then run this again.")
+        raise Refusal("the model files could not be looked at.", "The lines above say why. Then run this again.")
     if not found.text.strip():
         yield say(f"all there for {chosen.backend}")
         return True
@@ -103,7 +103,7 @@ def _fetch(talk: Talk, call: Sequence[str]) -> Plan[bool]:
         yield say("not all models could be fetched; going on without them")
         return False
     raise Refusal(
-        "not all models could be fetched; what stands above says which and why.",
+        "not all models could be fetched; the lines above say which and why.",
         f"Run this again: it goes on where it stopped. (/app/models there is {project}/models here.)",
         "Closed networks: name a folder or an address, MODELS_MIRROR=… ./setup.sh (docs/settings.md, Model files).",
         "To go on without them, their tasks off: ./setup.sh --missing-ok",

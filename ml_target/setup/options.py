@@ -18,7 +18,7 @@ FLAGS = {
 }
 VALUES = {"--clip-backend": "backend", "--chip": "chip", "--image": "image"}
 FORMS = {"--image": r"[a-z0-9][\w.:/@-]*"}
-DRY = "What it would do shows: ./setup.sh --dry-run"
+DRY = "To see what it would do: ./setup.sh --dry-run"
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ def patience(facts: Facts) -> tuple[float, ...]:
     for name in PATIENCE:
         if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?|", facts.given(name)):
             raise Refusal(
-                f"{name}={facts.given(name)} is no number of seconds.", f"Set it as in {name}=900, or leave it out."
+                f"{name}={facts.given(name)} is not a number of seconds.", f"Set it as in {name}=900, or leave it out."
             )
     return tuple(float(facts.given(name) or usual) for name, usual in PATIENCE.items())
 
@@ -70,7 +70,7 @@ def _died(doctor: str) -> Plan[None]:
     yield Run(("docker", "stop", NAME), "merged")
     yield from last_words()
     raise Refusal(
-        "the worker ended by itself; its last lines stand above.",
+        "the worker ended by itself; its last lines are above.",
         "Do what they say, then run this again.",
         f"The container is stopped and kept for you to look at: docker logs {NAME}",
         doctor,
@@ -95,7 +95,7 @@ def test(talk: Talk, doctor: str) -> Plan[None]:
         yield from last_words()
         raise Refusal(
             "the worker runs, but tests/test.sh found something wrong.",
-            "Its lines that begin with 'not ok' stand above, and the worker's own after them.",
+            "Its lines that begin with 'not ok' are above, and the worker's own after them.",
             doctor,
             "Until this passes, do not let Immich use it: what it answers would be stored.",
         )

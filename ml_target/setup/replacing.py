@@ -13,7 +13,7 @@ from ml_target.setup.steps import Arm, Plan, Refusal, Run, Undo, UndoNow, say, s
 PATIENCE_S = 30
 """For what the worker has yet to answer when it is stopped."""
 
-MEND = "Mend what Docker says above, then run this again."
+MEND = "Fix what Docker reports above, then run this again."
 
 
 @dataclass(frozen=True, slots=True)

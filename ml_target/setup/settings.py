@@ -115,7 +115,7 @@ def choose(facts: Facts, options: Options, before: Mapping[str, str]) -> Chosen:
     """The settings for this run. Raises Refusal."""
     port = facts.given("IMMICH_PORT") or before.get("IMMICH_PORT") or "3003"
     if not (re.fullmatch("[1-9][0-9]{0,4}", port) and int(port) < 65536):
-        raise Refusal(f"IMMICH_PORT={port} is no port.", "Set it to a free one from 1 to 65535.")
+        raise Refusal(f"IMMICH_PORT={port} is not a port.", "Set it to a free one from 1 to 65535.")
     told = options.backend or facts.given("CLIP_BACKEND") or before.get("CLIP_BACKEND", "")
     backend = told or Settings().clip_backend  # written down, so that a later default does not move a library
     _require(NAME, "CLIP_BACKEND", backend)
@@ -148,7 +148,7 @@ def _choose_memory(chosen: Chosen, facts: Facts) -> None:
     asked = facts.environment.get("CONTAINER_MEMORY", chosen.before.get("CONTAINER_MEMORY", ""))
     if not SIZE.fullmatch(asked):
         raise Refusal(
-            f"CONTAINER_MEMORY={asked} is no size.",
+            f"CONTAINER_MEMORY={asked} is not a size.",
             "Set it as in CONTAINER_MEMORY=6g or 6000m; 0 is no limit, and CONTAINER_MEMORY= (empty) goes back to the "
             "default.",
         )

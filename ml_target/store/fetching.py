@@ -27,7 +27,7 @@ DAMAGED = ".damaged"
 class Fetching:
     """The ways to a file. `mirror`: a folder or address that is tried before all others; `hub`: Hugging Face's address.
 
-    Raises SettingsError for a mirror that is no address.
+    Raises SettingsError for a mirror that is not an address.
     """
 
     def __init__(self, record: Record, mirror: str, hub: str, progress: Progress) -> None:

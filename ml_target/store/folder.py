@@ -211,6 +211,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError as error:  # a folder that this user may not read is not an empty one
         raise ModelError(
-            f"{path.parent} cannot be looked into ({error.strerror or error})",
+            f"{path.parent} cannot be read ({error.strerror or error})",
             "Give this user the right to (chmod or chown on the host), or set MODELS_DIR to another folder.",
         ) from error

@@ -184,7 +184,7 @@ def _list(folder: Path, here: Platform, driver: str) -> int:
     print(f"{folder}: {'no packages of HailoRT' if not found else ''}")
     for path in found:
         print(f"  {path.name}")
-    print(f"whole for {here.machine}, {here.python}: {', '.join(sorted(whole, key=numbers)) or 'none'}")
+    print(f"complete for {here.machine}, {here.python}: {', '.join(sorted(whole, key=numbers)) or 'none'}")
     print(f"the driver's version: {driver or 'unknown, no driver is loaded'}")
     version = ".".join(map(str, numbers(driver)))
     if version and version not in whole:
@@ -194,7 +194,7 @@ def _list(folder: Path, here: Platform, driver: str) -> int:
 
 def _unknown(wanted: str | None) -> str:
     if wanted:
-        return f"--version {wanted} is no version such as 4.23.0"
+        return f"--version {wanted} is not a version such as 4.23.0"
     return (
         "The driver's version is not known here, because none is loaded: name it, as in --version 4.23.0. On the host "
         "with the card `cat /sys/module/hailo_pci/version` tells it"

@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_written(server: FileServer, tmp_path: Path, cap
 def test_lists_what_is_there(packages: Path, capsys: Any) -> None:
     assert main(["hailort", "list", "--to", str(packages), "--machine", "aarch64", "--python", "3.12"]) == 0
     said = capsys.readouterr().out
-    assert "whole for aarch64, cp312: 4.23.0" in said
+    assert "complete for aarch64, cp312: 4.23.0" in said
     assert DEB in said
 
 

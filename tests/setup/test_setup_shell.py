@@ -102,7 +102,7 @@ def test_a_planner_that_ends_by_itself_is_told(shell_host: SetupHost) -> None:
     done = shell_host.run("--yes")
     assert done.refused
     assert "broken" in done.err
-    assert done.reason == "the planner ended by itself; what stands above says why."
+    assert done.reason == "the planner ended by itself; the lines above say why."
     assert "run this again" in done.remedy.lower()
 
 
@@ -478,7 +478,7 @@ def test_without_a_python_an_image_that_was_named_is_taken(bare: SetupHost) -> N
     assert image in planner
     assert f"{bare.checkout}:{bare.checkout}:ro" in planner
     done = bare.run("--yes", "--no-start", "--image", "registry.example/nothing")
-    assert done.reason == "the image registry.example/nothing could not be made; what stands above says why."
+    assert done.reason == "the image registry.example/nothing could not be made; the lines above say why."
 
 
 # ----------------------------------------------------------------------- files

@@ -47,7 +47,7 @@ def test_a_cut_download_is_resumed_by_the_next_run(real: PlannedHost, mirror: Fi
     mirror.add("/scrfd_2.5g.hef", hef, cuts=[100_000, 0, 0, 0, 0])
     done = real.run("--yes", **offline(mirror))
     assert done.refused
-    assert done.reason == "not all models could be fetched; what stands above says which and why."
+    assert done.reason == "not all models could be fetched; the lines above say which and why."
     assert "it goes on where it stopped" in done.remedy
     assert "scrfd_2.5g.hef (faces), 4.0 MB" in done.out
     assert "arcface_r50.hef could not be fetched" in done.err

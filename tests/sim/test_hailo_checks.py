@@ -203,7 +203,7 @@ def test_the_driver_for_newer_chips(host: Host) -> None:
 
 def test_a_driver_that_hides_its_version(host: Host) -> None:
     finding = looked(host.card().node().write({"sys/module/hailo_pci/refcnt": "0"}), "driver")
-    assert (finding.ok, finding.detail) == (None, "hailo_pci is loaded and does not tell its version")
+    assert (finding.ok, finding.detail) == (None, "hailo_pci is loaded and does not say its version")
 
 
 def test_a_container_without_the_node(host: Host) -> None:

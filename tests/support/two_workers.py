@@ -66,7 +66,7 @@ def ours(folder: Path, models: Path, link: str, backend: str, **variables: str) 
     fixed = {"HAILO_SIM_LINK": link, "CLIP_BACKEND": backend, "IMMICH_LOG_LEVEL": "error"}
     with apart(folder, models, None, **fixed, **variables) as worker:
         if not worker.becomes_ready():
-            raise SystemExit("this worker did not become ready; its words stand above")
+            raise SystemExit("this worker did not become ready; its output is above")
         yield Side(str(worker.client.base_url).rstrip("/"), worker.rig, worker.process.pid)
 
 
@@ -100,7 +100,7 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, seconds: float = 60) -> 
         if _answers(url):
             return
         time.sleep(0.05)
-    raise SystemExit("the second worker did not become ready; its words stand above")
+    raise SystemExit("the second worker did not become ready; its output is above")
 
 
 def _answers(url: str) -> bool:

@@ -116,7 +116,7 @@ def test_the_card_tells_which_files(
     monkeypatch.setattr(first_fetch, "ASK_CHIP", (sys.executable, "-c", f"print({said!r}); exit({not said:d})"))
     first_fetch.fetch_missing(SETTINGS, store)
     assert chips == asked
-    assert ("does not tell what chip it is" in caplog.text) == (not said)
+    assert ("does not say what chip it is" in caplog.text) == (not said)
 
 
 def test_a_card_that_does_not_answer(

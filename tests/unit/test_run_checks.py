@@ -83,7 +83,7 @@ def test_what_fails_is_named(
     monkeypatch.setattr(script, "run_checks", lambda commands: ["mypy"])
     assert script.main(["fail"]) == 1
     told = capsys.readouterr()
-    assert told.err == "\nsetup.sh: failed: mypy, pytest\n    Their words stand above.\n"
+    assert told.err == "\nsetup.sh: failed: mypy, pytest\n    Their output is above.\n"
     assert "passed" not in told.out
     assert script.main([]) == 1
     assert "failed: mypy\n" in capsys.readouterr().err

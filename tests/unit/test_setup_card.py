@@ -55,8 +55,8 @@ def hidden_version(host: PlannedHost) -> None:
         (lambda host: host.without("dev"), "there is no /dev/hailo0", "sudo modprobe -r hailo_pci"),
         (driver("5.1.0"), "hailo_pci 5.1.0 is loaded, which does not drive a Hailo-8.", "driver of branch 4"),
         (driver("4.17.0"), "hailo_pci 4.17.0 is too old; the worker needs 4.20 or newer.", "Install a newer driver"),
-        (driver("local"), "'local' is no version of the driver hailo_pci.", "HAILORT_VERSION=4.23.0"),
-        (hidden_version, "hailo_pci is loaded and does not tell its version.", "HAILORT_VERSION=4.23.0 ./setup.sh"),
+        (driver("local"), "'local' is not a version of the driver hailo_pci.", "HAILORT_VERSION=4.23.0"),
+        (hidden_version, "hailo_pci is loaded and does not say its version.", "HAILORT_VERSION=4.23.0 ./setup.sh"),
     ],
 )
 def test_a_card_that_cannot_be_used(host: PlannedHost, spoil: Spoil, reason: str, remedy: str) -> None:

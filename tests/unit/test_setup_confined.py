@@ -33,7 +33,7 @@ def test_the_memory_that_it_may_take_is_chosen_and_kept(host: PlannedHost) -> No
 def test_a_memory_that_is_no_size(host: PlannedHost, value: str) -> None:
     done = host.run("--yes", CONTAINER_MEMORY=value)
     assert done.refused
-    assert done.reason == f"CONTAINER_MEMORY={value} is no size."
+    assert done.reason == f"CONTAINER_MEMORY={value} is not a size."
     assert "CONTAINER_MEMORY=6g" in done.remedy
     assert host.changes() == []
 

@@ -10,7 +10,7 @@ from setup_runs import ALL
 @pytest.mark.parametrize(
     ("words", "reason", "remedy"),
     [
-        ("E: 100 errors", "building from Dockerfile.hailo-base failed.", "stand above"),
+        ("E: 100 errors", "building from Dockerfile.hailo-base failed.", "Its output is above"),
         ("write /x: no space left on device", "Docker has no space left.", "docker builder prune"),
         ("HailoRT cannot be put into the image: x.deb is damaged", "HailoRT's files are not what", "download it again"),
         ("HailoRT cannot be put into the image: No space left", "Docker has no space left.", "docker builder prune"),
@@ -85,7 +85,7 @@ def test_a_worker_that_dies_at_the_start(host: PlannedHost) -> None:
     done = host.run("--yes")
     assert done.refused
     assert "error: models/scrfd_2.5g.hef is damaged" in done.err
-    assert done.reason == "the worker ended by itself; its last lines stand above."
+    assert done.reason == "the worker ended by itself; its last lines are above."
     assert "docker logs immich-ml-hailo" in done.remedy
     assert "ml_target doctor --open" in done.remedy
     assert host.ours["status"] == "exited", "it does not start over and over"
@@ -105,7 +105,7 @@ def test_a_worker_that_never_gets_ready(host: PlannedHost) -> None:
 def test_a_patience_that_is_none_is_told_before_anything_is_done(host: PlannedHost) -> None:
     done = host.run("--yes", SETUP_READY_S="five minutes")
     assert done.refused
-    assert done.reason == "SETUP_READY_S=five minutes is no number of seconds."
+    assert done.reason == "SETUP_READY_S=five minutes is not a number of seconds."
     assert "SETUP_READY_S=900" in done.remedy
     assert not host.changes()
 

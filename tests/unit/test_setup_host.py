@@ -70,4 +70,4 @@ def test_the_port_is_taken_by_a_program(host: PlannedHost, file: str) -> None:
 
 @pytest.mark.parametrize("port", ["0", "70000", "http", "-1"])
 def test_no_port(host: PlannedHost, port: str) -> None:
-    assert host.refusal(IMMICH_PORT=port)[0] == f"IMMICH_PORT={port} is no port."
+    assert host.refusal(IMMICH_PORT=port)[0] == f"IMMICH_PORT={port} is not a port."

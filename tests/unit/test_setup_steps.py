@@ -59,7 +59,7 @@ def test_the_last_step_says_how_it_ended() -> None:
         (refused, ["2", "refuse", "this is wrong.", "do that"]),
         (
             unreadable,
-            ["2", "refuse", "models/x.hef cannot be read: Permission denied.", "Mend that, then run this again."],
+            ["2", "refuse", "models/x.hef cannot be read: Permission denied.", "Fix that, then run this again."],
         ),
     ):
         other, sink = shell(b"0\0\0" * 2)

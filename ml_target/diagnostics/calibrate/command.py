@@ -30,8 +30,8 @@ EVERY = 10_000_000
 DESCRIPTION = f"""Finds faces in your own photos and writes them upright, 112 x 112 pixels, as Hailo's compiler wants
 them to calibrate a HEF of Immich's own recogniser (docs/compiling.md tells the rest).
 
-PHOTOS is a folder of photos, best of Immich's previews (upload/thumbs); OUT a new or empty folder. The detector is the
-one that FACE_DETECTOR names, on the card or on the processor. A Hailo card serves one program at a time: stop the
+PHOTOS is a folder of photos, preferably Immich's previews (upload/thumbs); OUT a new or empty folder. The detector is
+the one that FACE_DETECTOR names, on the card or on the processor. A Hailo card serves one program at a time: stop the
 worker before, or set ENGINE=cpu. Faces are left out that are small (--side) or blurred (a Laplacian with less than
 {SHARP:.0%} of the crop's variance). The same folder gives the same faces."""
 EXAMPLES = """examples:

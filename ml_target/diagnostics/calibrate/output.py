@@ -22,7 +22,7 @@ def require_empty(folder: Path) -> None:
     try:
         taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
-        raise UnusableInput(f"{folder} cannot be looked into ({error.strerror})", "Name another folder.") from error
+        raise UnusableInput(f"{folder} cannot be read ({error.strerror})", "Name another folder.") from error
     if taken:
         raise UnusableInput(
             f"{folder} is there already and not empty; nothing in it is overwritten", "Name a new folder, or empty it."

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, root: Path = Path("/")) -> int:
     """Makes the report and writes it. After Ctrl-C it writes what it has so far."""
     if arguments.log not in (None, STDOUT) and not Path(arguments.log).is_file():
-        print(f"error: {arguments.log} is no file. Name the worker's log, or - for standard input.", file=sys.stderr)
+        print(f"error: {arguments.log} is not a file. Name the worker's log, or - for standard input.", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     logging.getLogger("ml_target").addHandler(logging.NullHandler())  # the doctor reports its warnings

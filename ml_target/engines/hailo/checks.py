@@ -85,7 +85,7 @@ def _driver(root: Path, found: list[Card], ids: Sequence[str]) -> Iterator[Findi
             needed = len(others) == len(ours) or card.address in asked
             yield _not_taken(card, version, False if needed else None)
     elif (root / "sys/module/hailo_pci").exists():
-        yield Finding(None, "driver", "hailo_pci is loaded and does not tell its version")
+        yield Finding(None, "driver", "hailo_pci is loaded and does not say its version")
     else:
         remedy = "On the host: sudo modprobe hailo_pci; install the driver (hailo-dkms) where that fails"
         yield Finding(False, "driver", "hailo_pci is not loaded", remedy)
@@ -96,7 +96,7 @@ def _not_taken(card: Card, version: str, ok: bool | None) -> Finding:
         detail = f"the card at {card.address} belongs to the driver {card.driver}, as a virtual machine's does"
         return Finding(ok, "driver", detail, "Run the worker there, or give the card back to hailo_pci on this host")
     remedy = (
-        "Look at dmesg | grep hailo; mostly the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of "
+        "Look at dmesg | grep hailo; usually the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of "
         f"another version. Then: {RELOAD}"
     )
     detail = f"hailo_pci {version} is loaded, but has not taken the card at {card.address}"

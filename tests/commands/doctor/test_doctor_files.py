@@ -34,7 +34,7 @@ def test_a_folder_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch, t
     assert f"WRONG models {tmp_path}/none is not there -> Make it, or set MODELS_DIR" in " ".join(run()[1].split())
     monkeypatch.setattr("os.access", lambda path, mode: False)
     (tmp_path / "none").mkdir()
-    assert f"WRONG models {tmp_path}/none cannot be looked into" in run()[1]
+    assert f"WRONG models {tmp_path}/none cannot be read" in run()[1]
 
 
 def test_no_onnx_runtime(run: Run, only_ocr: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_where_the_report_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert main(["report", "--output", "none/mine.md"]) == 1
     assert "none/mine.md cannot be written (No such file or directory); --output - prints it" in capsys.readouterr().err
     assert main(["report", "--log", "none.txt"]) == 2
-    assert "none.txt is no file" in capsys.readouterr().err
+    assert "none.txt is not a file" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("short")
