@@ -9,7 +9,7 @@ ask_about_library() { # once, on a terminal; sets what was answered, now or befo
   if ((code)); then
     ((code != 130)) || exit "$code" # Ctrl-C
     [[ -n $said ]] || lines=("this Python cannot run the project's own code; its output is above."
-      "Fix what they report; on Debian and Ubuntu python3-minimal is too little: sudo apt-get install python3")
+      "Fix what it reports; on Debian and Ubuntu python3-minimal is too little: sudo apt-get install python3")
     fail "${lines[@]}"
   fi
   for line in "${lines[@]}"; do [[ -z $line ]] || export "${line?}"; done
