@@ -24,7 +24,7 @@ from ml_target.catalogue import networks  # noqa: E402
 from ml_target.catalogue.files import OCR_DICTIONARY, OCR_RECOGNITION_FREE, SCRFD_2_5G_ONNX, STAND_IN_EMBEDDER  # noqa: E402
 from ml_target.catalogue.types import Network  # noqa: E402
 from ml_target.config import Settings  # noqa: E402
-from ml_target.engines.onnx import OnnxEngine  # noqa: E402
+from ml_target.engines.onnx.engine import OnnxEngine  # noqa: E402
 from ml_target.imaging.picture import decode  # noqa: E402
 from ml_target.log.trace import Trace  # noqa: E402
 from ml_target.scheduling.arbiter import Arbiter  # noqa: E402

@@ -11,8 +11,7 @@ from ml_target.catalogue.networks import NETWORKS, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import CHIPS, DEFAULT_CHIP, Chip, ModelFile
 from ml_target.config import PROJECT, Settings
 from ml_target.engines.hailo.fit import check_fit
-from ml_target.engines.onnx import OnnxEngine
-from ml_target.engines.select import REFERENCE
+from ml_target.engines.select import REFERENCE, processor
 from ml_target.errors import DamagedFileError, ModelError, SettingsError
 from ml_target.remedies import fetch, folder_words
 from ml_target.store import Store, all_damaged
@@ -61,7 +60,7 @@ def task_findings(
         yield _task_finding(label, task, engine, chip, store)
         yield from (Finding(None, label, warning) for warning in task.warnings)
     if any(need.engine == REFERENCE for need in wanted):
-        yield _processor()
+        yield _processor(settings)
     if weights:
         yield memory_check(weights, root)
 
@@ -146,9 +145,9 @@ def _remedies(errors: Sequence[ModelError]) -> str:
     return "; ".join(dict.fromkeys(filter(None, (error.remedy for error in errors))))
 
 
-def _processor() -> Finding:
+def _processor(settings: Settings) -> Finding:
     try:
-        OnnxEngine(threads=1)
+        processor(settings)
     except ModelError as error:
         return Finding(False, "ONNX Runtime", error.reason, error.remedy)
     return Finding(True, "ONNX Runtime", "it can be loaded")

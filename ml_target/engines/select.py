@@ -88,7 +88,7 @@ def _beside_the_card(network: Network, settings: Settings) -> str:
 
 def processor(settings: Settings, workers: int | None = None) -> Engine:
     """ONNX Runtime, running `workers` inferences at a time (default: by cores). Raises ModelError without it."""
-    from ml_target.engines.onnx import OnnxEngine
+    from ml_target.engines.onnx.engine import OnnxEngine
 
     _, threads, by_cores = thread_plan(settings, available_cores())
     return OnnxEngine(threads, workers or by_cores)

@@ -82,7 +82,7 @@ def check(facts: Facts, settings: Mapping[str, str]) -> Using:
         raise Refusal(
             f"hailo_pci {driver} is loaded, but has not taken the card{at}.",
             DMESG,
-            "Usually the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of another version. Put it right, then:",
+            "Usually the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of another version; fix that, then:",
             RELOAD,
         )
     if not facts.nodes:

@@ -16,7 +16,7 @@ from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G
 from ml_target.config import Settings, setting_names
 from ml_target.diagnostics import workbench
 from ml_target.diagnostics.settings import reference
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.remedies import command
 from ml_target.runtime.assembly import Loader
 from ml_target.tasks.contract import Offer

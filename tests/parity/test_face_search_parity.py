@@ -12,7 +12,7 @@ from pictures import read_rgb
 from remembered import Remembered
 
 from ml_target.catalogue.networks import SCRFD_2_5G
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance

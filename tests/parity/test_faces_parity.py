@@ -16,7 +16,7 @@ from remembered import Remembered
 from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import Network
 from ml_target.engines import LoadedNetwork
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool

@@ -14,7 +14,7 @@ from text_pages import latin
 
 from ml_target.catalogue.networks import OCR_RECOGNITION
 from ml_target.engines import Intake
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.tasks.ocr import read as linereader
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.read import LineReader

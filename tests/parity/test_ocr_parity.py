@@ -17,7 +17,7 @@ from text_reading import OPTIONS, PhotoLines, errors_against_truth, read
 from ml_target.catalogue.networks import CLASS_SCORES, OCR_DETECTION, OCR_RECOGNITION, PROBABILITY
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake, LoadedNetwork
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance

@@ -18,7 +18,7 @@ from wire import ask
 
 from ml_target.catalogue.networks import OCR_V6_CLASSES, PPOCRV6_SMALL
 from ml_target.config import Settings
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.runtime.assembly import Loader
 from ml_target.runtime.place import place_of
 from ml_target.scheduling.threads import ThreadPool

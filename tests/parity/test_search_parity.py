@@ -29,7 +29,7 @@ from towers import (
 )
 
 from ml_target.catalogue.types import Decoding, Network, PictureInput, Resize
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.imaging.formats import probe
 from ml_target.imaging.picture import decode, decode_half
 from ml_target.imaging.turbojpeg import halves

@@ -31,7 +31,7 @@ from ml_target.config import Settings
 from ml_target.engines.hailo.engine import HailoEngine, _refusal
 from ml_target.engines.hailo.network import HailoNetwork
 from ml_target.engines.hailo.status import FILE_STATUSES, STATUSES, remedy_of
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.errors import DamagedFileError, ModelError
 from ml_target.runtime.assembly import Loader
 from ml_target.runtime.place import open_places

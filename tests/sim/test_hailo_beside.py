@@ -27,7 +27,7 @@ from ml_target.catalogue.networks import ARCFACE_R50, BUFFALO_DETECTOR, BUFFALO_
 from ml_target.config import Settings
 from ml_target.engines.hailo import engine as hailo
 from ml_target.engines.hailo import turns as hailo_turns
-from ml_target.engines.onnx import OnnxNetwork
+from ml_target.engines.onnx.network import OnnxNetwork
 from ml_target.scheduling import recovery
 from ml_target.tensors import Float32
 

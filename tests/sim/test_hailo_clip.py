@@ -41,7 +41,7 @@ from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import ClipBackend, Network, PictureInput, Resize
 from ml_target.config import Settings
 from ml_target.engines import LoadedNetwork
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance

@@ -19,7 +19,7 @@ from pictures import read_rgb
 from simulated_card import DETECTOR, EMBEDDER, open_card, write_face_files
 
 from ml_target.catalogue.networks import ARCFACE_R50, EMBEDDING, SCRFD_2_5G, STAND_IN_EMBEDDER
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.tasks.faces.align import align

@@ -21,7 +21,7 @@ from wire import CLIP, FACES, OCR, ask, search, vector, words_in_their_cells
 
 from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G, TINYCLIP
 from ml_target.config import Settings
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.runtime.lifecycle import Worker
 
 JOBS: list[tuple[str, dict[str, Any]]] = [

@@ -19,7 +19,7 @@ from ml_target.catalogue.networks import PPOCRV5_MOBILE, PPOCRV6_SMALL
 from ml_target.config import Settings
 from ml_target.engines.hailo import engine as hailo
 from ml_target.engines.hailo import turns as hailo_turns
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.runtime.assembly import Loader
 from ml_target.runtime.place import place_of
 from ml_target.scheduling import recovery

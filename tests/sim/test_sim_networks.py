@@ -37,7 +37,7 @@ from ml_target.catalogue.networks import (
     TINYCLIP,
 )
 from ml_target.catalogue.types import Network, TextInput, TokenStates, Vector
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.hef import header as hef
 from ml_target.tasks.faces.scrfd import decode
 from ml_target.tensors import Tensor

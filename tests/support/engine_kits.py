@@ -22,7 +22,7 @@ from ml_target.engines import Engine
 from ml_target.engines.hailo import engine as hailo
 from ml_target.engines.hailo.card import CardSettings
 from ml_target.engines.hailo.engine import HailoEngine
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.tensors import Array
 
 MEANS = Network(

@@ -19,7 +19,7 @@ from ml_target.catalogue import files
 from ml_target.catalogue.networks import ARCFACE_R50, EMBEDDING, SCRFD_2_5G, TINYCLIP
 from ml_target.catalogue.types import Network
 from ml_target.diagnostics.checks.samples import FACE_LANDMARKS, FINDS, QUERIES, Samples, lights
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.tasks.clip.resize import shortest_side_crop
 from ml_target.tasks.clip.tokenizer import open_tokenizer
 from ml_target.tasks.faces.align import align

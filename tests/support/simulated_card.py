@@ -13,7 +13,7 @@ from ml_target.catalogue.networks import ARCFACE_R50, OCR_DETECTION, OCR_RECOGNI
 from ml_target.catalogue.types import Network, PictureInput
 from ml_target.engines.hailo.card import CardSettings
 from ml_target.engines.hailo.engine import HailoEngine
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool

@@ -14,7 +14,7 @@ from rapidocr_reference import edits
 from shared_once import shared_once
 
 from ml_target.catalogue.networks import OCR_DETECTION, OCR_RECOGNITION
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance

@@ -6,7 +6,7 @@ import pytest
 from hailo_engines import Engines
 
 from ml_target.engines.hailo import card
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.system.cards import Card
 
 

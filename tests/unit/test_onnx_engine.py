@@ -11,8 +11,10 @@ from onnx import TensorProto, helper
 
 from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G, STAND_IN_EMBEDDER
 from ml_target.catalogue.types import FeatureMap, Network, PictureInput, TextInput, TokenStates, Vector
-from ml_target.engines import Engine, arena, denormals
-from ml_target.engines.onnx import OnnxEngine, _Normalisation
+from ml_target.engines import Engine
+from ml_target.engines.onnx import arena, denormals
+from ml_target.engines.onnx.engine import OnnxEngine
+from ml_target.engines.onnx.network import _Normalisation
 from ml_target.errors import EngineFault, ModelError, Unavailable
 
 PICTURE = Network(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ml_target.catalogue.networks import STAND_IN_EMBEDDER
-from ml_target.engines.onnx import OnnxEngine
-from ml_target.engines.sharing import Cores
+from ml_target.engines.onnx.engine import OnnxEngine
+from ml_target.engines.onnx.sharing import Cores
 from ml_target.errors import EngineFault
 from ml_target.tensors import Array
 
@@ -105,7 +105,7 @@ def test_a_failure_in_a_lent_thread_is_an_error_and_gives_the_thread_back() -> N
 
 def test_answers_are_the_same_to_the_bit_however_it_runs(face_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four at a time of a real network, twice as many threads as cores."""
-    monkeypatch.setattr("ml_target.engines.onnx.available_cores", lambda: 1)
+    monkeypatch.setattr("ml_target.engines.onnx.engine.available_cores", lambda: 1)
     network = OnnxEngine(threads=2).open(face_models / "face_embedder_112_512.onnx", STAND_IN_EMBEDDER)
     frames = np.random.default_rng(1).integers(0, 256, (8, 112, 112, 3), np.uint8)
     expected = [network.run([frame])[0]["embedding"].real() for frame in frames]

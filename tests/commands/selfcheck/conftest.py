@@ -13,7 +13,7 @@ from selfcheck_run import Check, Run
 
 from ml_target.__main__ import main
 from ml_target.diagnostics.checks.samples import Samples
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx.engine import OnnxEngine
 
 
 @pytest.fixture(scope="session")

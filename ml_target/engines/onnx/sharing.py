@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ml_target.engines.denormals import flushed
+from ml_target.engines.onnx.denormals import flushed
 from ml_target.tensors import Array
 
 
