@@ -1,7 +1,7 @@
 """Everything that can go wrong, as a closed set.
 
 Each error says what is wrong (`reason`) and what to do about it (`remedy`); `str()` gives both.
-Only `api/app.py` maps these classes to HTTP status codes.
+Only `api/predict.py` maps these classes to HTTP status codes.
 """
 
 from typing import Any, ClassVar, Literal, get_args

@@ -42,7 +42,10 @@ class Asks(Task[Any, Any]):
         return 100 if self._half else None
 
     def steps(self, job: Job, serves: Any) -> Steps[Any] | None:
-        return self._prepare and Steps(self._prepare, self.run)
+        return self._prepare and Steps(self._prepare, self._finish)
+
+    async def _finish(self, content: Any, trace: Trace) -> Any:
+        return content
 
     offers = jobs = run = encode = labels = cast(Any, None)
 

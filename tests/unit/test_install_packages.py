@@ -108,7 +108,7 @@ def test_what_was_interrupted_is_finished(environment: Environment) -> None:
         ("NewConnectionError: Temporary failure in name resolution", "no connection to the package index"),
         ("SSLError CERTIFICATE_VERIFY_FAILED", "certificate is not trusted here"),
         ("ERROR: No matching distribution found for numpy", "pip finds no fitting package for this machine"),
-        ("something else", "all of them in "),
+        ("something else", "all of it in "),
     ],
 )
 def test_what_pip_says_becomes_a_remedy(environment: Environment, pip_says: str, words: str) -> None:
