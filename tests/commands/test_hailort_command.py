@@ -168,7 +168,7 @@ def test_a_version_that_is_not_there(server: FileServer, tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"), [((), "cat /sys/module/hailo_pci/version"), (("--version", "x"), "no ver")]
+    ("given", "words"), [((), "cat /sys/module/hailo_pci/version"), (("--version", "x"), "not a ver")]
 )
 def test_needs_a_version(given: tuple[str, ...], words: str, capsys: Any) -> None:
     assert main(["hailort", "fetch", *given]) == 2

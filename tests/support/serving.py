@@ -26,6 +26,9 @@ from ml_target.tensors import Float32, UInt8
 class FakeTasks:
     """Answers derived from the input alone, so that a mix-up shows. `delay`: seconds an answer takes."""
 
+    enough = steps = None
+    """Of `PictureEncoder`: it wants the whole picture."""
+
     def __init__(self, delay: float = 0.0, width: int = 512) -> None:
         self.delay = delay
         self.width = width

@@ -93,6 +93,7 @@ def test_pictures(shape: tuple[int | None, ...]) -> None:
         assert (model.seen[0] == prepare(picture, 224)).all()
         assert list(trace.stages) == ["clip.prepare", "clip.infer"]
         steps = CLIP_TASK.steps(Job(CLIP_TASK, "clip.visual", ""), encoder)
+        assert steps is not None
         vector = asyncio.run(steps.finish(steps.prepare(picture), Trace()))
         assert vector.tolist() == pytest.approx([0.6, 0.8])
         assert (model.seen[1] == model.seen[0]).all()

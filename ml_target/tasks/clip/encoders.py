@@ -12,6 +12,7 @@ from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.text_head import TextHead
 from ml_target.tasks.clip.tokenizer import Ids, Tokenizer
+from ml_target.tasks.contract import Steps
 from ml_target.tensors import Array, Float32, UInt8
 
 HALF_FROM = 3.2
@@ -40,6 +41,11 @@ class PictureEncoder:
         with trace.stage("clip.prepare"), self._model.coming():
             frame = await self._pool.run(self.frame, picture)
         return await self.embed_frame(frame, trace)
+
+    @property
+    def steps(self) -> Steps[Float32]:
+        """The same in two steps, the first for the thread that has decoded the picture."""
+        return Steps(self.frame, self.embed_frame)
 
     def frame(self, picture: UInt8) -> UInt8:
         """The picture as the tower takes it, size x size x 3. For the pool's threads."""

@@ -87,8 +87,8 @@ class ClipTask(Task[_Entry, Float32]):
     def enough(self, serves: PictureEncoder) -> int | None:
         return serves.enough
 
-    def steps(self, job: Job, serves: PictureEncoder) -> Steps[Float32]:
-        return Steps(serves.frame, serves.embed_frame)
+    def steps(self, job: Job, serves: PictureEncoder) -> Steps[Float32] | None:
+        return serves.steps
 
     async def run(self, job: Job, serves: PictureEncoder | TextEncoder, content: Any, trace: Trace) -> Float32:
         return await serves.embed(content, trace)
