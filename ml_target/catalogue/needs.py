@@ -76,20 +76,6 @@ def needs(settings: Choice, engine: EngineName, chip: Chip = DEFAULT_CHIP) -> li
     ]
 
 
-def needed_files(
-    settings: Choice,
-    engine: EngineName,
-    chip: Chip = DEFAULT_CHIP,
-    present: Callable[[ModelFile], bool] = lambda file: False,
-) -> list[tuple[str, ModelFile]]:
-    """Task and file for all that must be there: the alternative that is `present`, else the first choice."""
-    return [
-        (need.label, next(filter(present, need.files), need.files[0]))
-        for need in needs(settings, engine, chip)
-        if not need.optional
-    ]
-
-
 def whole_catalogue(chip: Chip = DEFAULT_CHIP) -> list[Need]:
     """Every file once, each a need of its own; of the HEFs those for `chip`."""
     engines: tuple[EngineName, ...] = ("hailo", "cpu")

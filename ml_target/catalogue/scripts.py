@@ -45,20 +45,3 @@ LANGUAGES: dict[str, Reading] = {
     "TE": Reading("Telugu and English", "అఆక"),
 }
 """What stands before two underscores: `LATIN__PP-OCRv5_mobile`."""
-
-OFFERED = (
-    "PP-OCRv5_server",
-    "PP-OCRv5_mobile",
-    "EN__PP-OCRv5_mobile",
-    "EL__PP-OCRv5_mobile",
-    "KOREAN__PP-OCRv5_mobile",
-    "LATIN__PP-OCRv5_mobile",
-    "ESLAV__PP-OCRv5_mobile",
-    "TH__PP-OCRv5_mobile",
-    "CH__PP-OCRv5_mobile",
-    "CH__PP-OCRv5_server",
-    "PP-OCRv6_tiny",
-    "PP-OCRv6_small",
-    "PP-OCRv6_medium",
-)
-"""The names that Immich's settings offer, and the two more that its own worker knows."""

@@ -2,6 +2,7 @@
 
 They come over plain http, so nothing is fetched or kept without a yes: the package's own name, version and machine
 are read, known checksums held, and where none is known the owner sees the SHA-256 and decides. It is remembered.
+Only the questions are our own code; files are fetched as model files are.
 """
 
 import argparse

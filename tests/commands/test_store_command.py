@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import pytest
 from hef_container import container, message
+from needed import needed_files
 
 from ml_target.__main__ import main
 from ml_target.catalogue import files
-from ml_target.catalogue.needs import EngineName, Need, needed_files, needs, whole_catalogue
+from ml_target.catalogue.needs import EngineName, Need, needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS
 from ml_target.catalogue.types import CheckpointCut, Chip, ModelFile
 from ml_target.config import PROJECT, Settings

@@ -10,12 +10,29 @@ from wire import ask
 
 from ml_target.catalogue import files
 from ml_target.catalogue.networks import PPOCRV5_MOBILE, PPOCRV6_SMALL, TEXT_MODELS
-from ml_target.catalogue.scripts import LANGUAGES, OFFERED
+from ml_target.catalogue.scripts import LANGUAGES
 from ml_target.catalogue.types import TextModel
 from ml_target.errors import UnusableInput
 from ml_target.tasks.ocr.alphabets import characters_in
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.names import text_model
+
+OFFERED = (
+    "PP-OCRv5_server",
+    "PP-OCRv5_mobile",
+    "EN__PP-OCRv5_mobile",
+    "EL__PP-OCRv5_mobile",
+    "KOREAN__PP-OCRv5_mobile",
+    "LATIN__PP-OCRv5_mobile",
+    "ESLAV__PP-OCRv5_mobile",
+    "TH__PP-OCRv5_mobile",
+    "CH__PP-OCRv5_mobile",
+    "CH__PP-OCRv5_server",
+    "PP-OCRv6_tiny",
+    "PP-OCRv6_small",
+    "PP-OCRv6_medium",
+)
+"""The names that Immich's settings offer, and the two more that its own worker knows."""
 
 V5, V6 = [PPOCRV5_MOBILE], [PPOCRV6_SMALL]
 BOTH = [*V5, *V6]

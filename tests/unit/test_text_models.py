@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from needed import needed_files
 
 from ml_target.catalogue import networks
-from ml_target.catalogue.needs import EngineName, engine_of, needed_files, needs, settled
+from ml_target.catalogue.needs import EngineName, engine_of, needs, settled
 from ml_target.catalogue.networks import NETWORKS, OCR_RECOGNITION_V6, PPOCRV5_MOBILE, PPOCRV6_SMALL, TEXT_MODELS
 from ml_target.config import Settings
 from ml_target.diagnostics.clients import tasks_on

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from needed import needed_files
 
-from ml_target.catalogue.needs import EngineName, chosen, engine_of, needed_files, needs, whole_catalogue
+from ml_target.catalogue.needs import EngineName, chosen, engine_of, needs, whole_catalogue
 from ml_target.catalogue.networks import BUFFALO_DETECTOR, BUFFALO_RECOGNIZER, NETWORKS, SCRFD_10G
 from ml_target.config import Settings
 from ml_target.engines import select
