@@ -1,6 +1,6 @@
 """What an engine is: something that opens a network's file and runs lists of frames.
 
-To add an engine: one module here that fulfils `Engine`, and a function in `select.py` that makes it
+To add an engine: a room here that fulfils `Engine`, and a function in `select.py` that makes it
 from the settings. Code above the engines asks for `capabilities`, never for the name, which is
 only for logs and pages. The contract tests in `tests/contract/test_engine_contract.py` run over
 every engine. Engines know nothing of tasks or HTTP.
