@@ -17,8 +17,8 @@ changes anything, and what Immich has indexed already; it can be run again at an
 container that it did not make.
   --cpu                    on the processor; needs neither a card nor HailoRT's packages
   --image NAME             build nothing: take or fetch the image that fits every driver, such as immich-ml-hailo:any
-  --clip-backend NAME      tinyclip (the default), vit_b_32, vit_b_16, siglip, siglip2, several with commas
-                           between, or auto: all whose files are there
+  --clip-backend NAME      tinyclip (the default), vit_b_32, vit_b_16, siglip, siglip2, several separated
+                           by commas, or auto: all whose files are there
   --chip NAME              hailo8 or hailo8l, where the card cannot be asked
   --fetch-hailort          fetch HailoRT's packages from its maker's public server, which speaks plain http
   --yes                    yes to every question; the library counts as a new one where no backend is named

@@ -36,6 +36,9 @@ _BY_WIDTH: dict[int, str] = {
 IMMICH_DEFAULT = "ViT-B-32__openai"
 """The CLIP model of Immich's settings as they come."""
 
+PERSON_DISTANCE = 0.5
+"""Up to this cosine distance Immich by default takes two faces for one person's."""
+
 KEEP_THE_NAME = "a library that has vectors keeps its name: a change of name deletes all of them"
 
 

@@ -5,6 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
+from ml_target.catalogue.immich import PERSON_DISTANCE
 from ml_target.diagnostics.checks.measures import match
 from ml_target.diagnostics.checks.samples import FACE_BOXES
 from ml_target.tasks.clip.encoders import unit
@@ -18,8 +19,6 @@ WIDE = 32
 """Pixels: smaller faces are not counted."""
 
 SAME_FACE_IOU = 0.5
-SAME_PERSON = 0.5
-"""Cosine distance, Immich's default."""
 
 Found = list[list[Face]]
 """The faces of each picture."""
@@ -83,7 +82,7 @@ def compare_vectors(ours: Found, theirs: Found) -> dict[str, float]:
     values = {"cosine_mean": float(alike.mean()), "cosine_p5": float(np.percentile(alike, 5))}
     if len(met) > 1:
         upper = np.triu_indices(len(met), 1)
-        same = [(side @ side.T)[upper] >= 1 - SAME_PERSON for side in (mine, other)]
+        same = [(side @ side.T)[upper] >= 1 - PERSON_DISTANCE for side in (mine, other)]
         values["same_verdicts"] = float((same[0] == same[1]).mean())
     return values
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from ml_target.catalogue.immich import PERSON_DISTANCE
 from ml_target.config import Settings
 from ml_target.diagnostics.compare import faces, search, text
 from ml_target.diagnostics.compare.asking import FACES, OURS, QUERY, SEARCH, SIDES, TEXT, THEIRS, Answers, Asker, Worker
@@ -53,7 +54,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--ocr", metavar="NAME", help="text model (default: the one that this worker announces)")
     parser.add_argument("--their-ocr", metavar="NAME", help="text model to ask the other one for (default: the same)")
     parser.add_argument(
-        "--distance", type=_distance, default=0.5, help="largest between faces of a person (default: 0.5, as in Immich)"
+        "--distance",
+        type=_distance,
+        default=PERSON_DISTANCE,
+        help="largest between faces of a person (default: %(default)s, as in Immich)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, for programs")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page here, with the photos that differ most")
