@@ -40,7 +40,7 @@ UPLOAD_PART = 4
 RENAMED: dict[str, str] = {}
 """Names that earlier releases gave to settings -> those of today; an old one is refused with the new one.
 
-None has been renamed yet. An old name that is still understood stands with its setting instead, after the one of today.
+None has been renamed yet. An old name that is still understood is listed with its setting instead, after today's.
 """
 
 RENAMED_VALUES: dict[tuple[str, str], str] = {}

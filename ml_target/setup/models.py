@@ -69,7 +69,7 @@ def provide(talk: Talk, chosen: Chosen, chip: str, image: str) -> Plan[bool]:
 
 
 def _store(talk: Talk, chosen: Chosen, image: str) -> Plan[list[str]]:
-    """The call of the store's command, up to what it is to do."""
+    """The call of the store's command, up to its action."""
     facts = talk.facts
     call = yield from fetching(facts, "models", "/app/models", ("HF_ENDPOINT", *PIP))
     for word in chosen.words:

@@ -131,7 +131,7 @@ def test_all_that_has_to_be_replaced_in_the_readmes_commands_is_the_page_s_own_a
     assert in_capitals == ["ADDRESS-OF-THIS-PAGE"]
     assert not re.search("<[a-z]|example|YOUR", "\n".join(lines_of(README)))
     before = README.partition("```bash\ngit clone ADDRESS-OF-THIS-PAGE ")[0]
-    assert before.endswith("Replace `ADDRESS-OF-THIS-PAGE` with what stands in your browser's address bar:\n\n")
+    assert before.endswith("Replace `ADDRESS-OF-THIS-PAGE` with the address in your browser's address bar:\n\n")
 
 
 def test_the_pages_commands_are_clean_shell(tmp_path: Path) -> None:
