@@ -70,16 +70,7 @@ def measure(
     where an answer would take longer; nothing is begun after `most_s`.
     """
     end = time.monotonic() + most_s
-    turns: dict[str, list[Turn]] = {}
-    for label, entries in tasks_on(status):
-        contents: Sequence[bytes | str] = QUERIES if label == "clip.textual" else pictures
-        turns[label] = [(form(entries, content),) for content in contents]
-    photos = [label for label in turns if label != "clip.textual"]
-    if together and len(photos) > 1:
-        turns["all of a photo"] = [
-            tuple(each for (each,) in parts) for parts in zip(*(turns[label] for label in photos), strict=True)
-        ]
-    for label, asked in turns.items():
+    for label, asked in _turns(status, pictures, together=together).items():
         alone = 0.0
         for count in clients:
             if time.monotonic() > end:
@@ -94,6 +85,20 @@ def measure(
                     break
                 alone = alone or seen.milliseconds(0.5) / 1000 / count
                 yield Row(label, count, seen.rate, seen.milliseconds(0.5), seen.milliseconds(0.95))
+
+
+def _turns(status: Mapping[str, Any], pictures: Sequence[bytes], *, together: bool) -> dict[str, list[Turn]]:
+    """What clients send, by the row's label: as many turns as there are pictures, or queries."""
+    turns: dict[str, list[Turn]] = {}
+    for label, entries in tasks_on(status):
+        contents: Sequence[bytes | str] = QUERIES if label == "clip.textual" else pictures
+        turns[label] = [(form(entries, content),) for content in contents]
+    photos = [label for label in turns if label != "clip.textual"]
+    if together and len(photos) > 1:
+        turns["all of a photo"] = [
+            tuple(each for (each,) in parts) for parts in zip(*(turns[label] for label in photos), strict=True)
+        ]
+    return turns
 
 
 # -------------------------------------------------------------------- command

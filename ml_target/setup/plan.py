@@ -26,10 +26,7 @@ def plan(facts: Facts, clock: proof.Clock | None = None) -> Plan[None]:
     options = parse(facts.arguments, facts.environment)
     settings.refuse_useless(facts)
     proof.patience(facts)  # now, and not when the worker has been replaced
-    if ":" in str(facts.project):
-        raise Refusal(
-            f"the folder {facts.project} has a colon in its name, which Docker's -v cannot take.", "Rename it."
-        )
+    _require_mountable(facts.project)
     talk = Talk(facts, options)
     version = (yield CheckDocker()).text
     there = yield from container.look(options.no_start)
@@ -40,22 +37,15 @@ def plan(facts: Facts, clock: proof.Clock | None = None) -> Plan[None]:
     yield say(version)
     machine = yield from _machine(facts)
     yield from _look_over(talk, chosen, there, noted)
-    using = None
+    using: Using | None = None
     if not options.cpu:
         yield steps.next("Card, driver, HailoRT's packages")
-        using = card.check(facts, chosen.settings)
-        yield say(using.words)
-        yield from hailort.provide(talk, chosen, using.driver, machine)
+        using = yield from _use_card(talk, chosen, machine)
     yield from library.ask_about_change(talk, chosen)
 
     yield steps.next("Image")
     images = Images(talk, using.driver if using else "")
-    if chosen.image:
-        yield from images.pull(chosen.image)
-    else:
-        if using:
-            yield from images.build_base([f"{FOLDER}/{name}" for name in names(using.driver, machine)])
-        yield from images.build_slim()
+    yield from _image(images, chosen, using, machine)
 
     yield steps.next("Models")
     chip = (yield from models.find_chip(talk, chosen, using, images.slim)) if using else ""
@@ -72,14 +62,42 @@ def plan(facts: Facts, clock: proof.Clock | None = None) -> Plan[None]:
         yield say("not started, as told with --no-start. To start it:")
         yield shown(wanted.call)
     else:
-        yield from start(talk, wanted)
-        if not options.dry:
-            yield from note.write(facts.project, wanted.settings)
         doctor = proof.doctor_line(images.worker, _card(facts, chosen, using))
-        yield from proof.wait_until_ready(talk, chosen.port, doctor, clock or proof.Clock())
+        yield from _run(talk, wanted, doctor, clock or proof.Clock())
         yield steps.next("Test")
         yield from proof.test(talk, doctor)
     yield from words.closing(facts, options, chosen, images.worker, chip, not complete)
+
+
+def _require_mountable(project: Path) -> None:
+    if ":" in str(project):
+        raise Refusal(f"the folder {project} has a colon in its name, which Docker's -v cannot take.", "Rename it.")
+
+
+def _use_card(talk: Talk, chosen: Chosen, machine: str) -> Plan[Using]:
+    """The card, with HailoRT's packages for its driver. Raises Refusal."""
+    using = card.check(talk.facts, chosen.settings)
+    yield say(using.words)
+    yield from hailort.provide(talk, chosen, using.driver, machine)
+    return using
+
+
+def _image(images: Images, chosen: Chosen, using: Using | None, machine: str) -> Plan[None]:
+    """The image that the models are fetched with: one that is taken as it is, or the slim one, built here."""
+    if chosen.image:
+        yield from images.pull(chosen.image)
+        return
+    if using:
+        yield from images.build_base([f"{FOLDER}/{name}" for name in names(using.driver, machine)])
+    yield from images.build_slim()
+
+
+def _run(talk: Talk, wanted: Wanted, doctor: str, clock: proof.Clock) -> Plan[None]:
+    """The container, started and ready; its settings are kept. `doctor`: the line that looks at the card."""
+    yield from start(talk, wanted)
+    if not talk.options.dry:
+        yield from note.write(talk.facts.project, wanted.settings)
+    yield from proof.wait_until_ready(talk, wanted.port, doctor, clock)
 
 
 class Titles:

@@ -101,11 +101,7 @@ def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
     yield state.make("The worker that runs here", asked)
     answer = answers[0] if answers else Answer("")
     log = state.make(LOG, lambda: log_section(arguments.log, read.settings.port))  # before our own requests are in it
-    silent = (
-        []
-        if answer.ours
-        else [pid for port, pid, _ in kept_logs() if port == read.settings.port and _same_network(pid)]
-    )
+    silent = [] if answer.ours else _silent_workers(read.settings.port)
     if silent:
         words = f"process {silent[0]} is a worker for this port, and does not answer"
         yield Section("A worker that does not answer", words, [words])
@@ -123,6 +119,11 @@ def _sections(arguments: argparse.Namespace, root: Path) -> Iterator[Section]:
         else:
             yield state.make("Times of the networks", runs.times, TIMES_S + LATER_S)
     yield log
+
+
+def _silent_workers(port: int) -> list[int]:
+    """The processes that have kept a log as workers for this port."""
+    return [process for of, process, _ in kept_logs() if of == port and _same_network(process)]
 
 
 def _same_network(process: int) -> bool:
