@@ -46,7 +46,7 @@ if ! words=$(docker version --format '{{.Server.Version}}' 2>&1); then
 fi
 image=${IMAGE-}
 version=${HAILORT_VERSION-}
-if [[ -z $version && -r $driver ]]; then version=$(<"$driver"); fi
+if [[ -z $version && -r $driver ]]; then version=$(<"$driver") && version=${version%%[!0-9.]*}; fi # without a -1 or so
 version=${version:-4.23.0}
 for name in "immich-ml-hailo:v$version" immich-ml-hailo:cpu; do
   if [[ -z $image ]] && docker image inspect "$name" >/dev/null 2>&1; then image=$name; fi

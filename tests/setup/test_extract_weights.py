@@ -426,7 +426,7 @@ def test_the_image_is_that_of_the_driver(host: Host, tmp_path: Path) -> None:
     host.docker()
     version = tmp_path / "root/sys/module/hailo_pci/version"
     version.parent.mkdir(parents=True)
-    version.write_text("4.22.0\n")
+    version.write_text("4.22.0-1\n")  # the image has the three numbers alone
     images = "immich-ml-hailo:v4.22.0 immich-ml-hailo:v4.23.0"
     done = host.run("models.sh", "missing", IMAGES=images, SETUP_ROOT=str(tmp_path / "root"))
     assert "running inside immich-ml-hailo:v4.22.0" in done.stderr
