@@ -100,7 +100,13 @@ def main(arguments: list[str] | None = None) -> int:
         # The first process of a container ignores signals that it has no handler for; the imports take a second.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         parser.epilog = f"settings:\n{reference()}"
-    module = import_module(chosen.module)
+    try:
+        module = import_module(chosen.module)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("ml_target"):
+            raise
+        print(f"error: {_lacking(error.name)}", file=sys.stderr)
+        return 1
     module.add_arguments(parser)
     parsed = parser.parse(rest)
     try:
@@ -109,6 +115,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {without_logins(str(error))}", file=sys.stderr)
         return 1
     return status
+
+
+def _lacking(package: str) -> str:
+    """As a host's own python3 in a checkout, which has none of the packages."""
+    return (
+        f"{sys.executable} has no package {package}. ./setup.sh serve puts what is needed into .venv: take the Python in "
+        "there, .venv/bin/python; or run this inside the image, where all of it is"
+    )
 
 
 def _split(given: list[str]) -> tuple[str, list[str]]:

@@ -52,11 +52,15 @@ def fetch_missing(settings: Settings, store: Store) -> None:
             store.folder,
         )
     log.info("MODELS_FETCH=on: %d of the model files are missing and are fetched into %s", len(wanted), store.target)
+    failed = 0
     for number, need in enumerate(wanted, 1):
         log.info("%d of %d: %s (%s)", number, len(wanted), need.files[0].name, need.label)
         file, reason = obtain(store, need)
         if file is None:
+            failed += 1
             log.error("%s", reason)
+    if failed:
+        log.error("MODELS_FETCH=on: %d of %d could not be fetched. The next start tries again", failed, len(wanted))
 
 
 def _closed(folder: Path, user: int) -> str:

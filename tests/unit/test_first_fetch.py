@@ -63,6 +63,7 @@ def test_tells_what_cannot_be_fetched(
     wants(monkeypatch, Need("ocr", "cpu", (file(name="nobody.txt"),)), Need("faces", "cpu", (WORDS,)))
     first_fetch.fetch_missing(SETTINGS, store)
     assert "nobody.txt could not be fetched" in caplog.text
+    assert "MODELS_FETCH=on: 1 of 2 could not be fetched. The next start tries again" in caplog.text
     assert store.find(WORDS)
 
 
@@ -88,6 +89,8 @@ def test_a_stand_in_is_taken_from_a_mirror_where_the_network_itself_cannot_be_ha
     assert bool(store.find(STAND_IN)) == in_mirror
     assert not store.find(network)
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [error for error in errors if error.startswith("MODELS_FETCH=on: 1 of 1 could not")] == errors[told:]
+    errors = errors[:told]
     assert len(errors) == told
     assert all("network.txt could not be fetched" in error and STAND_IN.name not in error for error in errors)
 
