@@ -120,8 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _lacking(package: str) -> str:
     """As a host's own python3 in a checkout, which has none of the packages."""
     return (
-        f"{sys.executable} has no package {package}. ./setup.sh serve puts what is needed into .venv: take the Python in "
-        "there, .venv/bin/python; or run this inside the image, where all of it is"
+        f"{sys.executable} has no package {package}. ./setup.sh serve puts what is needed into .venv: take the Python "
+        "in there, .venv/bin/python; or run this inside the image, where all of it is"
     )
 
 

@@ -83,6 +83,8 @@ def test_there_is_no_latest() -> None:
     publish = GITHUB / "workflows" / "publish.yml"
     (names,) = (step["with"] for step in steps_of(publish) if step.get("uses", "").startswith("docker/metadata"))
     assert names["flavor"] == "latest=false"
+    registry = "${{ vars.REGISTRY }}"  # where it is not set, the login would be to another one
+    assert [step["env"] for step in steps_of(publish) if "env" in step] == [{"REGISTRY": registry}]
     assert names["tags"].split() == ["type=semver,pattern={{version}}", "type=semver,pattern={{major}}.{{minor}}"]
 
 
