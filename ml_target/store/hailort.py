@@ -14,7 +14,7 @@ from pathlib import Path
 from ml_target.config import PROJECT, Settings
 from ml_target.errors import FetchError, SettingsError, WorkerError
 from ml_target.hailort import accepted
-from ml_target.hailort.packages import ZONE, Platform, numbers, packages, pairs, where
+from ml_target.hailort.packages import ZONE, Platform, foreign, numbers, packages, pairs, where
 from ml_target.hailort.sources import MD5, SOURCE_VERSION
 from ml_target.hailort.unpack import examine_deb, examine_wheel
 from ml_target.remedies import in_image
@@ -193,12 +193,15 @@ def _list(folder: Path, here: Platform, driver: str) -> int:
     print(f"{folder}: {'no packages of HailoRT' if not found else ''}")
     for path in found:
         print(f"  {path.name}")
+    if others := foreign(folder):
+        print(f"  passed over, as HailoRT's packages have other names: {', '.join(others)}")
     print(f"whole for {here.machine}, {here.python}: {', '.join(sorted(whole, key=numbers)) or 'none'}")
     print(f"the driver's version: {driver or 'unknown, no driver is loaded'}")
     version = ".".join(map(str, numbers(driver)))
-    if version and version not in whole:
-        print(where(version))
-    return OK if (version in whole if version else bool(whole)) else INCOMPLETE
+    if version in whole or (whole and not version):
+        return OK
+    print(where(version))
+    return INCOMPLETE
 
 
 def _unknown(wanted: str | None) -> str:

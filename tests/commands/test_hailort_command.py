@@ -215,6 +215,14 @@ def test_lists_what_is_there(packages: Path, capsys: Any) -> None:
     assert DEB in said
 
 
+def test_lists_what_is_passed_over_and_says_where_the_right_ones_are(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "hailort_4.23.0_arm64 (1).deb").touch()
+    assert main(["hailort", "list", "--to", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "have other names: hailort_4.23.0_arm64 (1).deb" in said
+    assert "They come from the Hailo Developer Zone" in said
+
+
 def test_the_source_is_checked_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAILORT_SOURCE", "ftp://hailo")
     with pytest.raises(Exception, match="begins with http"):
