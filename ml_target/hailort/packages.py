@@ -4,6 +4,7 @@ Names are those of Hailo's downloads: `hailort_4.23.0_amd64.deb` for the library
 `hailort-4.23.0-cp312-cp312-linux_x86_64.whl` for the Python package. Nothing is opened here.
 """
 
+import os
 import platform
 import re
 import sys
@@ -183,9 +184,11 @@ def absent(version: str) -> str:
         return ". ".join(fault)
     here, version = Platform(), ".".join(map(str, numbers(version))) or "VERSION"
     if in_image():
+        folder = os.environ.get("HAILORT_DIR", "").strip()
+        into = folder or f"a folder, and start the container with -v FOLDER:{FOLDER}:ro {TMPFS}"
         return (
-            f"Put {here.deb(version)} and {here.wheel(version)}, of the driver's version, into a folder, and start "
-            f"the container with -v FOLDER:/hailort:ro {TMPFS}. {where('' if version == 'VERSION' else version)}"
+            f"Put {here.deb(version)} and {here.wheel(version)}, of the driver's version, into {into}. "
+            f"{where('' if version == 'VERSION' else version)}"
         )
     return (
         f"Get {here.wheel(version)} of the driver's version from Hailo's developer zone: pip install --no-deps FILE; "

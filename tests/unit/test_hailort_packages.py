@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from standin_hailort import deb_name, wheel_name, write_deb, write_packages, write_wheel
 
+from ml_target import remedies
 from ml_target.errors import SettingsError
 from ml_target.hailort import accepted, place
 from ml_target.hailort.load import import_hailort
@@ -139,6 +140,15 @@ def test_a_driver_that_no_package_helps(driver: str, words: str, tmp_path: Path)
     assert "driver of branch 4" in refused.value.remedy
     assert words in absent(driver)
     assert ".whl" not in absent(driver)
+
+
+def test_where_they_go_in_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a folder that is mounted, or the one that a template has chosen, as Home Assistant's has."""
+    monkeypatch.setenv(remedies.IN_IMAGE, "1")
+    monkeypatch.delenv("HAILORT_DIR", raising=False)
+    assert "into a folder, and start the container with -v FOLDER:/hailort:ro --tmpfs " in absent("4.23.0")
+    monkeypatch.setenv("HAILORT_DIR", "/share/hailort")
+    assert "of the driver's version, into /share/hailort. " in absent("4.23.0")
 
 
 def test_names_that_are_not_hailort_s_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
