@@ -42,6 +42,7 @@ case "$1 $2" in
   "version --format") if [[ -n ${DOCKER_DOWN-} ]]; then echo "Cannot connect to the Docker daemon" >&2; exit 1; fi ;;
   "info --format") echo "${SECURITY-}" ;;
   "image inspect") [[ " ${IMAGES-} " == *" $3 "* ]] ;;
+  "inspect --type") [[ -n ${OURS-} ]] && echo "$OURS" ;;
 esac
 """
 
@@ -440,7 +441,8 @@ def test_the_image_is_that_of_the_driver(host: Host, tmp_path: Path) -> None:
             {"IMAGES": "immich-ml-hailo:cpu immich-ml-hailo:v4.22.0", "HAILORT_VERSION": "4.22.0"},
             "immich-ml-hailo:v4.22.0",
         ),
-        ({"IMAGE": "my/own:1"}, "my/own:1"),
+        ({"IMAGE": "my/own:1", "OURS": "other/any:0.1.0"}, "my/own:1"),
+        ({"OURS": "other/any:0.1.0"}, "other/any:0.1.0"),
     ],
 )
 def test_which_image(
