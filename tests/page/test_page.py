@@ -286,6 +286,9 @@ def test_a_worker_that_has_gone(chrome: Chrome) -> None:
         wait_until(lambda: worker.state != "loading")
         opened(chrome, client)
         assert text(chrome, "state") == "Ready"
+        chrome.execute_script("showTasks = () => { throw new TypeError('a field of another version'); }")
+        ask_anew(chrome)
+        until(lambda: text(chrome, "state") == "Reload this page")
     ask_anew(chrome)
     until(lambda: text(chrome, "state") == "No answer")
 
