@@ -202,7 +202,9 @@ def test_a_query_for_something_else_would_be_noticed() -> None:
 def test_each_legend_names_labels_that_are_left(panel: dict[str, Any], series: Series) -> None:
     for target in panel["targets"]:
         labels = {label for name, _ in asked(target["expr"]) for of in series[name] for label in dict(of)} | SCRAPED
-        assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels
+        legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+        assert legend <= labels
+        assert ("instance" in legend) == ("sum by" not in target["expr"]), "several workers are told apart, or summed"
 
 
 UNITS = {"bool_on_off", "bool_yes_no", "bytes", "celsius", "percentunit", "reqps", "s", "short"}
