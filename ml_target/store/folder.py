@@ -94,7 +94,7 @@ class Store:
         if not file.sources:
             reason += " and nobody publishes it" + (f" ({file.note})" if file.note else "")
         else:
-            remedy = f"run {remedies.fetch(*_fetch_arguments(file))}, {remedy}"
+            remedy = f"run {remedies.fetch(*fetch_arguments(file))}, {remedy}"
         return MissingFileError(reason, remedy, f"{file.name} is missing")
 
     def _tell_spare(self, path: Path) -> None:
@@ -132,7 +132,7 @@ class Store:
         cause = f"{file.name} is damaged"
         if damage.first is None:
             return DamagedFileError(damage.reason, damage.remedy, cause)
-        return remedies.damaged(damage.reason, *_fetch_arguments(file), first=damage.first, cause=cause)
+        return remedies.damaged(damage.reason, *fetch_arguments(file), first=damage.first, cause=cause)
 
     def pin(self, file: ModelFile, path: Path) -> None:
         """Records the checksum of the file at `path`, if none is published; the next check examines the file.
@@ -194,7 +194,7 @@ def all_damaged(damages: Sequence[DamagedFileError]) -> DamagedFileError:
     return DamagedFileError("; ".join(reasons), first.remedy, first.cause, first.first)
 
 
-def _fetch_arguments(file: ModelFile) -> tuple[str, ...]:
+def fetch_arguments(file: ModelFile) -> tuple[str, ...]:
     """Arguments for fetching this file: without them, fetch gets those of the default chip."""
     return ("--engine", "hailo", "--chip", file.chip) if file.chip not in (None, DEFAULT_CHIP) else ()
 
