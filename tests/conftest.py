@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +42,9 @@ for library in ("OMP", "OPENBLAS", "RAYON"):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Without it every process that a test starts would compile all modules anew.
+# Where Python may not keep what it has compiled, each process of a run would compile all tests and modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # As the worker does: without it the kernel takes a tenth of the time, for arrays that come and go.
 allocator.tune()
