@@ -5,6 +5,7 @@ Each process imports this, whatever it runs: what takes long to import is import
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import logging
@@ -66,6 +67,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             rank = len(SLOW)
         ranks[item.path] = min(rank, ranks.get(item.path, rank))
     items.sort(key=lambda item: ranks[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: Python need not look through all of it again for what can go."""
+    gc.freeze()
 
 
 def _rank(path: Path) -> int:
