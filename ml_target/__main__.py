@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from importlib import import_module
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from ml_target import __version__
 from ml_target.config import Settings, choose_engine
@@ -100,15 +100,33 @@ def main(arguments: list[str] | None = None) -> int:
         # The first process of a container ignores signals that it has no handler for; the imports take a second.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         parser.epilog = f"settings:\n{reference()}"
-    module = import_module(chosen.module)
+    try:
+        module = import_module(chosen.module)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("ml_target"):
+            raise
+        print(f"error: {_lacking(error.name)}", file=sys.stderr)
+        return 1
     module.add_arguments(parser)
     parsed = parser.parse(rest)
     try:
         status: int = module.run(parsed, _settings(chosen)) if chosen.settings else module.run(parsed)
     except WorkerError as error:
-        print(f"error: {without_logins(str(error))}", file=sys.stderr)
+        if _form(chosen) == "json":
+            set_up(logging.CRITICAL, "json")
+            log.critical("%s", error)
+        else:
+            print(f"error: {without_logins(str(error))}", file=sys.stderr)
         return 1
     return status
+
+
+def _lacking(package: str) -> str:
+    """As a host's own python3 in a checkout, which has none of the packages."""
+    return (
+        f"{sys.executable} has no package {package}. ./setup.sh serve puts what is needed into .venv: take the Python "
+        "in there, .venv/bin/python; or run this inside the image, where all of it is"
+    )
 
 
 def _split(given: list[str]) -> tuple[str, list[str]]:
@@ -133,11 +151,18 @@ def _explain(first: str) -> NoReturn:
     parser.error(f"there is no command {first}; there are {', '.join(COMMANDS)}")
 
 
+def _form(chosen: Command) -> Literal["text", "json"]:
+    """That of the command's log, even where settings are bad: what collects a worker's log wants every line in it."""
+    asked = os.environ.get("LOG_FORMAT", "").strip().lower()
+    return "json" if chosen is COMMANDS["serve"] and asked == "json" else "text"
+
+
 def _settings(chosen: Command) -> Settings:
     """Reads the environment, sets up the log and logs hints about misspelt settings. Raises SettingsError."""
+    set_up(logging.WARNING, _form(chosen))
     settings = Settings.from_environment()
     serves = chosen is COMMANDS["serve"]
-    set_up(settings.log_level, settings.log_format if serves else "text")
+    set_up(settings.log_level, _form(chosen))
     for hint in environment_hints():
         log.warning("%s", hint)
     if serves and (asked := question(os.environ, choose_engine(settings.engine))):

@@ -60,10 +60,21 @@ def command(*words: str, **settings: str) -> str:
 
 
 def anew(*words: str, mount: str) -> str:
-    """As `command`, for what cannot be run in this container, because it stops: in one of its own, with a folder."""
+    """As `command`, for what cannot be run in this container, because it stops: in one of its own, with a folder.
+
+    `mount`: FOLDER:PLACE. The folder is written as its owner, who is seldom the worker's user.
+    """
     if not in_image():
         return command(*words)
-    return " ".join(["docker run --rm -it -v", mount, "IMAGE python3", PACKAGE, *words])
+    owner = f'--user "$(stat -c %u:%g {mount.partition(":")[0]})"'
+    return " ".join(["docker run --rm -it -v", mount, owner, "IMAGE python3", PACKAGE, *words])
+
+
+def anew_after(words: str) -> str:
+    """The same command, with what lets the worker take what it brought; for the end of a sentence."""
+    if fetched_outside():
+        return words  # which has its own end
+    return f"{words} && docker restart {CONTAINER}" if in_image() else f"{words}, then start the worker again"
 
 
 def _python() -> str:

@@ -3,7 +3,8 @@
 # with the project's .venv, with a python3 that has the packages, or else inside the image, with docker (Unraid).
 #
 # MODELS_DIR     the folder with the models; models/ of this project when left out
-# IMAGE          the image; when left out immich-ml-hailo:v$HAILORT_VERSION (the driver's, or 4.23.0), or immich-ml-hailo:cpu
+# IMAGE          the image; when left out immich-ml-hailo:v$HAILORT_VERSION (the driver's, or 4.23.0), immich-ml-hailo:cpu,
+#                or the one of the container immich-ml-hailo
 # The settings that decide which files are wanted, where they come from, proxies and pip's own count in the image, too.
 set -euo pipefail
 
@@ -46,11 +47,12 @@ if ! words=$(docker version --format '{{.Server.Version}}' 2>&1); then
 fi
 image=${IMAGE-}
 version=${HAILORT_VERSION-}
-if [[ -z $version && -r $driver ]]; then version=$(<"$driver"); fi
+if [[ -z $version && -r $driver ]]; then version=$(<"$driver") && version=${version%%[!0-9.]*}; fi # without a -1 or so
 version=${version:-4.23.0}
 for name in "immich-ml-hailo:v$version" immich-ml-hailo:cpu; do
   if [[ -z $image ]] && docker image inspect "$name" >/dev/null 2>&1; then image=$name; fi
 done
+[[ -n $image ]] || image=$(docker inspect --type container --format '{{.Config.Image}}' immich-ml-hailo 2>/dev/null) || image=''
 [[ -n $image ]] || fail "there is no image immich-ml-hailo:v$version nor immich-ml-hailo:cpu here." \
   "Build it: docker build -t immich-ml-hailo:cpu --build-arg BASE_IMAGE=ubuntu:24.04 -f Dockerfile.immich-ml-hailo ." \
   "or name the one you have: IMAGE=name:tag $0 $*"

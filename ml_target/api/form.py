@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import BinaryIO, cast
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
@@ -13,6 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from ml_target.errors import MalformedRequest, TooLarge, UnusableInput
 from ml_target.runtime.protocol import MAX_ENTRIES, entries_too_long
+from ml_target.system.growing import GrowingFile
 
 MAX_TEXT = 64 * 1024
 """Bytes of a search query: far more than anybody types, and only its first 64 or 77 tokens count."""
@@ -29,6 +31,9 @@ before others get their turn.
 An ordinary megabyte takes half a millisecond; one full of near-boundaries takes 300, so 32 KiB of it ten.
 """
 
+MAX_COPIED = 2 * 2**20
+"""Bytes of a picture, above any usual preview, up to which it is in malloc's memory: quick, but copied as it grows."""
+
 MULTIPART, URLENCODED = b"multipart/form-data", b"application/x-www-form-urlencoded"
 
 CHARSETS = {
@@ -44,7 +49,7 @@ class Form:
     """What Immich's form holds: `entries`, and an `image` or a `text`. None for a field that is not there."""
 
     entries: str | None = None
-    image: io.BytesIO | None = None
+    image: BinaryIO | None = None
     text: str | None = None
 
 
@@ -214,7 +219,7 @@ class _Field:
     def __init__(self, name: str, is_file: bool, charset: str) -> None:
         self.name = name
         self.is_file = is_file
-        self.content = io.BytesIO()
+        self.content: io.BytesIO | GrowingFile = io.BytesIO()
         self._charset = charset
 
     def add(self, data: memoryview | bytes) -> None:
@@ -224,12 +229,14 @@ class _Field:
             limit, refusal = LIMITS[self.name]
             if self.content.tell() + len(data) > limit:
                 raise refusal()
+        elif isinstance(self.content, io.BytesIO) and self.content.tell() + len(data) > MAX_COPIED:
+            self.content = GrowingFile(self.content.getvalue())
         self.content.write(data)
 
     def text(self) -> str:
         """Raises MalformedRequest for bytes that are not text."""
         try:
-            return self.content.getvalue().decode(self._charset)
+            return bytes(self.content.getbuffer()).decode(self._charset)
         except UnicodeDecodeError as error:
             raise MalformedRequest(f"{self.name} is not {self._charset.upper()} text", "Send it as UTF-8.") from error
 
@@ -241,7 +248,7 @@ def _form(fields: dict[str, _Field]) -> Form:
     if "text" in fields:
         form.text = fields["text"].text()
     if "image" in fields and fields["image"].is_file:
-        form.image = fields["image"].content
+        form.image = cast(BinaryIO, fields["image"].content)
         form.image.seek(0)
     return form
 

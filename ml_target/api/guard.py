@@ -131,10 +131,11 @@ async def answer_fault(request: Request, error: Exception) -> JSONResponse:
 def fault(error: Exception, request: str) -> tuple[int, str]:
     """Status and message for an unexpected error; the log gets the details. `request`: its id."""
     if isinstance(error, MemoryError):
-        log.error("a request failed: out of memory, id=%s", request)
+        log.error("a request failed: out of memory, id=%s", request, extra={"fields": {"id": request}})
         forget(error)
         return 503, NO_MEMORY
-    log.exception("a request failed with an unexpected error, id=%s", request, exc_info=error)
+    words = "a request failed with an unexpected error, id=%s"
+    log.exception(words, request, exc_info=error, extra={"fields": {"id": request}})
     return 500, INTERNAL
 
 

@@ -12,6 +12,7 @@ from ml_target.api.app import create_app
 from ml_target.api.server import Server
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
+from ml_target.log.requests import take_uncaught
 from ml_target.log.ring import keep_last_lines
 from ml_target.runtime.lifecycle import Worker
 from ml_target.system import allocator
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serves, with the log's last lines kept for the report. Returns the exit code that `DESCRIPTION` explains."""
+    take_uncaught()
     keep_last_lines(settings.port)
     return serve(settings)
 

@@ -72,15 +72,15 @@ def _failures(past: Steps) -> dict[str, int]:
 
 
 def _run(run: Run, past: Steps, now: float) -> dict[str, Any]:
-    """Its present pace is that of the last half minute, of the whole run while that is younger."""
-    mean = run.photos / max(run.last - run.first, 0.001)
+    """Its present pace is that of the last half minute, or since it began; its mean that until its last picture."""
+    mean, yet = (run.photos / max(until - run.first, 0.001) for until in (run.last, now))
     whole = int((now - run.first) // STEP_S)
     lately = [step.photos for step in past[-LATELY:] if step is not None]
     return {
         "began": round(run.began, 1),
         "requests": run.requests,
         "photos": run.photos,
-        "now_per_s": round(sum(lately) / (LATELY * STEP_S) if whole > LATELY else mean, 2),
+        "now_per_s": round(sum(lately) / (LATELY * STEP_S) if whole > LATELY else yet, 2),
         "mean_per_s": round(mean, 2),
     }
 

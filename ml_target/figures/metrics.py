@@ -3,6 +3,7 @@
 No label holds text from outside: tasks and networks are those of the catalogue, the others come from closed sets.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
@@ -22,10 +23,12 @@ from ml_target.errors import REASONS
 from ml_target.figures.observer import FAULTS, RECOVERIES
 from ml_target.figures.present import Present
 from ml_target.figures.recorder import Recorder
-from ml_target.figures.totals import Histogram, OfNetwork, Totals
+from ml_target.figures.totals import REQUEST_S, Histogram, OfNetwork, Totals
 
 PREFIX = "immich_ml_"
 DONE = 200
+VERSIONS = {"0.0.1", "0.0.4", "1.0.0"}
+"""Of the formats, as far as the library writes them. It takes any version for one, and fails at one without numbers."""
 
 
 class Exporter:
@@ -40,7 +43,10 @@ class Exporter:
     def text(self, present: Present, accept: str) -> tuple[bytes, str]:
         """The figures and their media type, in the form that a scraper's `Accept` asks for."""
         self._worker.present = present
-        encode, media_type = choose_encoder(accept)
+        known = (
+            each for each in accept.split(",") if set(re.findall(r"version=([^;]*)", each.replace(" ", ""))) <= VERSIONS
+        )
+        encode, media_type = choose_encoder(",".join(known))
         return encode(self._registry), media_type
 
 
@@ -74,8 +80,8 @@ class _Worker(Collector):
         times = HistogramMetricFamily(
             f"{PREFIX}request_seconds", "Time of the requests that were done, by task.", labels=("task",)
         )
-        for task, histogram in totals.seconds.items():
-            _add(times, task, histogram)
+        for task in list(self._recorder.tasks):
+            _add(times, task, totals.seconds.get(task) or Histogram(REQUEST_S))
         yield times
         stages = SummaryMetricFamily(
             f"{PREFIX}stage_seconds",

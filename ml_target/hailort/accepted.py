@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_target.errors import SettingsError
-from ml_target.hailort.packages import Pair, where
+from ml_target.hailort.packages import Pair, require_readable, where
 
 RECORD = "accepted.json"
-AGAIN = "Delete it, and fetch HailoRT's packages again"
+AGAIN = "Let this program's user read it, or delete it, and fetch HailoRT's packages again"
 
 
 def read(folder: Path) -> dict[str, str]:
@@ -20,9 +20,7 @@ def read(folder: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"{path} cannot be read: {error}", "Delete it, and fetch HailoRT's packages again"
-        ) from error
+        raise SettingsError(f"{path} cannot be read: {error}", AGAIN) from error
     if not isinstance(record, dict) or not all(isinstance(each, str) for pair in record.items() for each in pair):
         raise SettingsError(f"{path} is no list of checksums", AGAIN)
     return record
@@ -37,8 +35,12 @@ def remember(folder: Path, name: str, sha256: str) -> None:
 
 
 def require_unchanged(pair: Pair) -> None:
-    """Raises SettingsError where a file is no longer the one that was accepted. Files never accepted may be any."""
+    """Raises SettingsError where a file is no longer the one that was accepted. Files never accepted may be any.
+
+    And for one that cannot be read at all.
+    """
     for file in (pair.deb, pair.wheel):
+        require_readable(file)
         known = read(file.parent).get(file.name)
         if known and sha256(file) != known:
             raise SettingsError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_target.hailort.accepted import require_unchanged
-from ml_target.hailort.packages import Platform, pair_for
+from ml_target.hailort.packages import Platform, foreign, misnamed, pair_for
 from ml_target.hailort.packages import packages as packages_in
 from ml_target.hailort.place import place
 from ml_target.hailort.unpack import PYTHON, library_name, unpacked
@@ -33,7 +33,12 @@ def import_hailort(folder: Path, root: Path = Path("/"), bases: Sequence[Path] =
     """
     if PACKAGE not in sys.modules and packages_in(folder):
         _provide(folder, root, bases)
-    return importlib.import_module(PACKAGE)
+    try:
+        return importlib.import_module(PACKAGE)
+    except ModuleNotFoundError as error:
+        if error.name == PACKAGE and foreign(folder):  # somebody has put something there
+            raise misnamed(folder, driver_version(root)) from error
+        raise
 
 
 def _provide(folder: Path, root: Path, bases: Sequence[Path]) -> None:

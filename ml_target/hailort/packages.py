@@ -4,6 +4,7 @@ Names are those of Hailo's downloads: `hailort_4.23.0_amd64.deb` for the library
 `hailort-4.23.0-cp312-cp312-linux_x86_64.whl` for the Python package. Nothing is opened here.
 """
 
+import os
 import platform
 import re
 import sys
@@ -23,6 +24,9 @@ DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 FOLDER = Settings().hailort_dir
 """The default of HAILORT_DIR."""
+
+OLDEST = (4, 20)
+"""Of the driver: below it HailoRT has no package for Python 3.12."""
 
 ZONE = "Hailo Developer Zone (hailo.ai, free account) -> Software Downloads -> AI Software Suite -> HailoRT"
 
@@ -92,6 +96,8 @@ def pair_for(driver: str, folder: Path, here: Platform) -> Pair:
             f"HailoRT is made for {' and '.join(DEBIAN_NAMES)}, and this is {here.machine}",
             "Use ENGINE=cpu, or a 64-bit system",
         )
+    if fault := driver_fault(driver):
+        raise SettingsError(*fault)
     found = {pair.version: pair for pair in pairs(folder, here)}
     if not driver:
         if len(found) == 1:
@@ -107,9 +113,56 @@ def pair_for(driver: str, folder: Path, here: Platform) -> Pair:
     raise _unfit(version, folder, here)
 
 
+def driver_fault(version: str) -> tuple[str, str] | None:
+    """What is wrong with a driver that no HailoRT helps, and what to do; None for one that will do, or is not known."""
+    number = numbers(version)
+    if not number or OLDEST <= number < (5,):
+        return None
+    wrong = "is too old" if number < OLDEST else "does not drive a Hailo-8: it is for Hailo-10 and 15"
+    return (
+        f"The driver on the host is version {version}, which {wrong}",
+        "Install the driver of branch 4 (hailo-dkms 4.23 or so) on the host, then HailoRT of its version",
+    )
+
+
+def require_readable(file: Path) -> None:
+    """Raises SettingsError for a file that this user may not read, and for a link that leads nowhere from here."""
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"{file} cannot be read ({error.strerror})",
+            "Put the file itself there, no link, and let everybody read it: chmod a+r, on the host",
+        ) from error
+
+
+def foreign(folder: Path) -> list[str]:
+    """Names there of Debian packages and wheels that are not named as HailoRT's are."""
+    known = packages(folder)
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.suffix in (".deb", ".whl") and path not in known)
+
+
+def misnamed(folder: Path, version: str) -> SettingsError:
+    """For a folder with packages, none of which has the name of one of HailoRT's. `version`: the driver's, or ""."""
+    if fault := driver_fault(version):
+        return SettingsError(*fault)
+    here, version = Platform(), ".".join(map(str, numbers(version))) or "VERSION"
+    return SettingsError(
+        f"HailoRT is not installed here, and nothing in {folder} has the name of its packages: "
+        f"{', '.join(foreign(folder))}",
+        f"Put {here.deb(version)} and {here.wheel(version)} there, of the driver's version and under these names. "
+        f"{where('' if version == 'VERSION' else version)}",
+    )
+
+
 def _unfit(version: str, folder: Path, here: Platform) -> SettingsError:
     there = [path.name for path in packages(folder)]
     held = f"{folder} holds {', '.join(there)}"
+    if others := foreign(folder):
+        held += f"; other names were passed over: {', '.join(others)}"
     if not version:
         return SettingsError(
             f"No version of HailoRT is whole for {here.machine} and {here.python}: {held}",
@@ -127,11 +180,15 @@ def _unfit(version: str, folder: Path, here: Platform) -> SettingsError:
 
 def absent(version: str) -> str:
     """What to do where there is no HailoRT at all, without the full stop. `version`: the driver's, "" if unknown."""
+    if fault := driver_fault(version):
+        return ". ".join(fault)
     here, version = Platform(), ".".join(map(str, numbers(version))) or "VERSION"
     if in_image():
+        folder = os.environ.get("HAILORT_DIR", "").strip()
+        into = folder or f"a folder, and start the container with -v FOLDER:{FOLDER}:ro {TMPFS}"
         return (
-            f"Put {here.deb(version)} and {here.wheel(version)}, of the driver's version, into a folder, and start "
-            f"the container with -v FOLDER:/hailort:ro {TMPFS}. {where('' if version == 'VERSION' else version)}"
+            f"Put {here.deb(version)} and {here.wheel(version)}, of the driver's version, into {into}. "
+            f"{where('' if version == 'VERSION' else version)}"
         )
     return (
         f"Get {here.wheel(version)} of the driver's version from Hailo's developer zone: pip install --no-deps FILE; "

@@ -2,9 +2,11 @@
 
 The server is the vendor's own public one; its installation scripts fetch from there (2026). It speaks plain http and
 its files are not signed, so what arrives is examined, compared with a checksum where one is published, and otherwise
-shown to the owner. It was never asked by this project's tests. Its address is the default of HAILORT_SOURCE: the
-folder with 4.23.0. Whether other versions lie there is not known.
+shown to the owner. It was never asked by this project's tests. Its address is the default of HAILORT_SOURCE.
 """
+
+SOURCE_VERSION = "4.23.0"
+"""What the folder of that address is for. Whether other versions lie there is not known."""
 
 MD5 = {
     "hailort_4.23.0_arm64.deb": "212575df93456a40befd9238ac92b4e1",

@@ -17,7 +17,7 @@ from errno import ENOSPC
 from pathlib import Path
 
 from ml_target.errors import SettingsError
-from ml_target.hailort.packages import DEBIAN_NAMES, Pair, Platform, where
+from ml_target.hailort.packages import DEBIAN_NAMES, Pair, Platform, require_readable, where
 from ml_target.hailort.place import ADVICE
 
 PYTHON = "python"
@@ -83,6 +83,7 @@ def _fill(pair: Pair, here: Platform, into: Path) -> None:
 
 def examine_deb(deb: Path, version: str, here: Platform) -> None:
     """Raises SettingsError unless it is HailoRT's package of that version for this machine."""
+    require_readable(deb)
     if shutil.which("dpkg-deb") is None:
         raise SettingsError("dpkg-deb is not installed, which unpacks HailoRT's .deb", "Install the package dpkg")
     asked = subprocess.run(
@@ -148,6 +149,7 @@ def _write_member(tar: "subprocess.Popen[bytes]", name: str, file: Path) -> bool
 
 def examine_wheel(wheel: Path, version: str) -> None:
     """Raises SettingsError unless it is a whole wheel with HailoRT's Python package of that version."""
+    require_readable(wheel)
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = archive.namelist()

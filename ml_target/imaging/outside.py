@@ -116,7 +116,9 @@ class Helper:
         self.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        command = [sys.executable, "-m", "ml_target.imaging.helper", str(theirs.fileno()), str(os.getpid())]
+        # Warnings of a file's oddities would be lines between those of the log; what fails is told in the answer.
+        python = [sys.executable, "-W", "ignore", "-m", "ml_target.imaging.helper"]
+        command = [*python, str(theirs.fileno()), str(os.getpid())]
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         environment |= {
             "PYTHONPATH": os.pathsep.join([str(_CODE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),

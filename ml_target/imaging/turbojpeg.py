@@ -13,6 +13,7 @@ import simplejpeg
 from PIL import Image
 
 from ml_target.imaging.structure import PIXEL, Structure
+from ml_target.system.growing import GrowingFile
 from ml_target.tensors import UInt8
 
 _MODES = ("RGB", "L")
@@ -33,13 +34,14 @@ def read(file: BinaryIO, structure: Structure, half: bool = False) -> UInt8 | No
 
     `half`: at half its size, by libjpeg's own 4 x 4 transform; see `halves`. Takes less memory than the structure says.
     """
-    if not isinstance(file, io.BytesIO) or not _may_take(structure) or not _is_plain(file, structure):
+    if not isinstance(file, io.BytesIO | GrowingFile) or not _may_take(structure) or not _is_plain(file, structure):
         return None
     width, height = (side // 2 if half else side for side in (structure.width, structure.height))
     scale = {"min_width": width, "min_height": height, "min_factor": 2} if half else {}
     try:
         room = np.empty(width * height * PIXEL, np.uint8)
-        decoded = simplejpeg.decode_jpeg(file.getvalue(), buffer=room, strict=True, **scale)
+        data = file.getvalue() if isinstance(file, io.BytesIO) else file.getbuffer()
+        decoded = simplejpeg.decode_jpeg(data, buffer=room, strict=True, **scale)
     except Exception:  # a warning is one, too: what Pillow makes of such a file, or what it says of it, counts
         return None
     if decoded.shape != (height, width, PIXEL):
@@ -54,7 +56,7 @@ def _may_take(structure: Structure) -> bool:
     return structure.format == "JPEG" and structure.ordinary
 
 
-def _is_plain(file: io.BytesIO, structure: Structure) -> bool:
+def _is_plain(file: BinaryIO, structure: Structure) -> bool:
     """Whether Pillow takes the header, and would have all of the file decoded as it is, into grey or RGB."""
     file.seek(0)
     try:

@@ -21,17 +21,16 @@ class TextLines(logging.Formatter):
 class JsonLines(logging.Formatter):
     """Time in UTC, level, name and message; the `fields` of a record as keys of their own, a traceback as `exception`.
 
-    A record with fields has its first word as its message: the others are the fields. Passwords in URLs are left out.
+    `event` of a record is its message here, where the rest of its text is the fields. Passwords in URLs are left out.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
-        message = record.getMessage()
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "name": record.name,
-            "message": message.partition(" ")[0] if fields else message,
+            "message": getattr(record, "event", None) or record.getMessage(),
             **fields,
         }
         if record.exc_info:

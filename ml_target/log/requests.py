@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import sys
+import threading
+from types import TracebackType
 from typing import Any, Literal
 
 from ml_target.log.colour import RedErrors, takes_colour
@@ -27,6 +29,25 @@ def set_up(level: int, form: Literal["text", "json"] = "text") -> None:
     # They log every URL, or the headers of a redirect, with any secret in them.
     for telling in ("httpx2", "httpcore2"):
         logging.getLogger(telling).setLevel(max(level, logging.WARNING))
+
+
+def take_uncaught() -> None:
+    """From here on the log has, in its form, what Python would write beside it: warnings, and errors nobody caught."""
+
+    def ending(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+        if issubclass(kind, Exception):
+            unexpected.critical("an unexpected error ends the worker: please report it", exc_info=(kind, error, place))
+        else:
+            sys.__excepthook__(kind, error, place)
+
+    def in_thread(given: threading.ExceptHookArgs) -> None:
+        if given.exc_value is not None and isinstance(given.exc_value, Exception):
+            words = "an unexpected error ended the thread %s: please report it"
+            unexpected.error(words, given.thread and given.thread.name, exc_info=given.exc_value)
+
+    unexpected = logging.getLogger("ml_target")
+    logging.captureWarnings(True)
+    sys.excepthook, threading.excepthook = ending, in_thread
 
 
 def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
@@ -53,4 +74,4 @@ def log_request(trace: Trace, status: int, detail: Any, engine: str) -> None:
     if trace.warnings:
         parts["warnings"] = "; ".join(trace.warnings)
     words = " ".join(f"{key}={quoted(value)}" for key, value in parts.items())
-    log.log(level, "predict %s", words, extra={"fields": parts})
+    log.log(level, "predict %s", words, extra={"event": "predict", "fields": parts})

@@ -9,6 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 from ml_target import __version__
+from ml_target.catalogue.networks import SCRFD_2_5G
 from ml_target.config import PROJECT, Settings, available_cores, choose_engine
 from ml_target.engines import Engine
 from ml_target.engines.select import thread_plan
@@ -18,7 +19,7 @@ from ml_target.figures.observer import RECOVERIES
 from ml_target.figures.present import Present
 from ml_target.figures.recorder import Recorder
 from ml_target.imaging.outside import Helper
-from ml_target.remedies import fetch
+from ml_target.remedies import anew_after, fetch
 from ml_target.runtime import first_fetch
 from ml_target.runtime.announce import announce
 from ml_target.runtime.assembly import Loader, Place
@@ -32,7 +33,7 @@ from ml_target.runtime.registry import Services
 from ml_target.runtime.resting import Resting
 from ml_target.runtime.summary import address, summarise
 from ml_target.scheduling.threads import ThreadPool
-from ml_target.store import Store
+from ml_target.store import Store, fetch_arguments
 from ml_target.system import allocator
 from ml_target.system.process import resident_bytes
 from ml_target.tasks.register import TASKS
@@ -120,7 +121,7 @@ class Worker:
         for label, service in services.all().items():
             announce(label, service)
         if self.state == "idle":
-            log.error("No task can be served. To get the model files: %s", fetch())
+            log.error("No task can be served. To get the model files: %s", anew_after(fetch(*self._for_this_chip())))
         engine = " and ".join(dict.fromkeys(place.engine.device for place in self.places)) or self.engine_name
         summary = summarise(services, engine, self._address())
         # The marked lines come after the one with the time.
@@ -133,6 +134,11 @@ class Worker:
             summary,
             extra={"red": {line + 2 for line in summary.red}},
         )
+
+    def _for_this_chip(self) -> tuple[str, ...]:
+        """What `models fetch` has to be told where the card is not the usual one: both chips' files have one name."""
+        files = (file for place in self.places for file in place.engine.files(SCRFD_2_5G))
+        return next(map(fetch_arguments, files), ())
 
     def close(self) -> None:
         """Ends the pools and the engine; work that has not started is dropped."""

@@ -5,13 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_target.hailort.packages import DEBIAN_NAMES, numbers
+from ml_target.hailort.packages import DEBIAN_NAMES, OLDEST, numbers
 from ml_target.setup.facts import Facts, Node
 from ml_target.setup.steps import Refusal
 from ml_target.system.cards import Card, cards, driver_version, locations
-
-OLDEST = (4, 20)
-"""Of the driver: below it HailoRT has no package for Python 3.12."""
 
 FOR_GUESTS = ("vfio-pci", "pci-stub", "pciback")
 """Drivers that keep a card for a virtual machine."""

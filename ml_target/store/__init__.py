@@ -20,7 +20,7 @@ from ml_target.store.web import SourceError
 from ml_target.store.weights import load_text_weights
 from ml_target.system.folders import writable
 
-__all__ = ["Progress", "Store", "load_text_weights"]
+__all__ = ["Progress", "Store", "fetch_arguments", "load_text_weights"]
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Store:
         if not file.sources:
             reason += " and nobody publishes it" + (f" ({file.note})" if file.note else "")
         else:
-            remedy = f"run {remedies.fetch(*_fetch_arguments(file))}, {remedy}"
+            remedy = f"run {remedies.fetch(*fetch_arguments(file))}, {remedy}"
         return MissingFileError(reason, remedy, f"{file.name} is missing")
 
     def _tell_spare(self, path: Path) -> None:
@@ -141,7 +141,7 @@ class Store:
         cause = f"{file.name} is damaged"
         if damage.first is None:
             return DamagedFileError(damage.reason, damage.remedy, cause)
-        return remedies.damaged(damage.reason, *_fetch_arguments(file), first=damage.first, cause=cause)
+        return remedies.damaged(damage.reason, *fetch_arguments(file), first=damage.first, cause=cause)
 
     def pin(self, file: ModelFile, path: Path) -> None:
         """Records the checksum of the file at `path`, if none is published; the next check examines the file.
@@ -293,7 +293,7 @@ def set_aside(path: Path) -> None:
     log.warning("%s was damaged and is replaced by a good one; it is kept as %s, to be deleted", path, kept.name)
 
 
-def _fetch_arguments(file: ModelFile) -> tuple[str, ...]:
+def fetch_arguments(file: ModelFile) -> tuple[str, ...]:
     """Arguments for fetching this file: without them, fetch gets the files for a Hailo-8."""
     return ("--engine", "hailo", "--chip", file.chip) if file.chip == "hailo8l" else ()
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from ml_target.config import PROJECT, Settings
 from ml_target.errors import FetchError, SettingsError, WorkerError
 from ml_target.hailort import accepted
-from ml_target.hailort.packages import Platform, numbers, packages, pairs, where
-from ml_target.hailort.sources import MD5
+from ml_target.hailort.packages import ZONE, Platform, foreign, numbers, packages, pairs, where
+from ml_target.hailort.sources import MD5, SOURCE_VERSION
 from ml_target.hailort.unpack import examine_deb, examine_wheel
+from ml_target.remedies import in_image
 from ml_target.store.download import Progress, discard, download, writing
 from ml_target.store.web import SourceError, Web, shown
 from ml_target.system.cards import driver_version
@@ -101,18 +102,15 @@ def fetch(wanted: Wanted, ask: Ask, web: Web | None = None) -> int:
                 print(f"{wanted.folder / name} is there, and is what its name says")
         if not missing:
             return OK
+        _require_writable(wanted.folder)
         own = ", Hailo's own public server" if wanted.server == OWN else ""
         print(f"HailoRT {wanted.version} for {wanted.here.machine}, {wanted.here.python}: {' and '.join(missing)}")
         print(f"from {shown(wanted.server)}{own}")
         if wanted.server.startswith("http:"):
             print("It speaks plain http: anybody on the way could change them.")
         if not wanted.agreed and not ask(f"Fetch into {wanted.folder}?"):
-            print(f"nothing was fetched. {where(wanted.version)}", file=sys.stderr)
+            print(f"nothing was fetched. {_by_hand(wanted)}", file=sys.stderr)
             return INCOMPLETE
-        if not writable(wanted.folder):
-            raise SettingsError(
-                f"{wanted.folder} cannot be written", "Name another folder with --to, or run it as the folder's owner"
-            )
         wanted.folder.mkdir(parents=True, exist_ok=True)
         for name in missing:
             _fetch(name, wanted, ask, web or Web())
@@ -123,6 +121,18 @@ def fetch(wanted: Wanted, ask: Ask, web: Web | None = None) -> int:
     return OK
 
 
+def _require_writable(folder: Path) -> None:
+    """Raises SettingsError for a folder of which nothing would be kept."""
+    if in_image() and not folder.is_dir():
+        raise SettingsError(
+            f"no folder is mounted at {folder}, so what is fetched would go with this container",
+            f'Start it with -v FOLDER:{folder} --user "$(stat -c %u:%g FOLDER)"',
+        )
+    if not writable(folder):
+        owner = '--user "$(stat -c %u:%g FOLDER)" after `docker run`, and no :ro' if in_image() else "as its owner"
+        raise SettingsError(f"{folder} cannot be written", f"Name another folder with --to, or run it {owner}")
+
+
 def _fetch(name: str, wanted: Wanted, ask: Ask, web: Web) -> None:
     """One file, under its name only once it is examined and accepted. Raises SourceError, WorkerError."""
     part = wanted.folder / f"{name}.part"
@@ -130,7 +140,7 @@ def _fetch(name: str, wanted: Wanted, ask: Ask, web: Web) -> None:
     try:
         download(web, url, part, Progress(sys.stderr), name)
     except SourceError as error:
-        raise FetchError(f"{name} could not be fetched: {error}", f"{_by_hand(wanted)}.") from error
+        raise FetchError(f"{name} could not be fetched: {error}", _by_hand(wanted)) from error
     try:
         _examine(part, wanted)
         sha256 = _accepted(part, name, wanted.folder, ask)
@@ -183,12 +193,15 @@ def _list(folder: Path, here: Platform, driver: str) -> int:
     print(f"{folder}: {'no packages of HailoRT' if not found else ''}")
     for path in found:
         print(f"  {path.name}")
+    if others := foreign(folder):
+        print(f"  passed over, as HailoRT's packages have other names: {', '.join(others)}")
     print(f"whole for {here.machine}, {here.python}: {', '.join(sorted(whole, key=numbers)) or 'none'}")
     print(f"the driver's version: {driver or 'unknown, no driver is loaded'}")
     version = ".".join(map(str, numbers(driver)))
-    if version and version not in whole:
-        print(where(version))
-    return OK if (version in whole if version else bool(whole)) else INCOMPLETE
+    if version in whole or (whole and not version):
+        return OK
+    print(where(version))
+    return INCOMPLETE
 
 
 def _unknown(wanted: str | None) -> str:
@@ -201,15 +214,17 @@ def _unknown(wanted: str | None) -> str:
 
 
 def _by_hand(wanted: Wanted) -> str:
-    return f"Get {' and '.join(wanted.names)} by hand and put them into {wanted.folder}: {where(wanted.version)}"
+    """Not `where`, which would name the command that has just failed."""
+    other = ""
+    if wanted.server == OWN and wanted.version != SOURCE_VERSION:
+        other = f"; the folder of that server is for {SOURCE_VERSION}, and HAILORT_SOURCE names another"
+    return f"Get {' and '.join(wanted.names)} by hand and put them into {wanted.folder}, from the {ZONE}{other}"
 
 
 def _folder(settings: Settings) -> Path:
-    return (
-        settings.hailort_dir
-        if settings.hailort_dir.is_dir() and writable(settings.hailort_dir)
-        else (PROJECT / "hailo-rt-4")
-    )
+    """The project's own only where there is one: in a container nothing else than what is mounted stays."""
+    there = settings.hailort_dir
+    return there if in_image() or (there.is_dir() and writable(there)) else PROJECT / "hailo-rt-4"
 
 
 def _always(question: str) -> bool:
@@ -222,4 +237,8 @@ def _asked(question: str) -> bool:
     if not sys.stdin.isatty():
         print(f"{question} There is nobody to ask: run it on a terminal, or with --yes.", file=sys.stderr)
         return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False

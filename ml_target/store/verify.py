@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import mmap
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,8 @@ def _npz(file: ModelFile, path: Path) -> None:
     """Checks that it has the arrays that the catalogue names, as finite floats, inside it or mapped beside it."""
     wanted = {array for source in file.sources if isinstance(source, CheckpointCut) for array in source.tensors}
     mapped = mapped_files(file)
+    if not zipfile.is_zipfile(path):  # NumPy would speak of pickles, and of loading them unsafely
+        raise ValueError("it is no archive, or was cut short")
     with path.open("rb") as opened, cast(Any, np.load(opened, allow_pickle=False)) as arrays:
         inside = set(arrays.files)
         for name in wanted & inside:

@@ -253,3 +253,19 @@ def test_every_setting_is_named_once_in_the_help() -> None:
     names = re.findall(r"^  (\S+(?: or \S+)*) \(default: ", reference(), re.MULTILINE)
     assert names == [" or ".join(setting_names(item.name)) for item in fields(Settings)]
     assert np.all([len(line) <= 100 for line in reference().splitlines()])
+
+
+def test_a_python_without_the_packages_is_told_in_words(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """As the host's own, in a checkout; what is missing of the project itself is no such thing."""
+
+    def lacks(name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named {lacking!r}", name=lacking)
+
+    monkeypatch.setattr("ml_target.__main__.import_module", lacks)
+    lacking = "numpy"
+    assert main(["hailort", "fetch"]) == 1
+    said = capsys.readouterr().err
+    assert "has no package numpy. ./setup.sh serve puts" in said
+    lacking = "ml_target.store.gone"
+    with pytest.raises(ModuleNotFoundError):
+        main(["hailort", "fetch"])

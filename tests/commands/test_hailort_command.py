@@ -10,6 +10,7 @@ import pytest
 from file_server import FileServer, serving
 from standin_hailort import deb_name, wheel_name, write_deb, write_packages
 
+from ml_target import remedies
 from ml_target.__main__ import main
 from ml_target.config import Settings
 from ml_target.hailort import accepted
@@ -85,6 +86,32 @@ def test_nobody_at_the_terminal_is_no_yes(server: FileServer, tmp_path: Path, mo
     monkeypatch.setattr("sys.stdin", io.StringIO("yes"))
     assert fetch(tmp_path) == 1
     assert server.asked == []
+
+
+def test_the_end_of_input_is_no_yes(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D on a terminal."""
+    monkeypatch.setattr("sys.stdin", ended := io.StringIO())
+    monkeypatch.setattr(ended, "isatty", lambda: True)
+    assert fetch(tmp_path) == 1
+    assert server.asked == []
+
+
+def test_in_a_container_only_a_folder_of_the_host_is_filled(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv(remedies.IN_IMAGE, "1")
+    monkeypatch.setenv("HAILORT_DIR", str(mounted := tmp_path / "hailort"))
+    assert main(["hailort", "fetch", *ARGUMENTS, "--yes"]) == 1
+    assert f"no folder is mounted at {mounted}" in (said := capsys.readouterr().err)
+    assert f"-v FOLDER:{mounted} --user " in said
+    mounted.mkdir(mode=0o555)
+    assert main(["hailort", "fetch", *ARGUMENTS, "--yes"]) == 1
+    assert f"{mounted} cannot be written" in (said := capsys.readouterr().err)
+    assert "--user " in said
+    assert server.asked == []
+    mounted.chmod(0o755)
+    assert main(["hailort", "fetch", *ARGUMENTS, "--yes"]) == 0
+    assert (mounted / DEB).exists()
 
 
 def test_asks_about_each_file_without_a_known_sum(server: FileServer, tmp_path: Path) -> None:
@@ -186,6 +213,14 @@ def test_lists_what_is_there(packages: Path, capsys: Any) -> None:
     said = capsys.readouterr().out
     assert "whole for aarch64, cp312: 4.23.0" in said
     assert DEB in said
+
+
+def test_lists_what_is_passed_over_and_says_where_the_right_ones_are(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "hailort_4.23.0_arm64 (1).deb").touch()
+    assert main(["hailort", "list", "--to", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "have other names: hailort_4.23.0_arm64 (1).deb" in said
+    assert "They come from the Hailo Developer Zone" in said
 
 
 def test_the_source_is_checked_at_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,7 @@ def test_every_figure_is_there(series: Series) -> None:
     assert value(series, "requests_total", task="ocr", outcome="200") == 0
     assert value(series, "requests_total", task="none", outcome="422") == 1
     assert value(series, "request_seconds_count", task="clip.visual") == 1
+    assert value(series, "request_seconds_count", task="ocr") == 0
     assert value(series, "stage_seconds_sum", task="clip.visual", stage="clip.infer") == pytest.approx(0.03)
     assert value(series, "queue_frames", network=NETWORK) == 3
     assert value(series, "burst_frames_bucket", network=NETWORK, le="4.0") == 0
@@ -118,6 +119,18 @@ def test_the_scraper_chooses_the_form() -> None:
     assert content.endswith(b"# EOF\n")
 
 
+@pytest.mark.parametrize(
+    "version",
+    ["0.0.1", "9.9.9", "abc", "1..0", "", '"1.0.0"', "1.0.0; version=x"],
+    ids=lambda version: version or "empty",
+)
+def test_a_version_that_nobody_knows_gives_the_plain_form(version: str) -> None:
+    accept = f"application/openmetrics-text; version={version}, text/plain; version={version};q=0.1"
+    content, media_type = Exporter(worked()).text(PRESENT, accept)
+    assert media_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"immich_ml_ready 1.0\n" in content
+
+
 def test_a_histogram_counts_a_value_at_a_bound_below_it() -> None:
     histogram = Histogram((1.0, 2.0))
     for each in (1.0, 1.5, 2.0, 9.0):
@@ -149,7 +162,7 @@ def alert_queries() -> Iterator[str]:
 
 
 QUERIES = [*dashboard_queries(), *alert_queries()]
-WORDS = {"sum", "by", "rate", "increase", "histogram_quantile", "on", "group_left", "or"}
+WORDS = {"sum", "by", "rate", "increase", "changes", "histogram_quantile", "on", "group_left", "or"}
 SCRAPED = {"job", "instance"}
 """Labels that Prometheus itself adds; `up` is its own, too."""
 
@@ -158,7 +171,7 @@ def asked(query: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Each series that a query names, with the labels it selects by."""
     for name, labels in re.findall(r"([a-zA-Z_]\w*)\{([^}]*)\}", query):
         yield name, dict(re.findall(r'(\w+)=~?"([^"]*)"', labels))
-    bare = re.sub(r'\{[^}]*\}|\[[^\]]*\]|"[^"]*"|\b(?:by|on) \([^)]*\)', "{}", query)
+    bare = re.sub(r"\[[^\]]*\]|\b(?:by|on) \([^)]*\)", "", re.sub(r"\{[^}]*\}", "{}", query))
     yield from ((name, {}) for name in re.findall(r"(?<![\w{])[a-zA-Z_]\w*(?!\w*\{)", bare) if name not in WORDS)
 
 
@@ -181,15 +194,17 @@ def test_each_query_asks_for_what_is_exported(query: str, series: Series) -> Non
 
 
 def test_a_query_for_something_else_would_be_noticed() -> None:
-    found = dict(asked('sum by (task) (rate(immich_ml_x_total{task="a"}[5m])) / immich_ml_y > 0'))
-    assert found == {"immich_ml_x_total": {"task": "a"}, "immich_ml_y": {}}
+    found = dict(asked('sum by (task) (rate(immich_ml_x_total{task="a"}[5m])) / immich_ml_y > rate(immich_ml_z[1h])'))
+    assert found == {"immich_ml_x_total": {"task": "a"}, "immich_ml_y": {}, "immich_ml_z": {}}
 
 
 @pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=lambda panel: panel["title"])
 def test_each_legend_names_labels_that_are_left(panel: dict[str, Any], series: Series) -> None:
     for target in panel["targets"]:
         labels = {label for name, _ in asked(target["expr"]) for of in series[name] for label in dict(of)} | SCRAPED
-        assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels
+        legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+        assert legend <= labels
+        assert ("instance" in legend) == ("sum by" not in target["expr"]), "several workers are told apart, or summed"
 
 
 UNITS = {"bool_on_off", "bool_yes_no", "bytes", "celsius", "percentunit", "reqps", "s", "short"}
@@ -236,6 +251,57 @@ def promtool(*arguments: str, given: str | None = None) -> None:
 
 def test_promtool_finds_no_fault_with_the_figures(text: str) -> None:
     promtool("check", "metrics", given=text)
+
+
+WELL = {
+    'up{job="immich-ml"}': "1x120",
+    "immich_ml_ready{}": "1x120",
+    'immich_ml_task_on{task="ocr"}': "1x120",
+    'immich_ml_failures_total{reason="internal"}': "2x120",
+    'immich_ml_failures_total{reason="late"}': "2x120",
+    'immich_ml_device_temperature_celsius{engine="hailo"}': "70x120",
+    'immich_ml_device_recoveries_total{engine="hailo",kind="reopened"}': "0x90 1x29",
+    'process_start_time_seconds{job="immich-ml"}': "1x90 2x29",
+}
+"""Series by the minute for two hours: a worker that was started anew, and got its card back, once."""
+
+TROUBLES = {
+    "ImmichMlDown": ('up{job="immich-ml"}', "1x110 0x9"),
+    "ImmichMlNotReady": ("immich_ml_ready{}", "1x110 0x9"),
+    "ImmichMlTaskOff": ('immich_ml_task_on{task="ocr"}', "1x100 0x19"),
+    "ImmichMlFailing": ('immich_ml_failures_total{reason="internal"}', "2x110 3x9"),
+    "ImmichMlOverloaded": ('immich_ml_failures_total{reason="late"}', "2x110 3x9"),
+    "ImmichMlRestarts": ('process_start_time_seconds{job="immich-ml"}', "1x70 2x10 3x10 4x27"),
+    "ImmichMlCardHot": ('immich_ml_device_temperature_celsius{engine="hailo"}', "70x110 97x9"),
+    "ImmichMlCardLost": ('immich_ml_device_recoveries_total{engine="hailo",kind="reopened"}', "0x70 1x10 2x10 3x27"),
+}
+"""What has to happen for each alert, and for it alone."""
+
+
+def told(series: dict[str, str], samples: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """A test of promtool's: series by the minute, and what each query finds in them after two hours."""
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {"expr": query, "eval_time": "120m", "exp_samples": found} for query, found in samples.items()
+        ],
+    }
+
+
+def test_each_alert_fires_when_it_should_and_each_panel_shows_something(text: str, tmp_path: Path) -> None:
+    assert set(TROUBLES) == {rule["alert"] for rule in ALERTS["groups"][0]["rules"]}
+    firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    tests = [told(WELL, {firing: []})]
+    for alert, (name, values) in TROUBLES.items():
+        tests.append(told({**WELL, name: values}, {firing: [{"labels": f'{{alertname="{alert}"}}', "value": 1}]}))
+    grows = {line.rpartition(" ")[0]: "1+1x120" for line in text.splitlines() if not line.startswith("#")}
+    shown = [query.replace("$__rate_interval", "5m").replace("$instance", ".*") for query in dashboard_queries()]
+    tests.append(told(grows, {f"count({query}) > bool 0": [{"labels": "{}", "value": 1}] for query in shown}))
+    file = tmp_path / "tests.yml"
+    rules = [str(EXAMPLES / "prometheus-alerts.yml")]
+    file.write_text(yaml.safe_dump({"rule_files": rules, "evaluation_interval": "5m", "tests": tests}), "utf-8")
+    promtool("test", "rules", str(file))
 
 
 def test_promtool_finds_no_fault_with_the_queries(tmp_path: Path) -> None:

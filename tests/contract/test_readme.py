@@ -242,8 +242,9 @@ def test_links_and_files_exist(page: str) -> None:
 
 
 def quoted_messages() -> list[str]:
-    """What the first columns of the troubleshooting quote, but for Immich's own words."""
+    """What the first columns of the troubleshooting quote, but for Immich's own words; and those of the templates."""
     tables = TEXT["troubleshooting.md"].partition("\n## ")[0]
+    tables += TEXT["templates.md"].partition("| The log says |")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in tables.splitlines() if line.startswith("|")]
     return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
 

@@ -24,6 +24,7 @@ COMPOSE = [EXAMPLES / "any-driver.compose.yaml", EXAMPLES / "truenas.compose.yam
 UNRAID = EXAMPLES / "unraid" / "immich-ml-hailo.xml"
 UNRAID_CPU = EXAMPLES / "unraid" / "immich-ml-cpu.xml"
 ADD_ON = EXAMPLES / "home-assistant" / "config.yaml"
+ADD_ON_BUILD = ADD_ON.with_name("Dockerfile")
 QUADLET = EXAMPLES / "immich-ml-hailo.container"
 KUBERNETES = EXAMPLES / "kubernetes.yaml"
 IMAGE = "REGISTRY/OWNER/immich-ml-hailo"
@@ -31,6 +32,8 @@ RELEASE = f"{IMAGE}:{__version__}"
 (LINE,) = (line for line in lines_of(PAGE) if line.startswith("docker run -d "))
 RUN = options_of(LINE)
 MOUNTS = {volume.split(":")[1]: volume.split(":")[2:] for volume in RUN["-v"]}
+QUADLET_SINCE = {"HealthCmd": 4.5, "Tmpfs": 4.5}
+"""By Podman's release notes; the ones before refuse a file with a key that they do not know."""
 SETTINGS = {name for attribute in Settings.__slots__ for name in setting_names(attribute)}
 
 
@@ -89,10 +92,12 @@ def test_unraid_s_templates_run_what_the_line_runs(file: Path) -> None:
     assert needed | {"Category", "WebUI", "ExtraParams"} == set(told)
     assert told["Repository"] == RELEASE
     assert told["Privileged"] == "false"
+    assert f" as my-{told['Name']}.xml," in file.read_text(encoding="utf-8"), "Unraid saves it there: one, not two"
     extra = options_of(f"docker run -d {told['ExtraParams']} image")
     card = file == UNRAID
     left_to_fields = {"", "-v", "-e", "--publish", "--name"} | (set() if card else {"--device", "--group-add"})
     expected = {name: values for name, values in RUN.items() if name not in left_to_fields}
+    expected["--user"] = ["99:100"]  # whom Unraid makes the folders for
     if not card:
         expected["--tmpfs"] = ["/tmp"]
     assert {k: sorted(v) for k, v in extra.items() if k} == {k: sorted(v) for k, v in expected.items()}
@@ -113,13 +118,15 @@ def test_home_assistant_s_add_on() -> None:
     """Its keys are those of the developers' page on add-on configuration."""
     told: dict[str, Any] = yaml.safe_load(ADD_ON.read_text(encoding="utf-8"))
     assert {"name", "slug", "description", "version", "arch"} <= set(told), "what every add-on must have"
-    known = "image url init startup boot timeout ports ports_description webui watchdog devices map environment"
+    known = "url init startup boot timeout ports ports_description webui watchdog devices map environment"
     assert set(told) - {"name", "slug", "description", "version", "arch"} == set(known.split())
-    assert told["image"] == IMAGE
     assert (told["devices"], told["ports"]) == (["/dev/hailo0"], {"3003/tcp": 3003})
     assert set(told["environment"]) <= SETTINGS
     assert told["timeout"] >= int(RUN["--stop-timeout"][0])
     assert str(told["watchdog"]).startswith("tcp:"), "/ping says 503 while the card is recovered"
+    lines = [line for line in ADD_ON_BUILD.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert lines == [f"FROM {RELEASE}", "USER root"], "its node and its folders are root's"
+    assert told["version"] == __version__
 
 
 # --------------------------------------------------- Podman, Proxmox, Kubernetes
@@ -136,6 +143,10 @@ def test_the_quadlet_runs_what_the_line_runs() -> None:
         "NoNewPrivileges HealthCmd"
     )
     assert set(unit["Container"]) == set(known.split()), "keys of podman-systemd.unit(5)"
+
+    since = max(QUADLET_SINCE.get(key, 4.4) for key in unit["Container"])
+    assert f"({since} or newer)" in text
+    assert f"Podman {since} or newer" in PAGE
 
     def every(key: str) -> list[str]:
         return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
@@ -201,5 +212,5 @@ def test_kubernetes_knows_every_key(tmp_path: Path) -> None:
 
 def test_every_template_is_on_the_page() -> None:
     linked = set(re.findall(r"\]\(examples/([^)]+)\)", PAGE))
-    templates = [*COMPOSE, UNRAID, UNRAID_CPU, ADD_ON, QUADLET, KUBERNETES, EXAMPLES / "proxmox-lxc.conf"]
+    templates = [*COMPOSE, UNRAID, UNRAID_CPU, ADD_ON, ADD_ON_BUILD, QUADLET, KUBERNETES, EXAMPLES / "proxmox-lxc.conf"]
     assert {str(file.relative_to(EXAMPLES)) for file in templates} == linked

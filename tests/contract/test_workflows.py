@@ -76,6 +76,18 @@ def test_the_published_image_is_the_one_that_is_tested() -> None:
     assert (build["provenance"], build["sbom"], build["push"]) == ("mode=max", True, True)
 
 
+def test_there_is_no_latest() -> None:
+    """A library's vectors must not change because a host was restarted; the action makes one unless told."""
+    page = (PROJECT / "docs" / "releasing.md").read_text(encoding="utf-8")
+    assert "there is no `latest`" in " ".join(page.split())
+    publish = GITHUB / "workflows" / "publish.yml"
+    (names,) = (step["with"] for step in steps_of(publish) if step.get("uses", "").startswith("docker/metadata"))
+    assert names["flavor"] == "latest=false"
+    registry = "${{ vars.REGISTRY }}"  # where it is not set, the login would be to another one
+    assert [step["env"] for step in steps_of(publish) if "env" in step] == [{"REGISTRY": registry}]
+    assert names["tags"].split() == ["type=semver,pattern={{version}}", "type=semver,pattern={{major}}.{{minor}}"]
+
+
 def test_the_fast_tests_run_with_every_python_that_is_supported() -> None:
     (least,), (most,) = (re.findall(rf"\b{name}=(\d+)", SETUP) for name in ("python_min", "python_max"))
     supported = [f"3.{minor}" for minor in range(int(least), int(most) + 1)]

@@ -195,6 +195,8 @@ def test_models_are_baked_in_unless_told(images: Images) -> None:
     baked = {"paddle_ocr_v5_mobile_detection.hef", "siglip_b_16_image_encoder.hef", "ppocrv5_dict.txt"}
     assert {*baked, "checksums.json"} <= models(HAILO), "with the record of what no checksum is published for"
     assert models(NO_MODELS) == {"README.md"}
+    owner = images.docker.told("run", "--rm", NO_MODELS, "stat", "-c", "%u", "/app/models")
+    assert owner == "1000", "so that a named volume, which takes it over, can be filled"
     assert "MODELS=none: the image holds no models" in images.said[SLIM]
 
 

@@ -192,6 +192,10 @@ def test_card_and_immich(chrome: Chrome, card: Running) -> None:
         assert words in device
     assert "ViT-B-32__openai" in immich
     assert "buffalo_l Faces fits" in immich
+    for here, told in (("http://nas:3003/status", "http://nas:3003"), ("https://ml.lan/a/status", "https://ml.lan/a/")):
+        assert chrome.execute_script("return ownAddress('', new URL(arguments[0]))", here) == [told], (
+            "Immich keeps a path"
+        )
     last = chrome.find_elements(By.CSS_SELECTOR, "#requests tbody tr")
     assert len(last) == len(mixed(2))
     assert all("answered" in each.text for each in last)
@@ -223,7 +227,9 @@ def test_a_card_that_is_lost_and_comes_back(chrome: Chrome, card: Running) -> No
         wait_until(lambda: card.ping() == 503)
         ask_anew(chrome)
         until(lambda: text(chrome, "state") == "Recovering its card")
-        assert "Requests wait" in text(chrome, "sentence")
+        assert "Requests wait, and are answered once it is back. 4 of 4 tasks wait for it." in text(chrome, "sentence")
+        marks = [each.text for each in chrome.find_elements(By.CSS_SELECTOR, "#tasks .mark")]
+        assert marks == ["Waits"] * 4, "neither on nor off"
         assert "being recovered" in text(chrome, "devices")
         assert "the card lost a burst and is being recovered" in text(chrome, "faults")
     finally:
@@ -256,6 +262,10 @@ def test_a_task_that_is_off_says_why_and_what_to_do(chrome: Chrome, partly: http
 def test_a_hostile_name_is_only_text(chrome: Chrome, partly: httpx.Client, tmp_path: Path) -> None:
     opened(chrome, partly)
     assert f"{HOSTILE} Faces" in text(chrome, "names")
+    many = [{"task": "ocr", "asked": f"{n}", "why": "no", "choose": [], "fits": False} for n in range(100)]
+    chrome.execute_script("showImmich({names: arguments[0]})", many)
+    assert text(chrome, "names").count("refused") == 10
+    assert "90 more" in text(chrome, "names")
     file = tmp_path / f"{HOSTILE}.jpg"
     file.write_bytes(PICTURE.read_bytes())
     choose(chrome, file)
@@ -276,6 +286,9 @@ def test_a_worker_that_has_gone(chrome: Chrome) -> None:
         wait_until(lambda: worker.state != "loading")
         opened(chrome, client)
         assert text(chrome, "state") == "Ready"
+        chrome.execute_script("showTasks = () => { throw new TypeError('a field of another version'); }")
+        ask_anew(chrome)
+        until(lambda: text(chrome, "state") == "Reload this page")
     ask_anew(chrome)
     until(lambda: text(chrome, "state") == "No answer")
 
@@ -310,13 +323,34 @@ def test_several_photos_are_ranked_by_a_query(chrome: Chrome, card: Running, tmp
     choose(chrome, *files)
     until(lambda: len(chrome.find_elements(By.CSS_SELECTOR, "#shelf button")) == 3)
     by_id(chrome, "query").send_keys("a dog on a beach", Keys.ENTER)
-    until(lambda: text(chrome, "try-said").startswith("Ranked by likeness to “a dog on a beach”"))
+    until(lambda: text(chrome, "try-said").startswith("Ranked by likeness to “\u2068a dog on a beach\u2069”"))
     scores = [float(each.text) for each in chrome.find_elements(By.CSS_SELECTOR, "#shelf .score")]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 3
     assert all(-1 <= score <= 1 for score in scores)
     by_id(chrome, "clear").click()
     assert not by_id(chrome, "shelf").is_displayed()
+
+
+def test_photos_that_are_left_out_are_counted_and_clearing_stops_those_that_still_come(
+    chrome: Chrome, card: Running
+) -> None:
+    opened(chrome, card.client)
+    chrome.execute_script("photos = Array.from({length: 59}, () => ({name: 'x', url: null, score: null}))")
+    choose(chrome, PICTURE, PICTURE, PICTURE)
+    until(lambda: text(chrome, "try-said") == "60 photos are the most: 2 photos left out. Clear some first.")
+    assert chrome.execute_script("return photos.length") == 60
+    by_id(chrome, "clear").click()
+    chrome.execute_script(
+        "const real = look; look = (...given) => { clearPhotos(); look = real; return real(...given); }"
+    )
+    choose(chrome, PICTURE, PICTURE)
+    chrome.execute_async_script("taking.then(arguments[0])")
+    assert chrome.execute_script("return photos.length") == 0
+    assert not by_id(chrome, "shelf").is_displayed()
+    folder = "{name: 'folder', slice: () => ({arrayBuffer: () => Promise.reject(new Error('a folder'))})}"
+    chrome.execute_async_script(f"take([{folder}]).then(arguments[0])")
+    assert "The browser cannot read it" in text(chrome, "try-said")
 
 
 def test_off_by_a_setting(chrome: Chrome, card: Running) -> None:

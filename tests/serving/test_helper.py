@@ -4,7 +4,9 @@ import asyncio
 import io
 import os
 import signal
+import struct
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -74,6 +76,23 @@ def test_every_format_has_the_same_pixels_outside() -> None:
         assert process(helper) == first, "one process for all of them"
 
     with_helper(use)
+
+
+def test_what_is_odd_about_a_file_is_no_line_between_those_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    """Pillow warns of a TIFF that ends within its table."""
+    pixels, tags = bytes(20 * 10 * 3), ((256, 20), (257, 10), (258, 8), (262, 2), (273, 8), (277, 3), (279, 600))
+    table = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags)
+    data = b"II*\0" + struct.pack("<L", 8 + len(pixels)) + pixels + struct.pack("<H", len(tags)) + table
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        structure = probe(data, MOST)
+
+    async def use(helper: Helper) -> UInt8:
+        async with helper.turn(len(data)):
+            return (await helper.decode(io.BytesIO(data), structure))[0]
+
+    assert with_helper(use).shape == (10, 20, 3)
+    assert capfd.readouterr().err == ""
 
 
 def test_damaged_pictures_are_refused_as_in_the_worker_and_cost_no_process() -> None:

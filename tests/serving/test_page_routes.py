@@ -246,5 +246,6 @@ def test_it_can_be_turned_off() -> None:
             client.get("/ping")
         refused = try_it(client)
         assert (refused.status_code, "TRY_IT=on" in refused.json()["detail"]) == (403, True)
+        assert "server-timing" in refused.headers, "as the description has it"
         assert client.get("/status/page").json()["try_it"] is False
         assert ask(client, FACES, picture()).status_code == 200

@@ -42,6 +42,7 @@ case "$1 $2" in
   "version --format") if [[ -n ${DOCKER_DOWN-} ]]; then echo "Cannot connect to the Docker daemon" >&2; exit 1; fi ;;
   "info --format") echo "${SECURITY-}" ;;
   "image inspect") [[ " ${IMAGES-} " == *" $3 "* ]] ;;
+  "inspect --type") [[ -n ${OURS-} ]] && echo "$OURS" ;;
 esac
 """
 
@@ -426,7 +427,7 @@ def test_the_image_is_that_of_the_driver(host: Host, tmp_path: Path) -> None:
     host.docker()
     version = tmp_path / "root/sys/module/hailo_pci/version"
     version.parent.mkdir(parents=True)
-    version.write_text("4.22.0\n")
+    version.write_text("4.22.0-1\n")  # the image has the three numbers alone
     images = "immich-ml-hailo:v4.22.0 immich-ml-hailo:v4.23.0"
     done = host.run("models.sh", "missing", IMAGES=images, SETUP_ROOT=str(tmp_path / "root"))
     assert "running inside immich-ml-hailo:v4.22.0" in done.stderr
@@ -440,7 +441,8 @@ def test_the_image_is_that_of_the_driver(host: Host, tmp_path: Path) -> None:
             {"IMAGES": "immich-ml-hailo:cpu immich-ml-hailo:v4.22.0", "HAILORT_VERSION": "4.22.0"},
             "immich-ml-hailo:v4.22.0",
         ),
-        ({"IMAGE": "my/own:1"}, "my/own:1"),
+        ({"IMAGE": "my/own:1", "OURS": "other/any:0.1.0"}, "my/own:1"),
+        ({"OURS": "other/any:0.1.0"}, "other/any:0.1.0"),
     ],
 )
 def test_which_image(

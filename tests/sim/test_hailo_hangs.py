@@ -144,7 +144,7 @@ def test_a_model_that_cannot_be_closed_leaves_the_process(
         assert not rig.record.crashes
 
 
-@pytest.mark.parametrize("hangs", ["configure", "release"])
+@pytest.mark.parametrize("hangs", ["configure", "release", "temperature"])
 def test_a_hang_that_holds_the_gil_ends_the_process(tmp_path: Path, hangs: str) -> None:
     """No Python code runs any more, neither a timer's nor a thread's; the log has said before what is to come."""
     script = tmp_path / "hang.py"
@@ -160,9 +160,15 @@ def test_a_hang_that_holds_the_gil_ends_the_process(tmp_path: Path, hangs: str) 
     assert process.returncode == 1, process.stderr
     assert "frozen soon" in process.stdout
     assert "not reached" not in process.stdout
-    word = {"configure": "configuring small", "release": "releasing the card"}[hangs]
+    word = {
+        "configure": "configuring small",
+        "release": "releasing the card",
+        "temperature": "asking the card",
+    }[hangs]
     said, _, stacks = process.stderr.rpartition("Timeout (0:00:01)!")
-    assert "Should HailoRT hang while it is opened, configured or closed, this process ends with status 1" in said
+    assert (
+        "Should HailoRT hang while it is opened, configured, asked or closed, this process ends with status 1" in said
+    )
     assert said.rstrip().endswith(f"{word} (for 1 s at most)")
     assert "hailo_sim" in stacks
 
@@ -184,7 +190,7 @@ from ml_target.engines.hailo import watchdog as hailo_watchdog
 from ml_target.engines.hailo.card import CardSettings
 from ml_target.errors import BurstLost
 
-logging.basicConfig(level=logging.INFO)
+logging.basicConfig(level=logging.DEBUG)
 hailo.host_checks = lambda **_: []
 hailo_watchdog.WATCH_S = 1.0
 folder, hangs = sys.argv[1:]
@@ -199,6 +205,9 @@ print("frozen soon", flush=True)
 if hangs == "release":
     current().faults.hang_teardown("vdevice")
     engine.close()
+elif hangs == "temperature":
+    current().faults.stick_driver()
+    engine.health()
 else:
     closing.SETTLE_S = 0.0
     hailo_sim.device.GIL_FREE = 60.0

@@ -4,17 +4,20 @@ import platform
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from standin_hailort import deb_name, wheel_name, write_deb, write_packages, write_wheel
 
+from ml_target import remedies
 from ml_target.errors import SettingsError
 from ml_target.hailort import accepted, place
 from ml_target.hailort.load import import_hailort
-from ml_target.hailort.packages import Platform, pair_for, pairs
+from ml_target.hailort.packages import Platform, absent, pair_for, pairs
 from ml_target.hailort.unpack import unpacked
 
+Spoil = Callable[[Path], None]
 VERSIONS = ("4.20.0", "4.21.0", "4.22.0", "4.23.0", "4.24.0")
 PC = Platform("x86_64", "cp312")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -121,6 +124,48 @@ def test_names_only_the_file_that_lacks(tmp_path: Path) -> None:
         pair_for("4.23.0", tmp_path, PC)
 
 
+def test_a_driver_s_version_may_have_a_suffix(tmp_path: Path) -> None:
+    for name in (deb_name("4.23.0", "amd64"), wheel_name("4.23.0", "amd64", "3.12")):
+        (tmp_path / name).touch()
+    assert pair_for("4.23.0-1", tmp_path, PC).version == "4.23.0"
+
+
+@pytest.mark.parametrize(("driver", "words"), [("5.1.0", "does not drive a Hailo-8"), ("4.19.0", "is too old")])
+def test_a_driver_that_no_package_helps(driver: str, words: str, tmp_path: Path) -> None:
+    """Its packages are not asked for, be there some of them or none."""
+    for name in (deb_name(driver, "amd64"), wheel_name(driver, "amd64", "3.12")):
+        (tmp_path / name).touch()
+    with pytest.raises(SettingsError, match=words) as refused:
+        pair_for(driver, tmp_path, PC)
+    assert "driver of branch 4" in refused.value.remedy
+    assert words in absent(driver)
+    assert ".whl" not in absent(driver)
+
+
+def test_where_they_go_in_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a folder that is mounted, or the one that a template has chosen, as Home Assistant's has."""
+    monkeypatch.setenv(remedies.IN_IMAGE, "1")
+    monkeypatch.delenv("HAILORT_DIR", raising=False)
+    assert "into a folder, and start the container with -v FOLDER:/hailort:ro --tmpfs " in absent("4.23.0")
+    monkeypatch.setenv("HAILORT_DIR", "/share/hailort")
+    assert "of the driver's version, into /share/hailort. " in absent("4.23.0")
+
+
+def test_names_that_are_not_hailort_s_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's own package, and what a browser calls a second download, where nothing of HailoRT is installed."""
+    monkeypatch.setitem(sys.modules, "hailo_platform", None)  # as if it were not installed
+    others = ["hailort-pcie-driver_4.23.0_all.deb", "hailort_4.23.0_amd64 (1).deb"]
+    for name in (*others, "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(SettingsError) as refused:
+        import_hailort(tmp_path, host(tmp_path / "root", "4.23.0"))
+    assert refused.value.reason.endswith(f"has the name of its packages: {', '.join(others)}")
+    assert f"Put {Platform().deb('4.23.0')} and " in refused.value.remedy
+    (tmp_path / deb_name("4.22.0", "amd64")).touch()
+    with pytest.raises(SettingsError, match=r"other names were passed over: hailort-pcie-driver"):
+        pair_for("4.23.0", tmp_path, PC)
+
+
 def test_refuses_another_machine(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="armv7l"):
         pair_for("4.23.0", tmp_path, Platform("armv7l", "cp312"))
@@ -202,6 +247,38 @@ def test_refuses_a_file_that_is_no_longer_the_accepted_one(tmp_path: Path) -> No
     pair.deb.write_bytes(b"another")
     with pytest.raises(SettingsError, match="not the file that was accepted"):
         accepted.require_unchanged(pair)
+
+
+def loop(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file.name)
+
+
+def nowhere(file: Path) -> None:
+    """As a link of the host leads in a container."""
+    file.unlink()
+    file.symlink_to("/srv/not/mounted/here")
+
+
+def folder_of_that_name(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [loop, nowhere, folder_of_that_name])
+@pytest.mark.parametrize("which", ["deb", "wheel"])
+def test_a_file_that_cannot_be_read_is_not_called_damaged(spoil: Spoil, which: str, tmp_path: Path) -> None:
+    write_packages(tmp_path, "4.23.0", ARCH, PYTHON)
+    (pair,) = pairs(tmp_path, Platform())
+    spoil(getattr(pair, which))
+    for look in (lambda: accepted.require_unchanged(pair), lambda: unpacked(pair, Platform(), tmp_path)):
+        with pytest.raises(SettingsError) as refused:
+            look()
+        assert "cannot be" in refused.value.reason
+        assert "again" not in refused.value.remedy
+    with pytest.raises(SettingsError, match=f"{getattr(pair, which).name} cannot be read") as refused:
+        accepted.require_unchanged(pair)
+    assert "no link" in refused.value.remedy
 
 
 def test_says_of_each_place_why_nothing_can_be_unpacked_there(tmp_path: Path) -> None:

@@ -163,6 +163,14 @@ def test_a_run_begins_with_a_picture_and_ends_with_a_pause(recorder: Recorder, c
     assert told(recorder)["run"]["requests"] == 1
 
 
+def test_a_young_run_that_stands_still_has_no_pace_of_before(recorder: Recorder, clock: Clock) -> None:
+    for _ in range(10):
+        recorder.request(trace(CLIP), 200, None)
+        clock.now += 0.1
+    clock.now += 19
+    assert told(recorder)["run"]["now_per_s"] == pytest.approx(0.5)
+
+
 def test_the_last_requests_are_told_newest_first_without_what_was_in_them(recorder: Recorder) -> None:
     for n in range(KEPT + 5):
         seen = trace(CLIP, receive=1.25)

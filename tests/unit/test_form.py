@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ml_target.api.form import MAX_HEAD, MAX_PARTS, MAX_TEXT, Form, read_form
+from ml_target.api.form import MAX_COPIED, MAX_HEAD, MAX_PARTS, MAX_TEXT, Form, read_form
 from ml_target.errors import MalformedRequest, TooLarge, UnusableInput, WorkerError
 from ml_target.runtime.protocol import MAX_ENTRIES
+from ml_target.system.growing import GrowingFile
 
 KIND = "multipart/form-data; boundary=b"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -55,6 +56,13 @@ def test_a_form_in_pieces_of_any_size(size: int) -> None:
     assert (found.entries, found.text) == ("{}", "wörld")
     assert found.image is not None
     assert found.image.read() == b"\r\n--\r\n--b-\xff" * 50
+
+
+def test_a_large_picture_is_taken_to_memory_of_its_own() -> None:
+    content = random.Random(1).randbytes(MAX_COPIED + 70_000)
+    found = form(ENTRIES + part('name="image"; filename="i"', content) + END)
+    assert isinstance(found.image, GrowingFile)
+    assert found.image.read() == content
 
 
 def test_a_field_may_be_sent_as_a_file() -> None:

@@ -28,6 +28,11 @@ from ml_target.engines.hailo.package import explain_import
             "the library libhailort.so.4.23.0 is not installed",
             "dpkg-deb -x FILE.deb /",
         ),
+        (
+            OSError("libusb-1.0.so.0: cannot open shared object file: No such file or directory"),
+            "it needs the library libusb-1.0.so.0, which is not installed",
+            "the system's package that holds it",
+        ),
         (ImportError("/lib/libc.so.6: version `GLIBC_2.38' not found"), "C library is older", "a newer system"),
         (ImportError("libx.so: invalid ELF header"), "another kind of processor", "Install the wheel and the library"),
         (ImportError("numpy.core.multiarray failed to import"), "this numpy", '"numpy<2"'),

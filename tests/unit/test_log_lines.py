@@ -3,18 +3,23 @@
 import io
 import json
 import logging
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from ml_target.__main__ import main
+from ml_target.api.guard import fault
 from ml_target.api.timing import server_timing
 from ml_target.config import Settings
 from ml_target.diagnostics.report.log import log_section
 from ml_target.errors import SettingsError
-from ml_target.log.requests import log_request, set_up
+from ml_target.log.requests import log_request, set_up, take_uncaught
 from ml_target.log.trace import Trace
 
 Begin = Callable[[Literal["text", "json"]], io.StringIO]
@@ -86,6 +91,49 @@ def test_every_event_is_one_object_without_passwords(begin: Begin) -> None:
     assert plain["message"] == 'two\nlines with "quotes" of https://***@files.lan'
     assert broken["exception"].startswith("Traceback")
     assert "secret" not in stderr.getvalue()
+
+
+def test_an_unexpected_error_has_the_id_as_a_field(begin: Begin) -> None:
+    stderr = begin("json")
+    assert fault(KeyError("x"), "0a1b2c3d4e")[0] == 500
+    line = json.loads(stderr.getvalue())
+    assert line["id"] == "0a1b2c3d4e"
+    assert line["message"] == "a request failed with an unexpected error, id=0a1b2c3d4e"
+    assert line["exception"].endswith("KeyError: 'x'")
+
+
+def test_warnings_and_what_nobody_caught_are_lines_of_the_log(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    stderr = begin("json")
+    take_uncaught()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            logging.captureWarnings(False)  # pytest has put its own way of warning into place meanwhile
+            logging.captureWarnings(True)
+            warnings.warn("odd https://me:secret@files.lan", stacklevel=1)
+        thread = threading.Thread(target=lambda: [][0], name="device_0")
+        thread.start()
+        thread.join()
+        sys.excepthook(ValueError, ValueError("at the end"), None)
+    finally:
+        logging.captureWarnings(False)
+    warned, in_thread, ending = (json.loads(line) for line in stderr.getvalue().splitlines())
+    assert (warned["name"], "odd https://***@files.lan" in warned["message"]) == ("py.warnings", True)
+    assert ("device_0" in in_thread["message"], "IndexError" in in_thread["exception"]) == (True, True)
+    assert (ending["level"], "at the end" in ending["exception"]) == ("CRITICAL", True)
+
+
+def test_a_worker_that_cannot_start_says_so_in_the_same_form(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOG_FORMAT": "json", "LOG_LEVEL": "loud", "IMMICH_PORT": "none"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    stderr = begin("text")
+    assert main(["serve"]) == 1
+    unknown, why = (json.loads(line) for line in stderr.getvalue().splitlines())
+    assert "the log level loud is unknown" in unknown["message"]
+    assert (why["level"], "IMMICH_PORT=none: it takes a whole number" in why["message"]) == ("CRITICAL", True)
 
 
 def test_json_is_never_coloured(monkeypatch: pytest.MonkeyPatch, begin: Begin) -> None:

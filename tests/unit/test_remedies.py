@@ -190,6 +190,19 @@ def test_a_folder_that_may_be_written_takes_the_plain_command(
     assert remedies.fetch() == INSIDE
 
 
+def test_what_was_fetched_is_served_after_a_new_start(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert remedies.anew_after(remedies.fetch()) == remedies.fetch(), "it ends with that already"
+    image.chmod(0o755)
+    assert remedies.anew_after(remedies.fetch()) == f"{INSIDE} && docker restart immich-ml-hailo"
+    monkeypatch.delenv(remedies.IN_IMAGE)
+    assert remedies.anew_after("x") == "x, then start the worker again"
+
+
+def test_another_container_writes_a_folder_as_its_owner(image: Path) -> None:
+    told = remedies.anew("hailort fetch", mount="FOLDER:/hailort")
+    assert told.startswith('docker run --rm -it -v FOLDER:/hailort --user "$(stat -c %u:%g FOLDER)" IMAGE python3 -m ')
+
+
 def test_a_read_only_mount_needs_no_new_image(image: Path) -> None:
     mount(image)
     words = remedies.fetch_again()

@@ -34,7 +34,7 @@ function listed(kind, found) {
   const these = found.filter((each) => each.kind === kind);
   if (!these.length) return el("p", { class: "quiet" }, `None found.`);
   return el("ol", { class: "found", tabindex: "0", "aria-label": named[kind] }, these.map((each) => {
-    const item = el("li", {}, el("span", {}, each.word || `Face ${each.number}`), el("span", { class: "score" }, each.score.toFixed(2)));
+    const item = el("li", {}, el("span", { dir: "auto" }, each.word || `Face ${each.number}`), el("span", { class: "score" }, each.score.toFixed(2)));
     item.addEventListener("pointerenter", () => each.mark.classList.add("lit"));
     item.addEventListener("pointerleave", () => each.mark.classList.remove("lit"));
     return item;
@@ -55,7 +55,7 @@ function timings(header) {
 function photoAnswer(photo) {
   const { answer, name } = photo, found = foundIn(answer), stages = timings(photo.timing);
   const faces = found.filter((each) => each.kind === "face").length, lines = found.length - faces;
-  const words = `${name}: ${counted(faces, "face")}, ${counted(lines, "line")} of text`;
+  const words = `${isolated(name)}: ${counted(faces, "face")}, ${counted(lines, "line")} of text`;
   const picture = photo.url ? el("img", { src: photo.url, alt: words, width: answer.imageWidth, height: answer.imageHeight })
     : svg("svg", { class: "blank", viewBox: `0 0 ${answer.imageWidth} ${answer.imageHeight}`, role: "img", "aria-label": words });
   const parts = stageParts(stages), took = stages.total ?? photo.took;
@@ -63,7 +63,7 @@ function photoAnswer(photo) {
   return [
     el("figure", { class: "shown" }, picture, drawn(found, answer.imageWidth, answer.imageHeight)),
     el("div", {},
-      el("p", { class: "quiet small" }, `${name}, ${answer.imageWidth} × ${answer.imageHeight}`),
+      el("p", { class: "quiet small" }, el("bdi", {}, name), `, ${answer.imageWidth} × ${answer.imageHeight}`),
       asked("facial-recognition") ? [el("h3", {}, "Faces"), listed("face", found)] : null,
       asked("ocr") ? [el("h3", {}, "Text"), listed("line", found)] : null,
       el("h3", {}, `Answered in ${milliseconds(took)}`),

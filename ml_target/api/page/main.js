@@ -16,8 +16,14 @@ async function refresh() {
   const answers = await Promise.all([get("status/page"), get("status/live")]).catch(() => null);
   asking = false;
   timer = setTimeout(refresh, EVERY_MS);
-  if (answers) draw(...answers);
-  else lost();
+  try {
+    if (answers) draw(...answers);
+    else lost();
+  } catch (error) {  // nothing old may stand there as if it were so
+    setState("Reload this page", "bad");
+    say(byId("sentence"), "The worker says what this page cannot show: it was updated while the page was open.");
+    throw error;
+  }
 }
 
 function draw(page, live) {

@@ -8,6 +8,8 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from ml_target.api import openapi
 from ml_target.api.page.asked import prefers_html
 from ml_target.api.page.document import build
+from ml_target.api.timing import server_timing
+from ml_target.log.trace import Trace
 from ml_target.runtime.lifecycle import Worker
 
 SHOWN = "ml_target.shown"
@@ -46,6 +48,6 @@ def add_page(app: FastAPI, worker: Worker, answer: Callable[[Request], Awaitable
     @app.post("/try", responses=openapi.TRY)
     async def try_it(request: Request) -> Response:
         if worker.settings.try_it == "off":
-            return JSONResponse({"detail": OFF}, 403)
+            return JSONResponse({"detail": OFF}, 403, server_timing(Trace()))
         request.scope[SHOWN] = True
         return await answer(request)

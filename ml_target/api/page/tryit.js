@@ -1,13 +1,14 @@
 // Photos that people try: sent to this worker alone, kept in this page alone.
 
 const LONGEST = 1440, QUALITY = 0.85, MOST_PHOTOS = 60;
-let photos = [], chosen = null, query = null, facts = { models: {}, searches: false };
+let photos = [], chosen = null, query = null, facts = { models: {}, searches: false, loading: true };
+let taking = Promise.resolve(), cleared = 0;  // those that come meanwhile wait; those of before a "Clear all" are dropped
 
 /** What can be tried: the tasks that are on, each with the name that Immich should ask for. */
 function showTryIt(page) {
   const models = {};  // of several variants the first that is on
   for (const task of page.tasks ?? []) if (task.on) models[task.name] ??= task.choose;
-  facts = { models, searches: Boolean(models["clip.visual"]) && "clip.textual" in models };
+  facts = { models, searches: Boolean(models["clip.visual"]) && "clip.textual" in models, loading: !page.tasks };
   byId("try-on").hidden = !page.try_it;
   byId("try-off").hidden = page.try_it;
 }
@@ -45,12 +46,13 @@ async function ask(wanted, field, content) {
   return { answer, timing: response.headers.get("Server-Timing"), took: performance.now() - began };
 }
 
-/** The photo as Immich would send it: small and upright. One that the browser cannot decode is sent as it is. */
+/** The photo as Immich would send it: small and upright. One that the browser cannot decode is sent as it is. Throws an Error for one that cannot be read. */
 async function prepared(file) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
+    await file.slice(0, 1).arrayBuffer().catch(() => { throw new Error("The browser cannot read it. Of a folder, choose the photos in it."); });
     return { blob: file, url: null };
   }
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height)), canvas = document.createElement("canvas");
@@ -62,24 +64,25 @@ async function prepared(file) {
 }
 
 async function take(files) {
-  const room = MOST_PHOTOS - photos.length, taken = files.slice(0, room);
-  if (!taken.length) return tell(files.length ? `${MOST_PHOTOS} photos are the most. Clear some first.` : "", files.length > 0);
-  const failed = [];
+  const room = MOST_PHOTOS - photos.length, taken = files.slice(0, room), failed = [], since = cleared;
   for (const [i, file] of taken.entries()) {
     tell(`Photo ${i + 1} of ${taken.length} …`);
-    const photo = { name: file.name || "photo", vector: null, answer: null, score: null, ...(await prepared(file)) };
+    const photo = { name: file.name || "photo", url: null, vector: null, answer: null, score: null };
     try {
       const alone = taken.length === 1 && !photos.length;
+      Object.assign(photo, await prepared(file));
       await look(photo, { pictureTasks: alone, search: true });
-      photos.push(photo);
-      if (alone) chosen = photo;
+      if (since === cleared) photos.push(photo);
+      if (alone && since === cleared) chosen = photo;
     } catch (error) {
-      if (photo.url) URL.revokeObjectURL(photo.url);
-      failed.push(`${photo.name}: ${error.message}`);
+      failed.push(`${isolated(photo.name)}: ${error.message}`);
     }
+    if (photo.url && !photos.includes(photo)) URL.revokeObjectURL(photo.url);
+    if (since !== cleared) return;
     showPhotos();
   }
   if (query) rank();
+  if (files.length > taken.length) failed.push(`${MOST_PHOTOS} photos are the most: ${counted(files.length - taken.length, "photo")} left out. Clear some first.`);
   const words = photos.length > 1 ? `${counted(photos.length, "photo")} here. ${facts.searches ? "Type what to look for, or choose one." : "Choose one."}` : "";
   tell(failed.length ? failed.join(" ") : words, failed.length > 0);
 }
@@ -88,7 +91,7 @@ async function take(files) {
 async function look(photo, wanted) {
   const wants = entries(wanted);
   if (!Object.keys(wants).length) {
-    if (wanted.pictureTasks) throw new Error("No task that looks at photos is on.");
+    if (wanted.pictureTasks) throw new Error(facts.loading ? "The worker is still loading its models." : "No task that looks at photos is on.");
     return;
   }
   const { answer, timing, took } = await ask(wants, "image", photo.blob);
@@ -99,8 +102,12 @@ async function look(photo, wanted) {
 async function choose(photo) {
   chosen = photo;
   showPhotos();
-  if (photo.answer) return;
-  tell(`Looking at ${photo.name} …`);
+  if (!photo.answer) await lookCloser(photo);
+  if (chosen === photo) byId("answer").scrollIntoView({ block: "nearest" });  // it stands below all of them
+}
+
+async function lookCloser(photo) {
+  tell(`Looking at ${isolated(photo.name)} …`);
   try {
     await look(photo, { pictureTasks: true, search: false });
     tell("");
@@ -118,7 +125,7 @@ async function search() {
     const { answer, took } = await ask({ clip: { textual: { modelName: facts.models["clip.visual"] } } }, "text", words);
     query = JSON.parse(answer.clip);
     rank();
-    tell(`Ranked by likeness to “${words}”, in ${milliseconds(took)}.`);
+    tell(`Ranked by likeness to “${isolated(words)}”, in ${milliseconds(took)}.`);
   } catch (error) {
     tell(error.message, true);
   }
@@ -140,6 +147,7 @@ function cosine(a, b) {
 function clearPhotos() {
   for (const photo of photos) if (photo.url) URL.revokeObjectURL(photo.url);
   photos = [];
+  cleared++;
   chosen = query = null;
   byId("query").value = "";
   showPhotos();
@@ -154,7 +162,7 @@ function showPhotos() {
   byId("shelf").replaceChildren(...photos.map((photo, i) => {
     const score = photo.score === null ? null : el("span", { class: "score" }, `${photo.score.toFixed(3)} `);
     const button = el("button", { type: "button", "aria-pressed": String(photo === chosen), "data-photo": i },
-      photo.url ? el("img", { src: photo.url, alt: "" }) : el("span", { class: "blank" }), el("span", { class: "name", title: photo.name }, score, photo.name));
+      photo.url ? el("img", { src: photo.url, alt: "" }) : el("span", { class: "blank" }), el("span", { class: "name", title: photo.name }, score, el("bdi", {}, photo.name)));
     button.addEventListener("click", () => choose(photo));
     return el("li", {}, button);
   }));
@@ -164,9 +172,12 @@ function showPhotos() {
 }
 
 function startTryIt() {
-  const drop = byId("drop"), images = (list) => [...list].filter((file) => file.size);
+  const drop = byId("drop"), next = (list) => {
+    const files = [...list], go = () => take(files);  // the list itself is emptied
+    taking = taking.then(go, go);
+  };
   byId("photos").addEventListener("change", (event) => {
-    take(images(event.target.files));
+    next(event.target.files);
     event.target.value = "";
   });
   for (const kind of ["dragenter", "dragover"]) {
@@ -176,7 +187,7 @@ function startTryIt() {
   drop.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    take(images(event.dataTransfer.files));
+    next(event.dataTransfer.files);
   });
   // A photo dropped beside the field must not replace the page.
   for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());

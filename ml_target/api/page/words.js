@@ -51,6 +51,9 @@ function show(id, data, draw) {
 /** A file's or network's name, which a narrow line may break after its underscores. */
 const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]);
 
+/** Within a sentence: a name whose letters run from right to left does not turn what stands around it. */
+const isolated = (name) => `\u2068${name}\u2069`;
+
 const counted = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : many}`;
 const whole = (n) => Math.round(n).toLocaleString("en");
 const sum = (numbers) => numbers.reduce((all, n) => all + (n ?? 0), 0);

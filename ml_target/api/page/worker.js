@@ -1,5 +1,7 @@
 // What the worker says of itself: its state, its tasks, its device, what it did lately.
 
+const FIRST = 10;  // of a long list
+
 const STATES = {
   ready: ["Ready", "good"], loading: ["Loading", "warn"], recovering: ["Recovering its card", "warn"],
   idle: ["Idle: no task is on", "bad"], failed: ["Could not start", "bad"],
@@ -7,12 +9,13 @@ const STATES = {
 
 function showState(page) {
   const { status, tasks = [] } = page, [words, colour] = STATES[status.state] ?? [status.state, "warn"];
-  const off = tasks.filter((task) => !task.on).length;
+  const off = tasks.filter((task) => !task.on).length, waiting = tasks.filter((task) => waits(task, page)).length;
   const all = status.state === "ready" && off ? ["Ready, in part", "warn"] : [words, colour];
   setState(...all);
   say(byId("version"), status.version);
   const devices = [...new Set(page.devices.map((each) => each.device))].join(" and ");
-  const runs = tasks.length ? `${tasks.length - off} of ${counted(tasks.length, "task")} on${devices ? `, running on ${devices}` : ""}. ` : "";
+  const on = waiting ? `${waiting} of ${counted(tasks.length, "task")} wait for it` : `${tasks.length - off} of ${counted(tasks.length, "task")} on${devices ? `, running on ${devices}` : ""}`;
+  const runs = tasks.length ? `${on}. ` : "";
   const more = {
     loading: "It reads its model files; requests wait. ",
     recovering: "The card was lost. Requests wait, and are answered once it is back. ",
@@ -23,6 +26,9 @@ function showState(page) {
   document.title = `${all[0]} – Immich ML worker`;
 }
 
+/** Neither on nor off: its requests are answered once their card is back. */
+const waits = (task, page) => task.on && page.devices.some((device) => !device.ready && task.engines.includes(device.engine));
+
 function setState(words, colour) {
   const state = byId("state");
   state.className = `state ${colour}`;
@@ -30,9 +36,9 @@ function setState(words, colour) {
 }
 
 function showTasks(page) {
-  const tasks = [...page.tasks ?? []].sort((a, b) => b.on - a.on), mixed = new Set(tasks.flatMap((task) => task.engines)).size > 1;
+  const tasks = (page.tasks ?? []).map((task) => ({ ...task, waits: waits(task, page) })).sort((a, b) => b.on - a.on), mixed = new Set(tasks.flatMap((task) => task.engines)).size > 1;
   show("tasks", tasks, () => tasks.map((task) => {
-    const [words, kind] = task.on ? ["On", "good"] : task.fault ? ["Off: a fault", "bad"] : ["Off", "off quiet"];
+    const [words, kind] = task.waits ? ["Waits", "warn"] : task.on ? ["On", "good"] : task.fault ? ["Off: a fault", "bad"] : ["Off", "off quiet"];
     const on = [task.served_by, ...(mixed ? task.engines : []).map((name) => `on the ${engineName(name)}`)].filter(Boolean).join(", ");
     return el("li", { class: task.on ? null : "wide", "data-task": task.name },
       el("p", { class: "head" }, el("strong", {}, taskLabel(task, tasks)), el("span", { class: `mark ${kind}` }, words)),
@@ -67,7 +73,7 @@ function finding({ ok, what, detail, remedy }) {
 function reading([name, value]) {
   const [words, unit] = { temperature_c: ["temperature", "°C"], power_w: ["power", "W"] }[name] ?? [name, ""];
   const hot = name === "temperature_c" && value >= 85;
-  return [...row(words, `${short(value)} ${unit}`), ...(hot ? [note("The card is hot: above 100 °C it stops by itself.", "Give it a heat sink or more air.")] : [])];
+  return [...row(words, `${short(value)} ${unit}`), ...(hot ? [note("The card is hot: at 104 °C it slows down, at 120 °C it stops.", "Give it a heat sink or more air.")] : [])];
 }
 
 function showMemory(live) {
@@ -94,24 +100,28 @@ const fault = ({ at, network, kind }) => ({ at, words: [...breakable(network), `
 // ------------------------------------------------------------------ Immich
 
 function showImmich(page) {
-  const { immich = [], names = [] } = page;
-  show("choose", immich, () => (immich.length ? el("dl", {}, immich.flatMap(({ field, value }) => {
+  const { immich = [], names = [] } = page, none = page.immich ? "No task is on." : "It is not known until the models are loaded.";
+  show("choose", [immich, none], () => (immich.length ? el("dl", {}, immich.flatMap(({ field, value }) => {
     const [name, ...rest] = field === "URL" ? ownAddress(value) : value.split(" ");
     return row(field, el("span", {}, el("code", { class: "copy" }, name), rest.length ? el("span", { class: "quiet small" }, ` ${rest.join(" ")}`) : null));
-  })) : el("p", { class: "quiet" }, "No task is on.")));
-  show("names", names, () => (names.length ? el("ul", { class: "list" }, names.map(asked)) : el("p", { class: "quiet" }, "Nothing so far.")));
+  })) : el("p", { class: "quiet" }, none)));
+  const first = names.slice(0, FIRST), more = names.slice(FIRST);  // anybody who reaches the worker can ask for many
+  show("names", names, () => (names.length ? [el("ul", { class: "list" }, first.map(asked)), more.length ? el("details", { "data-key": "names" },
+    el("summary", {}, `${whole(more.length)} more`), el("ul", { class: "list" }, more.map(asked))) : null] : el("p", { class: "quiet" }, "Nothing so far.")));
 }
 
-/** Where this page was found, Immich finds the worker too; unless that is this machine itself. */
-function ownAddress(told) {
-  return ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname) ? told.split(" ") : [new URL(".", location.href).href.replace(/\/$/, "")];
+/** Where this page was found, Immich finds the worker too; unless that is this machine itself. Immich keeps a path that ends in a slash. */
+function ownAddress(told, here = location) {
+  if (["localhost", "127.0.0.1", "[::1]"].includes(here.hostname)) return told.split(" ");
+  const found = new URL(".", here.href);
+  return [found.pathname === "/" ? found.origin : found.href];
 }
 
 function asked({ task, asked, served_by, choose, fits, why }) {
   const [words, colour] = why ? ["refused", "bad"] : fits ? ["fits", "good"] : ["another name", "warn"];
   const told = why || (fits ? "" : `Answered by ${served_by}. Choose ${choose.join(" or ")}, and keep one worker for the whole library.`);
   return el("li", {},
-    el("code", {}, asked), " ", el("span", { class: "quiet small" }, taskName(task)), " ", el("span", { class: `mark ${colour}` }, words),
+    el("code", { dir: "auto" }, asked), " ", el("span", { class: "quiet small" }, taskName(task)), " ", el("span", { class: `mark ${colour}` }, words),
     told ? el("p", { class: "small" }, told) : null);
 }
 
@@ -191,7 +201,6 @@ function devicesBusy(all, step) {
   return [chart("How busy the card was", share(together, step), " %", { most: 100 })];
 }
 
-const FIRST = 10;
 let allRequests = false;
 
 function showRequests(last) {

@@ -9,12 +9,16 @@ from ml_target import remedies
 from ml_target.catalogue.needs import chosen
 from ml_target.config import Settings, setting_names, setting_text
 from ml_target.diagnostics.card import library_version
+from ml_target.hailort.packages import packages
 from ml_target.remedies import CONTAINER, command
 from ml_target.system.cards import FIRST_NODE, nodes
 
 STOP = f"docker stop -t 30 {CONTAINER}"
 """Time for the worker to answer its requests; Docker's own ten seconds are too short. `-t`, as its long name changed
 with Docker 28."""
+
+SAME_IMAGE = f"\"$(docker inspect --format '{{{{.Image}}}}' {CONTAINER})\""
+"""The worker's own, on the host's shell."""
 
 KEPT_BACK = (
     "models_mirror", "hf_endpoint", "hailort_source", "host", "port", "log_level", "log_format", "try_it", "page_hosts",
@@ -71,13 +75,16 @@ def in_a_container(settings: Settings, others: bool, root: Path = Path("/"), nam
     words = ["docker run --rm"]
     words += [f"--device=/dev/{node.name}:/dev/{node.name}" for node in cards]
     words += [f"--group-add={group}" for group in sorted(groups)]
-    if remedies.mounted() or settings.hailo_group_id:  # the models, or the socket of HailoRT's service
+    from_folder = bool(packages(settings.hailort_dir))
+    if remedies.mounted() or from_folder or settings.hailo_group_id:  # models, HailoRT, or the socket of its service
         words.append(f"--volumes-from {CONTAINER}")
     kept = name == "selfcheck" and _verdict_is_kept(settings)
     if others or kept:  # as the folder's owner: others may not be able to read it
         words.append(f'--user "$(stat -c %u:%g models)" -v "$PWD/models:/app/models{"" if kept else ":ro"}"')
     words += [f"-e {word}" for word in changed(settings)]
-    return " ".join([*words, f"{CONTAINER}:v{library_version() or 'VERSION'}", "python3", remedies.PACKAGE, name])
+    # The image that holds HailoRT is named after it; the one that takes it from a folder may have any name.
+    image = SAME_IMAGE if from_folder else f"{CONTAINER}:v{library_version() or 'VERSION'}"
+    return " ".join([*words, image, "python3", remedies.PACKAGE, name])
 
 
 def changed(settings: Settings) -> list[str]:

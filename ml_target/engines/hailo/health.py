@@ -1,9 +1,10 @@
 """The card's own readings, taken rarely: each one holds the GIL until the firmware has answered.
 
 A firmware that does not answer stops every thread of the process for its timeout of one second, so
-it is not asked again for a minute, then for longer. A board without a power sensor fills HailoRT's
-log at every reading, and a reading suspends the over-current protection of M.2 modules for a
-moment: power is read seldom, and never again after the first failure.
+it is not asked again for a minute, then for longer. A driver that never returns stops them for ever,
+so the process ends (`watchdog.py`). A board without a power sensor fills HailoRT's log at every
+reading, and a reading suspends the over-current protection of M.2 modules for a moment: power is
+read seldom, and never again after the first failure.
 """
 
 import logging
@@ -13,8 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ml_target.engines.hailo.status import GONE, describe, status_of
+from ml_target.engines.hailo.watchdog import bounded
 
 log = logging.getLogger(__name__)
+
+ASKING = "asking the card"
+"""What the log says should it hang; not each time, as it is asked often."""
 
 TEMPERATURE_EVERY_S = 15.0
 POWER_EVERY_S = 60.0
@@ -53,7 +58,7 @@ class Health:
 
     def identify(self) -> Any:
         """The board's own description. Raises what HailoRT raises."""
-        with self._lock:
+        with self._lock, bounded(ASKING):
             return self._control().identify()
 
     def readings(self, *, fresh: bool = False) -> dict[str, float]:
@@ -61,7 +66,8 @@ class Health:
         with self._lock:
             now = self._clock()
             if now >= self._silent_until and (fresh or now >= self._next_temperature):
-                self._ask(now)
+                with bounded(ASKING, level=logging.DEBUG):
+                    self._ask(now)
             return dict(self._readings)
 
     def release(self) -> None:

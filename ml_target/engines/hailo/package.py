@@ -34,6 +34,11 @@ IMPORT_FAILURES: tuple[tuple[str, str, str], ...] = (
         "Install the hailort package (.deb) of this version; in an image: dpkg-deb -x FILE.deb /",
     ),
     (
+        r"(?P<a>lib[\w.+-]+): cannot open shared object file",
+        "it needs the library {a}, which is not installed",
+        "Install the system's package that holds it; where this is the project's image, report it with this line",
+    ),
+    (
         r"GLIBC(XX)?_[\d.]+' not found",
         "this system's C library is older than the one HailoRT was built for",
         "Use a newer system or image, or an older HailoRT with the same driver",

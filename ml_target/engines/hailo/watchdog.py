@@ -2,9 +2,10 @@
 
 `configure()` and `VDevice.release()` hold it for their whole duration, and a library thread that
 wants to destroy a Python callback then waits for it: a deadlock in which no Python code runs, not
-even a thread with `join(timeout)`. The limit must not need the GIL: faulthandler's own C thread
-prints every thread's stack and ends the process. A separate process could end it too, but would have
-to be started, watched and ended itself, and could not print the stacks.
+even a thread with `join(timeout)`. A control call holds it until the driver returns. The limit must
+not need the GIL: faulthandler's own C thread prints every thread's stack and ends the process. A
+separate process could end it too, but would have to be started, watched and ended itself, and could
+not print the stacks.
 
 No request can be answered while the GIL is held, so waiting requests then lose their connection.
 The engine therefore makes such a call only after everything that can hang without the GIL has
@@ -66,8 +67,11 @@ def with_file(file: Path) -> float:
 
 
 @contextmanager
-def bounded(what: str, seconds: float | None = None) -> Iterator[None]:
-    """Ends the process with status 1 if the block takes longer than `seconds` (default: `WATCH_S`); logs this first."""
+def bounded(what: str, seconds: float | None = None, level: int = logging.INFO) -> Iterator[None]:
+    """Ends the process with status 1 if the block takes longer than `seconds` (default: `WATCH_S`).
+
+    Logs this first, with `level`.
+    """
     if not _armed.acquire(blocking=False):
         yield
         return
@@ -75,11 +79,11 @@ def bounded(what: str, seconds: float | None = None) -> Iterator[None]:
     if not _announced:
         _announced.append(what)
         log.info(
-            "Should HailoRT hang while it is opened, configured or closed, this process ends with status 1, and the "
-            "log with 'Timeout' and the stacks of all threads: %s.",
+            "Should HailoRT hang while it is opened, configured, asked or closed, this process ends with status 1, "
+            "and the log with 'Timeout' and the stacks of all threads: %s.",
             REMEDY,
         )
-    log.info("%s (for %g s at most)", what, seconds)
+    log.log(level, "%s (for %g s at most)", what, seconds)
     faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
     try:
         yield

@@ -8,6 +8,7 @@ from hailo_sim import Rig
 from readme import README
 from selfcheck_models import onnx_path
 from selfcheck_run import CLIP, Check
+from standin_hailort import deb_name, wheel_name
 
 from ml_target import remedies
 from ml_target.catalogue.networks import (
@@ -59,6 +60,16 @@ def test_the_line_for_the_workers_place(check: Check, folder: Path, image: None,
     fetch = "On the host, in this project's folder: scripts/models.sh fetch --engine cpu; "
     before = "Stop the worker and run this in its place: " if complete else fetch
     assert told == f"{before}{run.format('' if complete else f'{MOUNT} ')}; docker start immich-ml-hailo"
+
+
+def test_the_line_of_an_image_that_takes_hailort_from_a_folder(image: None, tmp_path: Path) -> None:
+    """Its name is not known inside, and it has HailoRT and the models from the worker's own folders."""
+    (packages := tmp_path / "hailort").mkdir()
+    for name in (deb_name(), wheel_name()):
+        (packages / name).touch()
+    line = commands.in_a_container(Settings(hailort_dir=packages), others=False)
+    same = "\"$(docker inspect --format '{{.Image}}' immich-ml-hailo)\" python3 -m ml_target selfcheck"
+    assert line == f"{NODE} --volumes-from immich-ml-hailo -e HAILORT_DIR={packages} {same}"
 
 
 def test_the_line_where_the_card_is_free_and_networks_are_missing(check: Check, folder: Path, image: None) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hailo_sim import status as codes
+from hailo_sim.clock import hold_for_ever
 from hailo_sim.current import current
 from hailo_sim.enums import DvmTypes, PowerMeasurementTypes
 from hailo_sim.errors import HailoRTException, HailoRTInvalidOperationException, translated
@@ -144,6 +145,8 @@ class Control:
             raise HailoRTInvalidOperationException(RELEASED)  # without a cause
         self._rig.hold_gil("control")
         self._rig.record.controls += 1
+        if self._rig.faults.stuck_driver:
+            hold_for_ever()
         with translated():
             if self._rig.faults.unplugged:
                 fail(codes.DRIVER_OPERATION_FAILED)

@@ -68,6 +68,7 @@ class Faults:
         self.occupied = False
         self.unplugged = False
         self.silent_firmware = False
+        self.stuck_driver = False
         self.forgiven = False
 
     # --------------------------------------------------------------- switches
@@ -111,6 +112,10 @@ class Faults:
     def silence_firmware(self, silent: bool = True) -> None:
         """Every control call stops all threads for its second, and fails with 87."""
         self.silent_firmware = silent
+
+    def stick_driver(self) -> None:
+        """The driver never returns from a control call: it holds the GIL for ever (docs/hailort.md §9.2)."""
+        self.stuck_driver = True
 
     def abort_device(self) -> None:
         """Every model gets 63; what is configured later fails too, until the device was opened again."""
