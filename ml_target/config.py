@@ -279,8 +279,7 @@ class Settings:
 
 def setting_names(attribute: str) -> tuple[str, ...]:
     """The environment variables that set `attribute`; the first one that is set wins."""
-    item = next(f for f in fields(Settings) if f.name == attribute)
-    names: tuple[str, ...] = item.metadata["names"]
+    names: tuple[str, ...] = Settings.__dataclass_fields__[attribute].metadata["names"]
     return names or (attribute.upper(),)
 
 

@@ -6,14 +6,14 @@
 root=${SETUP_ROOT-}
 slim=immich-ml-hailo:cpu-slim # the worker for the processor, without models
 docker_version=''
-# Of Python's own what the planner imports; tests/unit/test_setup_steps.py compares them. Debian's python3-minimal lacks some.
+# Of Python's own what the planner imports; tests/planner/test_setup_steps.py compares them. Debian's python3-minimal lacks some.
 modules=(
   argparse collections dataclasses difflib fnmatch hashlib importlib io itertools json logging os pathlib platform re shlex shutil
   sys tempfile textwrap time typing
 )
 lacks='This host has no Python of 3.10 or newer'
 built='' # the image that this run has made for the planner
-# Of this run's settings those that sudo would drop; tests/unit/test_setup_steps.py compares them with the worker's.
+# Of this run's settings those that sudo would drop; tests/planner/test_setup_steps.py compares them with the worker's.
 to_tell=(
   CLIP_TEXT_ENGINE HAILO_BATCH HAILO_DEVICE_COUNT HAILO_DEVICE_IDS SIGLIP_RESIZE CLIP_DECODING FACE_DETECTOR FACE_RECOGNIZER FACE_SEARCH
   OCR_MODEL IMMICH_LOG_LEVEL LOG_FORMAT KEEP_ALIVE_S REQUEST_TIMEOUT_S MAX_UPLOAD_MB MAX_PIXELS MEMORY_MB TRY_IT PAGE_HOSTS MAX_WAITING MAX_FACES

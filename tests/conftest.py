@@ -5,11 +5,13 @@ Each process imports this, whatever it runs: what takes long to import is import
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +43,9 @@ for library in ("OMP", "OPENBLAS", "RAYON"):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Without it every process that a test starts would compile all modules anew.
+# Where Python may not keep what it has compiled, each process of a run would compile all tests and modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # As the worker does: without it the kernel takes a tenth of the time, for arrays that come and go.
 allocator.tune()
@@ -64,6 +67,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             rank = len(SLOW)
         ranks[item.path] = min(rank, ranks.get(item.path, rank))
     items.sort(key=lambda item: ranks[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: Python need not look through all of it again for what can go."""
+    gc.freeze()
 
 
 def _rank(path: Path) -> int:

@@ -21,6 +21,8 @@ TOGETHER = {
         "tests/parity/test_checkpoint_libraries.py",
         "tests/sim/test_hailo_clip.py",
     ),
+    # They import RapidOCR, which takes a second.
+    "rapidocr": ("tests/unit/test_crop.py", "tests/unit/test_ctc.py", "tests/unit/test_dbnet.py"),
     # They look at the same pictures with the same networks, and remember the answers.
     "selfcheck": ("tests/commands/selfcheck/",),
 }

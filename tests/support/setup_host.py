@@ -53,15 +53,8 @@ class SetupHost:
         for path in (self.checkout, self.root, self.bin, self.temporary):
             path.mkdir(parents=True)
         self._check_out()
-        for tool in TOOLS:
-            found = shutil.which(tool)
-            assert found, tool
-            (self.bin / tool).symlink_to(found)
-        self.script("uname", '#!/bin/sh\n[ "$1" = -r ] && echo 6.8.0 || echo x86_64')
-        self.script("df", "#!/bin/sh\necho Filesystem\necho /dev/sda 999999999 1 99999999 1% /")
         self._docker = DockerStandIn()
-        self.script("docker", self._docker.command())
-        self.python()
+        self._equip()
         self.system({"proc/net/route": ROUTES, "proc/net/fib_trie": ADDRESSES, "proc/sys/kernel/hostname": "nas"})
         self.card()
         self.system({"sys/module/hailo_pci/version": "4.23.0"})
@@ -72,8 +65,6 @@ class SetupHost:
     def _check_out(self) -> None:
         for name in FOLDERS:
             (self.checkout / name).mkdir(parents=True)
-        for name in COPIED:
-            shutil.copy(PROJECT / name, self.checkout / name)
         self._check_code_out()
         for name in ("requirements.txt", "scripts/unpack.sh", "tests/test.sh"):
             (self.checkout / name).write_text(name)
@@ -82,7 +73,21 @@ class SetupHost:
         (self.checkout / "models/README.md").write_text("words")
 
     def _check_code_out(self) -> None:
+        """What runs there."""
+        for name in COPIED:
+            shutil.copy(PROJECT / name, self.checkout / name)
         (self.checkout / "ml_target").symlink_to(PROJECT / "ml_target")
+
+    def _equip(self) -> None:
+        """The programs of the host."""
+        for tool in TOOLS:
+            found = shutil.which(tool)
+            assert found, tool
+            (self.bin / tool).symlink_to(found)
+        self.script("uname", '#!/bin/sh\n[ "$1" = -r ] && echo 6.8.0 || echo x86_64')
+        self.script("df", "#!/bin/sh\necho Filesystem\necho /dev/sda 999999999 1 99999999 1% /")
+        self.script("docker", self._docker.command())
+        self.python()
 
     # ------------------------------------------------------------------ host
 

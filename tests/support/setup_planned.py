@@ -60,6 +60,9 @@ class PlannedHost(SetupHost):
         (self.checkout / "ml_target/api").mkdir(parents=True)
         (self.checkout / "ml_target/api/app.py").write_text("code")
 
+    def _equip(self) -> None:
+        """None: no process is started here."""
+
     def plan(self, *arguments: str, asks: Sequence[str] | None = None, **environment: str) -> Done:
         """A run. `asks`: what somebody at the terminal types, line by line; None: there is nobody."""
         self._docker.calls = []

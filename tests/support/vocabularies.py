@@ -4,18 +4,21 @@ from pathlib import Path
 
 import pytest
 from shared_once import shared_once
-from towers import substitute_pieces, substitute_table
 
 
 @pytest.fixture(scope="session")
 def made_pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A substitute of SigLIP's `spiece.model`: of its form (unigram, T5's special ids), not of its pieces."""
+    from towers import substitute_pieces
+
     return shared_once(tmp_path_factory, "substitute pieces", substitute_pieces) / "spiece.model"
 
 
 @pytest.fixture(scope="session")
 def made_table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A substitute of SigLIP2's `tokenizer.json` and configuration, with pieces that reach across a blank."""
+    from towers import substitute_table
+
     folder = shared_once(tmp_path_factory, "substitute table", substitute_table)
     return folder / "tokenizer.json", folder / "tokenizer_config.json"
 

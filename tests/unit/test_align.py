@@ -1,26 +1,13 @@
-"""Alignment: the matrix against scikit-image, the crop against InsightFace."""
-
-from pathlib import Path
+"""Alignment: the matrix against scikit-image. The crop is compared with InsightFace's in tests/parity."""
 
 import numpy as np
 import parity_table as parity
 import pytest
-from insightface_reference import InsightFace
 from numpy.typing import NDArray
-from pictures import read_rgb
+from random_faces import landmarks
 
 from ml_target.tasks.faces.align import ARCFACE_POINTS, align, similarity
 from ml_target.tensors import Float32, UInt8
-
-
-def landmarks(count: int, size: float = 60, spread: float = 400) -> Float32:
-    """Faces of about `size` pixels, turned and noisy, somewhere in a picture."""
-    random = np.random.default_rng(11)
-    angles = random.uniform(-np.pi, np.pi, count)
-    turns = np.stack([np.cos(angles), -np.sin(angles), np.sin(angles), np.cos(angles)], -1).reshape(-1, 2, 2)
-    scales = random.uniform(0.2, 2, (count, 1, 1)) * size / 112
-    points = (ARCFACE_POINTS @ turns.transpose(0, 2, 1)) * scales + random.uniform(0, spread, (count, 1, 2))
-    return np.asarray(points + random.normal(0, size / 30, points.shape), np.float32)
 
 
 def umeyama(points: Float32) -> NDArray[np.float64]:
@@ -71,19 +58,6 @@ def test_no_faces_no_crops() -> None:
 
 def test_other_sizes_scale_the_template() -> None:
     np.testing.assert_allclose(similarity(landmarks(3), 224), 2 * similarity(landmarks(3)), atol=1e-9)
-
-
-@pytest.mark.slow  # InsightFace takes a second to import
-def test_crops_equal_insightface(photos: Path, face_models: Path) -> None:
-    insightface = InsightFace(face_models / "scrfd_2.5g_bnkps.onnx", face_models / "face_embedder_112_512.onnx")
-    picture = read_rgb(photos / "astronaut.jpg")
-    faces = np.concatenate([landmarks(20, 300, 1000), landmarks(10, 40, 2000) - 300])  # some beyond the border
-    crops = align(picture, faces)
-    expected = [insightface.crop(picture, face) for face in faces]
-    assert all(crop.dtype == np.uint8 and crop.shape == (112, 112, 3) for crop in crops)
-    difference = np.abs(np.stack(crops).astype(int) - np.stack(expected).astype(int))
-    parity.record("face alignment", "crops vs InsightFace, largest difference of a pixel", int(difference.max()), "≤ 1")
-    assert difference.max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(60, 70_000), (70_000, 60)])

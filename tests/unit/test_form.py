@@ -170,7 +170,7 @@ def test_noise_is_refused_in_words() -> None:
     choose = random.Random(3)
     good = ENTRIES + IMAGE + TEXT + END
     said: list[str] = []
-    for number in range(300):
+    for number in range(150):
         body = bytearray(good if number % 4 else choose.randbytes(200))
         for _ in range(choose.randint(1, 8)):
             body[choose.randrange(len(body))] = choose.choice(b'\r\n-b:;="\0\xff')
@@ -178,5 +178,5 @@ def test_noise_is_refused_in_words() -> None:
             form(bytes(body), size=choose.choice((1, 5, 1000)))
         except WorkerError as error:
             said.append(str(error))
-    assert len(said) > 150
+    assert len(said) > 75
     assert not [words for words in said if " at 0x" in words]

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G, STAND_IN_EMBEDDER
+from ml_target.catalogue.networks import ARCFACE_R50
 from ml_target.catalogue.types import FeatureMap, Network, PictureInput, TextInput, TokenStates, Vector
 from ml_target.engines import Engine
 from ml_target.engines.onnx import arena, denormals
@@ -162,18 +162,6 @@ def test_denormal_numbers_count_as_zero_in_a_run_and_nowhere_else(engine: Engine
     np.testing.assert_array_equal(network.run([frame * 4])[0]["tokens"].real(), frame * 2)
 
 
-def test_answers_are_the_same_to_the_bit_with_and_without_denormals(
-    monkeypatch: pytest.MonkeyPatch, face_models: Path
-) -> None:
-    frames = np.random.default_rng(1).integers(0, 256, (3, 112, 112, 3), np.uint8)
-    plain = OnnxEngine(threads=1)
-    network = plain.open(face_models / "face_embedder_112_512.onnx", STAND_IN_EMBEDDER)
-    flushing = [network.run([frame])[0]["embedding"].real() for frame in frames]
-    monkeypatch.setattr(denormals, "_library", lambda: None)
-    for frame, expected in zip(frames, flushing, strict=True):
-        np.testing.assert_array_equal(network.run([frame])[0]["embedding"].real(), expected)
-
-
 def test_pixels_are_normalised_as_the_table_says_to_the_bit() -> None:
     spec = ARCFACE_R50.input
     assert isinstance(spec, PictureInput)
@@ -217,17 +205,3 @@ def test_a_network_whose_file_was_replaced_is_not_loaded_again(engine: Engine, m
         engine.reload()
     with pytest.raises(EngineFault):
         network.run([np.zeros((4, 6, 3), np.uint8)])
-
-
-def test_the_real_face_networks(engine: Engine, face_models: Path) -> None:
-    detector = engine.open(face_models / "scrfd_2.5g_bnkps.onnx", SCRFD_2_5G)
-    assert detector.max_batch == 1
-    assert {role: shape[-1] for role, shape in detector.roles.items() if role.endswith("_8")} == {
-        "score_8": 2,
-        "box_8": 8,
-        "kps_8": 20,
-    }
-    embedder = engine.open(face_models / "face_embedder_112_512.onnx", STAND_IN_EMBEDDER)
-    assert embedder.roles == {"embedding": (512,)}
-    with pytest.raises(ModelError, match=r"does not fit scrfd_2.5g"):
-        engine.open(face_models / "face_embedder_112_512.onnx", SCRFD_2_5G)

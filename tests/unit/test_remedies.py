@@ -1,16 +1,14 @@
 """How model files are fetched and replaced, in the words for a plain host and in those for the image."""
 
 import ast
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from project import PROJECT
 
-from ml_target import __version__, remedies
+from ml_target import remedies
 from ml_target.catalogue.files import OCR_DICTIONARY, SCRFD_2_5G_HEF
 from ml_target.catalogue.needs import needs
 from ml_target.config import Settings
@@ -123,15 +121,6 @@ def test_what_a_container_prints_is_typed_on_its_host(monkeypatch: pytest.Monkey
     assert remedies.command("doctor") == "docker exec immich-ml-hailo python3 -m ml_target doctor"
     told = remedies.command("selfcheck", ENGINE="cpu", MODELS_DIR="/a b")
     assert told == "docker exec -e ENGINE=cpu -e MODELS_DIR='/a b' immich-ml-hailo python3 -m ml_target selfcheck"
-
-
-def test_a_command_that_is_told_runs(tmp_path: Path) -> None:
-    """In a folder that has nothing to do with the project."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(
-        remedies.command("--version"), shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, __version__)
 
 
 def test_no_message_names_a_python_of_its_own() -> None:

@@ -1,16 +1,12 @@
 """Resampling: libvips held against Pillow, and Pillow itself where libvips would not do."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from process_memory import memory
 
 from ml_target.imaging import libvips
 from ml_target.imaging.resample import resample
@@ -184,22 +180,3 @@ def test_strips_do_not_show(high: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for strip in (1, 100_000, 500_000):
         monkeypatch.setattr("ml_target.imaging.resample.STRIP", strip)
         assert all(np.array_equal(*each) for each in zip(both(), whole, strict=True))
-
-
-@pytest.mark.slow
-def test_four_threads_keep_no_memory_and_leave_no_threads() -> None:
-    """Pictures of changing sizes: libvips caches nothing, and has no threads of its own."""
-
-    def work(seed: int) -> None:
-        sizes = np.random.default_rng(seed)
-        for _ in range(25):
-            high, wide = sizes.integers(200, 600, 2).tolist()
-            picture = np.full((high, wide, 3), 99, np.uint8)
-            assert (resample(picture, high // 2, wide // 2) == 99).all()
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
-        before, threads = memory(os.getpid()), len(list(Path("/proc/self/task").iterdir()))
-        list(pool.map(work, range(4, 12)))
-        assert memory(os.getpid()) - before < 30 * 2**20
-        assert len(list(Path("/proc/self/task").iterdir())) <= threads

@@ -1,13 +1,12 @@
-"""SCRFD decoding: against loops that say what is meant, against InsightFace, with integers."""
+"""SCRFD decoding: against loops that say what is meant, with integers. tests/parity compares with InsightFace."""
 
 import time
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
-from insightface_reference import InsightFace
+from random_faces import random_boxes
 
 from ml_target.errors import EngineFault
 from ml_target.tasks.faces.scrfd import MAX_CANDIDATES, Detections, decode, suppress
@@ -233,12 +232,6 @@ def test_limits_cut_the_weakest_and_say_how_many() -> None:
     assert early.unseen == candidates - 100
 
 
-def random_boxes(count: int, seed: int) -> Float32:
-    random = np.random.default_rng(seed)
-    corners = random.uniform(0, 300, (count, 2))
-    return np.hstack([corners, corners + random.uniform(1, 90, (count, 2))]).astype(np.float32)
-
-
 def test_suppression_equals_brute_force() -> None:
     boxes = random_boxes(300, 6)
     kept: list[int] = []
@@ -247,15 +240,6 @@ def test_suppression_equals_brute_force() -> None:
             kept.append(index)
     np.testing.assert_array_equal(suppress(boxes, 9999)[0], kept)
     assert suppress(boxes, 0)[0].size == 0
-
-
-@pytest.mark.slow  # InsightFace takes a second to import
-def test_suppression_equals_insightface(face_models: Path) -> None:
-    insightface = InsightFace(face_models / "scrfd_2.5g_bnkps.onnx", face_models / "face_embedder_112_512.onnx")
-    for seed in range(5):
-        boxes = random_boxes(800, seed)
-        scores = np.linspace(1, 0.1, len(boxes), dtype=np.float32)
-        np.testing.assert_array_equal(suppress(boxes, 9999)[0], insightface.suppress(boxes, scores))
 
 
 def test_boxes_inside_out_are_no_trouble() -> None:

@@ -1,10 +1,6 @@
 """Variables that look like settings and are none: a hint for these, and not a word about anybody else's."""
 
-import subprocess
-import sys
-
 import pytest
-from project import PROJECT
 
 from ml_target.config import Settings, setting_names
 from ml_target.diagnostics.hints import INSTEAD, OFFICIAL, OURS, environment_hints, hints
@@ -117,20 +113,6 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
 
 
 # ------------------------------------------------------------------- command
-
-
-def test_the_command_needs_nothing_but_python() -> None:
-    """setup.sh asks it before any package is there; -S keeps those away that are."""
-    here = "import sys; sys.path.insert(0, sys.argv.pop(1))"
-    code = f"{here}; from ml_target.diagnostics.settings import main; sys.exit(main())"
-    environment = {"CLIP_BACKENDS": "siglip", "HAILO_BATCH": "64", "IMMICH_PORT": "x"}
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, str(PROJECT)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert done.stdout == f"NOTE: {hint('CLIP_BACKENDS')}\n"
-    assert "HAILO_BATCH=64: it takes a whole number from 1 to 63; IMMICH_PORT=x: it takes" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_the_command_with_names(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The probe finds out what a compiled text tower leaves to the host, for towers built every way."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,26 @@ class Words:
         return ids
 
 
+@cache
+def numbers(tokens: int, width: int) -> tuple[list[Float32], Mapping[str, Array]]:
+    """A tower's layers, and the weights of its ends; the same for all towers of one size."""
+    rng = np.random.default_rng(5)
+
+    def matrix() -> Float32:
+        made: Float32 = (rng.normal(size=(width, width)) / np.sqrt(width)).astype(np.float32)
+        return made
+
+    return [matrix() for _ in range(4)], {
+        "tokens": rng.normal(size=(WORDS, width)).astype(np.float16),
+        "positions": rng.normal(size=(tokens, width)).astype(np.float16),
+        "norm_weight": rng.uniform(0.5, 2, width).astype(np.float16),
+        "norm_bias": rng.normal(size=width).astype(np.float16),
+        "projection": matrix(),
+        "head_weight": matrix(),
+        "head_bias": np.zeros(width, np.float32),
+    }
+
+
 class Tower:
     """Two layers of attention over W numbers, quantised to 16 bits at the end as a card's output is."""
 
@@ -41,23 +62,9 @@ class Tower:
         spec = backend.textual.input
         assert isinstance(spec, TextInput)
         self.tokens, self.width = spec.tokens, spec.width
-        self.rng = np.random.default_rng(5)
         self.inside, self.norm, self.pooled, self.causal = positions, norm, pooled, causal
-        self.layers = [self._matrix() for _ in range(4)]
-        self.weights: Mapping[str, Array] = {
-            "tokens": self.rng.normal(size=(WORDS, self.width)).astype(np.float16),
-            "positions": self.rng.normal(size=(self.tokens, self.width)).astype(np.float16),
-            "norm_weight": self.rng.uniform(0.5, 2, self.width).astype(np.float16),
-            "norm_bias": self.rng.normal(size=self.width).astype(np.float16),
-            "projection": self._matrix(),
-            "head_weight": self._matrix(),
-            "head_bias": np.zeros(self.width, np.float32),
-        }
+        self.layers, self.weights = numbers(self.tokens, self.width)
         self.runs = 0
-
-    def _matrix(self) -> Float32:
-        matrix: Float32 = (self.rng.normal(size=(self.width, self.width)) / np.sqrt(self.width)).astype(np.float32)
-        return matrix
 
     def __call__(self, frame: Array) -> Outputs:
         self.runs += 1

@@ -249,7 +249,6 @@ def _uncut(tokenizer: Tokenizer, text: str) -> list[int]:
     return [int(number) for number in ids]
 
 
-@cache
 def _random_texts() -> list[str]:
     choose = random.Random(10)
     texts = []
@@ -272,13 +271,19 @@ def apart_tokenizer(
     return siglip2_tokenizer(*substitute_table(tmp_path_factory.mktemp("apart"), words_apart=True))
 
 
+@pytest.fixture(scope="module")
+def whole_ids(apart_tokenizer: Tokenizer) -> dict[str, list[int]]:
+    """The ids of random texts, not cut."""
+    return {text: _uncut(apart_tokenizer, text) for text in _random_texts()}
+
+
 @pytest.mark.parametrize("beginning", [3, 20, 100])
 def test_a_text_that_is_cut_has_the_ids_of_the_whole(
-    apart_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, beginning: int
+    apart_tokenizer: Tokenizer, whole_ids: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch, beginning: int
 ) -> None:
     monkeypatch.setattr("ml_target.tasks.clip.tokenizer.BEGINNING", beginning)
-    for text in _random_texts():
-        assert apart_tokenizer.encode(text).tolist() == _uncut(apart_tokenizer, text), text
+    for text, ids in whole_ids.items():
+        assert apart_tokenizer.encode(text).tolist() == ids, text
 
 
 @pytest.mark.parametrize("text", LONG, ids=range(len(LONG)))
@@ -317,12 +322,14 @@ def test_a_vocabulary_that_joins_words_is_given_the_whole_text(made_table: tuple
 
 
 def _lines(change: Callable[[list[str]], list[str]]) -> Callable[[Path], bytes]:
-    def build(real: Path) -> bytes:
-        with gzip.open(real, "rt", encoding="utf-8") as file:
-            lines = list(itertools.islice(file, CLIP_MERGES + 1))
-        return gzip.compress("".join(change(lines)).encode(), 1)
+    return lambda real: gzip.compress("".join(change(_merges(real))).encode(), 1)
 
-    return build
+
+@cache
+def _merges(real: Path) -> list[str]:
+    """The lines of the file that are used."""
+    with gzip.open(real, "rt", encoding="utf-8") as file:
+        return list(itertools.islice(file, CLIP_MERGES + 1))
 
 
 BROKEN_CLIP: dict[str, Callable[[Path], bytes]] = {
