@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ml_target.catalogue.networks import SCRFD_2_5G, STAND_IN_EMBEDDER
-from ml_target.engines import denormals
-from ml_target.engines.onnx import OnnxEngine
+from ml_target.engines.onnx import denormals
+from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.errors import ModelError
 
 
