@@ -304,6 +304,18 @@ def choose_engine(setting: str, root: Path = Path("/")) -> EngineName:
     return "hailo" if setting != "cpu" and nodes(root) else "cpu"
 
 
+def own_host(settings: Settings) -> str:
+    """Where the worker of these settings is reached from its own machine, without the brackets of IPv6."""
+    host = settings.host.strip("[]")
+    return "127.0.0.1" if host in ("", "::", "0.0.0.0") else host
+
+
+def own_url(settings: Settings) -> str:
+    """The same as a URL."""
+    host = own_host(settings)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
 def available_cores() -> int:
     """Processors this process may use: affinity, and the quota of its container or service if there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

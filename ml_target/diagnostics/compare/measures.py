@@ -1,8 +1,10 @@
 """How alike two sets of unit vectors rank. Pure maths."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_target.tensors import Float32
 
@@ -35,13 +37,13 @@ def same_ranking(asked_a: Float32, asked_b: Float32, rows: Float32, *, itself: b
     return float(np.mean([len(a & b) / most for a, b in pairs]))
 
 
-def near_pairs(a: Float32, b: Float32, distance: float) -> set[tuple[int, int]]:
-    """Pairs i < j whose rows a[i] and b[j] are at most `distance` apart, as cosine distance."""
-    found: set[tuple[int, int]] = set()
-    for i in range(len(a) - 1):  # row by row: all pairs of thousands of photos would take gigabytes
-        near = np.flatnonzero(1 - b[i + 1 :] @ a[i] <= distance)
-        found.update((i, i + 1 + j) for j in near.tolist())
-    return found
+def near_pairs(distance: float, *sides: tuple[Float32, Float32]) -> Iterator[list[npt.NDArray[np.bool_]]]:
+    """For each i and each (a, b) of `sides`: which rows b[j], j > i, are within this cosine distance of a[i].
+
+    Row by row: all pairs of thousands of photos would take gigabytes.
+    """
+    for i in range(len(sides[0][0]) - 1):
+        yield [1 - b[i + 1 :] @ a[i] <= distance for a, b in sides]
 
 
 def _nearest(asked: Float32, rows: Float32, most: int, itself: bool) -> list[set[int]]:

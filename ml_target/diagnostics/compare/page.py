@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from ml_target.diagnostics.checks.measures import match
 from ml_target.diagnostics.compare.answers import SeenFace, SeenLine
 from ml_target.diagnostics.compare.asking import FACES, OURS, SEARCH, SIDES, THEIRS, Answers
 from ml_target.diagnostics.compare.faces import SAME_FACE
-from ml_target.diagnostics.compare.output import Result, refusals
+from ml_target.diagnostics.compare.output import IDENTICAL, Result, refusals
 from ml_target.diagnostics.compare.photos import Photo
 from ml_target.diagnostics.compare.verdict import Finding, Verdict
 from ml_target.errors import WorkerError
@@ -60,6 +61,8 @@ def page(result: Result, answers: Answers, photos: Sequence[Photo]) -> str:
         )
     names = "<br>".join(escape(each) for each in result.names)
     parts.append(f"</table><p>{names}</p><p>{_asked(result)}</p>")
+    if result.identical:
+        parts.append(f"<p>{escape(IDENTICAL)}</p>")
     for finding in result.findings:
         parts.append(_section(finding))
         shown = list(_photos(finding.task, answers, photos))
@@ -142,10 +145,8 @@ def _thumbnail(photo: Photo, boxes: Sequence[tuple[str, Sequence[tuple[float, fl
     canvas = ImageDraw.Draw(image)
     for ink, sides in boxes:
         for left, top, right, bottom in sides:
-            x, y = (
-                sorted((left * image.width, right * image.width)),
-                sorted((top * image.height, bottom * image.height)),
-            )
+            x, y = sorted(np.clip((left, right), 0, 1)), sorted(np.clip((top, bottom), 0, 1))
+            x, y = [each * image.width for each in x], [each * image.height for each in y]
             canvas.rectangle((x[0], y[0], x[1], y[1]), outline=ink, width=2)
     out = io.BytesIO()
     image.save(out, "jpeg", quality=80)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ml_target.catalogue.immich import WIDTHS, clean_name
+from ml_target.catalogue.networks import CLIP_BACKENDS
 from ml_target.catalogue.types import ClipBackend
 from ml_target.errors import UnusableInput
 from ml_target.log.words import short
@@ -25,10 +26,20 @@ def backend_for(model_name: str, served: Sequence[ClipBackend]) -> ClipBackend:
     if wide:
         raise UnusableInput(
             f"Immich asks for {short(name)}, and this worker serves {len(wide)} models that it could mean",
-            f"Choose {names} in Immich's smart search settings, or start the worker with one CLIP_BACKEND.",
+            _remedy(name, names),
         )
     raise UnusableInput(
         f"Immich asks for {short(name)}, whose vectors have {width} numbers; this worker serves "
         f"{served[0].name} with {served[0].width}",
-        f"Choose {names} in Immich's smart search settings, or start the worker with another CLIP_BACKEND.",
+        _remedy(name, names),
     )
+
+
+def _remedy(name: str, choices: str) -> str:
+    """What costs nothing before what deletes the vectors that Immich has. `choices`: the names served, in words."""
+    own = [f"CLIP_BACKEND={b.name}" for b in CLIP_BACKENDS.values() if clean_name(b.immich_name) == name]
+    if not own:
+        other = "or leave search to the worker that has indexed the library"
+        return f"Choose {choices} in Immich's smart search settings, which deletes all search vectors, {other}."
+    which = f"{' or '.join(own)}, whichever has indexed the library" if len(own) > 1 else own[0]
+    return f"Start the worker with {which}; to choose {choices} in Immich instead deletes all search vectors."
