@@ -13,13 +13,14 @@ def backend_for(model_name: str, served: Sequence[ClipBackend]) -> ClipBackend:
     """The backend of those `served` that answers for an Immich model name: the one of that name, or the only one.
 
     Raises UnusableInput when the name's known width differs from the vectors served: Immich's
-    column has the width of that name, so it would fail to store them. Raises it also where several could be meant.
+    column has the width of that name, so it would fail to store them. Raises it also where several could be meant, as
+    with a name that Immich is not known to have.
     """
     name = clean_name(model_name)
     width = WIDTHS.get(name)
     named = [b for b in served if clean_name(b.immich_name) == name]
     wide = [b for b in served if width in (b.width, None)]
-    borrowing = [b for b in wide if b.borrows_name]  # its vectors have no name of their own
+    borrowing = [b for b in wide if b.borrows_name and width]  # its vectors have no name of their own
     names = " or ".join(f"{b.immich_name} ({b.name})" for b in served)
     if named or len(borrowing) == 1 or len(wide) == 1:
         return (named or borrowing or wide)[0]
