@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import httpx2
@@ -40,14 +39,10 @@ class Worker:
 
 @dataclass(slots=True)
 class Answers:
-    """`seen`: by side, task and number of the photo or query. `refused`: by side and task, what was said, how often.
-
-    `digests`: of the bytes of what was seen.
-    """
+    """`seen`: by side, task and number of the photo or query. `refused`: by side and task, what was said, how often."""
 
     seen: dict[tuple[str, str, int], Any] = field(default_factory=dict)
     refused: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
-    digests: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
 
     def both(self, task: str, count: int) -> list[int]:
         """The numbers that both workers answered."""
@@ -59,12 +54,6 @@ class Answers:
 
     def of(self, side: str, task: str, numbers: Sequence[int]) -> list[Any]:
         return [self.seen[side, task, n] for n in numbers]
-
-    @property
-    def identical(self) -> bool:
-        """Whether both have answered all alike, to the last byte."""
-        ours, theirs = ({key[1:]: each for key, each in self.digests.items() if key[0] == side} for side in SIDES)
-        return bool(ours) and ours == theirs
 
     def refuse(self, side: str, task: str, why: str) -> None:
         counts = self.refused.setdefault((side, task), {})
@@ -146,7 +135,6 @@ class Asker:
         try:
             reply = await self._post(question, photo.read() if photo else None)
             self._answers.seen[side, task, number] = _read(task, reply)
-            self._answers.digests[side, task, number] = sha256(reply.content).digest()
         except OSError as error:
             self._answers.refuse(side, task, f"the file cannot be read ({error.strerror})")
         except UnusableAnswer as error:

@@ -12,11 +12,11 @@ from tqdm import tqdm
 from ml_target.config import Settings, own_url
 from ml_target.diagnostics.compare import faces, search, text
 from ml_target.diagnostics.compare.asking import FACES, OURS, QUERY, SEARCH, SIDES, TEXT, THEIRS, Answers, Asker, Worker
-from ml_target.diagnostics.compare.names import CLIP, OCR, announced, choose
+from ml_target.diagnostics.compare.names import CLIP, OCR, alike, announced, choose, status
 from ml_target.diagnostics.compare.output import Result, as_json, words
 from ml_target.diagnostics.compare.page import page
 from ml_target.diagnostics.compare.photos import Photo, bundled, in_folder
-from ml_target.diagnostics.compare.verdict import Finding, open_where_one_is_silent
+from ml_target.diagnostics.compare.verdict import Finding, open_where_one_is_silent, open_without_own_photos
 from ml_target.errors import UnusableInput
 from ml_target.log.private import without_login
 
@@ -74,6 +74,8 @@ def run(arguments: Namespace, settings: Settings) -> int:
     workers, names = _named(ours, tasks, arguments)
     answers = _asked(workers, photos, queries, tasks, arguments)
     findings = [each for task in tasks for each in _compared(task, answers, photos, queries, arguments.distance)]
+    if not arguments.photos:
+        findings = list(map(open_without_own_photos, findings))
     result = Result(
         workers,
         names,
@@ -82,7 +84,6 @@ def run(arguments: Namespace, settings: Settings) -> int:
         tuple(findings),
         answers.refused,
         bundled=not arguments.photos,
-        identical=answers.identical,
     )
     print(words(result))
     if arguments.json:
@@ -94,8 +95,9 @@ def run(arguments: Namespace, settings: Settings) -> int:
 
 
 def _named(ours: str, tasks: Sequence[str], chosen: Namespace) -> tuple[dict[str, Worker], tuple[str, ...]]:
-    """Both workers with the names that they are asked for, and where these are from."""
-    here = announced(ours)
+    """Both workers with the names that they are asked for, and where these are from, in words."""
+    page = status(ours)
+    twice, here = alike(page, status(chosen.url)), announced(page)
     (clip, search_words), (ocr, text_words) = choose(CLIP, chosen.clip, here), choose(OCR, chosen.ocr, here)
     their_clip, their_ocr = chosen.their_clip or clip, chosen.their_ocr or ocr
     words = {
@@ -107,7 +109,8 @@ def _named(ours: str, tasks: Sequence[str], chosen: Namespace) -> tuple[dict[str
         OURS: Worker(ours, clip, chosen.faces, ocr),
         THEIRS: Worker(chosen.url, their_clip, chosen.faces, their_ocr),
     }
-    return workers, tuple(f"asked for {task}: {words[task]}" for task in TASKS if task in tasks)
+    said = [f"asked for {task}: {words[task]}" for task in TASKS if task in tasks]
+    return workers, (*said, *filter(None, [twice]))
 
 
 def _if_other(theirs: str, ours: str) -> str:

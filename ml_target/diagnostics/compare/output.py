@@ -10,17 +10,13 @@ from ml_target.diagnostics.compare.verdict import Finding
 from ml_target.log.private import without_login
 
 MOST_REASONS = 3
-IDENTICAL = (
-    "Every answer of both is the same to the last digit: are these two addresses of one worker? Where the other one "
-    "was meant to be older, or Immich's own, name its own address."
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`names`: which models both were asked for, and where the names are from.
+    """`names`: which models both were asked for, where the names are from, and what is odd about the workers.
 
-    `photos`: asked about; `of`: how many there are in the folder; `refused` and `identical`: as in `Answers`.
+    `photos`: asked about; `of`: how many there are in the folder; `refused`: as in `Answers`.
     """
 
     workers: Mapping[str, Worker]
@@ -30,7 +26,6 @@ class Result:
     findings: tuple[Finding, ...]
     refused: Mapping[tuple[str, str], Mapping[str, int]]
     bundled: bool
-    identical: bool = False
 
 
 def words(result: Result) -> str:
@@ -41,8 +36,6 @@ def words(result: Result) -> str:
         blocks.append("These are bundled pictures: they show cosines. Name a folder of your own photos for verdicts.")
     elif result.of > result.photos:
         blocks.append(f"{result.photos:,} of {result.of:,} photos, spread over the folder; --most takes more")
-    if result.identical:
-        blocks.append(IDENTICAL)
     blocks += ["\n".join(_finding(finding)) for finding in result.findings]
     blocks += ["\n".join(told)] if (told := refusals(result)) else []
     return "\n\n".join(blocks)
@@ -55,7 +48,6 @@ def as_json(result: Result) -> str:
             "version": __version__,
             "workers": {side: _worker(result.workers[side]) for side in SIDES},
             "photos": result.photos,
-            "identical": result.identical,
             "tasks": {
                 each.task: {
                     "verdict": each.verdict.value,

@@ -13,7 +13,7 @@ from ml_target.diagnostics.checks.measures import match
 from ml_target.diagnostics.compare.answers import SeenFace, SeenLine
 from ml_target.diagnostics.compare.asking import FACES, OURS, SEARCH, SIDES, THEIRS, Answers
 from ml_target.diagnostics.compare.faces import SAME_FACE
-from ml_target.diagnostics.compare.output import IDENTICAL, Result, refusals
+from ml_target.diagnostics.compare.output import Result, refusals
 from ml_target.diagnostics.compare.photos import Photo
 from ml_target.diagnostics.compare.verdict import Finding, Verdict
 from ml_target.errors import WorkerError
@@ -61,8 +61,6 @@ def page(result: Result, answers: Answers, photos: Sequence[Photo]) -> str:
         )
     names = "<br>".join(escape(each) for each in result.names)
     parts.append(f"</table><p>{names}</p><p>{_asked(result)}</p>")
-    if result.identical:
-        parts.append(f"<p>{escape(IDENTICAL)}</p>")
     for finding in result.findings:
         parts.append(_section(finding))
         shown = list(_photos(finding.task, answers, photos))

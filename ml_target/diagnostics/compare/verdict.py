@@ -63,3 +63,11 @@ def open_where_one_is_silent(finding: Finding, alone: Iterable[tuple[int, int, s
             advice = "The end of this list says what was not answered, and why: mend that, then compare again."
             return replace(finding, verdict=Verdict.OPEN, why=why, advice=advice)
     return finding
+
+
+def open_without_own_photos(finding: Finding) -> Finding:
+    """The finding on bundled pictures: they show that two workers differ, never that something stays."""
+    if finding.verdict not in (Verdict.SAME, Verdict.ALIKE):
+        return finding
+    why, advice = "bundled pictures show only how alike answers are", "Name a folder of your own photos."
+    return replace(finding, verdict=Verdict.OPEN, why=why, advice=advice)
