@@ -101,7 +101,7 @@ def _hosts(text: str) -> tuple[str, ...]:
 def _several(setting: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         names = tuple(dict.fromkeys(_words(text.lower())))
-        if names != (AUTO,) and not all(name in CHOICES[setting] for name in names):
+        if names != (AUTO,) and not (names and all(name in CHOICES[setting] for name in names)):
             raise ValueError(f"one of {', '.join(CHOICES[setting])} or {AUTO}, or several with commas between")
         return ",".join(names)
 

@@ -47,7 +47,7 @@ def test_without_a_setting_it_is_tinyclip_as_ever() -> None:
     assert towers(Settings.from_environment({})) == ["tinyclip"]
 
 
-@pytest.mark.parametrize("value", ["vit_b_64", "tinyclip,auto", "tinyclip;siglip"])
+@pytest.mark.parametrize("value", ["vit_b_64", "tinyclip,auto", "tinyclip;siglip", " , "])
 def test_what_is_none_is_refused_with_what_there_is(value: str) -> None:
     with pytest.raises(SettingsError, match=r"one of tinyclip, vit_b_32, vit_b_16, siglip, siglip2 or auto"):
         settings(value)
