@@ -667,7 +667,9 @@ def test_an_answer_that_drips_is_given_up_in_time(
     assert "does not answer: nothing, or not all of it, within 1 s (--timeout)" in err
 
 
-def test_ctrl_c_ends_it_at_once(workers: Callable[..., list[str]], folder: Path, capsys: Capture) -> None:
+def test_ctrl_c_ends_it_at_once(
+    workers: Callable[..., list[str]], folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
     """Though both workers are still thinking, and no matter how long they may."""
     over = threading.Event()
 
@@ -680,9 +682,11 @@ def test_ctrl_c_ends_it_at_once(workers: Callable[..., list[str]], folder: Path,
     here, there = workers(FakeWorker(), FakeWorker(thinks))
     began = time.monotonic()
     try:
-        code, out, err = compared(capsys, there, str(folder), "--ours", here, "--at-once", "1")
+        page = tmp_path / "page.html"
+        code, out, err = compared(capsys, there, str(folder), "--ours", here, "--at-once", "1", "--html", str(page))
     finally:
         over.set()
+    assert not page.exists()
     assert (code, out) == (130, "")
     assert err.endswith("stopped\n")
     assert "Traceback" not in err

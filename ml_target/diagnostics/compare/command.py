@@ -170,12 +170,15 @@ def _queries(file: Path) -> list[str]:
 
 
 def _check_target(file: Path | None) -> None:
-    """Before an hour of asking: the result can be written."""
+    """Before an hour of asking: the result can be written. Leaves no empty file, should it end before that."""
     if file is None:
         return
     try:
+        there = file.exists()
         with file.open("a"):
             pass
+        if not there:
+            file.unlink()
     except OSError as error:
         raise UnusableInput(
             f"{file} cannot be written ({error.strerror})", "Name a file in a writable folder."

@@ -94,7 +94,9 @@ def _verdict(
     if same_photos and ranks >= SAME_RANKING and not pairs_differ:
         why = f"95 % of photos moved by less than {DUPLICATE:g}, and no pair of duplicates is judged differently"
         return Verdict.SAME, why, "Change at will: nothing has to run again."
-    why = f"at least {ALIKE_RANKING:.0%} of the nearest ten are shared, but vectors moved too far for duplicates"
+    why = (
+        f"at least {ALIKE_RANKING:.0%} of the nearest ten are shared, but vectors moved, or duplicates are judged anew"
+    )
     return Verdict.ALIKE, why, ALIKE_ADVICE
 
 
