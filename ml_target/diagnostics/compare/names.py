@@ -1,5 +1,6 @@
 """What workers say of themselves at `/status`: the names to ask both for, if none are told, and who they are."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,15 +15,20 @@ CLIP, OCR = "clip", "ocr"
 DEFAULTS = {CLIP: IMMICH_DEFAULT, OCR: PPOCRV5_MOBILE.immich_name}
 """Immich's, where this worker announces none: for faces none ever does, as it answers for any name."""
 
-ANSWERS_WITHIN_S = 10.0
+ANSWERS_WITHIN_S, LONGEST = 10.0, 1 << 20
 SAME_MOMENT_S = 2
 
 
 def status(url: str) -> dict[str, Any]:
     """What the worker at `url` says; nothing where it has no such page. Whether it is there is found out elsewhere."""
+    content, ends = bytearray(), time.monotonic() + ANSWERS_WITHIN_S
     try:
-        answer = httpx2.get(f"{url.rstrip('/')}/status", timeout=ANSWERS_WITHIN_S, trust_env=False)
-        page = orjson.loads(answer.content) if answer.is_success else None
+        with httpx2.stream("GET", f"{url.rstrip('/')}/status", timeout=ANSWERS_WITHIN_S, trust_env=False) as answer:
+            for piece in answer.iter_bytes():
+                content += piece
+                if len(content) > LONGEST or time.monotonic() > ends:
+                    return {}
+        page = orjson.loads(content) if answer.is_success else None
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
         return {}
     return page if isinstance(page, dict) else {}
