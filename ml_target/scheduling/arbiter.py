@@ -12,7 +12,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from ml_target.engines import LoadedNetwork
 from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DeviceLost, EngineFault, Unavailable, WorkerError
 from ml_target.figures.observer import RECOVERIES, Fault, Observer, RecoveryKind
 from ml_target.scheduling.queue import Entry, ModelQueue
+from ml_target.scheduling.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Arbiter:
         observer: Observer | None = None,
     ) -> None:
         self._observer = observer or Observer()
-        self._threads = ThreadPoolExecutor(lanes + own_lane + ahead, thread_name_prefix="device")
+        self._threads = Threads(lanes + own_lane + ahead, "device")
         self._lanes = lanes
         self._own_lane = own_lane
         self._patient = patient
@@ -142,7 +142,7 @@ class Arbiter:
 
     def close(self) -> None:
         """Ends the threads when their bursts have ended. Waiting frames stay unanswered."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown()
 
     # ------------------------------------------------------------------- turns
 
