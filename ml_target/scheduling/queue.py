@@ -87,8 +87,6 @@ class ModelQueue:
         self._answered = max(0, self._answered - len(entries))
         self._wake()
         try:
-            if len(entries) == 1:  # two turns of the loop less
-                return [await entries[0].done]
             return list(await asyncio.gather(*(entry.done for entry in entries)))
         finally:
             for entry in entries:
