@@ -21,6 +21,9 @@ from ml_target.remedies import command
 
 log = logging.getLogger("ml_target.start")  # run as a module, it would be called __main__
 
+STOPPED = 130
+"""As shells have it for Ctrl-C."""
+
 HELP = ("-h", "--help", "--version")
 DESCRIPTION = "A machine-learning worker for Immich: smart search, faces and text in photos."
 
@@ -111,6 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser.parse(rest)
     try:
         status: int = module.run(parsed, _settings(chosen)) if chosen.settings else module.run(parsed)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return STOPPED
     except WorkerError as error:
         if _form(chosen) == "json":
             set_up(logging.CRITICAL, "json")

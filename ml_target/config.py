@@ -100,7 +100,7 @@ def _hosts(text: str) -> tuple[str, ...]:
 def _several(setting: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         names = tuple(dict.fromkeys(_words(text.lower())))
-        if names != (AUTO,) and not all(name in CHOICES[setting] for name in names):
+        if names != (AUTO,) and not (names and all(name in CHOICES[setting] for name in names)):
             raise ValueError(f"one of {', '.join(CHOICES[setting])} or {AUTO}, or several, separated by commas")
         return ",".join(names)
 
@@ -305,3 +305,15 @@ def choose_engine(setting: str, root: Path = Path("/")) -> EngineName:
 def planned_engine(settings: Mapping[str, str]) -> EngineName:
     """The engine of a container that `./setup.sh` starts with these settings: without a card it says so with ENGINE."""
     return "cpu" if settings.get("ENGINE") == "cpu" else "hailo"
+
+
+def own_host(settings: Settings) -> str:
+    """Where the worker of these settings is reached from its own machine, without the brackets of IPv6."""
+    host = settings.host.strip("[]")
+    return "127.0.0.1" if host in ("", "::", "0.0.0.0") else host
+
+
+def own_url(settings: Settings) -> str:
+    """The same as a URL."""
+    host = own_host(settings)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import socket
 import time
 from typing import Any, cast
 
@@ -160,6 +161,7 @@ class Connection(H11Protocol):
                 if self.conn.trailing_data[0]:  # as above, in one piece with this one
                     self.cycle.keep_alive = False
                 self.flow.resume_reading()  # else nobody would see that the client goes
+                self._cork(True)
         elif not self._in_head:
             self._in_head = True
             self._cancel_timer()
@@ -171,6 +173,7 @@ class Connection(H11Protocol):
             cast(dict[str, Any], self.cycle.scope)[LOST] = self._lost
 
     def on_response_complete(self) -> None:
+        self._cork(False)
         super().on_response_complete()
         self.has_served = True
         self.idle_since = self.loop.time()
@@ -190,6 +193,11 @@ class Connection(H11Protocol):
         self._piece = max(MIN_READ, min(size, MAX_READ))
         # asyncio's transports read up to `max_size` bytes, 256 KiB by default.
         setattr(self.transport, "max_size", self._piece)  # noqa: B010 - no type has it
+
+    def _cork(self, corked: bool) -> None:
+        """Lets the head of an answer leave with its body: one packet, for which the client wakes once."""
+        if not self.transport.is_closing():
+            self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, corked)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -3,12 +3,11 @@
 import argparse
 import http.client
 
-from ml_target.config import Settings
+from ml_target.config import Settings, own_host
 from ml_target.errors import SettingsError
 from ml_target.remedies import command
 
 TIMEOUT_S = 5
-ANYWHERE = ("", "::", "0.0.0.0")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         print(error)
         return 1
-    host = settings.host.strip("[]")
     # Without a proxy: HTTP_PROXY is for the internet.
-    connection = http.client.HTTPConnection("127.0.0.1" if host in ANYWHERE else host, settings.port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(own_host(settings), settings.port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/ping")
         answer = connection.getresponse()

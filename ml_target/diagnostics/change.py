@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from ml_target.catalogue.immich import WIDTHS
 from ml_target.catalogue.needs import EngineName, chosen, engine_of
-from ml_target.catalogue.networks import CLIP_BACKENDS, backend_names
+from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, backend_names
 from ml_target.catalogue.types import Network
 from ml_target.config import Settings, as_today, planned_engine, setting_names
 from ml_target.diagnostics.settings import Environment
@@ -55,20 +55,29 @@ def _search(old: Side, new: Side) -> Iterator[str]:
     lost = [name for name in before if name not in after]
     answered = {name: _answers(name, before) for name in WIDTHS}
     moved = [name for name, backend in answered.items() if backend and backend != _answers(name, after)]
+    kept = [CLIP_BACKENDS[name] for name in before if name in after]
+    resized = any(b.resize_by_setting for b in kept) and old[0].siglip_resize != new[0].siglip_resize
+    elsewhere = any(_runs(b.visual, old) != _runs(b.visual, new) for b in kept)
     if lost:
         names = " or ".join(CLIP_BACKENDS[name].immich_name for name in after)
-        yield f"Until now it had CLIP_BACKEND={old[0].clip_backend}. Vectors of two backends do not mix: after the"
-        yield f"change choose {names} in Immich,"
-        yield "and run Jobs → Smart Search → All there (README, What switching costs)."
+        said = f"Until now it had CLIP_BACKEND={old[0].clip_backend}."
+        if kept and not (resized or elsewhere or old[0].clip_backend == AUTO):  # nobody knows which of them auto found
+            yield f"{said} Where {' or '.join(b.name for b in kept)} answered for the"
+            yield f"library's name, nothing has to run. Where {' or '.join(lost)} did:"
+            yield f"vectors of two backends do not mix, so after the change choose {names} in Immich,"
+            yield "and run Jobs → Smart Search → All there (README, What switching costs)."
+        else:
+            yield f"{said} Vectors of two backends do not mix: after the"
+            yield f"change choose {names} in Immich,"
+            yield "and run Jobs → Smart Search → All there (README, What switching costs)."
     elif moved:
         names = ", ".join(moved[:3]) + (" and others" if len(moved) > 3 else "")
         yield f"Until now {answered[moved[0]]} answered for {names}, and it would no longer. Where Immich's"
         yield f"library goes by such a name: {SEARCH_AGAIN}"
-    kept = [CLIP_BACKENDS[name] for name in before if name in after]
-    if any(b.resize_by_setting for b in kept) and old[0].siglip_resize != new[0].siglip_resize:
+    if resized:
         yield f"Until now it had SIGLIP_RESIZE={old[0].siglip_resize}. Pictures are then prepared in another way."
         yield SEARCH_AGAIN
-    elif kept and not lost and any(_runs(b.visual, old) != _runs(b.visual, new) for b in kept):
+    elif elsewhere and not lost:
         yield "Card and processor compute one search model with other precision: searches mostly stay as they are, but"
         yield "duplicates are compared more finely. After the change run in Immich: Jobs → Smart Search → All, then"
         yield "Duplicate Detection; or measure first what it needs: docs/changing.md."

@@ -54,9 +54,10 @@ def _task(services: Services, label: str, service: Service[Any], served_by: str)
 
 
 def _names(services: Services, names: NamesSeen) -> Iterator[dict[str, Any]]:
-    """`fits`: whether a name is one to choose in Immich; `choose`: these; `why`: it was refused, with the remedy."""
+    """`fits`: whether a name is one to choose in Immich; `choose`: these, and what that `costs`; `why`: it was refused,
+    with the remedy."""
     for refused in names.refused():
-        yield {**refused, "served_by": "", "choose": [], "fits": False}
+        yield {**refused, "served_by": "", "choose": [], "costs": "", "fits": False}
     for name in names.describe():
         task = next(each for each in TASKS if name["task"] in {service.name for service in services.of[each.name]})
         offered = services.of[task.name]
@@ -64,7 +65,7 @@ def _names(services: Services, names: NamesSeen) -> Iterator[dict[str, Any]]:
         fitting = {clean_name(each) for each in (*choose, *_answered(task.status(offered)))}
         asked = clean_name(name["asked"])
         fits = asked in fitting or asked.rpartition("__")[2] in fitting  # before a text model its language may stand
-        yield {**name, "why": "", "choose": choose, "fits": fits}
+        yield {**name, "why": "", "choose": choose, "costs": task.renaming, "fits": fits}
 
 
 def _choice(task: Task[Any, Any], service: Service[Any]) -> str:
@@ -74,7 +75,7 @@ def _choice(task: Task[Any, Any], service: Service[Any]) -> str:
 
 
 def _answered(status: Mapping[str, Any]) -> Iterator[str]:
-    """Further names that a task answers for as for the one to choose, as its status lists them."""
+    """Further names that a task answers for as for the one to choose, as its status lists and recommends them."""
     for rows in status.values():
         for row in rows:
-            yield from row.get("names", ()) if row["on"] else ()
+            yield from (*row.get("names", ()), row.get("recommended_name", "")) if row["on"] else ()

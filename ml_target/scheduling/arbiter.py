@@ -12,7 +12,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from ml_target.errors import BurstLost, EngineFault, Unavailable
 from ml_target.figures.observer import Fault, Observer
 from ml_target.scheduling.queue import Entry, ModelQueue
 from ml_target.scheduling.recovery import Recover, Recovery
+from ml_target.scheduling.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,18 @@ def _now() -> float:
 
 @dataclass(eq=False)
 class _Running:
-    """A burst on the device. `own_lane`: interactive work, in the lane of its own. `follows`: every lane was taken."""
+    """A burst on the device. `own_lane`: interactive work, in the lane of its own. `follows`: every lane was taken.
+
+    `begun`: when the device began with it; one that follows `waits` until another has ended.
+    """
 
     queue: ModelQueue
     burst: list[Entry]
-    started: float
+    begun: float
     expected: float
     own_lane: bool
     follows: bool
+    waits: bool
 
 
 class Arbiter:
@@ -83,7 +87,7 @@ class Arbiter:
         observer: Observer | None = None,
     ) -> None:
         self._observer = observer or Observer()
-        self._threads = ThreadPoolExecutor(lanes + own_lane + ahead, thread_name_prefix="device")
+        self._threads = Threads(lanes + own_lane + ahead, "device")
         self._lanes = lanes
         self._own_lane = own_lane
         self._patient = patient
@@ -134,7 +138,7 @@ class Arbiter:
 
     def close(self) -> None:
         """Ends the threads when their bursts have ended. Waiting frames stay unanswered."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown()
 
     # ------------------------------------------------------------------- turns
 
@@ -144,13 +148,14 @@ class Arbiter:
             self._timer.cancel()
             self._timer = None
         for waiting in self._queues:
-            waiting.drop_abandoned()
+            waiting.take_stock()
         self._tell_waiting()
         while self.ready and (queue := self._next()) is not None:
             burst = queue.take(_now())
             own_lane = queue.interactive and self._own_lane_is_free
             follows = sum(not each.own_lane for each in self._running) >= self._lanes
-            running = _Running(queue, burst, _now(), queue.expected(len(burst), follows), own_lane, follows)
+            expected = queue.expected(len(burst), follows)
+            running = _Running(queue, burst, _now(), expected, own_lane, follows, waits=follows)
             self._running.append(running)
             task = asyncio.get_running_loop().create_task(self._run(running))
             self._tasks.add(task)
@@ -173,7 +178,7 @@ class Arbiter:
         ready = [q for q in bulk if patience[id(q)] <= 0]
         # Only work that is ready to go counts as passed, and only it may hold up interactive work.
         passed = self._interactive_in_a_row if ready else 0
-        first = self._own_lane_is_free or not ready if self._own_lane else passed < INTERACTIVE_IN_A_ROW
+        first = (self._own_lane_is_free or not ready) if self._own_lane else passed < INTERACTIVE_IN_A_ROW
         if interactive and first:
             self._interactive_in_a_row = passed + 1
             return self._to_the_end(interactive[0])
@@ -204,9 +209,9 @@ class Arbiter:
             return True
         if not self._ahead or len(shared) > self._lanes or not all(r.expected for r in shared):
             return False
-        first = min(shared, key=lambda r: self._begun(r) + r.expected)
+        first = min(shared, key=lambda r: r.begun + r.expected)
         lead = LEAD_S + LEAD_SHARE * first.expected
-        early = self._begun(first) + first.expected - lead - _now()
+        early = first.begun + first.expected - lead - _now()
         if early > 0:
             self._wake_in(early)
         return early <= 0
@@ -214,10 +219,6 @@ class Arbiter:
     @property
     def _own_lane_is_free(self) -> bool:
         return self._own_lane and not any(r.own_lane for r in self._running)
-
-    def _begun(self, running: _Running) -> float:
-        """When the device began with a burst: one that was sent ahead waited for the previous one to end."""
-        return max(running.started, self._last_end)
 
     def _wake_in(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -254,12 +255,12 @@ class Arbiter:
             log.exception("%s failed with an unexpected error", queue.name)
             queue.fail(burst, EngineFault(f"{queue.name} failed ({type(error).__name__})", "The log has the details."))
         else:
-            seconds = _now() - self._begun(running)
+            seconds = _now() - running.begun
             queue.deliver(burst, outputs, seconds, running.follows)
             self._observer.burst(queue.name, len(burst), seconds)
         finally:
             if fault is not None:
-                self._observer.fault(queue.name, fault, _now() - self._begun(running))
+                self._observer.fault(queue.name, fault, _now() - running.begun)
             self._running.remove(running)
             queue.back(burst, _now())
             if not running.own_lane:
@@ -267,12 +268,15 @@ class Arbiter:
             self.wake()
 
     def _count(self, running: _Running, now: float) -> None:
-        """Counts a burst that has ended for how busy the device is."""
-        begun = self._begun(running)
-        worked, idle = now - begun, begun - self._last_end
+        """Counts a burst that has ended for how busy the device is; one that was sent ahead begins in its place."""
+        worked, idle = now - running.begun, max(0.0, running.begun - self._last_end)
         self._worked = self._worked * BUSY_DECAY + worked
         self._passed = self._passed * BUSY_DECAY + worked + min(idle, IDLE_BURSTS * worked)
         self._last_end = now
+        for each in self._running:
+            if each.waits:
+                each.begun, each.waits = now, False
+                break
 
     def _busy(self) -> float:
         """The share of the time that the device worked, lately."""

@@ -139,8 +139,8 @@ class ModelQueue:
         self._refusal = error
         self.fail(list(self.waiting), error)
 
-    def drop_abandoned(self) -> None:
-        """Drops frames that nobody waits for any more, so that they are never sent."""
+    def take_stock(self) -> None:
+        """Drops frames that nobody waits for any more, so that they are never sent, and learns how many go round."""
         if self.waiting and any(entry.done.done() for entry in self.waiting):
             self.waiting = deque(entry for entry in self.waiting if not entry.done.done())
         if not self.waiting:

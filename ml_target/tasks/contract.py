@@ -114,12 +114,14 @@ class Task(ABC, Generic[Entry, Result]):
     """One task. `name`: its key in a request's `entries` and in the answer; `entry`: what that key holds.
 
     `text_types`: the keys of an entry that take a text, not a picture. `answer`: what the key holds in the answer, as
-    JSON Schema; {} allows anything. Both are for `/openapi.json`.
+    JSON Schema; {} allows anything. Both are for `/openapi.json`. `renaming`: what Immich does to a library where the
+    model's name is changed in its settings, in words for people; "" for nothing.
     """
 
     name: str
     entry: type[Entry]
     text_types: ClassVar[Sequence[str]] = ()
+    renaming: ClassVar[str] = ""
     answer: ClassVar[Mapping[str, Any]] = {}
 
     @property

@@ -61,6 +61,19 @@ def test_what_has_to_run_again(before: dict[str, str], now: dict[str, str], jobs
     assert ("People stay" in words) == (before.get("ENGINE") != now.get("ENGINE") and FACES not in jobs)
 
 
+def test_of_several_backends_that_become_fewer_those_that_stay_cost_nothing() -> None:
+    """Nobody is sent to index again what its own backend goes on serving; of `auto` nobody knows which one did."""
+    both = {"CLIP_BACKEND": "siglip,vit_b_16"}
+    words = " ".join(told(both, SIGLIP))
+    assert "Where siglip answered for the library's name, nothing has to run. Where vit_b_16 did" in words
+    for before, now in (
+        (both | CPU, SIGLIP),
+        (both, SIGLIP | {"SIGLIP_RESIZE": "shortest"}),
+        ({"CLIP_BACKEND": "auto"}, TINY),
+    ):
+        assert "nothing has to run" not in " ".join(told(before, now))
+
+
 @pytest.mark.parametrize(
     ("before", "now"),
     [(BUFFALO, OWN), (OWN, BUFFALO), (OWN, OWN | CPU), (OWN | CPU, OWN), (BUFFALO | CPU, OWN), (OWN, BUFFALO | CPU)],

@@ -3,12 +3,16 @@
 import hashlib
 import html
 import io
+import itertools
 import json
+import logging
 import os
+import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +27,9 @@ from ml_target.diagnostics.compare.answers import SeenFace, SeenLine, UnusableAn
 from ml_target.diagnostics.compare.answers import faces as read_faces
 from ml_target.diagnostics.compare.answers import lines as read_lines
 from ml_target.diagnostics.compare.answers import vector as read_vector
-from ml_target.diagnostics.compare.photos import bundled
+from ml_target.diagnostics.compare.photos import bundled, in_folder
 from ml_target.diagnostics.compare.verdict import Finding, Verdict
+from ml_target.errors import UnusableInput
 from ml_target.tensors import Array, Float32
 
 Capture = pytest.CaptureFixture[str]
@@ -88,6 +93,20 @@ def test_pictures_alike_but_queries_of_another_space() -> None:
     theirs = space(1, PHOTOS)
     finding = found(moved(theirs, 0.9995), theirs, space(6, QUERIES), space(2, QUERIES))
     assert finding.verdict is Verdict.OTHER
+    assert "Smart Search > All would change nothing" in finding.advice
+
+
+@pytest.mark.parametrize("old", [0, 1])
+def test_a_duplicate_that_only_a_mixed_index_misses_is_told_whichever_of_the_two_is_old(old: int) -> None:
+    theirs, asked = space(1, PHOTOS), space(2, QUERIES)
+    theirs[1] = moved(theirs[:1], 1 - 0.7 * search.DUPLICATE)[0]
+    ours = theirs.copy()
+    ours[1 - old] = unit(theirs[1 - old] + 0.4 * (theirs[1 - old] - theirs[old]))
+    ours[old] = unit(theirs[old] + 0.4 * (theirs[1 - old] - theirs[old]))
+    finding = found(ours, theirs, asked, asked)
+    figures = {f.key: f.value for f in finding.figures}
+    assert (figures["pairs"], figures["pairs_differ"], figures["pairs_differ_mixed"]) == (1, 0, 1)
+    assert finding.verdict is Verdict.ALIKE
 
 
 def test_other_widths_cannot_share_an_index() -> None:
@@ -119,20 +138,40 @@ def people(count: int, seed: int, cosine: float = 1.0) -> list[list[SeenFace]]:
     return [[SeenFace((0.2, 0.2, 0.6, 0.7), 0.9, vector)] for vector in vectors]
 
 
+def beside(face: SeenFace) -> SeenFace:
+    return SeenFace((0.7, 0.7, 0.9, 0.9), face.score, face.vector)
+
+
 @pytest.mark.parametrize(
     ("ours", "verdict"),
     [
         (people(40, 1, 0.99), Verdict.SAME),
         (people(40, 1, 0.85), Verdict.ALIKE),
         (people(40, 2), Verdict.OTHER),
-        ([*people(40, 1)[:30], *[[]] * 10], Verdict.OTHER),
+        ([*people(40, 1)[:30], *[[]] * 10], Verdict.ALIKE),
+        ([[each[0], beside(each[0])] for each in people(40, 1)], Verdict.ALIKE),
     ],
-    ids=["moved little", "moved", "another recogniser", "a quarter not found"],
+    ids=["moved little", "moved", "another recogniser", "a quarter not found", "twice as many found"],
 )
 def test_faces(ours: list[list[SeenFace]], verdict: Verdict) -> None:
+    """Names are lost by another recogniser alone, not by another detector."""
     finding = faces.compare(ours, people(40, 1), 0.5)
     assert finding.verdict is verdict, finding
     assert ("Reset" in finding.advice) == (verdict is Verdict.OTHER)
+    assert ("Refresh" in finding.advice) == (sum(map(len, ours)) != 40)
+
+
+def test_where_no_face_is_found_by_both_nobody_is_told_to_delete_names() -> None:
+    """The one that finds nothing may be broken."""
+    finding = faces.compare([[]] * 40, people(40, 1), 0.5)
+    assert finding.verdict is Verdict.OPEN
+    assert "before anything is run in Immich" in finding.advice
+
+
+def test_faces_of_several_widths_are_told_apart() -> None:
+    short = SeenFace((0.2, 0.2, 0.6, 0.7), 0.9, np.ones(3, np.float32))
+    both = [[each[0]] for each in people(40, 1)] + [[short]]
+    assert "different widths" in faces.compare(both, both, 0.5).why
 
 
 def test_few_faces_give_no_verdict() -> None:
@@ -165,11 +204,15 @@ def test_text(ours: list[list[SeenLine]], verdict: Verdict) -> None:
 
 def test_little_text_gives_no_verdict() -> None:
     assert text.compare([[]], [[]]).verdict is Verdict.OPEN
+    assert text.compare([[]], [pages(0)[0][:5]]).verdict is Verdict.OPEN
+    assert text.compare([[]], pages(0)).verdict is Verdict.OTHER
 
 
 # ------------------------------------------------------------------- answers
 
 SIZE = {"imageWidth": 100, "imageHeight": 50}
+BOX = {"x1": 10, "y1": 5, "x2": 50.0, "y2": 45}
+FACE = {"boundingBox": BOX, "embedding": "[1]", "score": 1}
 
 
 @pytest.mark.parametrize(
@@ -180,6 +223,14 @@ SIZE = {"imageWidth": 100, "imageHeight": 50}
         (read_vector, {"clip": "[0.1, NaN]"}),
         (read_vector, {"clip": "[0, 0]"}),
         (read_vector, {"clip": "[]"}),
+        (read_vector, {"clip": "{}"}),
+        (read_vector, {"clip": "[1e300, 1]"}),
+        (read_faces, {"facial-recognition": [FACE], "imageWidth": "nan", "imageHeight": 50}),
+        (read_faces, {"facial-recognition": [{**FACE, "boundingBox": {**BOX, "x2": float("inf")}}], **SIZE}),
+        (read_faces, {"facial-recognition": [FACE] * 2_001, **SIZE}),
+        (read_lines, {"ocr": {"text": ["a"] * 2_001, "box": [0.1] * 8 * 2_001}}),
+        (read_lines, {"ocr": {"text": ["a" * 2_001], "box": [0.1] * 8}}),
+        (read_lines, {"ocr": {"text": [7], "box": [0.1] * 8}}),
         (read_faces, {**SIZE}),
         (read_faces, {"facial-recognition": [{"boundingBox": {}, "embedding": "[1]", "score": 1}], **SIZE}),
         (read_faces, {"facial-recognition": [{"score": 1}]}),
@@ -193,8 +244,7 @@ def test_what_immich_could_not_store_is_no_answer(read: Callable[[Any], object],
 
 
 def test_boxes_are_shares_of_the_picture() -> None:
-    box = {"x1": 10, "y1": 5, "x2": 50.0, "y2": 45}
-    (face,) = read_faces({"facial-recognition": [{"boundingBox": box, "embedding": "[3,4]", "score": 0.9}], **SIZE})
+    (face,) = read_faces({"facial-recognition": [{"boundingBox": BOX, "embedding": "[3,4]", "score": 0.9}], **SIZE})
     assert face.box == (0.1, 0.1, 0.5, 0.9)
     assert face.vector.tolist() == pytest.approx([0.6, 0.8])
 
@@ -301,7 +351,7 @@ def test_it_asks_as_immich_does_and_shows_how_far_it_is(
     told = ("--most", "10", "--task", "search", "--task", "faces")
     code, _, err = compared(capsys, there, str(folder), "--ours", here, *told)
     assert code == 0
-    assert [len(worker.asked) for worker in (ours, theirs)] == [2 + 2 * 10 + 40, 1 + 2 * 10 + 40]
+    assert [len(worker.asked) for worker in (ours, theirs)] == [2 + 2 * 10 + 40] * 2
     sent = [asked.entries for asked in ours.asked if asked.path == "/predict"]
     assert all(len(entries) == 1 for entries in sent), "one task a request"
     assert {"clip": {"visual": {"modelName": "ViT-B-32__openai"}}} in sent
@@ -452,12 +502,13 @@ def test_a_task_that_is_off_is_told_and_the_others_are_compared(
 
 
 def test_bundled_pictures_tell_only_cosines(workers: Callable[..., list[str]], capsys: Capture) -> None:
+    """Whatever there is on them: they are not the owner's."""
     here, there = workers(FakeWorker(seeded(1.0)), FakeWorker(seeded(1.0)))
-    code, out, _ = compared(capsys, there, "--ours", here, "--task", "search")
+    code, out, _ = compared(capsys, there, "--ours", here)
     assert code == 0
     assert "bundled" in out
     assert "cosine, mean" in out
-    assert "=> no verdict" in out
+    assert out.count("=> no verdict") == 3
     assert len(bundled()) == 12
 
 
@@ -531,6 +582,149 @@ def test_a_worker_that_is_not_there(which: str, workers: Callable[..., list[str]
     assert "secret" not in err
 
 
+def test_itself_is_no_other_worker(workers: Callable[..., list[str]], folder: Path, capsys: Capture) -> None:
+    (here,) = workers(FakeWorker())
+    code, _, err = compared(capsys, f"{here}/", "--ours", here)
+    assert (code, "compared with itself. Name the other worker's URL" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "one"),
+    [
+        ({"uptime_s": 500}, {"uptime_s": 501}, True),
+        ({"uptime_s": 500}, {"uptime_s": 900}, False),
+        ({"uptime_s": 500}, {}, False),
+        ({"uptime_s": 500}, {"uptime_s": 500, "tasks": {}}, False),
+    ],
+    ids=["two addresses of one", "another start", "Immich's own", "other files"],
+)
+def test_one_worker_under_two_addresses_is_told(
+    ours: dict[str, Any],
+    theirs: dict[str, Any],
+    one: bool,
+    workers: Callable[..., list[str]],
+    folder: Path,
+    capsys: Capture,
+) -> None:
+    here, there = workers(FakeWorker(announcing(**ours)), FakeWorker(announcing(**theirs)))
+    _, out, _ = compared(capsys, there, str(folder), "--ours", here, "--most", "1", "--task", "faces")
+    assert ("are they one and the same?" in out) == one
+
+
+def test_nothing_is_said_to_stay_where_one_worker_often_fails(
+    workers: Callable[..., list[str]], folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """A tenth of the photos, of which nobody knows how they would be answered."""
+    turns = itertools.cycle([True, *[False] * 9])
+
+    def fails(asked: Asked, answer: Answer) -> Answer:
+        return (500, {"detail": "out of luck"}) if asked.image and next(turns) else answer
+
+    here, there = workers(FakeWorker(fails), FakeWorker())
+    figures = tmp_path / "figures.json"
+    told = ("--ours", here, "--most", "20", "--task", "faces", "--json", str(figures))
+    code, out, _ = compared(capsys, there, str(folder), *told)
+    faces = json.loads(figures.read_text())["tasks"]["faces"]
+    assert (code, faces["verdict"]) == (0, "no verdict"), out
+    assert "of 20 photos that one worker answers, both answer only 18" in faces["why"]
+    assert "2 times 500: out of luck" in out
+
+
+def test_an_answer_without_end_is_no_answer(
+    workers: Callable[..., list[str]], folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_target.diagnostics.compare.asking.LONGEST", 1 << 20)
+
+    def long(asked: Asked, answer: Answer) -> Answer:
+        return (200, "x" * (1 << 21)) if asked.path == "/predict" else answer
+
+    here, there = workers(FakeWorker(), FakeWorker(long))
+    told = ("--ours", here, "--most", "2", "--task", "faces")
+    code, out, _ = compared(capsys, there, str(folder), *told)
+    assert code == 1
+    assert "the other one, faces: 2 times The answer is longer than 1 MiB" in out
+
+
+def test_an_answer_that_drips_is_given_up_in_time(
+    workers: Callable[..., list[str]], folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes soon enough, the whole never does: of /status, and of /ping."""
+    monkeypatch.setattr("ml_target.diagnostics.compare.names.ANSWERS_WITHIN_S", 0.5)
+    with ExitStack() as running:
+        listener = running.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+        def drip() -> None:
+            for _ in range(2):
+                with suppress(OSError), listener.accept()[0] as asking:  # until the other side has had enough
+                    asking.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                    while True:
+                        asking.sendall(b"p")
+                        time.sleep(0.1)
+
+        threading.Thread(target=drip, daemon=True).start()
+        (here,) = workers(FakeWorker())
+        there = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        code, _, err = compared(capsys, there, str(folder), "--ours", here, "--timeout", "1")
+    assert code == 1
+    assert "does not answer: nothing, or not all of it, within 1 s (--timeout)" in err
+
+
+def test_ctrl_c_ends_it_at_once(
+    workers: Callable[..., list[str]], folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """Though both workers are still thinking, and no matter how long they may."""
+    over = threading.Event()
+
+    def thinks(asked: Asked, answer: Answer) -> Answer:
+        if asked.path == "/predict":
+            os.kill(os.getpid(), signal.SIGINT)
+            over.wait(60)
+        return answer
+
+    here, there = workers(FakeWorker(), FakeWorker(thinks))
+    began = time.monotonic()
+    try:
+        page = tmp_path / "page.html"
+        code, out, err = compared(capsys, there, str(folder), "--ours", here, "--at-once", "1", "--html", str(page))
+    finally:
+        over.set()
+    assert not page.exists()
+    assert (code, out) == (130, "")
+    assert err.endswith("stopped\n")
+    assert "Traceback" not in err
+    assert time.monotonic() - began < 30
+
+
+def test_boxes_beyond_the_picture_are_drawn_at_its_edge(
+    workers: Callable[..., list[str]], folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    def wild(asked: Asked, answer: Answer) -> Answer:
+        for face in answer[1].get("facial-recognition", ()) if asked.path == "/predict" else ():
+            face["boundingBox"] = {"x1": -1e300, "y1": 1e300, "x2": 5, "y2": -7}
+        return answer
+
+    here, there = workers(FakeWorker(), FakeWorker(wild))
+    page = tmp_path / "page.html"
+    told = ("--ours", here, "--most", "2", "--task", "faces", "--html", str(page))
+    assert compared(capsys, there, str(folder), *told)[0] == 0
+    assert page.read_text().count("<figure>") == 2
+
+
+def test_a_page_that_cannot_be_written_in_the_end_leaves_the_words(
+    workers: Callable[..., list[str]], folder: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    here, there = workers(FakeWorker(), FakeWorker())
+    told = ("--ours", here, "--most", "2", "--task", "faces", "--html", str(tmp_path / "page.html"))
+    code, out, err = compared(capsys, there, str(folder), *told)
+    assert code == 1
+    assert "\nfaces: 2 photos" in out
+    assert "cannot be written (No space left on device). What it was to show stands above" in err
+
+
 def test_what_is_no_worker_is_told(workers: Callable[..., list[str]], capsys: Capture) -> None:
     def page(asked: Asked, answer: Answer) -> Answer:
         return 404, "Not found"
@@ -545,6 +739,8 @@ def test_what_is_no_worker_is_told(workers: Callable[..., list[str]], capsys: Ca
     ("arguments", "words"),
     [
         (("ftp://x",), "http://192.168.1.20:3003"),
+        (("http://x:99999",), "http://192.168.1.20:3003"),
+        (("http://[x",), "http://192.168.1.20:3003"),
         (("http://x:1", "--most", "0"), "whole number"),
         (("http://x:1", "--distance", "3"), "cosine distance"),
         ((), "URL"),
@@ -570,3 +766,66 @@ def test_files_that_cannot_be(tmp_path: Path, capsys: Capture) -> None:
         code, _, err = compared(capsys, "http://127.0.0.1:1", *arguments)
         assert code == 1
         assert words in err
+
+
+# -------------------------------------------------------------------- photos
+
+ASSET = "0f9b7c1e-12ab-4cde-8f00-0123456789ab"
+
+
+@pytest.mark.parametrize("mark", ["-", "_"])
+def test_of_immich_s_own_folder_only_what_a_worker_is_sent(tmp_path: Path, mark: str) -> None:
+    """Beside a preview there are a thumbnail, a large one, and pictures of people: all of them would be duplicates."""
+    below = tmp_path / "user" / "0f" / "9b"
+    below.mkdir(parents=True)
+    sent = [f"{ASSET}{mark}preview.jpeg", f"{ASSET}{mark}preview.webp", f"{ASSET}_preview_edited.jpeg"]
+    for name in (
+        *sent,
+        f"{ASSET}{mark}thumbnail.webp",
+        f"{ASSET}{mark}fullsize.jpeg",
+        f"{ASSET}.jpeg",
+        "a-preview.jpg",
+    ):
+        (below / name).touch()
+    photos, of = in_folder(tmp_path, 10)
+    assert [photo.name for photo in photos] == sorted(f"user/0f/9b/{name}" for name in sent)
+    assert of == 3
+
+
+def test_a_preview_in_name_alone_leaves_other_photos_in(tmp_path: Path) -> None:
+    for name in ("holiday-preview.jpg", "beach.JPG", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [photo.name for photo in in_folder(tmp_path, 10)[0]] == ["beach.JPG", "holiday-preview.jpg"]
+
+
+def test_folders_that_cannot_be_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    walk = os.walk
+
+    def closed(top: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
+        onerror(PermissionError(13, "Permission denied", str(top / "user")))
+        yield from walk(top)
+
+    monkeypatch.setattr(os, "walk", closed)
+    with pytest.raises(
+        UnusableInput, match=r"1 folders in .* cannot be read, such as .*user \(Permission denied\)"
+    ) as no:
+        in_folder(tmp_path, 10)
+    assert "--user" in no.value.remedy
+    (tmp_path / "one.jpg").touch()
+    with caplog.at_level(logging.WARNING):
+        assert in_folder(tmp_path, 10)[1] == 1
+    assert "what is in them is left out" in caplog.text
+
+
+def test_a_pipe_and_a_dead_link_are_no_photos(
+    workers: Callable[..., list[str]], tmp_path: Path, capsys: Capture
+) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    here, there = workers(FakeWorker(), FakeWorker())
+    code, out, _ = compared(capsys, there, str(tmp_path), "--ours", here, "--task", "faces")
+    assert code == 1
+    assert "1 times the file cannot be read (it is no ordinary file)" in out
+    assert "1 times the file cannot be read (No such file or directory)" in out

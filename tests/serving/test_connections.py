@@ -87,6 +87,16 @@ def test_a_client_that_goes_is_seen_to_go(header: bytes, after: bytes) -> None:
         _until(lambda: tasks.cancelled)
 
 
+def test_an_answer_is_one_packet() -> None:
+    """Its head would wake the client for nothing, and both ends work for each packet."""
+    with worker() as client, connect(client) as connection:
+        for count in (1, 2, 3):
+            connection.sendall(PING)
+            assert connection.recv(1000).endswith(b"pong")
+            told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 200)
+            assert int.from_bytes(told[152:156], "little") == count  # tcpi_data_segs_in of linux/tcp.h
+
+
 def test_what_follows_a_request_costs_it_no_answer() -> None:
     body = form_body("b", [('name="entries"', json.dumps(CLIP).encode()), ('name="image"; filename="i"', picture())])
     head, _, content = request(body).partition(b"\r\n\r\n")

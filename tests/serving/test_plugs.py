@@ -282,7 +282,7 @@ def test_a_query_goes_through_the_text_tower(client: httpx.Client, folder: Path)
             {"clip": {"visual": {"modelName": "ViT-B-32__openai"}}},
             None,
             400,
-            "this worker serves halves with 6. Choose Halves__made-up (halves) in Immich's smart search settings",
+            "this worker serves halves with 6. Start the worker with CLIP_BACKEND=tinyclip or CLIP_BACKEND=vit_b_32",
         ),
     ],
 )

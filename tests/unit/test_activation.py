@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ml_target.catalogue.networks import VIT_B_32
-from ml_target.catalogue.types import Network
+from ml_target.catalogue.types import ModelFile, Network
+from ml_target.errors import MissingFileError
 from ml_target.tasks.clip.activation import activation_of
 from ml_target.tasks.clip.text_tower import _say_other_activation
 
@@ -96,6 +97,11 @@ class Files:
     def network_file(self, network: Network, engine: None) -> Path:
         return self.files[network.stage]
 
+    def file(self, file: ModelFile) -> Path:
+        if not (path := self.files["visual"].with_name(file.name)).exists():
+            raise MissingFileError("it is not there", "fetch it", "it is missing")
+        return path
+
 
 @pytest.mark.parametrize(
     ("pictures", "texts", "words"),
@@ -115,3 +121,14 @@ def test_two_towers_that_differ_are_told(
     _say_other_activation(VIT_B_32, Files(tmp_path / pictures, tmp_path / texts))  # type: ignore[arg-type]
     assert words in caplog.text
     assert bool(words) == ("compare URL PHOTOS" in caplog.text)
+
+
+@pytest.mark.parametrize("own", [erf, quick, gate])
+def test_a_file_of_the_card_that_differs_from_immich_s_is_told(
+    own: Callable[[], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    immich = tmp_path / VIT_B_32.visual.onnx[0].name
+    onnx.save(own(), immich)
+    _say_other_activation(VIT_B_32, Files(tmp_path / "card.hef", tmp_path / "card.hef"))  # type: ignore[arg-type]
+    words = f"(card.hef) computes QuickGELU and Immich's own ({immich.name}) GELU, so its vectors may be too far"
+    assert (words in caplog.text) == bool(caplog.text) == (own is erf)

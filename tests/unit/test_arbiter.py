@@ -12,7 +12,7 @@ from ml_target.api.memory import forget
 from ml_target.engines import Intake
 from ml_target.engines.cost import BurstCost
 from ml_target.errors import BurstLost, CardHangs, EngineFault, Unavailable
-from ml_target.figures.observer import RecoveryKind
+from ml_target.figures.observer import Observer, RecoveryKind
 from ml_target.scheduling.arbiter import LEAD_S, LEAD_SHARE, Arbiter
 from ml_target.scheduling.recovery import BACK_OFF_S
 from ml_target.tensors import Array, Outputs, Tensor
@@ -218,6 +218,26 @@ def test_as_many_bursts_at_a_time_as_there_are_lanes() -> None:
 
 async def _ignore(work: Awaitable[object]) -> None:
     await work
+
+
+@pytest.mark.parametrize("own_lane", [False, True])
+def test_beside_another_a_burst_takes_its_own_time(own_lane: bool) -> None:
+    """Of two at a time the longer one began with the shorter one, not at its end."""
+    took: dict[str, float] = {}
+
+    class Told(Observer):
+        def burst(self, network: str, frames: int, seconds: float) -> None:
+            took[network] = seconds
+
+    device, arbiter = Device(), Arbiter(1 if own_lane else 2, own_lane=own_lane, observer=Told())
+    short = arbiter.queue(device.network("short", 1.0), "short")
+    long = arbiter.queue(device.network("long", 3.0), "long", interactive=own_lane)
+
+    async def work() -> None:
+        await asyncio.gather(short.infer(frames(1)), long.infer(frames(2)))
+
+    scenario(arbiter, work)
+    assert took == {"short": pytest.approx(1.0), "long": pytest.approx(3.0)}
 
 
 def test_frames_of_cancelled_requests_are_never_sent() -> None:

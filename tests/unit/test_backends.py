@@ -16,7 +16,7 @@ from ml_target.catalogue.networks import (
     clashing,
     with_baked,
 )
-from ml_target.catalogue.types import ModelFile
+from ml_target.catalogue.types import ClipBackend, ModelFile
 from ml_target.config import Settings
 from ml_target.diagnostics.change import told
 from ml_target.diagnostics.names import lines
@@ -47,7 +47,7 @@ def test_without_a_setting_it_is_tinyclip_as_ever() -> None:
     assert towers(Settings.from_environment({})) == ["tinyclip"]
 
 
-@pytest.mark.parametrize("value", ["vit_b_64", "tinyclip,auto", "tinyclip;siglip"])
+@pytest.mark.parametrize("value", ["vit_b_64", "tinyclip,auto", "tinyclip;siglip", " , "])
 def test_what_is_none_is_refused_with_what_there_is(value: str) -> None:
     with pytest.raises(SettingsError, match=r"one of tinyclip, vit_b_32, vit_b_16, siglip, siglip2 or auto"):
         settings(value)
@@ -160,6 +160,15 @@ def test_the_name_picks_among_several_of_one_width() -> None:
     assert backend_for("RN101__yfcc15m", served) is TINYCLIP
     with pytest.raises(UnusableInput, match="2 models that it could mean"):
         backend_for("RN101__yfcc15m", [VIT_B_32, VIT_B_16])
+
+
+@pytest.mark.parametrize("other", [VIT_B_16, SIGLIP])
+def test_a_name_that_nobody_knows_may_mean_any_of_several(other: ClipBackend) -> None:
+    """A newer Immich's, of whatever width: nothing tells whose vectors its library has."""
+    assert backend_for("ViT-B-16-Newer__made-up", [TINYCLIP]) is TINYCLIP
+    with pytest.raises(UnusableInput, match="2 models that it could mean") as refused:
+        backend_for("ViT-B-16-Newer__made-up", [TINYCLIP, other])
+    assert other.immich_name in refused.value.remedy
 
 
 def test_what_to_type_into_immich() -> None:

@@ -14,6 +14,7 @@ from ml_target.config import (
     Settings,
     as_today,
     choose_engine,
+    own_url,
     setting_names,
 )
 from ml_target.diagnostics.change import told
@@ -243,3 +244,16 @@ def test_auto_takes_a_card_that_is_there_and_never_in_silence_the_processor(
 def test_lists_are_read() -> None:
     settings = Settings.from_environment({"HAILO_DEVICE_IDS": "0000:01:00.0, 0000:02:00.0"})
     assert settings.hailo_device_ids == ("0000:01:00.0", "0000:02:00.0")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("[::]", "http://127.0.0.1:3003"),
+        ("0.0.0.0", "http://127.0.0.1:3003"),
+        ("192.168.7.5", "http://192.168.7.5:3003"),
+        ("[::1]", "http://[::1]:3003"),
+    ],
+)
+def test_where_a_worker_is_found_on_its_own_machine(host: str, url: str) -> None:
+    assert own_url(Settings(host=host)) == url

@@ -117,9 +117,9 @@ function ownAddress(told, here = location) {
   return [found.pathname === "/" ? found.origin : found.href];
 }
 
-function asked({ task, asked, served_by, choose, fits, why }) {
+function asked({ task, asked, served_by, choose, costs, fits, why }) {
   const [words, colour] = why ? ["refused", "bad"] : fits ? ["fits", "good"] : ["another name", "warn"];
-  const told = why || (fits ? "" : `Answered by ${served_by}. Choose ${choose.join(" or ")}, and keep one worker for the whole library.`);
+  const told = why || (fits ? "" : `Answered by ${served_by}. Choose ${choose.join(" or ")}, and keep one worker for the whole library${costs ? `; but ${costs}` : ""}.`);
   return el("li", {},
     el("code", { dir: "auto" }, asked), " ", el("span", { class: "quiet small" }, taskName(task)), " ", el("span", { class: `mark ${colour}` }, words),
     told ? el("p", { class: "small" }, told) : null);

@@ -38,7 +38,7 @@ EXAMPLES = """examples:
   %(prog)s /photos/upload/thumbs calibration
   %(prog)s /photos calibration --count 2048 --a-photo 1
 
-Exit code: 0 written, 1 nothing was, 2 an argument is wrong."""
+Exit code: 0 written, 1 nothing was, 2 an argument is wrong, 130 stopped by Ctrl-C."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -85,7 +85,9 @@ def run(arguments: Namespace, settings: Settings) -> int:
 def _collected(photos: Sequence[Photo], bench: Workbench, wanted: Wanted) -> Collected:
     detector = bench.load(_offer)
     tqdm.monitor_interval = 0  # no monitor thread
-    with tqdm(total=wanted.count, desc="faces", unit="", mininterval=1.0, leave=False, file=sys.stderr) as bar:
+    with tqdm(
+        total=wanted.count, desc="faces", unit="", mininterval=1.0, miniters=0, leave=False, file=sys.stderr
+    ) as bar:
 
         def step(found: Collected) -> None:
             bar.set_postfix_str(f"{found.photos:,} of {len(photos):,} photos", refresh=False)

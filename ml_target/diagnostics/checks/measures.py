@@ -22,10 +22,13 @@ def iou(a: Box, b: Box) -> float:
 
 def match(ours: Sequence[Box], theirs: Sequence[Box], least: float) -> list[tuple[int, int, float]]:
     """(index, index, IoU) of matching boxes on both sides: the best overlap first, each box once."""
-    rated = sorted(((iou(a, b), i, j) for i, a in enumerate(ours) for j, b in enumerate(theirs)), reverse=True)
+    rated = sorted(
+        ((shared, i, j) for i, a in enumerate(ours) for j, b in enumerate(theirs) if (shared := iou(a, b)) >= least),
+        reverse=True,
+    )
     found, left, right = [], set[int](), set[int]()
     for overlap, i, j in rated:
-        if overlap >= least and i not in left and j not in right:
+        if i not in left and j not in right:
             left.add(i)
             right.add(j)
             found.append((i, j, overlap))

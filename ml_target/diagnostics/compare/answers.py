@@ -32,6 +32,9 @@ class SeenLine:
     text: str
 
 
+MOST, MOST_LETTERS = 2_000, 2_000
+"""Faces or lines of one photo, and letters of a line: to compare more would take hours, and no worker finds so many."""
+
 Answer: TypeAlias = Float32 | tuple[SeenFace, ...] | tuple[SeenLine, ...]
 
 
@@ -43,8 +46,8 @@ def vector(answer: Mapping[str, Any]) -> Float32:
 def faces(answer: Mapping[str, Any]) -> tuple[SeenFace, ...]:
     """Raises UnusableAnswer."""
     found = answer.get("facial-recognition")
-    if not isinstance(found, list):
-        raise _unusable("it has no list of faces")
+    if not isinstance(found, list) or len(found) > MOST:
+        raise _unusable(f"it has no list of at most {MOST:,} faces")
     try:
         wide, high = float(answer["imageWidth"]), float(answer["imageHeight"])
         return tuple(_face(each, wide, high) for each in found)
@@ -57,6 +60,8 @@ def lines(answer: Mapping[str, Any]) -> tuple[SeenLine, ...]:
     found = answer.get("ocr")
     try:
         assert isinstance(found, dict)
+        if len(found["text"]) > MOST or any(len(text) > MOST_LETTERS for text in found["text"]):
+            raise ValueError(f"more than {MOST:,} lines, or {MOST_LETTERS:,} letters in one")
         corners = np.asarray(found["box"], np.float64).reshape(len(found["text"]), 4, 2)
         boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         if not np.isfinite(boxes).all():
@@ -69,6 +74,8 @@ def lines(answer: Mapping[str, Any]) -> tuple[SeenLine, ...]:
 def _face(face: Mapping[str, Any], wide: float, high: float) -> SeenFace:
     box = face["boundingBox"]
     sides = (box["x1"] / wide, box["y1"] / high, box["x2"] / wide, box["y2"] / high)
+    if not np.isfinite(sides).all():
+        raise ValueError("a side of its box is no number")
     return SeenFace(sides, float(face["score"]), _unit(face["embedding"]))
 
 
@@ -76,13 +83,15 @@ def _unit(text: object) -> Float32:
     try:
         if not isinstance(text, str):
             raise ValueError("not a string")
-        numbers = np.asarray(orjson.loads(text), np.float64)
-    except ValueError as error:  # orjson's error is one, too
+        with np.errstate(over="ignore"):
+            numbers = np.asarray(orjson.loads(text), np.float32)  # Immich's column has this type
+    except (TypeError, ValueError) as error:  # orjson's error is one, too
         raise _unusable(f"its vector cannot be read ({error})") from error
-    length = float(np.linalg.norm(numbers)) if numbers.ndim == 1 and np.isfinite(numbers).all() else 0.0
+    wide = numbers.astype(np.float64)
+    length = float(np.linalg.norm(wide)) if numbers.ndim == 1 and np.isfinite(numbers).all() else 0.0
     if not length:
         raise _unusable("its vector is empty, zero or not of numbers")
-    return np.asarray(numbers / length, np.float32)
+    return np.asarray(wide / length, np.float32)
 
 
 def _unusable(why: str) -> UnusableAnswer:

@@ -1,9 +1,8 @@
 """Asks two workers the same over HTTP, as Immich would: one task a request, its default options."""
 
+import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,6 +20,11 @@ SEARCH, QUERY, FACES, TEXT = "search", "query", "faces", "text"
 
 GIVE_UP = 5
 """Requests in a row without any answer, after which a worker counts as gone."""
+
+LONGEST = 32 << 20
+"""Bytes of an answer: 2,000 faces have half of that."""
+
+PING_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,10 @@ class Answers:
         """The numbers that both workers answered."""
         return [n for n in range(count) if all((side, task, n) in self.seen for side in SIDES)]
 
+    def either(self, task: str, count: int) -> int:
+        """How many numbers at least one of them answered."""
+        return sum(any((side, task, n) in self.seen for side in SIDES) for n in range(count))
+
     def of(self, side: str, task: str, numbers: Sequence[int]) -> list[Any]:
         return [self.seen[side, task, n] for n in numbers]
 
@@ -60,81 +68,111 @@ class _Question(NamedTuple):
     text: str
 
 
+class _Reply(NamedTuple):
+    status: int
+    phrase: str
+    content: bytes
+
+
+class _NoReplyError(Exception):
+    """Nothing came, or not all of it in time; the text says what was there instead."""
+
+
 class Asker:
-    """One comparison: at most `at_once` requests at a time, both workers together. `step` is called after each."""
+    """Fills `answers`: at most `at_once` requests at a time, both workers together. `step` is called after each."""
 
     def __init__(
-        self, workers: Mapping[str, Worker], *, at_once: int, timeout: float, step: Callable[[], object]
+        self,
+        workers: Mapping[str, Worker],
+        answers: Answers,
+        *,
+        at_once: int,
+        timeout: float,
+        step: Callable[[], object],
     ) -> None:
-        self._workers, self._at_once, self._step = workers, at_once, step
+        self._workers, self._at_once, self._timeout, self._step = workers, at_once, timeout, step
         self._silent = dict.fromkeys(SIDES, 0)
-        self._lock = threading.Lock()
         # Not through a proxy: workers are in the house, and a proxy's own error page is no answer of theirs.
-        self._client = httpx2.Client(timeout=timeout, trust_env=False)
-        self.answers = Answers()
+        limits = httpx2.Limits(max_connections=None)
+        self._client = httpx2.AsyncClient(timeout=timeout, trust_env=False, limits=limits)
+        self._answers = answers
 
-    def __enter__(self) -> "Asker":
+    async def __aenter__(self) -> "Asker":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Raises UnusableInput for a worker that is not there, or is something else."""
         for side in SIDES:
             try:
-                answer = self._client.get(_join(self._workers[side].url, "ping"))
-            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-                raise self._gone(side, _words(error)) from error
-            if answer.status_code != 200 or answer.text.strip() != "pong":
-                said = f"to /ping it says {answer.status_code} {answer.text[:60].strip()!r} instead of pong"
-                raise self._gone(side, said)
+                answer = await self._exchange(side, "GET", "ping", within=min(PING_S, self._timeout))
+            except (_NoReplyError, UnusableAnswer) as error:
+                raise self._gone(side, str(error)) from error
+            said = answer.content[:240].decode("utf-8", "replace").strip()
+            if answer.status != 200 or said != "pong":
+                raise self._gone(side, f"to /ping it says {answer.status} {said[:60]!r} instead of pong")
 
-    def ask(self, photos: Sequence[Photo], queries: Sequence[str], tasks: Sequence[str]) -> Answers:
+    async def ask(self, photos: Sequence[Photo], queries: Sequence[str], tasks: Sequence[str]) -> None:
         """Asks everything; what is refused is counted. Raises UnusableInput when a worker goes away meanwhile."""
-        with ThreadPoolExecutor(self._at_once, thread_name_prefix="compare") as threads:
-            asked = [threads.submit(self._one, each) for each in _questions(photos, queries, tasks)]
-            try:
-                for answered in as_completed(asked):
-                    answered.result()
-            finally:
-                threads.shutdown(wait=True, cancel_futures=True)
-        return self.answers
+        questions = _questions(photos, queries, tasks)
 
-    def _one(self, question: _Question) -> None:
+        async def some() -> None:
+            for question in questions:
+                await self._one(question)
+
+        asking = [asyncio.create_task(some()) for _ in range(self._at_once)]
+        try:
+            await asyncio.gather(*asking)
+        finally:
+            for each in asking:
+                each.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _one(self, question: _Question) -> None:
         side, task, number, photo, _ = question
         try:
-            data = photo.read() if photo else None
-            answer = self._post(question, data)
+            reply = await self._post(question, photo.read() if photo else None)
+            self._answers.seen[side, task, number] = _read(task, reply)
         except OSError as error:
-            self._refused(side, task, f"the file cannot be read ({error.strerror})")
+            self._answers.refuse(side, task, f"the file cannot be read ({error.strerror})")
         except UnusableAnswer as error:
-            self._refused(side, task, error.reason)
-        else:
-            with self._lock:
-                self.answers.seen[side, task, number] = answer
+            self._answers.refuse(side, task, error.reason)
         self._step()
 
-    def _refused(self, side: str, task: str, why: str) -> None:
-        with self._lock:
-            self.answers.refuse(side, task, why)
-
-    def _post(self, question: _Question, data: bytes | None) -> Any:
-        side, task = question.side, question.task
-        worker = self._workers[side]
+    async def _post(self, question: _Question, data: bytes | None) -> _Reply:
+        """Raises UnusableAnswer; UnusableInput where the worker has been silent too often."""
+        side, worker = question.side, self._workers[question.side]
         what = ("text", (None, question.text)) if data is None else ("image", ("blob", data))
-        form = [("entries", (None, json.dumps(_entries(task, worker)))), what]  # multipart, as Immich sends it
+        form = [("entries", (None, json.dumps(_entries(question.task, worker)))), what]  # multipart, as Immich sends it
         try:
-            answer = self._client.post(_join(worker.url, "predict"), files=form)
-        except httpx2.HTTPError as error:
-            with self._lock:
-                self._silent[side] += 1
-                if self._silent[side] >= GIVE_UP:
-                    raise self._gone(side, f"{_words(error)}, {GIVE_UP} times in a row") from error
-            raise UnusableAnswer(f"no answer: {_words(error)}") from error
-        with self._lock:
-            self._silent[side] = 0
-        return _read(task, answer)
+            reply = await self._exchange(side, "POST", "predict", within=self._timeout, files=form)
+        except _NoReplyError as error:
+            self._silent[side] += 1
+            if self._silent[side] >= GIVE_UP:
+                raise self._gone(side, f"{error}, {GIVE_UP} times in a row") from error
+            raise UnusableAnswer(f"no answer: {error}") from error
+        self._silent[side] = 0
+        return reply
+
+    async def _exchange(self, side: str, method: str, path: str, *, within: float, **form: Any) -> _Reply:
+        """One request, and the whole of its answer within so many seconds. Raises _NoReplyError, UnusableAnswer."""
+        try:
+            return await asyncio.wait_for(self._whole(method, _join(self._workers[side].url, path), form), within)
+        except asyncio.TimeoutError as error:
+            raise _NoReplyError(f"nothing, or not all of it, within {within:g} s (--timeout)") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise _NoReplyError(str(error).strip() or type(error).__name__) from error
+
+    async def _whole(self, method: str, url: str, form: Mapping[str, Any]) -> _Reply:
+        content = bytearray()
+        async with self._client.stream(method, url, **form) as answer:
+            async for piece in answer.aiter_bytes():
+                content += piece
+                if len(content) > LONGEST:
+                    raise UnusableAnswer(f"The answer is longer than {LONGEST >> 20} MiB")
+        return _Reply(answer.status_code, answer.reason_phrase, bytes(content))
 
     def _gone(self, side: str, why: str) -> UnusableInput:
         where = without_login(self._workers[side].url)
@@ -171,10 +209,10 @@ def _entries(task: str, worker: Worker) -> dict[str, Any]:
     return {"ocr": {"detection": boxes, "recognition": {"modelName": worker.text, "options": {"minScore": 0.8}}}}
 
 
-def _read(task: str, answer: httpx2.Response) -> Any:
+def _read(task: str, answer: _Reply) -> Any:
     """Raises UnusableAnswer."""
-    if not answer.is_success:
-        raise UnusableAnswer(f"{answer.status_code}: {_detail(answer)}")
+    if answer.status // 100 != 2:
+        raise UnusableAnswer(f"{answer.status}: {_detail(answer)}")
     try:
         found = orjson.loads(answer.content)
     except ValueError as error:
@@ -184,18 +222,14 @@ def _read(task: str, answer: httpx2.Response) -> Any:
     return {QUERY: vector, SEARCH: vector, FACES: faces, TEXT: lines}[task](found)
 
 
-def _detail(answer: httpx2.Response) -> str:
+def _detail(answer: _Reply) -> str:
     """What the answer says, on one line, and fit for a terminal: it comes from somebody else's program."""
     try:
         said = str(orjson.loads(answer.content)["detail"])[:300]
     except (ValueError, KeyError, TypeError):
-        said = answer.text[:100].strip() or answer.reason_phrase
+        said = answer.content[:400].decode("utf-8", "replace").strip()[:100] or answer.phrase
     return "".join(letter if letter.isprintable() else " " for letter in said)
 
 
 def _join(url: str, path: str) -> str:
     return f"{url.rstrip('/')}/{path}"
-
-
-def _words(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__

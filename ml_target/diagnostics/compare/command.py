@@ -1,5 +1,6 @@
 """`python3 -m ml_target compare`: this worker and another one, asked the same."""
 
+import asyncio
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
@@ -9,15 +10,16 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from ml_target.catalogue.immich import PERSON_DISTANCE
-from ml_target.config import Settings
+from ml_target.config import Settings, own_url
 from ml_target.diagnostics.compare import faces, search, text
 from ml_target.diagnostics.compare.asking import FACES, OURS, QUERY, SEARCH, SIDES, TEXT, THEIRS, Answers, Asker, Worker
-from ml_target.diagnostics.compare.names import CLIP, OCR, announced, choose
+from ml_target.diagnostics.compare.names import CLIP, OCR, alike, announced, choose, status
 from ml_target.diagnostics.compare.output import Result, as_json, words
 from ml_target.diagnostics.compare.page import page
 from ml_target.diagnostics.compare.photos import Photo, bundled, in_folder
-from ml_target.diagnostics.compare.verdict import Finding
+from ml_target.diagnostics.compare.verdict import Finding, open_where_one_is_silent, open_without_own_photos
 from ml_target.errors import UnusableInput
+from ml_target.log.private import without_login
 
 TASKS = (SEARCH, FACES, TEXT)
 QUERIES = Path(__file__).with_name("queries.txt")
@@ -34,7 +36,7 @@ EXAMPLES = """examples:
   %(prog)s http://old-host:3003 --ours http://127.0.0.1:3004
 
 verdicts, one a task: same space (change at will), ranks alike (searches stay), another space (index again).
-Exit code: 0 everything asked for was compared, 1 something was not, 2 an argument is wrong."""
+Exit code: 0 every task asked for was compared, 1 one was not, 2 an argument is wrong, 130 stopped by Ctrl-C."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -66,28 +68,40 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace, settings: Settings) -> int:
     """Returns 0 when every task asked for was compared, else 1. Raises UnusableInput."""
     tasks = arguments.task or TASKS
+    ours = arguments.ours or own_url(settings)
+    if _same_place(ours, arguments.url):
+        raise UnusableInput(f"{without_login(ours)} would be compared with itself", "Name the other worker's URL.")
     photos, of = in_folder(arguments.photos, arguments.most) if arguments.photos else (bundled(), 0)
     queries = _queries(arguments.queries or QUERIES)
     for file in (arguments.json, arguments.html):
         _check_target(file)
-    ours = arguments.ours or f"http://127.0.0.1:{settings.port}"
     workers, names = _named(ours, tasks, arguments)
     answers = _asked(workers, photos, queries, tasks, arguments)
     findings = [each for task in tasks for each in _compared(task, answers, photos, queries, arguments.distance)]
-    result = Result(workers, names, len(photos), of, tuple(findings), answers.refused, bundled=not arguments.photos)
+    if not arguments.photos:
+        findings = list(map(open_without_own_photos, findings))
+    result = Result(
+        workers,
+        names,
+        len(photos),
+        of,
+        tuple(findings),
+        answers.refused,
+        bundled=not arguments.photos,
+    )
     print(words(result))
     if arguments.json:
-        arguments.json.write_text(as_json(result), "utf-8")
+        _write(arguments.json, as_json(result))
     if arguments.html:
-        # A file's name may hold bytes that are no text.
-        arguments.html.write_text(page(result, answers, photos), "utf-8", "replace")
+        _write(arguments.html, page(result, answers, photos))
         print(f"\nwritten: {arguments.html}")
     return COMPARED if len(findings) == len(tasks) else SOMETHING_NOT
 
 
 def _named(ours: str, tasks: Sequence[str], chosen: Namespace) -> tuple[dict[str, Worker], tuple[str, ...]]:
-    """Both workers with the names that they are asked for, and where these are from."""
-    here = announced(ours)
+    """Both workers with the names that they are asked for, and where these are from, in words."""
+    page = status(ours)
+    twice, here = alike(page, status(chosen.url)), announced(page)
     (clip, search_words), (ocr, text_words) = choose(CLIP, chosen.clip, here), choose(OCR, chosen.ocr, here)
     their_clip, their_ocr = chosen.their_clip or clip, chosen.their_ocr or ocr
     words = {
@@ -99,7 +113,8 @@ def _named(ours: str, tasks: Sequence[str], chosen: Namespace) -> tuple[dict[str
         OURS: Worker(ours, clip, chosen.faces, ocr),
         THEIRS: Worker(chosen.url, their_clip, chosen.faces, their_ocr),
     }
-    return workers, tuple(f"asked for {task}: {words[task]}" for task in TASKS if task in tasks)
+    said = [f"asked for {task}: {words[task]}" for task in TASKS if task in tasks]
+    return workers, (*said, *filter(None, [twice]))
 
 
 def _if_other(theirs: str, ours: str) -> str:
@@ -111,12 +126,19 @@ def _asked(
 ) -> Answers:
     total = len(SIDES) * (len(photos) * len(tasks) + len(queries) * (SEARCH in tasks))
     tqdm.monitor_interval = 0  # no monitor thread
-    with (
-        tqdm(total=total, desc="asked", unit=" requests", mininterval=1.0, leave=False, file=sys.stderr) as bar,
-        Asker(workers, at_once=chosen.at_once, timeout=chosen.timeout, step=bar.update) as asker,
-    ):
-        asker.check()
-        return asker.ask(photos, queries, tasks)
+    with tqdm(
+        total=total, desc="asked", unit=" requests", mininterval=1.0, miniters=1, leave=False, file=sys.stderr
+    ) as bar:
+        answers = Answers()
+
+        async def asked() -> None:  # asyncio makes words of what it returns, which takes seconds for all answers
+            most = min(chosen.at_once, total)
+            async with Asker(workers, answers, at_once=most, timeout=chosen.timeout, step=bar.update) as asker:
+                await asker.check()
+                await asker.ask(photos, queries, tasks)
+
+        asyncio.run(asked())
+    return answers
 
 
 def _compared(
@@ -127,12 +149,16 @@ def _compared(
     if not shared:
         return ()
     ours, theirs = (answers.of(side, task, shared) for side in SIDES)
+    alone = [(answers.either(task, len(photos)), len(shared), "photos")]
     if task == FACES:
-        return (faces.compare(ours, theirs, distance),)
-    if task == TEXT:
-        return (text.compare(ours, theirs),)
-    asked = answers.both(QUERY, len(queries))
-    return (search.compare(ours, theirs, tuple(answers.of(side, QUERY, asked) for side in SIDES)),)
+        finding = faces.compare(ours, theirs, distance)
+    elif task == TEXT:
+        finding = text.compare(ours, theirs)
+    else:
+        asked = answers.both(QUERY, len(queries))
+        alone.append((answers.either(QUERY, len(queries)), len(asked), "queries"))
+        finding = search.compare(ours, theirs, tuple(answers.of(side, QUERY, asked) for side in SIDES))
+    return (open_where_one_is_silent(finding, alone),)
 
 
 def _queries(file: Path) -> list[str]:
@@ -148,21 +174,43 @@ def _queries(file: Path) -> list[str]:
 
 
 def _check_target(file: Path | None) -> None:
-    """Before an hour of asking: the result can be written."""
+    """Before an hour of asking: the result can be written. Leaves no empty file, should it end before that."""
     if file is None:
         return
     try:
+        there = file.exists()
         with file.open("a"):
             pass
+        if not there:
+            file.unlink()
     except OSError as error:
         raise UnusableInput(
             f"{file} cannot be written ({error.strerror})", "Name a file in a writable folder."
         ) from error
 
 
+def _write(file: Path, content: str) -> None:
+    """Raises UnusableInput."""
+    try:
+        file.write_text(content, "utf-8", "replace")  # a file's name may hold bytes that are no text
+    except OSError as error:
+        raise UnusableInput(
+            f"{file} cannot be written ({error.strerror})", "What it was to show stands above, without the photos."
+        ) from error
+
+
+def _same_place(one: str, other: str) -> bool:
+    here, there = (urlsplit(url) for url in (one, other))
+    return (here.hostname, here.port, here.path.strip("/")) == (there.hostname, there.port, there.path.strip("/"))
+
+
 def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of its port, or of an address in brackets
+        right = False
+    if not right:
         raise ArgumentTypeError(f"{value!r} is no URL: it is like http://192.168.1.20:3003")
     return value
 

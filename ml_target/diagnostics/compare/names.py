@@ -1,5 +1,6 @@
-"""The model names that both workers are asked for: those told, else those that this worker's `/status` announces."""
+"""What workers say of themselves at `/status`: the names to ask both for, if none are told, and who they are."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,20 +15,38 @@ CLIP, OCR = "clip", "ocr"
 DEFAULTS = {CLIP: IMMICH_DEFAULT, OCR: PPOCRV5_MOBILE.immich_name}
 """Immich's, where this worker announces none: for faces none ever does, as it answers for any name."""
 
-ANSWERS_WITHIN_S = 10.0
+ANSWERS_WITHIN_S, LONGEST = 10.0, 1 << 20
+SAME_MOMENT_S = 2
 
 
-def announced(url: str) -> dict[str, tuple[str, ...]]:
-    """By task the names that the worker at `url` serves now, its first model's first; nothing where it tells none.
-
-    Whether it is there at all is found out elsewhere.
-    """
+def status(url: str) -> dict[str, Any]:
+    """What the worker at `url` says; nothing where it has no such page. Whether it is there is found out elsewhere."""
+    content, ends = bytearray(), time.monotonic() + ANSWERS_WITHIN_S
     try:
-        answer = httpx2.get(f"{url.rstrip('/')}/status", timeout=ANSWERS_WITHIN_S, trust_env=False)
-        page = orjson.loads(answer.content) if answer.is_success else None
+        with httpx2.stream("GET", f"{url.rstrip('/')}/status", timeout=ANSWERS_WITHIN_S, trust_env=False) as answer:
+            for piece in answer.iter_bytes():
+                content += piece
+                if len(content) > LONGEST or time.monotonic() > ends:
+                    return {}
+        page = orjson.loads(content) if answer.is_success else None
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
         return {}
-    return {task: names for task in DEFAULTS if isinstance(page, dict) and (names := _names(page.get(task)))}
+    return page if isinstance(page, dict) else {}
+
+
+def announced(page: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """By task the names that the worker of this status serves now, its first model's first."""
+    return {task: names for task in DEFAULTS if (names := _names(page.get(task)))}
+
+
+def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """A warning where two statuses of one moment may be of one worker under two addresses; else ""."""
+    up, there_up = one.get("uptime_s"), other.get("uptime_s")
+    if not isinstance(up, int) or not isinstance(there_up, int) or abs(up - there_up) > SAME_MOMENT_S:
+        return ""
+    if one.get("tasks") != other.get("tasks"):
+        return ""
+    return "both addresses lead to workers that started at one moment with the same files: are they one and the same?"
 
 
 def _names(models: Any) -> tuple[str, ...]:

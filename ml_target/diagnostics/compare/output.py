@@ -14,7 +14,7 @@ MOST_REASONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`names`: which models both were asked for, and where the names are from.
+    """`names`: which models both were asked for, where the names are from, and what is odd about the workers.
 
     `photos`: asked about; `of`: how many there are in the folder; `refused`: as in `Answers`.
     """

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from ml_target.diagnostics.checks.measures import match
@@ -142,10 +143,8 @@ def _thumbnail(photo: Photo, boxes: Sequence[tuple[str, Sequence[tuple[float, fl
     canvas = ImageDraw.Draw(image)
     for ink, sides in boxes:
         for left, top, right, bottom in sides:
-            x, y = (
-                sorted((left * image.width, right * image.width)),
-                sorted((top * image.height, bottom * image.height)),
-            )
+            x, y = sorted(np.clip((left, right), 0, 1)), sorted(np.clip((top, bottom), 0, 1))
+            x, y = [each * image.width for each in x], [each * image.height for each in y]
             canvas.rectangle((x[0], y[0], x[1], y[1]), outline=ink, width=2)
     out = io.BytesIO()
     image.save(out, "jpeg", quality=80)

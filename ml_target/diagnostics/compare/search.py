@@ -31,6 +31,10 @@ UNLIKE_COSINE = 0.5
 
 ALIKE_ADVICE = "Searches stay as they are. For duplicates, run Smart Search > All and then Duplicate Detection."
 AGAIN = "Administration > Jobs > Smart Search > All, after the change: until it has ended searches find nonsense."
+QUERIES = (
+    "Smart Search > All would change nothing: photos are as they were. Do not change yet. This worker's log says which "
+    "text tower it runs; try CLIP_TEXT_ENGINE=cpu, and compare again."
+)
 
 
 def compare(ours: Sequence[Float32], theirs: Sequence[Float32], queries: tuple[Sequence[Float32], ...]) -> Finding:
@@ -44,8 +48,7 @@ def compare(ours: Sequence[Float32], theirs: Sequence[Float32], queries: tuple[S
     asked = tuple(np.stack(side) if len(side) else np.empty((0, a.shape[1]), np.float32) for side in queries)
     moved = spread(a, b)
     neighbours, finds = same_ranking(a, b, b, itself=True), same_ranking(asked[0], asked[1], b, itself=False)
-    before = near_pairs(b, b, DUPLICATE)
-    pairs = len(before ^ near_pairs(a, a, DUPLICATE)), len(before ^ near_pairs(a, b, DUPLICATE))
+    before, *pairs = _duplicates(a, b)
     figures = [*_cosines("cosine", "one photo's two vectors: cosine", moved)]
     if len(asked[0]):
         figures += _cosines("query_cosine", "one query's two vectors: cosine", spread(*asked))
@@ -55,28 +58,45 @@ def compare(ours: Sequence[Float32], theirs: Sequence[Float32], queries: tuple[S
         share(
             "own_queries_shared", f"first {NEAREST} photos of a query, each worker by itself, shared", _own(asked, a, b)
         ),
-        count("pairs", f"pairs of photos within {DUPLICATE:g} (duplicates) by them", len(before)),
+        count("pairs", f"pairs of photos within {DUPLICATE:g} (duplicates) by them", before),
         count("pairs_differ", "  judged differently by us", pairs[0]),
         count("pairs_differ_mixed", "  judged differently where one vector is ours and one theirs", pairs[1]),
     ]
-    ranks = min(neighbours, finds) if len(asked[0]) else None
-    return Finding(TASK, told, tuple(figures), *_verdict(len(ours), moved, ranks, pairs))
+    ranks = (neighbours, finds) if len(asked[0]) else None
+    return Finding(TASK, told, tuple(figures), *_verdict(len(ours), moved, ranks, any(pairs)))
 
 
-def _verdict(photos: int, moved: Spread, ranks: float | None, pairs: tuple[int, int]) -> tuple[Verdict, str, str]:
+def _duplicates(a: Float32, b: Float32) -> tuple[int, int, int]:
+    """Pairs of photos that are duplicates by b; those that a judges otherwise; those that one vector of each does."""
+    counts = np.zeros(3, np.int64)
+    for theirs, ours, one, other in near_pairs(DUPLICATE, (b, b), (a, a), (a, b), (b, a)):
+        counts += [each.sum() for each in (theirs, theirs ^ ours, (theirs ^ one) | (theirs ^ other))]
+    before, differ, mixed = counts.tolist()
+    return before, differ, mixed
+
+
+def _verdict(
+    photos: int, moved: Spread, shared: tuple[float, float] | None, pairs_differ: bool
+) -> tuple[Verdict, str, str]:
+    """`shared`: of the nearest ten of photos, and of queries."""
     if moved.mean < UNLIKE_COSINE:
         return Verdict.OTHER, f"the mean cosine is below {UNLIKE_COSINE:g}: these are different networks", AGAIN
-    if ranks is None:
+    if shared is None:
         return Verdict.OPEN, "no query was answered by both", "Let both workers answer queries, and compare again."
     if photos < ENOUGH:
         why = f"a verdict on ranking needs at least {ENOUGH} photos; these tell only cosines"
         return Verdict.OPEN, why, f"Name a folder of at least {ENOUGH} photos, better a thousand."
+    same_photos, ranks = moved.low >= SAME_COSINE and shared[0] >= SAME_RANKING, min(shared)
+    if same_photos and ranks < ALIKE_RANKING:
+        return Verdict.OTHER, "photos have the same vectors, but queries find others: the text towers differ", QUERIES
     if ranks < ALIKE_RANKING:
         return Verdict.OTHER, f"less than {ALIKE_RANKING:.0%} of the nearest ten are shared", AGAIN
-    if moved.low >= SAME_COSINE and ranks >= SAME_RANKING and not any(pairs):
+    if same_photos and ranks >= SAME_RANKING and not pairs_differ:
         why = f"95 % of photos moved by less than {DUPLICATE:g}, and no pair of duplicates is judged differently"
         return Verdict.SAME, why, "Change at will: nothing has to run again."
-    why = f"at least {ALIKE_RANKING:.0%} of the nearest ten are shared, but vectors moved too far for duplicates"
+    why = (
+        f"at least {ALIKE_RANKING:.0%} of the nearest ten are shared, but vectors moved, or duplicates are judged anew"
+    )
     return Verdict.ALIKE, why, ALIKE_ADVICE
 
 

@@ -11,7 +11,7 @@ SAME_LINE = 0.5
 """Least overlap (IoU) of the upright rectangles around one line."""
 
 ENOUGH = 20
-"""Lines by them, for a verdict."""
+"""Lines of one worker, for a verdict; of both, where they are not far apart."""
 
 SAME_FOUND, SAME_LETTERS = 0.97, 0.01
 ALIKE_FOUND, ALIKE_LETTERS = 0.85, 0.1
@@ -32,11 +32,11 @@ def compare(ours: Sequence[Sequence[SeenLine]], theirs: Sequence[Sequence[SeenLi
         share("theirs", "our lines that they find", found[1]),
         share("letters_differ", "letters that differ in lines found by both", letters),
     )
-    return Finding(TASK, told, figures, *_verdict(min(counts), min(found), letters))
+    return Finding(TASK, told, figures, *_verdict(counts, min(found), letters))
 
 
-def _verdict(lines: int, found: float, letters: float) -> tuple[Verdict, str, str]:
-    if lines < ENOUGH and found > ALIKE_FOUND:
+def _verdict(lines: Sequence[int], found: float, letters: float) -> tuple[Verdict, str, str]:
+    if max(lines) < ENOUGH or (min(lines) < ENOUGH and found > ALIKE_FOUND):
         return Verdict.OPEN, f"a verdict needs at least {ENOUGH} lines", "Name photos with text in them."
     if found >= SAME_FOUND and letters <= SAME_LETTERS:
         return Verdict.SAME, "the same lines, the same letters", "Change at will: nothing has to run again."

@@ -1,7 +1,11 @@
 """The three verdicts, and what each asks for in Immich."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
+
+ANSWERED = 0.95
+"""Of what either worker answers, the share that both must, for a verdict that says that something stays."""
 
 
 class Verdict(Enum):
@@ -49,3 +53,21 @@ def number(key: str, label: str, value: float, digits: int = 4) -> Figure:
 
 def count(key: str, label: str, value: int) -> Figure:
     return Figure(key, label, value, f"{value:,}")
+
+
+def open_where_one_is_silent(finding: Finding, alone: Iterable[tuple[int, int, str]]) -> Finding:
+    """The finding; no verdict where one worker alone answered much. `alone`: answered by either, by both, what."""
+    for either, both, what in alone:
+        if both < ANSWERED * either and finding.verdict in (Verdict.SAME, Verdict.ALIKE):
+            why = f"of {either:,} {what} that one worker answers, both answer only {both:,}"
+            advice = "The end of this list says what was not answered, and why: mend that, then compare again."
+            return replace(finding, verdict=Verdict.OPEN, why=why, advice=advice)
+    return finding
+
+
+def open_without_own_photos(finding: Finding) -> Finding:
+    """The finding on bundled pictures: they show that two workers differ, never that something stays."""
+    if finding.verdict not in (Verdict.SAME, Verdict.ALIKE):
+        return finding
+    why, advice = "bundled pictures show only how alike answers are", "Name a folder of your own photos."
+    return replace(finding, verdict=Verdict.OPEN, why=why, advice=advice)

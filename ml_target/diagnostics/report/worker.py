@@ -5,13 +5,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ml_target.config import Settings
+from ml_target.config import Settings, own_host, own_url
 from ml_target.diagnostics.report.process import Tell
 from ml_target.diagnostics.report.section import Section
 from ml_target.diagnostics.speed import CLIENTS, PHOTO, measure
 
 TIMEOUT_S = 5.0
-ANYWHERE = ("", "::", "0.0.0.0")
 TITLE = "The worker that runs here"
 CELL_S, MOST_S = 1.2, 60.0
 """Time for one task with one number of clients, and for all of them."""
@@ -37,7 +36,7 @@ class Answer:
 
 def ask(settings: Settings) -> Answer:
     """Queries `/ping` and `/status`. Never raises, even if nothing listens or the answer is nonsense."""
-    answer = Answer(f"{_address(settings)} port {settings.port}")
+    answer = Answer(f"{own_host(settings)} port {settings.port}")
     try:
         status, body = _get(settings, "/ping")
     except (OSError, http.client.HTTPException) as error:
@@ -89,8 +88,7 @@ def request_times(settings: Settings, answer: Answer, tell: Tell) -> Section:
     lines = [f"{'task':20}  {'clients':>7}  {'answers a second':>16}  {'p50 ms':>8}  {'p95 ms':>8}"]
     wrong: list[str] = []
     said = ""
-    address = _address(settings)
-    url = f"http://{f'[{address}]' if ':' in address else address}:{settings.port}"
+    url = own_url(settings)
     pictures = [PHOTO.read_bytes()]
     for row in measure(url, answer.status, pictures, CLIENTS, CELL_S, together=False, slowest_s=SLOW_S, most_s=MOST_S):
         if row.task != said:
@@ -111,14 +109,9 @@ def _why(task: Any) -> str:
     return str(task.get("why")) if isinstance(task, dict) else "it does not say why"
 
 
-def _address(settings: Settings) -> str:
-    host = settings.host.strip("[]")
-    return "127.0.0.1" if host in ANYWHERE else host
-
-
 def _get(settings: Settings, path: str) -> tuple[int, bytes]:
     """Past any proxy, as the health check. Raises OSError, HTTPException."""
-    connection = http.client.HTTPConnection(_address(settings), settings.port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(own_host(settings), settings.port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

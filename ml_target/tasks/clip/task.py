@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from ml_target.catalogue.immich import WIDTHS
+from ml_target.catalogue.immich import KEEP_THE_NAME, WIDTHS
 from ml_target.catalogue.needs import names_there
 from ml_target.catalogue.networks import CLIP_BACKENDS, for_new_libraries
 from ml_target.catalogue.types import ClipBackend
@@ -44,6 +44,7 @@ class ClipTask(Task[_Entry, Float32]):
     name = "clip"
     entry = _Entry
     text_types = ("textual",)
+    renaming = KEEP_THE_NAME
     answer = VECTOR_TEXT
 
     def offers(self, loading: Loading) -> list[Offer[Any]]:

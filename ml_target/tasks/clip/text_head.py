@@ -47,6 +47,8 @@ class TextHead:
         self._backend = backend
         self._weights = weights if weights is not None else {}
         self._layout = layout or TextLayout()
+        if self._layout.add_positions and "positions" in self._weights:  # `check` says where they are missing
+            self._positions = self._real("positions")
 
     def check(self, intake: Intake, roles: Mapping[str, tuple[int, ...]], vocabulary: int) -> None:
         """Raises ModelError when the tower needs weights that are missing or of another shape.
@@ -79,9 +81,13 @@ class TextHead:
         """The tower's input for `ids` (T,): ids of its dtype, or embeddings float32 of its shape."""
         if intake.is_ids:
             return ids.astype(intake.dtype)
-        rows = np.asarray(self._weights["tokens"][ids], dtype=np.float32)
+        tokens = self._weights["tokens"]
+        rows = np.empty((len(ids), tokens.shape[1]), np.float32)
+        rows[:] = np.asarray(tokens[ids[-1]], np.float32)  # most of a query is padding, and half floats are slow
+        words = np.flatnonzero(ids != ids[-1])
+        rows[words] = tokens[ids[words]]
         if self._layout.add_positions:
-            rows = rows + np.asarray(self._weights["positions"], dtype=np.float32)
+            rows += self._positions
         return rows.reshape([n if n is not None else -1 for n in intake.shape])
 
     def vector(self, outputs: Outputs, ids: Ids) -> Float32:

@@ -96,6 +96,11 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
         assert entry.detection is not None
         return [Job(self, self.name, entry.detection.modelName, float(entry.detection.options.minScore))]
 
+    def served_by(self, job: Job, service: Service[Any]) -> str:
+        """Immich's name where both networks are Immich's own."""
+        immich = bool(service.models) and all(model.network.asked_as == FACES_IMMICH_NAME for model in service.models)
+        return FACES_IMMICH_NAME if immich else super().served_by(job, service)
+
     def memory(self, pixels: int) -> int:
         return WORKING_SET
 

@@ -63,11 +63,14 @@ class OpenDevice:
         self._thread = threading.Thread(target=self._run, name="sim-scheduler", daemon=True)
         self.rig.clock.enter()
         self._thread.start()
-        threading.Thread(target=self._hear, daemon=True).start()
+        hears = threading.Event()
+        threading.Thread(target=self._hear, args=(hears,), daemon=True).start()
+        hears.wait()
 
-    def _hear(self) -> None:
+    def _hear(self, hears: threading.Event) -> None:
         """The thread of interrupts: nothing but its name and its end can be seen from outside."""
         ctypes.CDLL(None).prctl(PR_SET_NAME, b"CHANNEL_INTR")
+        hears.set()
         self._interrupts_ended.wait()
 
     def vanish(self) -> None:
