@@ -5,7 +5,8 @@
 #   scripts/lock_requirements.sh pillow      pillow alone; the others stay as they are
 #
 # Needs a Python with pip. Only packages with wheels for both kinds of machine are taken. They are for the images' own
-# Python, 3.12 (3.11 has wheels of all of them, too); ./setup.sh serve takes what pyproject.toml allows, from 3.10 on.
+# Python, 3.12 (3.11 has wheels of all of them, too; some are too new for 3.10, and numpy 1, for HailoRT, has none for 3.13).
+# ./setup.sh serve takes what pyproject.toml allows, from 3.10 to 3.13.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)

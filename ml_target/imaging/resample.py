@@ -152,8 +152,8 @@ def _mend_border(result: UInt8, source: UInt8, axis: _Axis) -> None:
     count = min(REACH, axis.full)
     reads = min(axis.length, math.ceil((count + REACH) * axis.factor))
     centres = (np.arange(count) + 0.5)[:, None]
-    weights = bicubic((np.arange(reads) + 0.5) / axis.factor - centres)
-    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    exact = bicubic((np.arange(reads) + 0.5) / axis.factor - centres)
+    weights = (exact / exact.sum(axis=1, keepdims=True)).astype(np.float32)
     result[:count] = _weighted(weights, source[:reads])
     result[-count:] = _weighted(weights[::-1, ::-1], source[-reads:])
 

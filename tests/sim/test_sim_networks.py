@@ -266,7 +266,7 @@ def test_constant_lines(device: Any) -> None:
     content = text_areas(OCR_DETECTION, [(10, 20, 200, 50)])
     (raw,) = answers(device, content, np.zeros((544, 960, 3), np.uint8)).values()
     rows, columns = np.nonzero(raw[:, :, 0] > 128)
-    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (10, 20, 199, 49)
+    assert [columns.min(), rows.min(), columns.max(), rows.max()] == [10, 20, 199, 49]
 
 
 def test_constant_faces(device: Any) -> None:

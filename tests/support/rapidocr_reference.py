@@ -194,7 +194,7 @@ class WholeRapidOcr:
         found = self._engine(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         size = np.array(picture.shape[1::-1], np.float32)
         return [
-            ReferenceLine(text, np.asarray(box, np.float32) / size, float("nan"), float(score))
+            ReferenceLine(text, (np.asarray(box, np.float32) / size).astype(np.float32), float("nan"), float(score))
             for text, box, score in zip(
                 found.txts or (), found.boxes if found.txts else (), found.scores or (), strict=True
             )

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import math
 import random
 import shutil
 import string
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import parity_table as parity
 import pytest
+import sentencepiece
 import tokenizers
 from search_texts import TEXTS
 from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
@@ -112,16 +114,39 @@ def test_siglip_ids_equal_immichs_form(pieces: Path, request: pytest.FixtureRequ
     reference = _as_fast_tokenizer(pieces)
     ours = siglip_tokenizer(pieces)
     marks = str.maketrans("", "", string.punctuation)
+    made = "substitute" in request.node.name
     different = []
     for text in TEXTS:
         cleaned = " ".join(text.split()).translate(marks).lower()
-        if ours.encode(text).tolist() != reference.encode(cleaned).ids:
+        mine, theirs = ours.encode(text).tolist(), reference.encode(cleaned).ids
+        if mine != theirs and not (made and equally_good(pieces, mine, theirs)):
             different.append(text)
-    kind = "substitute vocabulary" if "substitute" in request.node.name else "real vocabulary"
+    kind = "substitute vocabulary" if made else "real vocabulary"
     parity.record(
         f"SigLIP tokenizer, {kind}", "texts with other ids than Immich's form", f"{len(different)} of {len(TEXTS)}", "0"
     )
     assert not different
+
+
+def equally_good(pieces: Path, mine: list[int], theirs: list[int]) -> bool:
+    """Whether both cut the same text with the same score, as 0|00 and 00|0: rounding decides which of them is taken.
+
+    A made vocabulary may cut so or not: what it learns from comes with Python, and each version of Python has another.
+    """
+    model = sentencepiece.SentencePieceProcessor(model_file=str(pieces))
+    scores = [math.fsum(map(model.get_score, ids)) for ids in (mine, theirs)]
+    return bool(model.decode(mine) == model.decode(theirs)) and math.isclose(*scores, rel_tol=1e-9)
+
+
+def test_cuts_of_one_text_and_one_score_are_equally_good(made_pieces: Path) -> None:
+    model = sentencepiece.SentencePieceProcessor(model_file=str(made_pieces))
+    letter, other = model.piece_to_id(["a", "b"])
+    assert equally_good(made_pieces, [letter, other, 1], [letter, other, 1])
+    assert not equally_good(made_pieces, [letter, other, 1], [other, letter, 1]), "another text"
+    whole = model.encode("the", out_type=int)
+    letters = [model.piece_to_id(piece) for piece in "▁the"]
+    assert model.decode(whole) == model.decode(letters)
+    assert not equally_good(made_pieces, whole, letters), "a worse score"
 
 
 def _as_fast_tokenizer(pieces: Path) -> Any:

@@ -135,7 +135,7 @@ class OcrChecks:
     def _strips(self, recognizer: Model) -> list[tuple[str, UInt8]]:
         """Each label with its frame: scaled to the recogniser's height, mid-grey behind it, its order of colours."""
         spec = _picture_input(recognizer)
-        found = []
+        found: list[tuple[str, UInt8]] = []
         for text, strip in self._samples.strips():
             width = min(spec.width, round(strip.shape[1] * spec.height / strip.shape[0]))
             frame = np.full((spec.height, spec.width, 3), GREY, np.uint8)
