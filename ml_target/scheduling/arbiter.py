@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,6 @@ from ml_target.errors import BurstLost, EngineFault, Unavailable
 from ml_target.figures.observer import Fault, Observer
 from ml_target.scheduling.queue import Entry, ModelQueue
 from ml_target.scheduling.recovery import Recover, Recovery
-from ml_target.scheduling.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Arbiter:
         observer: Observer | None = None,
     ) -> None:
         self._observer = observer or Observer()
-        self._threads = Threads(lanes + own_lane + ahead, "device")
+        self._threads = ThreadPoolExecutor(lanes + own_lane + ahead, thread_name_prefix="device")
         self._lanes = lanes
         self._own_lane = own_lane
         self._patient = patient
@@ -138,7 +138,7 @@ class Arbiter:
 
     def close(self) -> None:
         """Ends the threads when their bursts have ended. Waiting frames stay unanswered."""
-        self._threads.shutdown()
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     # ------------------------------------------------------------------- turns
 

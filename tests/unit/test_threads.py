@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from ml_target.scheduling.threads import ThreadPool, Threads
+from ml_target.scheduling.threads import ThreadPool
 
 
 @contextmanager
@@ -211,73 +211,3 @@ def test_closing_cancels_what_has_not_started() -> None:
                     await each
 
     asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("ends", [True, False], ids=["ends at the same moment", "ends later"])
-def test_work_that_has_begun_is_waited_for_by_a_caller_that_is_cancelled(ends: bool) -> None:
-    gate, done = threading.Event(), list[str]()
-
-    def work() -> None:
-        gate.wait(30)
-        done.append("work")
-
-    async def scenario() -> None:
-        pool = ThreadPool(1)
-        caller = asyncio.ensure_future(pool.run(work))
-        await asyncio.sleep(0.05)
-        if ends:
-            gate.set()
-            time.sleep(0.05)  # its answer is there, and the loop does not know yet
-        caller.cancel()
-        await asyncio.sleep(0.05)
-        assert caller.done() is ends
-        gate.set()
-        with pytest.raises(asyncio.CancelledError):
-            await caller
-        assert done == ["work"]
-        pool.close()
-
-    asyncio.run(scenario())
-
-
-def test_calls_of_a_device_are_answered_on_the_event_loop() -> None:
-    def fails() -> None:
-        raise MemoryError("no room")
-
-    async def scenario() -> None:
-        loop, threads = asyncio.get_running_loop(), Threads(2, "device")
-        assert await loop.run_in_executor(threads, divmod, 7, 2) == (3, 1)
-        with pytest.raises(MemoryError, match="no room"):
-            await loop.run_in_executor(threads, fails)
-        both = threading.Barrier(2, timeout=30)
-        await asyncio.gather(*(loop.run_in_executor(threads, both.wait) for _ in range(2)))
-        threads.shutdown()
-        with pytest.raises(RuntimeError, match="have ended"):
-            loop.run_in_executor(threads, int)
-
-    asyncio.run(scenario())
-
-
-def test_a_call_that_ends_after_the_event_loop_ends_quietly() -> None:
-    gate, threads = threading.Event(), Threads(1, "device")
-
-    async def scenario() -> None:
-        asyncio.get_running_loop().run_in_executor(threads, gate.wait, 30)
-
-    asyncio.run(scenario())
-    gate.set()
-    threads.shutdown()
-    assert asyncio.run(_answer(Threads(1, "device"))) == (3, 1)
-
-
-async def _answer(threads: Threads) -> tuple[int, int]:
-    return await asyncio.get_running_loop().run_in_executor(threads, divmod, 7, 2)
-
-
-def test_threads_end_with_the_last_reference_to_them() -> None:
-    threads = Threads(1, "forgotten")
-    asyncio.run(_answer(threads))
-    [thread] = [each for each in threading.enumerate() if each.name == "forgotten_0"]
-    del threads
-    thread.join(30)
-    assert not thread.is_alive()
