@@ -125,7 +125,13 @@ PAGE: dict[int | str, dict[str, Any]] = {
                 "immich": _list(_record(field=TEXT, value=TEXT)),
                 "names": _list(
                     _record(
-                        task=TEXT, asked=TEXT, why=TEXT, served_by=TEXT, choose=_list(TEXT), fits={"type": "boolean"}
+                        task=TEXT,
+                        asked=TEXT,
+                        why=TEXT,
+                        served_by=TEXT,
+                        choose=_list(TEXT),
+                        costs=TEXT,
+                        fits={"type": "boolean"},
                     )
                 ),
             },
