@@ -25,33 +25,6 @@ def hold_for_ever() -> NoReturn:
         _LIBC.sleep(3600)
 
 
-class RigLock(threading.Condition):
-    """The rig's lock. Of those who wait in `wait_for_it` it wakes only those whose condition holds.
-
-    HailoRT's own threads wake without the GIL. Here each takes a turn at it, which a host with a card does not pay for.
-    """
-
-    def __init__(self) -> None:
-        self._guard = threading.RLock()
-        super().__init__(self._guard)
-        self._turns: dict[threading.Condition, Callable[[], bool]] = {}
-
-    def wait_for_it(self, ready: Callable[[], bool], seconds: float | None) -> None:
-        """Until `ready()` may hold, for so long at most."""
-        turn = threading.Condition(self._guard)
-        self._turns[turn] = ready
-        try:
-            turn.wait(seconds)
-        finally:
-            del self._turns[turn]
-
-    def notify_all(self) -> None:
-        super().notify_all()
-        for turn, ready in self._turns.items():
-            if ready():
-                turn.notify_all()
-
-
 class Clock(Protocol):
     """Simulated seconds. All methods but `spend` want the rig's lock held."""
 
@@ -73,7 +46,7 @@ class Clock(Protocol):
 class RealClock:
     """Wall time times `speed`. Calls that hold the GIL on a card really hold it here."""
 
-    def __init__(self, lock: RigLock, speed: float = 1.0) -> None:
+    def __init__(self, lock: threading.Condition, speed: float = 1.0) -> None:
         self._lock = lock
         self._speed = speed
         self._start = time.monotonic()
@@ -86,7 +59,7 @@ class RealClock:
             left = None if deadline is None else deadline - self.now()
             if left is not None and left <= 0:
                 return False
-            self._lock.wait_for_it(ready, None if left is None else min(left / self._speed, threading.TIMEOUT_MAX))
+            self._lock.wait(None if left is None else min(left / self._speed, threading.TIMEOUT_MAX))
         return True
 
     def enter(self) -> None: ...

@@ -2,11 +2,12 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NoReturn
 
-from hailo_sim.clock import Clock, RealClock, RigLock, VirtualClock, hold_for_ever
+from hailo_sim.clock import Clock, RealClock, VirtualClock, hold_for_ever
 from hailo_sim.faults import Faults
 from hailo_sim.hef_file import NativeCrash
 from hailo_sim.record import Record
@@ -60,7 +61,7 @@ class Rig:
         self.nodes, self.power_sensor, self.firmware = nodes, power_sensor, firmware
         self.celsius, self.watts, self.throttling = 52.0, 2.1, True
         self.shutdown_stall = 10.0
-        self.lock = RigLock()
+        self.lock = threading.Condition()
         self.clock: Clock = VirtualClock(self.lock) if clock == "virtual" else RealClock(self.lock, _speed(clock))
         self.record = Record()
         self.faults = Faults(self)
