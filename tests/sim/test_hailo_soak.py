@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import random
 import threading
 import tracemalloc
@@ -163,8 +164,9 @@ def test_thousands_of_mixed_requests(card: Card) -> None:
     assert full > card.rig.record.models["clip"].frames / 2, "frames of several requests shared bursts"
 
 
-def test_faults_in_between(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every quarter second something breaks; whoever was not cancelled is answered, and rightly."""
+def test_faults_in_between(card: Card, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Again and again something breaks; whoever was not cancelled is answered, and rightly."""
+    caplog.set_level(logging.CRITICAL, "ml_target.scheduling")  # pytest would keep the errors, and they their bursts
     from ml_target.scheduling import recovery
 
     monkeypatch.setattr(recovery, "BACK_OFF_S", (0.0, 0.05))
@@ -186,6 +188,9 @@ def test_faults_in_between(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
         for strike in strikes:
             await asyncio.sleep(0.25)
             strike()
+            goal = soak.answered + 100  # a frame that is lost twice is refused: each strike waits for the last one's
+            while not running.done() and soak.answered < goal:
+                await asyncio.sleep(0.01)
         await running
 
     asyncio.run(broken())
@@ -193,8 +198,7 @@ def test_faults_in_between(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     assert soak.answered + soak.cancelled == 2000
     assert card.rig.record.opened > 1
     asyncio.run(soak.run(200))
-    # A burst that is sent again has slots beside those of the one that was lost, in each network once.
-    assert slots() - others <= MOST_SLOTS + 3 * (16 + 1), "what earlier configurations had is gone"
+    assert slots() - others <= MOST_SLOTS, "what earlier configurations had is gone"
 
 
 def test_hundreds_of_requests_over_http(wheel_models: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

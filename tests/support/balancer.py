@@ -1,5 +1,6 @@
 """HAProxy with the project's own configuration, in front of worker processes, and what its log says of each request."""
 
+import csv
 import json
 import os
 import re
@@ -143,7 +144,7 @@ class Balancer:
     def counters(self, server: str) -> dict[str, str]:
         """The figures of a worker on HAProxy's own page; wretr: requests repeated, wredis: sent to another one."""
         page = httpx.get(f"http://{self.statistics}/;csv", trust_env=False, verify=PLAIN).text
-        names, *rows = (line.split(",") for line in page.splitlines())
+        names, *rows = csv.reader(page.splitlines())  # some words of a check have commas in them
         return next(dict(zip(names, row, strict=True)) for row in rows if row[:2] == ["workers", server])
 
 
