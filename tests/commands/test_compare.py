@@ -312,7 +312,7 @@ def twisted(turn: float, vector_turn: float, letters: int) -> Callable[[Asked, A
     [
         pytest.param(twisted(0.9995, 0.99, 0), "same space", "Change at will", marks=pytest.mark.slow, id="same"),
         pytest.param(twisted(0.97, 0.85, 1), "ranks alike", "Searches stay", marks=pytest.mark.slow, id="alike"),
-        pytest.param(twisted(0.1, 0.1, 4), "another space", "Smart Search > All", id="another"),
+        pytest.param(twisted(0.1, 0.1, 4), "another space", "Smart Search > All", marks=pytest.mark.slow, id="another"),
     ],
 )
 def test_each_verdict_over_http(
