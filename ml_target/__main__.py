@@ -158,7 +158,8 @@ def _explain(first: str) -> NoReturn:
 
 
 def _form(chosen: Command) -> Literal["text", "json"]:
-    """That of the command's log, even where settings are bad: what collects a worker's log wants every line in it."""
+    """That of the log until the settings are read, and where they are bad: what collects a worker's log wants every line
+    in it."""
     asked = os.environ.get("LOG_FORMAT", "").strip().lower()
     return "json" if chosen is COMMANDS["serve"] and asked == "json" else "text"
 
@@ -168,7 +169,7 @@ def _settings(chosen: Command) -> Settings:
     set_up(logging.WARNING, _form(chosen))
     settings = Settings.from_environment()
     serves = chosen is COMMANDS["serve"]
-    set_up(settings.log_level, _form(chosen))
+    set_up(settings.log_level, settings.log_format if serves else "text")
     for hint in environment_hints():
         log.warning("%s", hint)
     if serves and (asked := question(os.environ, choose_engine(settings.engine))):

@@ -1,11 +1,10 @@
-"""`compare`: each verdict on a case made for it, and everything that can go wrong over HTTP."""
+"""`compare` over HTTP: each verdict in words, as JSON and as a page, and everything that can go wrong."""
 
 import hashlib
 import html
 import io
 import itertools
 import json
-import logging
 import os
 import signal
 import socket
@@ -20,236 +19,13 @@ import numpy as np
 import pytest
 from fake_worker import Answer, Asked, FakeWorker, serving, text_of
 from PIL import Image
+from spaces import moved, space, unit
 
 from ml_target.__main__ import main
-from ml_target.diagnostics.compare import faces, search, text
-from ml_target.diagnostics.compare.answers import SeenFace, SeenLine, UnusableAnswer
-from ml_target.diagnostics.compare.answers import faces as read_faces
-from ml_target.diagnostics.compare.answers import lines as read_lines
-from ml_target.diagnostics.compare.answers import vector as read_vector
-from ml_target.diagnostics.compare.photos import bundled, in_folder
-from ml_target.diagnostics.compare.verdict import Finding, Verdict
-from ml_target.errors import UnusableInput
-from ml_target.tensors import Array, Float32
+from ml_target.diagnostics.compare.photos import bundled
 
 Capture = pytest.CaptureFixture[str]
-PHOTOS, QUERIES, WIDTH = 100, 40, 512
-
-
-def unit(rows: Array) -> Float32:
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
-
-
-PLANE = np.linalg.qr(np.random.default_rng(7).normal(size=(WIDTH, 6)))[0].T
-
-
-def space(seed: int, count: int) -> Float32:
-    """Unit vectors with few directions of their own, as those of photos have: rankings have margins."""
-    return unit(np.random.default_rng(seed).normal(size=(count, 6)) @ PLANE)
-
-
-def moved(rows: Float32, cosine: float, seed: int = 3) -> Float32:
-    """The rows, each turned so far that its cosine with itself is `cosine`."""
-    noise = np.random.default_rng(seed).normal(size=rows.shape)
-    aside = unit(noise - np.einsum("nd,nd->n", noise, rows)[:, None] * rows)
-    return unit(cosine * rows + np.sqrt(1 - cosine**2) * aside)
-
-
-def found(ours: Float32, theirs: Float32, ours_asked: Float32, theirs_asked: Float32) -> Finding:
-    return search.compare(list(ours), list(theirs), (list(ours_asked), list(theirs_asked)))
-
-
-# -------------------------------------------------------------------- search
-
-
-@pytest.mark.parametrize(("cosine", "verdict"), [(0.9995, Verdict.SAME), (0.97, Verdict.ALIKE)])
-def test_vectors_that_moved_a_little(cosine: float, verdict: Verdict) -> None:
-    theirs, asked = space(1, PHOTOS), space(2, QUERIES)
-    finding = found(moved(theirs, cosine), theirs, moved(asked, cosine, 4), asked)
-    assert finding.verdict is verdict, finding
-    assert {f.key: round(f.value, 4) for f in finding.figures}["cosine_mean"] == cosine
-
-
-def test_a_duplicate_that_is_judged_differently_is_told() -> None:
-    theirs, asked = space(1, PHOTOS), space(2, QUERIES)
-    theirs[1] = moved(theirs[:1], 1 - 0.9 * search.DUPLICATE)[0]
-    ours = theirs.copy()
-    ours[1] = moved(theirs[:1], 1 - 1.1 * search.DUPLICATE)[0]
-    finding = found(ours, theirs, asked, asked)
-    figures = {f.key: f.value for f in finding.figures}
-    assert (figures["pairs"], figures["pairs_differ"]) == (1, 1)
-    assert finding.verdict is Verdict.ALIKE
-    assert "Duplicate Detection" in finding.advice
-
-
-def test_another_space() -> None:
-    finding = found(space(5, PHOTOS), space(1, PHOTOS), space(6, QUERIES), space(2, QUERIES))
-    assert finding.verdict is Verdict.OTHER
-    assert "Smart Search > All" in finding.advice
-
-
-def test_pictures_alike_but_queries_of_another_space() -> None:
-    """A worker whose text tower is wrong: its pictures say nothing about its searches."""
-    theirs = space(1, PHOTOS)
-    finding = found(moved(theirs, 0.9995), theirs, space(6, QUERIES), space(2, QUERIES))
-    assert finding.verdict is Verdict.OTHER
-    assert "Smart Search > All would change nothing" in finding.advice
-
-
-@pytest.mark.parametrize("old", [0, 1])
-def test_a_duplicate_that_only_a_mixed_index_misses_is_told_whichever_of_the_two_is_old(old: int) -> None:
-    theirs, asked = space(1, PHOTOS), space(2, QUERIES)
-    theirs[1] = moved(theirs[:1], 1 - 0.7 * search.DUPLICATE)[0]
-    ours = theirs.copy()
-    ours[1 - old] = unit(theirs[1 - old] + 0.4 * (theirs[1 - old] - theirs[old]))
-    ours[old] = unit(theirs[old] + 0.4 * (theirs[1 - old] - theirs[old]))
-    finding = found(ours, theirs, asked, asked)
-    figures = {f.key: f.value for f in finding.figures}
-    assert (figures["pairs"], figures["pairs_differ"], figures["pairs_differ_mixed"]) == (1, 0, 1)
-    assert finding.verdict is Verdict.ALIKE
-
-
-def test_other_widths_cannot_share_an_index() -> None:
-    finding = search.compare([np.ones(768, np.float32)], [np.ones(512, np.float32)], ([], []))
-    assert finding.verdict is Verdict.OTHER
-    assert "768" in finding.why
-    assert "512" in finding.why
-
-
-def test_few_photos_give_no_verdict_on_ranking() -> None:
-    theirs, asked = space(1, search.ENOUGH - 1), space(2, QUERIES)
-    finding = found(theirs, theirs, asked, asked)
-    assert finding.verdict is Verdict.OPEN
-    assert str(search.ENOUGH) in finding.why
-
-
-def test_without_queries_there_is_no_verdict() -> None:
-    theirs = space(1, PHOTOS)
-    assert found(theirs, theirs, theirs[:0], theirs[:0]).verdict is Verdict.OPEN
-
-
-# --------------------------------------------------------------------- faces
-
-
-def people(count: int, seed: int, cosine: float = 1.0) -> list[list[SeenFace]]:
-    """One face a photo, two photos a person."""
-    persons = unit(np.random.default_rng(seed).normal(size=(count // 2, WIDTH)))
-    vectors = moved(moved(np.repeat(persons, 2, axis=0), 0.9, 9), cosine, 10)
-    return [[SeenFace((0.2, 0.2, 0.6, 0.7), 0.9, vector)] for vector in vectors]
-
-
-def beside(face: SeenFace) -> SeenFace:
-    return SeenFace((0.7, 0.7, 0.9, 0.9), face.score, face.vector)
-
-
-@pytest.mark.parametrize(
-    ("ours", "verdict"),
-    [
-        (people(40, 1, 0.99), Verdict.SAME),
-        (people(40, 1, 0.85), Verdict.ALIKE),
-        (people(40, 2), Verdict.OTHER),
-        ([*people(40, 1)[:30], *[[]] * 10], Verdict.ALIKE),
-        ([[each[0], beside(each[0])] for each in people(40, 1)], Verdict.ALIKE),
-    ],
-    ids=["moved little", "moved", "another recogniser", "a quarter not found", "twice as many found"],
-)
-def test_faces(ours: list[list[SeenFace]], verdict: Verdict) -> None:
-    """Names are lost by another recogniser alone, not by another detector."""
-    finding = faces.compare(ours, people(40, 1), 0.5)
-    assert finding.verdict is verdict, finding
-    assert ("Reset" in finding.advice) == (verdict is Verdict.OTHER)
-    assert ("Refresh" in finding.advice) == (sum(map(len, ours)) != 40)
-
-
-def test_where_no_face_is_found_by_both_nobody_is_told_to_delete_names() -> None:
-    """The one that finds nothing may be broken."""
-    finding = faces.compare([[]] * 40, people(40, 1), 0.5)
-    assert finding.verdict is Verdict.OPEN
-    assert "before anything is run in Immich" in finding.advice
-
-
-def test_faces_of_several_widths_are_told_apart() -> None:
-    short = SeenFace((0.2, 0.2, 0.6, 0.7), 0.9, np.ones(3, np.float32))
-    both = [[each[0]] for each in people(40, 1)] + [[short]]
-    assert "different widths" in faces.compare(both, both, 0.5).why
-
-
-def test_few_faces_give_no_verdict() -> None:
-    assert faces.compare(people(4, 1), people(4, 1), 0.5).verdict is Verdict.OPEN
-    assert faces.compare([[]], [[]], 0.5).verdict is Verdict.OPEN
-
-
-# ---------------------------------------------------------------------- text
-
-
-def pages(wrong: int, missing: int = 0) -> list[list[SeenLine]]:
-    """Forty lines of ten letters, of which every page's first `wrong` letters are others."""
-    lines = [SeenLine((0.1, n / 50, 0.9, n / 50 + 0.015), "x" * wrong + "abcdefghij"[wrong:]) for n in range(40)]
-    return [lines[missing:]]
-
-
-@pytest.mark.parametrize(
-    ("ours", "verdict"),
-    [
-        (pages(0), Verdict.SAME),
-        (pages(1), Verdict.ALIKE),
-        (pages(0, missing=4), Verdict.ALIKE),
-        (pages(3), Verdict.OTHER),
-        (pages(0, missing=20), Verdict.OTHER),
-    ],
-)
-def test_text(ours: list[list[SeenLine]], verdict: Verdict) -> None:
-    assert text.compare(ours, pages(0)).verdict is verdict
-
-
-def test_little_text_gives_no_verdict() -> None:
-    assert text.compare([[]], [[]]).verdict is Verdict.OPEN
-    assert text.compare([[]], [pages(0)[0][:5]]).verdict is Verdict.OPEN
-    assert text.compare([[]], pages(0)).verdict is Verdict.OTHER
-
-
-# ------------------------------------------------------------------- answers
-
-SIZE = {"imageWidth": 100, "imageHeight": 50}
-BOX = {"x1": 10, "y1": 5, "x2": 50.0, "y2": 45}
-FACE = {"boundingBox": BOX, "embedding": "[1]", "score": 1}
-
-
-@pytest.mark.parametrize(
-    ("read", "answer"),
-    [
-        (read_vector, {}),
-        (read_vector, {"clip": [0.1, 0.2]}),
-        (read_vector, {"clip": "[0.1, NaN]"}),
-        (read_vector, {"clip": "[0, 0]"}),
-        (read_vector, {"clip": "[]"}),
-        (read_vector, {"clip": "{}"}),
-        (read_vector, {"clip": "[1e300, 1]"}),
-        (read_faces, {"facial-recognition": [FACE], "imageWidth": "nan", "imageHeight": 50}),
-        (read_faces, {"facial-recognition": [{**FACE, "boundingBox": {**BOX, "x2": float("inf")}}], **SIZE}),
-        (read_faces, {"facial-recognition": [FACE] * 2_001, **SIZE}),
-        (read_lines, {"ocr": {"text": ["a"] * 2_001, "box": [0.1] * 8 * 2_001}}),
-        (read_lines, {"ocr": {"text": ["a" * 2_001], "box": [0.1] * 8}}),
-        (read_lines, {"ocr": {"text": [7], "box": [0.1] * 8}}),
-        (read_faces, {**SIZE}),
-        (read_faces, {"facial-recognition": [{"boundingBox": {}, "embedding": "[1]", "score": 1}], **SIZE}),
-        (read_faces, {"facial-recognition": [{"score": 1}]}),
-        (read_lines, {"ocr": {"text": ["a"], "box": [0.1] * 7}}),
-        (read_lines, {"ocr": []}),
-    ],
-)
-def test_what_immich_could_not_store_is_no_answer(read: Callable[[Any], object], answer: dict[str, Any]) -> None:
-    with pytest.raises(UnusableAnswer):
-        read(answer)
-
-
-def test_boxes_are_shares_of_the_picture() -> None:
-    (face,) = read_faces({"facial-recognition": [{"boundingBox": BOX, "embedding": "[3,4]", "score": 0.9}], **SIZE})
-    assert face.box == (0.1, 0.1, 0.5, 0.9)
-    assert face.vector.tolist() == pytest.approx([0.6, 0.8])
-
-
-# ----------------------------------------------------------------- over HTTP
+PHOTOS = 100
 
 
 @pytest.fixture(scope="module")
@@ -766,57 +542,6 @@ def test_files_that_cannot_be(tmp_path: Path, capsys: Capture) -> None:
         code, _, err = compared(capsys, "http://127.0.0.1:1", *arguments)
         assert code == 1
         assert words in err
-
-
-# -------------------------------------------------------------------- photos
-
-ASSET = "0f9b7c1e-12ab-4cde-8f00-0123456789ab"
-
-
-@pytest.mark.parametrize("mark", ["-", "_"])
-def test_of_immich_s_own_folder_only_what_a_worker_is_sent(tmp_path: Path, mark: str) -> None:
-    """Beside a preview there are a thumbnail, a large one, and pictures of people: all of them would be duplicates."""
-    below = tmp_path / "user" / "0f" / "9b"
-    below.mkdir(parents=True)
-    sent = [f"{ASSET}{mark}preview.jpeg", f"{ASSET}{mark}preview.webp", f"{ASSET}_preview_edited.jpeg"]
-    for name in (
-        *sent,
-        f"{ASSET}{mark}thumbnail.webp",
-        f"{ASSET}{mark}fullsize.jpeg",
-        f"{ASSET}.jpeg",
-        "a-preview.jpg",
-    ):
-        (below / name).touch()
-    photos, of = in_folder(tmp_path, 10)
-    assert [photo.name for photo in photos] == sorted(f"user/0f/9b/{name}" for name in sent)
-    assert of == 3
-
-
-def test_a_preview_in_name_alone_leaves_other_photos_in(tmp_path: Path) -> None:
-    for name in ("holiday-preview.jpg", "beach.JPG", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [photo.name for photo in in_folder(tmp_path, 10)[0]] == ["beach.JPG", "holiday-preview.jpg"]
-
-
-def test_folders_that_cannot_be_read_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    walk = os.walk
-
-    def closed(top: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
-        onerror(PermissionError(13, "Permission denied", str(top / "user")))
-        yield from walk(top)
-
-    monkeypatch.setattr(os, "walk", closed)
-    with pytest.raises(
-        UnusableInput, match=r"1 folders in .* cannot be read, such as .*user \(Permission denied\)"
-    ) as no:
-        in_folder(tmp_path, 10)
-    assert "--user" in no.value.remedy
-    (tmp_path / "one.jpg").touch()
-    with caplog.at_level(logging.WARNING):
-        assert in_folder(tmp_path, 10)[1] == 1
-    assert "what is in them is left out" in caplog.text
 
 
 def test_a_pipe_and_a_dead_link_are_no_photos(

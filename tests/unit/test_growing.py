@@ -10,6 +10,7 @@ from jpeg_sides import MOST
 
 from ml_target.imaging import turbojpeg
 from ml_target.imaging.formats import probe
+from ml_target.imaging.picture import decode
 from ml_target.system import growing
 from ml_target.system.growing import GrowingFile
 
@@ -63,3 +64,9 @@ def test_a_jpeg_in_it_goes_the_quick_way() -> None:
     assert quick is not None
     assert large is not None
     np.testing.assert_array_equal(large, quick)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WebP", "TIFF", "GIF", "BMP"])
+def test_a_picture_of_any_format_is_the_same_from_it(form: str) -> None:
+    data = saved(photo(120, 90), form)
+    np.testing.assert_array_equal(decode(GrowingFile(data), MOST), decode(data, MOST))  # type: ignore[arg-type]
