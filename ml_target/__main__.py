@@ -158,8 +158,7 @@ def _explain(first: str) -> NoReturn:
 
 
 def _form(chosen: Command) -> Literal["text", "json"]:
-    """That of the log until the settings are read, and where they are bad: what collects a worker's log wants every line
-    in it."""
+    """Of the log until the settings are read, and where they are bad: what collects a worker's log wants every line."""
     asked = os.environ.get("LOG_FORMAT", "").strip().lower()
     return "json" if chosen is COMMANDS["serve"] and asked == "json" else "text"
 
