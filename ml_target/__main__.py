@@ -47,7 +47,7 @@ COMMANDS = {
         "ml_target.diagnostics.predict", "answer for one photo or query on the terminal", settings=True, quiet=True
     ),
     "models": Command("ml_target.store.command", "list, fetch and verify the model files", settings=True),
-    "hailort": Command("ml_target.store.hailort", "list HailoRT's packages, or fetch the driver's", settings=True),
+    "hailort": Command("ml_target.hailort.command", "list HailoRT's packages, or fetch the driver's", settings=True),
     "doctor": Command(
         "ml_target.diagnostics.doctor", "card, driver, HailoRT, settings, model files: what is wrong, and the remedy"
     ),

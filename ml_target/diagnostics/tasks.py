@@ -14,9 +14,9 @@ from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.select import REFERENCE, processor
 from ml_target.errors import DamagedFileError, ModelError, SettingsError
 from ml_target.remedies import fetch, folder_words
+from ml_target.runtime.verdicts import Verdicts
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
-from ml_target.store.verdicts import Verdicts
 from ml_target.system.cards import Finding, fact
 from ml_target.system.cgroups import memory_left
 

@@ -1,1 +1,1 @@
-"""HailoRT's two packages in a folder: which are there, which fits the driver, unpacking, loading."""
+"""HailoRT's two packages in a folder: fetching them, which are there, which fits the driver, unpacking, loading."""

@@ -17,11 +17,11 @@ from ml_target.engines import Engine
 from ml_target.errors import DamagedFileError, MissingFileError, Unavailable
 from ml_target.runtime.registry import Services
 from ml_target.runtime.shelf import Shelf, Taken
+from ml_target.runtime.verdicts import Verdicts
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.store import Store
-from ml_target.store.verdicts import Verdicts
 from ml_target.tasks.contract import Offer
 from ml_target.tasks.register import TASKS
 from ml_target.tasks.service import Service

@@ -11,12 +11,12 @@ from pathlib import Path
 from ml_target.catalogue.types import ModelFile
 from ml_target.errors import DamagedFileError, FetchError, ModelError
 from ml_target.store import verify
-from ml_target.store.download import discard, resumable, writing
 from ml_target.store.offers import Mirror, Offer, upstream
-from ml_target.store.progress import Progress
 from ml_target.store.record import Record, ReplacedFileError
 from ml_target.store.sources import Sources
-from ml_target.store.web import SourceError
+from ml_target.transfer.download import discard, resumable, writing
+from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import SourceError
 
 log = logging.getLogger("ml_target.store")
 

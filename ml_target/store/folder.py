@@ -11,11 +11,11 @@ from ml_target import remedies
 from ml_target.catalogue.types import DEFAULT_CHIP, ModelFile
 from ml_target.config import Settings
 from ml_target.errors import DamagedFileError, FetchError, MissingFileError, ModelError
-from ml_target.store.download import writing
 from ml_target.store.fetching import Fetching
-from ml_target.store.progress import Progress
 from ml_target.store.record import Record, exclusive
 from ml_target.system.folders import writable
+from ml_target.transfer.download import writing
+from ml_target.transfer.progress import Progress
 
 log = logging.getLogger("ml_target.store")
 

@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 from ml_target.catalogue.types import CheckpointCut, HubFile, ModelFile, WheelMember, ZooFile, ZooZip
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
-from ml_target.store.web import shown
+from ml_target.transfer.web import shown
 
 ZOO = "https://hailo-model-zoo.s3.eu-west-2.amazonaws.com"
 

@@ -19,6 +19,7 @@ from ml_target.errors import DamagedFileError, ModelError
 from ml_target.remedies import fetch_again
 from ml_target.store import verify
 from ml_target.system.folders import writable
+from ml_target.transfer import content
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class Record:
 
         Raises DamagedFileError: damaged, not the published file, not the one on record. ModelError: for another chip.
         """
-        sha256 = verify.sha256_of(path)
+        sha256 = content.sha256_of(path)
         if sha256 != file.sha256:
             verify.require_sound(file, path)
             verify.require_published(file, path, sha256)
@@ -156,7 +157,7 @@ class Record:
 
         Raises ReplacedFileError if it is not the one on record.
         """
-        sha256 = verify.sha256_of(path)
+        sha256 = content.sha256_of(path)
         self._require_recorded(path, sha256, self._recall(home, ""))
         return sha256
 
@@ -196,7 +197,7 @@ class Record:
         entry = self._recall(path, kind)
         if entry is not None and not fresh and entry.untouched(path):
             return
-        sha256 = verify.sha256_of(path)
+        sha256 = content.sha256_of(path)
         if file is not None:
             verify.require_published(file, path, sha256)
         self._require_recorded(path, sha256, entry)

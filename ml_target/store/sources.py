@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ml_target.log.private import without_logins
-from ml_target.store.download import discard, download, filling, make_room, write, writing
 from ml_target.store.offers import Offer
-from ml_target.store.partial import DiskFile, Readable, WebFile, find, open_archive, opened, pieces
-from ml_target.store.progress import Progress
-from ml_target.store.web import NoRangesError, SourceError, Web
-from ml_target.store.weights import cut
+from ml_target.store.weights.text import cut
+from ml_target.transfer.download import discard, download, filling, make_room, write, writing
+from ml_target.transfer.partial import DiskFile, Readable, WebFile, find, open_archive, opened, pieces
+from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import NoRangesError, SourceError, Web
 
 NO_NETWORK = (
     "NewConnectionError",

@@ -4,7 +4,6 @@ Our own code is what the parsers leave out: web pages and LFS pointers in place 
 """
 
 import gzip
-import hashlib
 import json
 import mmap
 import zipfile
@@ -19,35 +18,10 @@ from ml_target.catalogue.types import CheckpointCut, ModelFile
 from ml_target.errors import DamagedFileError
 from ml_target.hef import header as hef
 from ml_target.hef.protobuf import walk
-from ml_target.remedies import damaged, unreadable
+from ml_target.remedies import damaged
+from ml_target.transfer.content import BLOCK, wrong_content
 
-BLOCK = 1 << 20
-LFS_BEGINNING = b"version https://git-lfs.github.com/spec/"
 ONNX_GRAPH = 7
-
-
-def wrong_content(head: bytes) -> str | None:
-    """Describes a web page or an LFS pointer that came in place of the file; None for anything else."""
-    if head.startswith(LFS_BEGINNING):
-        return "a Git LFS pointer instead of the file itself: fetch the content with git lfs pull, or download it"
-    if head[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return (
-            "a web page instead of the file: a login page of the network or a proxy stands in between; "
-            "log in there, or set HTTPS_PROXY"
-        )
-    return None
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of the file, hex. Raises DamagedFileError when it cannot be read."""
-    computed = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                computed.update(block)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return computed.hexdigest()
 
 
 def mapped_files(file: ModelFile) -> dict[str, str]:

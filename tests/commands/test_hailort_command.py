@@ -13,9 +13,8 @@ from standin_hailort import deb_name, wheel_name, write_deb, write_packages
 from ml_target import remedies
 from ml_target.__main__ import main
 from ml_target.config import Settings
-from ml_target.hailort import accepted
+from ml_target.hailort import accepted, command
 from ml_target.hailort.packages import Platform
-from ml_target.store import hailort
 
 DEB, WHEEL = deb_name("4.23.0", "arm64"), wheel_name("4.23.0", "arm64", "3.12")
 ARGUMENTS = ("--version", "4.23.0", "--machine", "aarch64", "--python", "3.12")
@@ -30,7 +29,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(hailort, "MD5", {})
+    monkeypatch.setattr(command, "MD5", {})
     with serving() as web:
         for path in packages.iterdir():
             web.add(f"/hailo/{path.name}", path.read_bytes())
@@ -54,8 +53,8 @@ class Answers:
 
 
 def asking(folder: Path, server: FileServer, answers: Answers) -> int:
-    return hailort.fetch(
-        hailort.Wanted("4.23.0", Platform("aarch64", "cp312"), f"{server.url}/hailo/", folder), answers
+    return command.fetch(
+        command.Wanted("4.23.0", Platform("aarch64", "cp312"), f"{server.url}/hailo/", folder), answers
     )
 
 
@@ -124,8 +123,8 @@ def test_asks_about_each_file_without_a_known_sum(server: FileServer, tmp_path: 
 def test_who_has_said_yes_to_the_server_is_asked_about_the_sums_alone(server: FileServer, tmp_path: Path) -> None:
     """As setup.sh does, whose own question names the server."""
     answers = Answers(True, True)
-    wanted = hailort.Wanted("4.23.0", Platform("aarch64", "cp312"), f"{server.url}/hailo/", tmp_path, agreed=True)
-    assert hailort.fetch(wanted, answers) == 0
+    wanted = command.Wanted("4.23.0", Platform("aarch64", "cp312"), f"{server.url}/hailo/", tmp_path, agreed=True)
+    assert command.fetch(wanted, answers) == 0
     assert answers.asked == ["Keep it?", "Keep it?"]
 
 
@@ -133,7 +132,7 @@ def test_holds_a_published_sum(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packages: Path, capsys: Any
 ) -> None:
     right = hashlib.md5((packages / DEB).read_bytes()).hexdigest()
-    monkeypatch.setattr(hailort, "MD5", {DEB: right, WHEEL: "0" * 32})
+    monkeypatch.setattr(command, "MD5", {DEB: right, WHEEL: "0" * 32})
     answers = Answers(True)
     assert asking(tmp_path, server, answers) == 1
     assert answers.given == []

@@ -9,7 +9,7 @@ import pytest
 from checkpoint_files import HEAD, TOKENS, cut_out
 
 from ml_target.catalogue.types import CheckpointCut
-from ml_target.store.web import SourceError
+from ml_target.transfer.web import SourceError
 
 
 @pytest.fixture(params=["float32", "float16", "bfloat16"])

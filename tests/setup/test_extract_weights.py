@@ -25,7 +25,7 @@ from ml_target.engines import Intake
 from ml_target.remedies import DECIDING
 from ml_target.setup.asking import PIP
 from ml_target.setup.images import PROXIES
-from ml_target.store.weights import load_text_weights
+from ml_target.store.weights.text import load_text_weights
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tensors import Array, Float32, Tensor
 

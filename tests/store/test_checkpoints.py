@@ -29,12 +29,12 @@ from checkpoint_files import (
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.errors import FetchError, ModelError
-from ml_target.store import checkpoints
-from ml_target.store.checkpoints import open_checkpoint
-from ml_target.store.partial import WebFile
-from ml_target.store.progress import Progress
-from ml_target.store.web import SourceError, Web
-from ml_target.store.weights import cut, load_text_weights
+from ml_target.store.weights import checkpoints
+from ml_target.store.weights.checkpoints import open_checkpoint
+from ml_target.store.weights.text import cut, load_text_weights
+from ml_target.transfer.partial import WebFile
+from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import SourceError, Web
 
 RNG = np.random.default_rng(8)
 

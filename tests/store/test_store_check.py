@@ -19,7 +19,8 @@ from store_files import TEXT, file, hef_file, network, npz
 
 from ml_target.catalogue.types import Chip, ZooFile
 from ml_target.errors import FetchError, ModelError
-from ml_target.store import Store, verify
+from ml_target.store import Store
+from ml_target.transfer import content
 
 server = store_files.server
 folder = store_files.folder
@@ -30,8 +31,8 @@ def test_check_returns_the_hash_and_reads_a_file_once(folder: Path, monkeypatch:
     path = folder / "words.txt"
     path.write_bytes(TEXT)
     read: list[Path] = []
-    plain = verify.sha256_of
-    monkeypatch.setattr(verify, "sha256_of", lambda path: read.append(path) or plain(path))  # type: ignore[func-returns-value]
+    plain = content.sha256_of
+    monkeypatch.setattr(content, "sha256_of", lambda path: read.append(path) or plain(path))  # type: ignore[func-returns-value]
     for entry in (file(), file(content=None)):
         for _ in range(3):
             assert Store(folder).check(entry, path) == hashlib.sha256(TEXT).hexdigest()

@@ -15,10 +15,10 @@ from file_server import FileServer
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.store.offers import Offer
-from ml_target.store.partial import Readable, WebFile, expect, find, open_archive, opened, pieces
-from ml_target.store.progress import Progress
 from ml_target.store.sources import Sources
-from ml_target.store.web import CutError, NoRangesError, SourceError, Web
+from ml_target.transfer.partial import Readable, WebFile, expect, find, open_archive, opened, pieces
+from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import CutError, NoRangesError, SourceError, Web
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
 

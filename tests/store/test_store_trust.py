@@ -15,10 +15,10 @@ from store_files import TEXT, file, hef_file, network
 from ml_target.catalogue.types import HubFile, ZooFile
 from ml_target.errors import DamagedFileError, FetchError
 from ml_target.store import Store
-from ml_target.store.download import download
-from ml_target.store.partial import WebFile
-from ml_target.store.progress import Progress
-from ml_target.store.web import SourceError, Web
+from ml_target.transfer.download import download
+from ml_target.transfer.partial import WebFile
+from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import SourceError, Web
 
 folder, server = store_files.folder, store_files.server
 SHA256 = hashlib.sha256(TEXT).hexdigest()
@@ -195,7 +195,7 @@ def test_a_pinned_file_is_examined_once(folder: Path, monkeypatch: pytest.Monkey
     path.write_bytes(network())
     store.pin(onnx, path)
     store.check(onnx, path)
-    monkeypatch.setattr("ml_target.store.verify.sha256_of", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("ml_target.transfer.content.sha256_of", lambda path: pytest.fail("read again"))
     store.check(onnx, path)
 
 

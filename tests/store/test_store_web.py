@@ -14,10 +14,10 @@ import pytest
 from file_server import FileServer
 
 from ml_target.errors import FetchError
-from ml_target.store import web
-from ml_target.store.download import download, filling, resumable, writing
-from ml_target.store.progress import Progress
-from ml_target.store.web import CutError, SourceError, Web, shown
+from ml_target.transfer import web
+from ml_target.transfer.download import download, filling, resumable, writing
+from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import CutError, SourceError, Web, shown
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
 SILENT = Progress(None)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ml_target.catalogue.types import CheckpointCut
-from ml_target.store.progress import Progress
-from ml_target.store.weights import cut, load_text_weights
+from ml_target.store.weights.text import cut, load_text_weights
 from ml_target.tensors import Array
+from ml_target.transfer.progress import Progress
 
 RNG = np.random.default_rng(7)
 TOKENS = RNG.standard_normal((50, 8)).astype(np.float32)

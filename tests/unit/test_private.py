@@ -16,7 +16,7 @@ from ml_target.log.private import without_addresses, without_login, without_logi
 from ml_target.log.requests import set_up
 from ml_target.store import Store
 from ml_target.store.offers import Mirror
-from ml_target.store.web import SourceError, Web, server_of, shown
+from ml_target.transfer.web import SourceError, Web, server_of, shown
 
 FILE = ModelFile(name="words.txt", sources=(HubFile("org/repo", "words.txt"),), licence="MIT")
 
@@ -99,7 +99,7 @@ def test_no_fault_of_the_store_tells_a_password(address: str, monkeypatch: pytes
     monkeypatch.setenv("http_proxy", "http://me:hunter2/@127.0.0.1:9")
     monkeypatch.setenv("https_proxy", "http://me:hunter2@127.0.0.1:9")
     said: list[str] = []
-    monkeypatch.setattr("ml_target.store.web.CONNECT_S", 0.5)
+    monkeypatch.setattr("ml_target.transfer.web.CONNECT_S", 0.5)
     attempts: tuple[Callable[[], object], ...] = (
         lambda: Store(tmp_path, mirror=address).fetch(FILE),
         lambda: Store(tmp_path, hf_endpoint=address).fetch(FILE),

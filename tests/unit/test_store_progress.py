@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from ml_target.store.progress import Progress
+from ml_target.transfer.progress import Progress
 
 MB = 1_000_000
 

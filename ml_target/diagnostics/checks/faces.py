@@ -25,8 +25,8 @@ from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, Sam
 from ml_target.diagnostics.checks.sides import Bench, timed
 from ml_target.log.trace import Trace
 from ml_target.runtime.assembly import Loader
+from ml_target.runtime.verdicts import COMPILE_AGAIN, Verdict, Verdicts
 from ml_target.scheduling.model import Model, Provenance
-from ml_target.store.verdicts import COMPILE_AGAIN, Verdict, Verdicts
 from ml_target.tasks.clip.encoders import unit
 from ml_target.tasks.faces.align import ARCFACE_SIZE, align
 from ml_target.tasks.faces.finder import FaceFinder

@@ -22,7 +22,7 @@ from ml_target.diagnostics.checks.bounds import OWN_RECOGNITION, least
 from ml_target.diagnostics.tasks import task_findings
 from ml_target.engines.hailo import engine as hailo
 from ml_target.errors import ModelError
-from ml_target.store.verdicts import NAME, Verdict, Verdicts
+from ml_target.runtime.verdicts import NAME, Verdict, Verdicts
 
 OWN = {"FACE_RECOGNIZER": "w600k_r50"}
 SAME, OTHER = "ab" * 32, "cd" * 32

@@ -12,12 +12,12 @@ import numpy as np
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.remedies import damaged
-from ml_target.store.checkpoints import FLOATS, Checkpoint, StoredTensor, open_checkpoint
-from ml_target.store.download import filling, make_room, writing
-from ml_target.store.partial import Readable
-from ml_target.store.progress import Transfer
-from ml_target.store.web import SourceError
+from ml_target.store.weights.checkpoints import FLOATS, Checkpoint, StoredTensor, open_checkpoint
 from ml_target.tensors import Array
+from ml_target.transfer.download import filling, make_room, writing
+from ml_target.transfer.partial import Readable
+from ml_target.transfer.progress import Transfer
+from ml_target.transfer.web import SourceError
 
 TRANSPOSED = "T:"
 

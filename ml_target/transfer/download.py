@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ml_target.errors import FetchError
-from ml_target.store.progress import Progress, Transfer
-from ml_target.store.verify import sha256_of, wrong_content
-from ml_target.store.web import (
+from ml_target.transfer.content import sha256_of, wrong_content
+from ml_target.transfer.progress import Progress, Transfer
+from ml_target.transfer.web import (
     CutError,
     PastEndError,
     SourceError,

@@ -19,11 +19,11 @@ from ml_target.hailort.packages import ZONE, Platform, foreign, numbers, package
 from ml_target.hailort.sources import MD5, SOURCE_VERSION
 from ml_target.hailort.unpack import examine_deb, examine_wheel
 from ml_target.remedies import in_image
-from ml_target.store.download import discard, download, writing
-from ml_target.store.progress import Progress
-from ml_target.store.web import SourceError, Web, shown
 from ml_target.system.cards import driver_version
 from ml_target.system.folders import writable
+from ml_target.transfer.download import discard, download, writing
+from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import SourceError, Web, shown
 
 OK, INCOMPLETE, WRONG_USE, STOPPED = 0, 1, 2, 130
 OWN = Settings().hailort_source

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from ml_target.store.web import (
+from ml_target.transfer.web import (
     CHUNK,
     Answer,
     CutError,

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from ml_target.store.partial import Readable, expect, open_archive, opened, pieces
-from ml_target.store.web import SourceError
+from ml_target.transfer.partial import Readable, expect, open_archive, opened, pieces
+from ml_target.transfer.web import SourceError
 
 FLOATS = {"F32": 4, "F16": 2, "BF16": 2}
 """Supported number types -> bytes per number, little-endian."""
