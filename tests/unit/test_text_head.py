@@ -123,6 +123,17 @@ def test_the_layout_overrules_what_the_states_look_like(apply_norm: bool) -> Non
     assert np.allclose(head.vector({TOKEN_STATES: Tensor(given)}, _ids(CLIP)), row @ weights["projection"], atol=1e-3)
 
 
+@pytest.mark.parametrize("backend", [CLIP, SIGLIP])
+def test_half_floats_become_floats_once(backend: ClipBackend) -> None:
+    """Not with every query, of which that would take 1 or 2 ms."""
+    weights = _weights(backend, "float16")
+    head, states, ids = TextHead(backend, weights), Tensor(_states(backend)), _ids(backend)
+    first = head.vector({TOKEN_STATES: states}, ids)
+    for array in weights.values():
+        array[:] = 0
+    assert (head.vector({TOKEN_STATES: states}, ids) == first).all()
+
+
 def test_quantised_states() -> None:
     """16-bit states with a scale and zero point, as a card gives them."""
     weights, states = _weights(CLIP), _states(CLIP)

@@ -39,7 +39,7 @@ class TextLayout:
 
 
 class TextHead:
-    """Ids to a tower's input, and a tower's outputs to one vector. Pure after construction."""
+    """Ids to a tower's input, and a tower's outputs to one vector."""
 
     def __init__(
         self, backend: ClipBackend, weights: Mapping[str, Array] | None, layout: TextLayout | None = None
@@ -47,8 +47,7 @@ class TextHead:
         self._backend = backend
         self._weights = weights if weights is not None else {}
         self._layout = layout or TextLayout()
-        if self._layout.add_positions and "positions" in self._weights:  # `check` says where they are missing
-            self._positions = self._real("positions")
+        self._floats: dict[str, Float32] = {}
 
     def check(self, intake: Intake, roles: Mapping[str, tuple[int, ...]], vocabulary: int) -> None:
         """Raises ModelError when the tower needs weights that are missing or of another shape.
@@ -87,7 +86,7 @@ class TextHead:
         words = np.flatnonzero(ids != ids[-1])
         rows[words] = tokens[ids[words]]
         if self._layout.add_positions:
-            rows += self._positions
+            rows += self._real("positions")
         return rows.reshape([n if n is not None else -1 for n in intake.shape])
 
     def vector(self, outputs: Outputs, ids: Ids) -> Float32:
@@ -111,7 +110,10 @@ class TextHead:
         return layer_norm(row, weight, bias, eps)
 
     def _real(self, name: str) -> Float32:
-        return np.asarray(self._weights[name], dtype=np.float32)
+        """An array as floats, converted when first needed: with half floats that takes 1 or 2 ms."""
+        if name not in self._floats:
+            self._floats[name] = np.asarray(self._weights[name], dtype=np.float32)
+        return self._floats[name]
 
     def _problem(self, name: str, shape: Sequence[int]) -> str | None:
         array = self._weights.get(name)
