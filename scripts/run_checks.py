@@ -18,6 +18,9 @@ COMPILED = PROJECT / "tests" / "unit" / "__pycache__"
 """Where it is not there yet, each of pytest's processes would compile all tests for itself: one does it beside mypy,
 which takes longer."""
 
+FAST, ALL = "not slow", "slow or not slow"
+"""For pytest's `-m`. Without it, tests/conftest.py takes the first where there is a `-k`."""
+
 FOLDERS = (".ci/*", "scripts/*", "tests/*.sh", "tests/support/*.sh")
 
 
@@ -72,7 +75,7 @@ def pytest_command(words: list[str], *, full: bool) -> list[str]:
     """
     processes = min((os.cpu_count() or 1) + (1 if full else 2), 4)
     spread = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
-    return [sys.executable, "-m", "pytest", *spread, *([] if full else ["-m", "not slow"]), *words]
+    return [sys.executable, "-m", "pytest", *spread, "-m", ALL if full else FAST, *words]
 
 
 def main(words: list[str]) -> int:

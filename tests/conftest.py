@@ -55,6 +55,12 @@ SLOW = (TESTS / "images", TESTS / "parity", TESTS / "setup")
 """Folders of which every test takes long: real networks, processes, containers."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A word after `-k` picks fast tests alone, whoever calls pytest, unless `-m` says which."""
+    if config.option.keyword and not config.option.markexpr:
+        config.option.markexpr = "not slow"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is slow by its folder, and puts first what takes longest: these, then files with slow tests."""
     ranks: dict[Path, int] = {}

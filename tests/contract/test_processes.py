@@ -1,5 +1,8 @@
 """Which tests go to one process of pytest-xdist."""
 
+import subprocess
+import sys
+
 import pytest
 from processes import CONTAINERS, TOGETHER, ByFile, StandsBack
 from project import PROJECT
@@ -22,3 +25,29 @@ def test_other_processes_stand_back_once(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in "ab":
         others.pytest_runtest_logstart(f"tests/unit/test_{name}.py::test_x")
     assert len(lowered) == 1
+
+
+@pytest.mark.parametrize(("words", "collected"), [((), False), (("-m", "slow"), True)])
+def test_a_word_picks_fast_tests_alone(words: tuple[str, ...], collected: bool) -> None:
+    """Whoever calls pytest with `-k`: a folder of slow tests gives none, unless `-m` asks for them."""
+    file = "tests/parity/test_resize_parity.py"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--collect-only",
+            "-k",
+            "resize",
+            *words,
+            file,
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert (f"{file}::" in done.stdout) is collected, done.stdout + done.stderr
+    assert ("slow tests left out" in done.stdout) is not collected
