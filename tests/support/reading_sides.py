@@ -23,6 +23,7 @@ from text_pages import Page, PageLine
 from text_score import Reading, Score
 
 from ml_target.catalogue.networks import OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G
+from ml_target.engines.cost import BurstCost
 from ml_target.log.trace import Trace
 from ml_target.tasks.ocr.ctc import Alphabet
 from ml_target.tasks.ocr.reader import ReadOptions, TextReader
@@ -50,6 +51,20 @@ class Work:
     @property
     def bursts_a_page(self) -> float:
         return sum(self.bursts.values()) / max(1, self.pages)
+
+
+class Measured(BurstCost):
+    """What a burst takes on a measured card, by the table; the simulated one's own times say nothing here."""
+
+    def __init__(self, network: str, link: str = "slow") -> None:
+        super().__init__()
+        row = TABLE[network]
+        per_frame, overhead = row.fast if link == "fast" else row.slow
+        for frames in (1, 8):
+            super().add(frames, (overhead + frames * per_frame) / 1000)
+
+    def add(self, frames: int, seconds: float) -> None:
+        """Learns nothing."""
 
 
 @dataclass
@@ -96,6 +111,7 @@ def card_sides(folder: Path, models: Path, budgets: Sequence[int]) -> Iterator[d
     with open_card() as card:
         # The face detector is beside them as on every worker: its small frames hold bursts until they are full.
         found, read, _ = (card.model(folder, n) for n in (OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G))
+        found.queue.cost, read.queue.cost = (Measured(model.network.name) for model in (found, read))
         readers = {budget: TextReader(found, read, alphabet, card.host, 1000, budget) for budget in budgets}
         yield {budget: OnCard(reader, card) for budget, reader in readers.items()}
 
