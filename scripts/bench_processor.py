@@ -32,13 +32,9 @@ from project import SHARED, TESTS  # noqa: E402
 from worker_process import environment, free_port  # noqa: E402
 
 from ml_target.catalogue.networks import ARCFACE_R50, SCRFD_2_5G, STAND_IN_EMBEDDER, TINYCLIP  # noqa: E402
+from ml_target.catalogue.types import ClipBackend  # noqa: E402
 
-TASKS: dict[str, dict[str, Any]] = {
-    "faces": {"facial-recognition": {"detection": BUFFALO, "recognition": BUFFALO}},
-    "pages": {"ocr": {"detection": PPOCR, "recognition": {**PPOCR, "options": {"minScore": 0.8}}}},
-    "pictures": {"clip": {"visual": {"modelName": TINYCLIP.immich_name}}},
-    "queries": {"clip": {"textual": {"modelName": TINYCLIP.immich_name}}},
-}
+TASKS = ("faces", "pages", "pictures", "queries")
 MIX = ("pictures", "pictures", "faces", "faces", "pages", "queries")
 """Immich's default: two of search, two of faces, one of text, and somebody who searches."""
 
@@ -100,14 +96,26 @@ def clients_of(task: str, count: int, bodies: dict[str, list[bytes]]) -> list[Se
     return [bodies[MIX[n % len(MIX)] if task == "mix" else task] for n in range(count)]
 
 
-def bodies_of(photos: Sequence[Path]) -> dict[str, list[bytes]]:
+def entries_of(backend: ClipBackend) -> dict[str, dict[str, Any]]:
+    """What a request of each task asks for."""
+    name = {"modelName": backend.immich_name}
+    asked: tuple[dict[str, Any], ...] = (
+        {"facial-recognition": {"detection": BUFFALO, "recognition": BUFFALO}},
+        {"ocr": {"detection": PPOCR, "recognition": {**PPOCR, "options": {"minScore": 0.8}}}},
+        {"clip": {"visual": name}},
+        {"clip": {"textual": name}},
+    )
+    return dict(zip(TASKS, asked, strict=True))
+
+
+def bodies_of(photos: Sequence[Path], backend: ClipBackend = TINYCLIP) -> dict[str, list[bytes]]:
     """Request bodies by task; of queries two dozen that differ."""
     queries = [f"a dog on the beach number {n}" for n in range(24)]
     return {
         task: [form(entries, photo.read_bytes()) for photo in photos]
         if task != "queries"
         else [query(entries, text) for text in queries]
-        for task, entries in TASKS.items()
+        for task, entries in entries_of(backend).items()
     }
 
 
@@ -150,8 +158,8 @@ def measured(
 # --------------------------------------------------------------------- files
 
 
-def prepare(folder: Path) -> Path:
-    """The folder with every file of both sides; what is there is kept."""
+def prepare(folder: Path, backend: ClipBackend = TINYCLIP) -> Path:
+    """The folder with every file of both sides; what is there is kept. `backend`: tinyclip or siglip."""
     folder.mkdir(parents=True, exist_ok=True)
     store = wheel_files(TESTS / ".cache" / "models")
     for name in ("ppocrv5_mobile_det.onnx", "ppocrv5_mobile_rec.onnx", "ppocrv5_dict.txt", TINYCLIP.vocabulary[0].name):
@@ -163,7 +171,7 @@ def prepare(folder: Path) -> Path:
     # As ArcFace's file: under its own name the worker would find that it is changed.
     embedder = face / STAND_IN_EMBEDDER.onnx[0].name
     _once(folder / ARCFACE_R50.onnx[0].name, lambda to: without_denormals(embedder, to))
-    _once(folder / TINYCLIP.textual.onnx[0].name, lambda to: export_towers(folder))
+    _once(folder / backend.textual.onnx[0].name, lambda to: export_towers(folder, backend))
     return folder
 
 
@@ -201,13 +209,15 @@ def without_denormals(source: Path, target: Path) -> int:
     return count
 
 
-def export_towers(folder: Path) -> None:
-    """TinyCLIP's towers with random weights."""
-    from towers import build_towers, export_picture_tower, export_text_tower
+def export_towers(folder: Path, backend: ClipBackend) -> None:
+    """The backend's towers with random weights, and a vocabulary of SigLIP's form where it is none of CLIP's."""
+    from towers import build_towers, export_picture_tower, export_text_tower, substitute_pieces
 
-    towers = build_towers("tinyclip", 12)
-    export_picture_tower(towers, folder / TINYCLIP.visual.onnx[0].name)
-    export_text_tower(towers, folder / TINYCLIP.textual.onnx[0].name)
+    if backend.family != TINYCLIP.family:
+        substitute_pieces(folder).rename(folder / backend.vocabulary[0].name)
+    towers = build_towers(backend.name, 12)
+    export_picture_tower(towers, folder / backend.visual.onnx[0].name)
+    export_text_tower(towers, folder / backend.textual.onnx[0].name)
 
 
 # --------------------------------------------------------------------- sides
@@ -233,10 +243,10 @@ def worker(
         process.wait(30)
 
 
-def ours(name: str, project: Path, folder: Path) -> AbstractContextManager[Side]:
-    """The worker of a checkout."""
+def ours(name: str, project: Path, folder: Path, **more: str) -> AbstractContextManager[Side]:
+    """The worker of a checkout. `more`: settings."""
     port = free_port()
-    settings = {"MODELS_DIR": str(folder), "FACE_RECOGNIZER": ARCFACE_R50.name, "IMMICH_HOST": "127.0.0.1"}
+    settings = {"MODELS_DIR": str(folder), "FACE_RECOGNIZER": ARCFACE_R50.name, "IMMICH_HOST": "127.0.0.1", **more}
     command = [sys.executable, "-m", "ml_target"]
     return worker(name, command, project, port, IMMICH_PORT=str(port), IMMICH_LOG_LEVEL="warning", **settings)
 
