@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # no package is installed in that stage of the build
 from ml_target.errors import SettingsError
+from ml_target.hailort.driver import INSTALL, shortcoming
 from ml_target.hailort.packages import DEBIAN_NAMES, ZONE, Pair, Platform
 from ml_target.hailort.unpack import examine_deb, examine_wheel, take_file, take_library
 
@@ -60,11 +61,17 @@ def platform(system: str, deb_arch: str, whl_arch: str, python: str) -> Platform
 
 def find(folder: Path, version: str, python: str, wanted: Platform) -> Pair:
     """The two files, by their names."""
-    if not re.fullmatch(r"4\.\d+\.\d+", version):
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise Refused(
-            f"HAILORT_VERSION={version} is not a version of HailoRT 4.",
+            f"HAILORT_VERSION={version} is not a version of HailoRT.",
             "It is that of the driver on the host, as in --build-arg HAILORT_VERSION=4.23.0;",
-            f"{DRIVER} tells it. HailoRT 5 does not drive a Hailo-8.",
+            f"{DRIVER} tells it.",
+        )
+    if short := shortcoming(version):
+        raise Refused(
+            f"HAILORT_VERSION={version} is for a driver that {short}.",
+            f"{INSTALL}.",
+            f"{DRIVER} tells which that is, as in --build-arg HAILORT_VERSION=4.23.0.",
         )
     deb = folder / wanted.deb(version)
     wheels = [folder / name for name in wanted.wheels(version)]

@@ -15,7 +15,8 @@ from pathlib import Path
 from ml_target.config import PROJECT, Settings
 from ml_target.errors import FetchError, SettingsError, WorkerError
 from ml_target.hailort import accepted
-from ml_target.hailort.packages import ZONE, Platform, foreign, numbers, packages, pairs, where
+from ml_target.hailort.driver import INSTALL, numbers, plain, shortcoming, unfit
+from ml_target.hailort.packages import ZONE, Platform, foreign, packages, pairs, where
 from ml_target.hailort.sources import MD5, SOURCE_VERSION
 from ml_target.hailort.unpack import examine_deb, examine_wheel
 from ml_target.remedies import in_image
@@ -80,10 +81,13 @@ def run(arguments: argparse.Namespace, settings: Settings, root: Path = Path("/"
     driver = driver_version(root)
     if arguments.action == "list":
         return _list(folder, here, driver)
-    version = ".".join(map(str, numbers(arguments.wanted or driver)))
+    version = plain(arguments.wanted or driver)
     if not version:
         print(f"{_unknown(arguments.wanted)}", file=sys.stderr)
         return WRONG_USE
+    if short := shortcoming(version):
+        print(f"HailoRT {version} is for a driver that {short}. {INSTALL}", file=sys.stderr)
+        return INCOMPLETE
     try:
         return fetch(
             Wanted(version, here, settings.hailort_source, folder, arguments.agreed),
@@ -199,7 +203,10 @@ def _list(folder: Path, here: Platform, driver: str) -> int:
         print(f"  passed over, as HailoRT's packages have other names: {', '.join(others)}")
     print(f"complete for {here.machine}, {here.python}: {', '.join(sorted(whole, key=numbers)) or 'none'}")
     print(f"the driver's version: {driver or 'unknown, no driver is loaded'}")
-    version = ".".join(map(str, numbers(driver)))
+    if trouble := unfit(driver):
+        print(f"{trouble.reason}. {trouble.remedy}")
+        return INCOMPLETE
+    version = plain(driver)
     if version in whole or (whole and not version):
         return OK
     print(where(version))

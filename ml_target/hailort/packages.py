@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ml_target.config import Settings
 from ml_target.errors import SettingsError
+from ml_target.hailort.driver import numbers, plain, unfit
 from ml_target.hailort.place import TMPFS
 from ml_target.remedies import in_image, in_new_container
 
@@ -24,9 +25,6 @@ DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 FOLDER = Settings().hailort_dir
 """The default of HAILORT_DIR."""
-
-OLDEST = (4, 20)
-"""Of the driver: below it HailoRT has no package for Python 3.12."""
 
 ZONE = "Hailo Developer Zone (hailo.ai, free account) -> Software Downloads -> AI Software Suite -> HailoRT"
 
@@ -96,8 +94,8 @@ def pair_for(driver: str, folder: Path, here: Platform) -> Pair:
             f"HailoRT is made for {' and '.join(DEBIAN_NAMES)}, and this is {here.machine}",
             "Use ENGINE=cpu, or a 64-bit system",
         )
-    if fault := driver_fault(driver):
-        raise SettingsError(*fault)
+    if trouble := unfit(driver):
+        raise SettingsError(trouble.reason, trouble.remedy)
     found = {pair.version: pair for pair in pairs(folder, here)}
     if not driver:
         if len(found) == 1:
@@ -107,22 +105,10 @@ def pair_for(driver: str, folder: Path, here: Platform) -> Pair:
                 f"{folder} holds HailoRT {', '.join(found)}, and the driver's version cannot be read here",
                 "Leave only that version there, which `cat /sys/module/hailo_pci/version` shows on the host",
             )
-    version = ".".join(map(str, numbers(driver)))
+    version = plain(driver)
     if version in found:
         return found[version]
-    raise _unfit(version, folder, here)
-
-
-def driver_fault(version: str) -> tuple[str, str] | None:
-    """What is wrong with a driver that no HailoRT helps, and what to do; None for one that will do, or is not known."""
-    number = numbers(version)
-    if not number or OLDEST <= number < (5,):
-        return None
-    wrong = "is too old" if number < OLDEST else "does not drive a Hailo-8: it is for Hailo-10 and 15"
-    return (
-        f"The driver on the host is version {version}, which {wrong}",
-        "Install the driver of branch 4 (hailo-dkms 4.23 or so) on the host, then HailoRT of its version",
-    )
+    raise _none_fits(version, folder, here)
 
 
 def require_readable(file: Path) -> None:
@@ -147,9 +133,9 @@ def foreign(folder: Path) -> list[str]:
 
 def misnamed(folder: Path, version: str) -> SettingsError:
     """For a folder with packages, none of which has the name of one of HailoRT's. `version`: the driver's, or ""."""
-    if fault := driver_fault(version):
-        return SettingsError(*fault)
-    here, version = Platform(), ".".join(map(str, numbers(version))) or "VERSION"
+    if trouble := unfit(version):
+        return SettingsError(trouble.reason, trouble.remedy)
+    here, version = Platform(), plain(version) or "VERSION"
     return SettingsError(
         f"HailoRT is not installed here, and nothing in {folder} has the name of its packages: "
         f"{', '.join(foreign(folder))}",
@@ -158,7 +144,7 @@ def misnamed(folder: Path, version: str) -> SettingsError:
     )
 
 
-def _unfit(version: str, folder: Path, here: Platform) -> SettingsError:
+def _none_fits(version: str, folder: Path, here: Platform) -> SettingsError:
     there = [path.name for path in packages(folder)]
     held = f"{folder} holds {', '.join(there)}"
     if others := foreign(folder):
@@ -180,9 +166,9 @@ def _unfit(version: str, folder: Path, here: Platform) -> SettingsError:
 
 def absent(version: str) -> str:
     """What to do where there is no HailoRT at all, without the full stop. `version`: the driver's, "" if unknown."""
-    if fault := driver_fault(version):
-        return ". ".join(fault)
-    here, version = Platform(), ".".join(map(str, numbers(version))) or "VERSION"
+    if trouble := unfit(version):
+        return f"{trouble.reason}. {trouble.remedy}"
+    here, version = Platform(), plain(version) or "VERSION"
     if in_image():
         folder = os.environ.get("HAILORT_DIR", "").strip()
         into = folder or f"a folder, and start the container with -v FOLDER:{FOLDER}:ro {TMPFS}"
@@ -205,9 +191,3 @@ def where(version: str = "") -> str:
 def _version(name: str) -> str:
     found = DEB.fullmatch(name) or WHEEL.fullmatch(name)
     return found["version"] if found else ""
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Major, minor and revision; empty if there are not three numbers."""
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", version)
-    return tuple(map(int, found.groups())) if found else ()

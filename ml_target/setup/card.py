@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_target.hailort.packages import DEBIAN_NAMES, OLDEST, numbers
+from ml_target.hailort.driver import not_taken, plain, unfit
+from ml_target.hailort.packages import DEBIAN_NAMES
 from ml_target.setup.facts import Facts, Node
 from ml_target.setup.steps import Refusal
 from ml_target.system.cards import (
@@ -20,12 +21,8 @@ from ml_target.system.cards import (
     locations,
 )
 
-FOR_GUESTS = ("vfio-pci", "pci-stub", "pciback")
-"""Drivers that keep a card for a virtual machine."""
-
 SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 ON_CPU = "Without a card, on the processor: ./setup.sh --cpu"
-DMESG = "Look at: dmesg | grep hailo"
 PI_64 = "On a Raspberry Pi install the 64-bit system: HailoRT has no package for another one."
 
 
@@ -75,13 +72,9 @@ def check(facts: Facts, settings: Mapping[str, str]) -> Using:
     if not (facts.root / "sys/module/hailo_pci").is_dir():
         raise _not_loaded(facts, at)
     driver = _driver(facts)
-    if there and all(card.driver in ("", *FOR_GUESTS) for card in there):
-        raise Refusal(
-            f"hailo_pci {driver} is loaded, but has not taken the card{at}.",
-            DMESG,
-            "Usually the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of another version; fix that, then:",
-            RELOAD,
-        )
+    if there and not any(card.driven for card in there):
+        trouble = not_taken(next((card for card in there if not card.driver), there[0]), driver)
+        raise Refusal(f"{trouble.reason}.", *trouble.remedies)
     if not facts.nodes:
         raise Refusal(
             f"there is no {FIRST_NODE}, though the driver is loaded.",
@@ -133,18 +126,9 @@ def _driver(facts: Facts) -> str:
         raise Refusal(
             f"'{version}' is not a version of the driver hailo_pci.", "Set it as in: HAILORT_VERSION=4.23.0 ./setup.sh"
         )
-    number = numbers(version)
-    driver = ".".join(map(str, number))
-    if number[0] > 4:
-        raise Refusal(
-            f"hailo_pci {driver} is loaded, which does not drive a Hailo-8.",
-            "Install the driver of branch 4 (hailo-dkms 4.23 or so) instead: version 5 is for Hailo-10 and 15.",
-        )
-    if number[:2] < OLDEST:
-        raise Refusal(
-            f"hailo_pci {driver} is too old; the worker needs {OLDEST[0]}.{OLDEST[1]} or newer.",
-            "Install a newer driver of branch 4 (hailo-dkms 4.23 or so), then run this again.",
-        )
+    driver = plain(version)
+    if trouble := unfit(driver):
+        raise Refusal(f"{trouble.reason}.", *trouble.remedies, "Then run this again.")
     if told and told != driver:
         raise Refusal(
             f"HAILORT_VERSION={told}, but the driver is {driver}: the card will refuse (status 76).",

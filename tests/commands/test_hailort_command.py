@@ -1,5 +1,6 @@
 """`python3 -m ml_target hailort`: fetches HailoRT's packages after a yes, and keeps what was accepted."""
 
+import argparse
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -199,6 +200,25 @@ def test_a_version_that_is_not_there(server: FileServer, tmp_path: Path, capsys:
 def test_needs_a_version(given: tuple[str, ...], words: str, capsys: Any) -> None:
     assert main(["hailort", "fetch", *given]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_packages_of_a_driver_that_will_not_do_are_not_fetched(
+    server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["hailort", "fetch", "--to", str(tmp_path), "--version", "4.17.0", "--yes"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("HailoRT 4.17.0 is for a driver that is too old; the worker needs 4.20 or newer. Install ")
+    assert server.asked == []
+
+
+def test_a_list_says_when_no_packages_fit_the_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder := tmp_path / "sys/module/hailo_pci").mkdir(parents=True)
+    (folder / "version").write_text("4.17.0\n")
+    command.add_arguments(parser := argparse.ArgumentParser())
+    assert command.run(parser.parse_args(["list", "--to", str(tmp_path)]), Settings(), tmp_path) == 1
+    said = capsys.readouterr().out
+    assert "hailo_pci 4.17.0 is loaded, which is too old; the worker needs 4.20 or newer. Install the driver" in said
+    assert "They come from" not in said
 
 
 def test_a_folder_that_cannot_be_written(server: FileServer, tmp_path: Path, capsys: Any) -> None:

@@ -115,8 +115,9 @@ def test_a_wheel_for_every_python_will_do(unpack: Unpack) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"version": "v4.23.0"}, ("HAILORT_VERSION=v4.23.0 is not a version of HailoRT 4", "HAILORT_VERSION=4.23.0")),
-        ({"version": "5.1.0"}, ("HailoRT 5 does not drive a Hailo-8", "cat /sys/module/hailo_pci/version")),
+        ({"version": "v4.23.0"}, ("HAILORT_VERSION=v4.23.0 is not a version of HailoRT", "HAILORT_VERSION=4.23.0")),
+        ({"version": "5.1.0"}, ("a driver that does not drive a Hailo-8", "cat /sys/module/hailo_pci/version")),
+        ({"version": "4.17.0"}, ("a driver that is too old; the worker needs 4.20 or newer", "driver of branch 4")),
         ({"deb": "armhf"}, ("DEB_ARCH=armhf is neither amd64 nor arm64", "Leave DEB_ARCH and WHL_ARCH out")),
         ({"deb": "amd64", "whl": "aarch64"}, ("do not go together", "Leave both out")),
         ({"deb": "arm64"}, ("this image is for amd64", "docker build --platform linux/arm64", "qemu-user-static")),

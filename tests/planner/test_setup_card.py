@@ -53,8 +53,8 @@ def hidden_version(host: PlannedHost) -> None:
         (secure_boot, "hailo_pci is not loaded.", "Secure Boot is on"),
         (lambda host: host.card(bound=False), "has not taken the card at 0000:01:00.0.", "hailo8_fw.bin"),
         (lambda host: host.without("dev"), "there is no /dev/hailo0", "sudo modprobe -r hailo_pci"),
-        (driver("5.1.0"), "hailo_pci 5.1.0 is loaded, which does not drive a Hailo-8.", "driver of branch 4"),
-        (driver("4.17.0"), "hailo_pci 4.17.0 is too old; the worker needs 4.20 or newer.", "Install a newer driver"),
+        (driver("5.1.0"), "hailo_pci 5.1.0 is loaded, which does not drive a Hailo-8: it is for", "driver of branch 4"),
+        (driver("4.17.0"), "hailo_pci 4.17.0 is loaded, which is too old; the worker needs 4.20", "driver of branch 4"),
         (driver("local"), "'local' is not a version of the driver hailo_pci.", "HAILORT_VERSION=4.23.0"),
         (hidden_version, "hailo_pci is loaded and does not say its version.", "HAILORT_VERSION=4.23.0 ./setup.sh"),
     ],
@@ -74,14 +74,19 @@ def test_a_card_that_the_first_node_is_not_for(host: PlannedHost) -> None:
     assert "hailo0" not in out
 
 
-def test_a_card_that_a_virtual_machine_has(host: PlannedHost) -> None:
+@pytest.mark.parametrize("other", ["vfio-pci", "uio_pci_generic"])
+def test_a_card_that_a_virtual_machine_has(host: PlannedHost, other: str) -> None:
     folder = "sys/bus/pci/devices/0000:00:09.0"
     host.system({f"{folder}/vendor": "0x1e60", f"{folder}/device": "0x2864"})
-    host.system({"sys/bus/pci/drivers/vfio-pci/bind": ""})
-    (host.root / folder / "driver").symlink_to("../../drivers/vfio-pci")
+    host.system({f"sys/bus/pci/drivers/{other}/bind": ""})
+    (host.root / folder / "driver").symlink_to(f"../../drivers/{other}")
     assert host.run("--dry-run").code == 0
+    (host.root / "sys/bus/pci/devices/0000:01:00.0/driver").unlink()
+    assert "has not taken the card at 0000:01:00.0" in host.refusal()[0], "this one was not given away"
     shutil.rmtree(host.root / "sys/bus/pci/devices/0000:01:00.0")
-    assert "has not taken the card at 0000:00:09.0" in host.refusal()[0]
+    reason, remedy = host.refusal()
+    assert reason == f"the card at 0000:00:09.0 belongs to the driver {other}, as a virtual machine's does."
+    assert "give the card back to hailo_pci" in remedy
 
 
 def test_secure_boot_is_told_only_where_it_is_on(host: PlannedHost) -> None:

@@ -195,9 +195,18 @@ def test_the_driver_has_not_taken_the_card(host: Host) -> None:
     assert "/lib/firmware/hailo/hailo8_fw.bin" in finding.remedy
 
 
-def test_the_driver_for_newer_chips(host: Host) -> None:
-    finding = looked(host.card(bound=False).write({"sys/module/hailo_pci/version": "5.1.0"}), "driver")
-    assert (finding.ok, finding.detail) == (False, "hailo_pci 5.1.0 is loaded, which does not drive a Hailo-8")
+@pytest.mark.parametrize(
+    ("version", "bound", "short"),
+    [
+        ("5.1.0", False, "does not drive a Hailo-8: it is for Hailo-10 and 15"),
+        ("10.0.1", False, "does not drive a Hailo-8: it is for Hailo-10 and 15"),
+        ("5.1", False, "does not drive a Hailo-8: it is for Hailo-10 and 15"),
+        ("4.17.0", True, "is too old; the worker needs 4.20 or newer"),
+    ],
+)
+def test_a_driver_that_will_not_do(host: Host, version: str, bound: bool, short: str) -> None:
+    finding = looked(host.card(bound=bound).node().write({"sys/module/hailo_pci/version": version}), "driver")
+    assert (finding.ok, finding.detail) == (False, f"hailo_pci {version} is loaded, which {short}")
     assert "Install the driver of branch 4" in finding.remedy
 
 

@@ -84,6 +84,8 @@ def test_library_beside_the_driver() -> None:
     assert library_check("4.23.0", "").ok
     assert library_check("4.23.0", "4.23.1").ok is False
     assert library_check("", "4.23.0") == Finding(True, "HailoRT", "version unknown")
+    assert library_check("4.23.0", "4.22.0").remedy.startswith("Install HailoRT 4.22.0 (library and Python wheel), or")
+    assert library_check("4.23.0", "4.17.0").remedy == "Install the driver of 4.23.0 on the host", "no HailoRT helps it"
 
 
 # ----------------------------------------------------------------- kernel's log

@@ -1,22 +1,21 @@
 """Whether the host is ready for its Hailo cards, as far as can be checked before one is opened.
 
-Used by the engine at start and by the doctor. ml_target/setup/card.py words the same faults the same way.
+Used by the engine at start and by the doctor.
 """
 
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ml_target.engines.hailo.kernel import driver_fault
+from ml_target.engines.hailo.kernel import known_fault
 from ml_target.engines.hailo.link import link
 from ml_target.engines.hailo.status import PAGE_OPTION
+from ml_target.hailort.driver import not_taken, unfit
 from ml_target.system.cards import (
     FIRST_NODE,
     NODE_CLASS,
     OTHER_CHIP,
-    RELOAD,
     VENDOR,
     Card,
     Finding,
@@ -72,35 +71,23 @@ def _bus(found: list[Card]) -> Iterator[Finding]:
 def _driver(root: Path, found: list[Card], ids: Sequence[str]) -> Iterator[Finding]:
     version = driver_version(root)
     ours = [card for card in found if card.is_hailo_8]
-    if re.match(r"[5-9]|\d\d", version):
-        remedy = "Install the driver of branch 4 (hailo-dkms 4.23 or so): the one for Hailo-10 and 15 does not bind it"
-        yield Finding(False, "driver", f"hailo_pci {version} is loaded, which does not drive a Hailo-8", remedy)
+    if trouble := unfit(version):
+        yield Finding(False, "driver", trouble.reason, trouble.remedy)
     elif version:
         asked = {full_address(each) for each in ids}
         others = [card for card in ours if not card.driven]
         if len(others) < len(ours) or not ours:
             yield Finding(True, "driver", f"hailo_pci {version}")
-        yield from driver_fault(root)
+        yield from known_fault(root)
         for card in others:
             needed = len(others) == len(ours) or card.address in asked
-            yield _not_taken(card, version, False if needed else None)
+            trouble = not_taken(card, version)
+            yield Finding(False if needed else None, "driver", trouble.reason, trouble.remedy)
     elif (root / "sys/module/hailo_pci").exists():
         yield Finding(None, "driver", "hailo_pci is loaded and does not say its version")
     else:
         remedy = "On the host: sudo modprobe hailo_pci; install the driver (hailo-dkms) where that fails"
         yield Finding(False, "driver", "hailo_pci is not loaded", remedy)
-
-
-def _not_taken(card: Card, version: str, ok: bool | None) -> Finding:
-    if card.driver:
-        detail = f"the card at {card.address} belongs to the driver {card.driver}, as a virtual machine's does"
-        return Finding(ok, "driver", detail, "Run the worker there, or give the card back to hailo_pci on this host")
-    remedy = (
-        "Look at dmesg | grep hailo; usually the firmware /lib/firmware/hailo/hailo8_fw.bin is missing or of "
-        f"another version. Then: {RELOAD}"
-    )
-    detail = f"hailo_pci {version} is loaded, but has not taken the card at {card.address}"
-    return Finding(ok, "driver", detail, remedy)
 
 
 def _nodes(root: Path, found: list[Card], opened: list[Path], ids: Sequence[str]) -> Iterator[Finding]:

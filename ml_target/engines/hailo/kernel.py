@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ml_target.hailort.packages import numbers
+from ml_target.hailort.driver import plain
 from ml_target.system.cards import Finding, driver_version, fact
 
 UNLOCKED = ("4.21.0", "4.23.0")
@@ -14,13 +14,13 @@ DEMANDING = (6, 12)
 """From this kernel on, the missing lock loses the card after hours of load, until the next boot."""
 
 
-def driver_fault(root: Path = Path("/")) -> Iterator[Finding]:
+def known_fault(root: Path = Path("/")) -> Iterator[Finding]:
     """A note where driver and kernel are known not to work together.
 
     The copy in Raspberry Pi's kernel has the fix; a module built outside the kernel's tree, as DKMS
     does, has an O in its taint.
     """
-    driver = ".".join(map(str, numbers(driver_version(root))))
+    driver = plain(driver_version(root))
     release = fact(root / "proc/sys/kernel/osrelease")
     kernel = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
     if driver not in UNLOCKED or len(kernel) < 2 or kernel < DEMANDING:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ml_target.hailort.packages import numbers
+from ml_target.hailort.driver import numbers
 from ml_target.hef.header import HefHeader
 
 MADE_FOR = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}
