@@ -1,10 +1,12 @@
 """HailoRT's packages are there, or are fetched from the vendor's public server, after a yes of its own."""
 
+from collections.abc import Sequence
+
 from ml_target.hailort.sources import MD5
 from ml_target.setup.asking import fetching, on_terminal, python
 from ml_target.setup.images import Images
 from ml_target.setup.options import Talk
-from ml_target.setup.packages import FOLDER, names, refusal, source, wrong
+from ml_target.setup.packages import FOLDER, Lack, lacking, names, refusal, source
 from ml_target.setup.settings import Chosen
 from ml_target.setup.steps import Plan, Run, say, say_all, shown
 
@@ -12,27 +14,27 @@ from ml_target.setup.steps import Plan, Run, say, say_all, shown
 def provide(talk: Talk, chosen: Chosen, driver: str, machine: str) -> Plan[None]:
     """Raises Refusal where they are not there, and nobody wants them fetched."""
     facts = talk.facts
-    found = wrong(facts.project, driver, machine)
+    found = lacking(facts.project, driver, machine)
     if found:
-        missing = [line for line in found if line.startswith("missing: ")]
-        damaged = any(" is not a " in line for line in found)
-        if damaged or not missing or not (yield from _wanted(talk, found)):
+        damaged = any(lack.kind == "damaged" for lack in found)  # only their owner can tell what it is, and delete it
+        if damaged or not (yield from _wanted(talk, found)):
             raise refusal(facts, driver, machine, found)
         yield from _fetch(talk, chosen, driver, machine)
-        found = [] if talk.options.dry else wrong(facts.project, driver, machine)
+        found = [] if talk.options.dry else lacking(facts.project, driver, machine)
     if found:
         raise refusal(facts, driver, machine, found)
     yield from say_all(names(driver, machine))
 
 
-def _wanted(talk: Talk, found: list[str]) -> Plan[bool]:
+def _wanted(talk: Talk, found: Sequence[Lack]) -> Plan[bool]:
     """--yes alone is none: it is about what was said before, and this is about trust."""
     if talk.options.fetch_hailort:
         return True
     if talk.options.yes or talk.options.dry or not talk.facts.asks:
         return False
     address = source(talk.facts)
-    yield from say_all(found)
+    for lack in found:
+        yield from say_all(lack.lines)
     yield say(f"They can be fetched without an account, from {address}")
     plain = address.startswith("http:")
     if plain:

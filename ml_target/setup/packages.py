@@ -1,7 +1,10 @@
 """HailoRT's two packages in hailo-rt-4/: library, Python wheel and driver must be of one version, to the last digit."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ml_target.config import Settings
 from ml_target.hailort.packages import Platform
@@ -15,32 +18,42 @@ PYTHON = "cp312"
 DRIVERS = ("hailort-pcie-driver", "hailo-dkms")
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A package that cannot be used: there is none of its name, or its file is something else. `lines`: in words."""
+
+    kind: Literal["missing", "damaged"]
+    lines: tuple[str, ...]
+
+
 def names(driver: str, machine: str) -> tuple[str, str]:
     """The library's package and the Python package."""
     here = Platform(machine, PYTHON)
     return here.deb(driver), here.wheel(driver)
 
 
-def wrong(project: Path, driver: str, machine: str) -> list[str]:
-    """What stands in the way, a line for each; nothing where both are there."""
+def lacking(project: Path, driver: str, machine: str) -> list[Lack]:
+    """What stands in the way; nothing where both are there."""
     deb, wheel = names(driver, machine)
-    found = _look_at(project, deb, b"!<arch>", "a Debian package", driver, machine)
-    return found + _look_at(project, wheel, b"PK", "a Python wheel", driver, machine)
+    found = (
+        _look_at(project, deb, b"!<arch>", "a Debian package", driver, machine),
+        _look_at(project, wheel, b"PK", "a Python wheel", driver, machine),
+    )
+    return [lack for lack in found if lack]
 
 
-def _look_at(project: Path, name: str, beginning: bytes, kind: str, driver: str, machine: str) -> list[str]:
+def _look_at(project: Path, name: str, beginning: bytes, kind: str, driver: str, machine: str) -> Lack | None:
     folder = project / FOLDER
     file = folder / name
     if file.is_file():
         with file.open("rb") as content:
             if content.read(len(beginning)) == beginning:
-                return []
-        return [f"{name} is not {kind}: a page or a part of the file was saved. Download it again."]
+                return None
+        words = f"{name} is not {kind}: a page or a part of the file was saved. Download it again."
+        return Lack("damaged", (words,))
     others = sorted(path.name for path in folder.glob(f"*{file.suffix}") if path.is_file())
-    return [
-        f"missing: {name}",
-        *(f"    {other} is there instead: {_what_differs(other, driver, machine)}" for other in others),
-    ]
+    instead = (f"    {other} is there instead: {_what_differs(other, driver, machine)}" for other in others)
+    return Lack("missing", (f"missing: {name}", *instead))
 
 
 def _what_differs(name: str, driver: str, machine: str) -> str:
@@ -62,11 +75,11 @@ def _what_differs(name: str, driver: str, machine: str) -> str:
     return "; ".join(words) or "another name; rename it if it is the right file"
 
 
-def refusal(facts: Facts, driver: str, machine: str, found: list[str]) -> Refusal:
-    """Where the packages come from, by hand and otherwise. `found`: of `wrong`."""
+def refusal(facts: Facts, driver: str, machine: str, found: Sequence[Lack]) -> Refusal:
+    """Where the packages come from, by hand and otherwise. `found`: of `lacking`."""
     return Refusal(
         f"HailoRT {driver}, the driver's version, is not complete in {facts.project}/{FOLDER}.",
-        *found,
+        *(line for lack in found for line in lack.lines),
         "",
         "From the Hailo Developer Zone (https://hailo.ai/developer-zone/, an account is free): AI Software Suite,",
         f"HailoRT, version {driver}, {machine}, Linux, Python 3.12. These two files, under these names:",

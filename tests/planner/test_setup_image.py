@@ -229,6 +229,11 @@ def test_a_file_that_is_there_and_damaged_is_for_people_to_look_at(empty: Planne
     assert empty.changes() == []
 
 
+def test_a_name_that_reads_like_a_complaint_is_none(empty: PlannedHost) -> None:
+    empty.package("this is not a driver.deb")
+    assert empty.run("--yes", "--fetch-hailort", "--no-start").code == 0
+
+
 def test_a_dry_run_shows_the_fetch(empty: PlannedHost) -> None:
     done = empty.run("--dry-run", "--fetch-hailort")
     assert done.code == 0, done.err
