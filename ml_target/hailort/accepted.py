@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_target.errors import SettingsError
 from ml_target.hailort.packages import Pair, require_readable, where
+from ml_target.system.record import write_json
 
 RECORD = "accepted.json"
 AGAIN = "Let this program's user read it, or delete it, and fetch HailoRT's packages again"
@@ -29,9 +30,7 @@ def read(folder: Path) -> dict[str, str]:
 def remember(folder: Path, name: str, sha256: str) -> None:
     """Adds one file. Raises OSError where the folder cannot be written."""
     record = read(folder) | {name: sha256}
-    part = folder / f"{RECORD}.part"
-    part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(folder / RECORD)
+    write_json(folder / RECORD, dict(sorted(record.items())))
 
 
 def require_unchanged(pair: Pair) -> None:

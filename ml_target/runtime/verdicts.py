@@ -12,6 +12,7 @@ from ml_target.catalogue.types import Network
 from ml_target.errors import DamagedFileError, ModelError
 from ml_target.remedies import selfcheck_faces
 from ml_target.system.folders import writable
+from ml_target.system.record import write_json
 
 NAME = "verdicts.json"
 PAGE = "docs/compiling.md"
@@ -64,10 +65,8 @@ class Verdicts:
         """
         record = (path.parent if writable(path.parent) else self._spare) / NAME
         entries = {**_read(record), sha256: verdict}
-        part = record.with_suffix(".json.part")
         try:
-            part.write_text(json.dumps({key: asdict(each) for key, each in entries.items()}, indent=1) + "\n", "utf-8")
-            part.replace(record)
+            write_json(record, {key: asdict(each) for key, each in entries.items()})
         except OSError as error:
             raise ModelError(
                 f"{record} cannot be written ({error.strerror or error}), so the worker would not know the verdict",

@@ -5,9 +5,8 @@ Our own code, as the record is our own format (a JSON file that can be edited); 
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from errno import ENOLCK, ENOSYS, ENOTSUP
 from pathlib import Path
@@ -19,6 +18,7 @@ from ml_target.errors import DamagedFileError, ModelError
 from ml_target.remedies import fetch_again
 from ml_target.store import verify
 from ml_target.system.folders import writable
+from ml_target.system.record import write_json
 from ml_target.transfer import content
 
 log = logging.getLogger(__name__)
@@ -62,16 +62,7 @@ class Ledger:
     def put(self, path: Path, entry: Entry, kind: str = "") -> None:
         """Records a file, atomically. `kind` distinguishes files that share a name. Raises OSError."""
         entries = {**self._read(), self._key(path, kind): entry}
-        part = self.path.with_name(f"{FILE_NAME}.{os.getpid()}.part")
-        text = json.dumps({key: asdict(entries[key]) for key in sorted(entries)}, indent=1)
-        try:
-            part.write_text(text + "\n", encoding="utf-8")
-            with part.open("rb+") as written:  # a power cut must not leave an empty record under the right name
-                os.fsync(written.fileno())
-            part.replace(self.path)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+        write_json(self.path, {key: asdict(entries[key]) for key in sorted(entries)})
 
     def _key(self, path: Path, kind: str) -> str:
         name = path.name if path.parent == self.path.parent else path.as_posix()

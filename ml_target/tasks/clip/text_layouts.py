@@ -5,6 +5,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from ml_target.system.record import write_json
 from ml_target.tasks.clip.text_head import TextLayout
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,8 @@ class LayoutCache:
 
     def keep(self, sha256: str, layout: TextLayout) -> None:
         """Writes the layout to the file, atomically."""
-        content = {**self._read(), sha256: asdict(layout)}
-        draft = self._path.with_suffix(".part")
         try:
-            draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
-            draft.replace(self._path)
+            write_json(self._path, {**self._read(), sha256: asdict(layout)})
         except OSError as error:
             # An image with its models baked in cannot be written to: nothing is wrong.
             log.info("%s cannot be kept (%s); the probe runs at every start", self._path, error)

@@ -135,8 +135,11 @@ def test_without_the_onnx_there_is_no_verdict(check: Check, folder: Path) -> Non
     assert not (folder / NAME).exists()
 
 
-def test_a_verdict_that_cannot_be_written_is_a_fault(check: Check, folder: Path) -> None:
-    (folder / f"{NAME}.part").mkdir()
+def test_a_verdict_that_cannot_be_written_is_a_fault(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ml_target.runtime.verdicts.write_json", full)
     told = check("--json", *FACES, **OWN).check("faces.recognition")
     assert told["verdict"] == "WRONG"
     assert f"{NAME} cannot be written" in told["reason"]
