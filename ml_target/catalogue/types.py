@@ -14,6 +14,12 @@ CHIPS: tuple[Chip, ...] = get_args(Chip)
 DEFAULT_CHIP: Chip = "hailo8"
 """Taken where no card has been asked."""
 
+EITHER_CHIP = " or ".join(CHIPS)
+"""In a sentence."""
+
+CHIP_TO_TYPE = f"{DEFAULT_CHIP} (or {', '.join(chip for chip in CHIPS if chip != DEFAULT_CHIP)})"
+"""In a command that somebody types, who knows which one it is."""
+
 
 # ------------------------------------------------------------------- sources
 

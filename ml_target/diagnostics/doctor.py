@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
-from ml_target.catalogue.types import Chip
+from ml_target.catalogue.types import EITHER_CHIP, Chip
 from ml_target.config import Settings, choose_engine, setting_names, setting_text
 from ml_target.diagnostics.card import CardReport, library
 from ml_target.diagnostics.findings import as_json, as_text, is_barred, is_wrong, verdict
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `run` reads."""
     parser.description, parser.epilog = run.__doc__, STATUS
     parser.add_argument("--open", action="store_true", help="also open the card, which fails while a worker holds it")
-    parser.add_argument("--chip", action="store_true", help="only ask the card what it is: hailo8 or hailo8l")
+    parser.add_argument("--chip", action="store_true", help=f"only ask the card what it is: {EITHER_CHIP}")
     parser.add_argument("--json", action="store_true", help="the findings for programs")
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ml_target.catalogue.types import CHIP_TO_TYPE, EITHER_CHIP
 from ml_target.setup.asking import CONFINED, PIP, card, fetching, hailort_mounts, on_terminal, python
 from ml_target.setup.card import Using
 from ml_target.setup.images import require_space
@@ -24,7 +25,7 @@ def find_chip(talk: Talk, chosen: Chosen, using: Using, image: str) -> Plan[str]
     call = ["docker", "run", "--rm", *card(using, chosen), *mounts, *CONFINED, *python(image, "doctor", "--chip")]
     if talk.options.dry:
         yield shown(call)
-        yield say("(CHIP below stands for its answer, hailo8 or hailo8l)")
+        yield say(f"(CHIP below stands for its answer, {EITHER_CHIP})")
         return "CHIP"
     chip = (yield Run(tuple(call))).text.strip()
     if not CHIP.fullmatch(chip):
@@ -32,7 +33,7 @@ def find_chip(talk: Talk, chosen: Chosen, using: Using, image: str) -> Plan[str]
             "the card does not say what it is.",
             "The lines above say why, and the remedy. Look for a program that holds the card, and at: dmesg | grep "
             "hailo",
-            "To go on all the same: ./setup.sh --chip hailo8 (or hailo8l)",
+            f"To go on all the same: ./setup.sh --chip {CHIP_TO_TYPE}",
         )
     yield say(f"the card is a {chip}")
     return chip

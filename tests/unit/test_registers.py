@@ -1,15 +1,17 @@
 """The registers agree with each other: what stands in one of them is known to the others."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from project import PROJECT
 
 from ml_target.catalogue.needs import Choice, chosen
-from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS, SIGLIP, TINYCLIP
-from ml_target.catalogue.types import ClipBackend
+from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, NETWORKS, SIGLIP, TINYCLIP
+from ml_target.catalogue.types import EITHER_CHIP, ClipBackend
 from ml_target.config import Settings
 from ml_target.diagnostics.checks.register import CHECKS
 from ml_target.diagnostics.predict import ANSWERS
@@ -17,6 +19,9 @@ from ml_target.tasks.clip.encoders import HALF_FROM
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.task import CLIP
 from ml_target.tasks.register import TASKS
+
+USAGE = r"^  (--[a-z-]+) +NAME +(.*(?:\n {27}.*)*)"
+"""An option of setup.sh that takes a name, and what it says of it."""
 
 
 def test_every_task_has_networks_checks_and_an_answer_of_predict() -> None:
@@ -42,6 +47,15 @@ def test_both_towers_of_a_backend_belong_to_it(backend: ClipBackend) -> None:
         assert (tower.variant, tower.space) == (backend.name, backend.name)
     assert backend.vocabulary
     assert backend.text_weights.name == f"{backend.name}_text_weights.npz"
+
+
+def test_the_usage_of_setup_names_the_backends_and_chips_that_there_are() -> None:
+    """By hand there, since the shell checks names by it before there is a planner."""
+    text = (PROJECT / "setup.sh").read_text(encoding="utf-8")
+    about = {option: " ".join(words.split()) for option, words in re.findall(USAGE, text, re.MULTILINE)}
+    backends = ", ".join(name if name != Settings().clip_backend else f"{name} (the default)" for name in CLIP_BACKENDS)
+    assert about["--clip-backend"].startswith(f"{backends}, several separated by commas, or {AUTO}: all ")
+    assert about["--chip"].startswith(f"{EITHER_CHIP}, where ")
 
 
 def _loading(backend: ClipBackend, settings: Settings) -> Any:

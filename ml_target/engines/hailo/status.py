@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from ml_target.catalogue.files import ZOO_HAILORT
+from ml_target.catalogue.types import CHIP_TO_TYPE
 from ml_target.errors import DeviceError
 from ml_target.remedies import command, fetch_again, replace
 from ml_target.system.cards import FIRST_NODE, NODE_CLASS, RELOAD, large_pages
@@ -41,7 +42,7 @@ def _within(*_: str) -> str:
 
 
 def _other_chip(*_: str) -> str:
-    return f"For this card's build, {replace('--engine', 'hailo', '--chip', 'hailo8 (or hailo8l)')}"
+    return f"For this card's build, {replace('--engine', 'hailo', '--chip', CHIP_TO_TYPE)}"
 
 
 GONE = frozenset((36, 62, 85, 90))
