@@ -32,7 +32,7 @@ leave() { # however it ends; a function that Ctrl-C ended may have sent standard
 }
 
 hand_over() { # ARGUMENT…: what was seen, and what was given
-  local node nodes='' facts=("project=$project" "root=$planner_root" "host=$root" "machine=$(uname -m)" "kernel=$(uname -r)")
+  local node nodes='' facts=("project=$project" "root=$planner_root" "shell_root=$root" "machine=$(uname -m)" "kernel=$(uname -r)")
   for node in "$root"/dev/hailo[0-9]*; do
     [[ ! -e $node ]] || nodes+="${node#"$root"} $(stat -c '%a %g' -- "$node")"$'\n'
   done

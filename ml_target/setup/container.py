@@ -81,8 +81,8 @@ def _look_into(name: str, building: bool) -> Plan[Ours | None]:
 # ------------------------------------------------------------------------ port
 
 
-def require_port(port: int, containers: Containers, host: str) -> Plan[None]:
-    """Is it free, or ours? Raises Refusal. `host`: where /proc lies."""
+def require_port(port: int, containers: Containers, root: str) -> Plan[None]:
+    """Is it free, or ours? Raises Refusal. `root`: the shell's, of `Facts`."""
     other = "or take another one: IMMICH_PORT=3004 ./setup.sh"
     for name, ports in containers.ports.items():
         if f":{port}->" in ports:
@@ -91,7 +91,7 @@ def require_port(port: int, containers: Containers, host: str) -> Plan[None]:
     if ours and ours.up and ours.before.get("IMMICH_PORT") == str(port):
         return
     for file in ("tcp", "tcp6"):
-        table = yield Run(("cat", "--", f"{host}/proc/net/{file}"), "quiet")
+        table = yield Run(("cat", "--", f"{root}/proc/net/{file}"), "quiet")
         if listens(table.text, port):
             raise Refusal(
                 f"port {port} is taken by another program on this host, often Immich's own worker.",

@@ -18,16 +18,17 @@ class Node:
 class Facts:
     """What a plan begins with.
 
-    `project`: the checkout's folder. `root`: where /sys lies; `host`: where /proc lies for the shell, "" for itself.
-    `machine`, `kernel`: of uname. `user`: the number of whoever runs this. `asks`: somebody is at the terminal, who
-    also sees what is printed where `sees`. `built`: the image that the shell has just made for the planner, or "".
+    `project`: the checkout's folder. `root`: below it the planner finds /sys; `shell_root`: below it the shell finds
+    /proc, "" for the real one. `machine`, `kernel`: of uname. `user`: the number of whoever runs this. `asks`: somebody
+    is at the terminal, who also sees what is printed where `sees`. `built`: the image that the shell has just made for
+    the planner, or "".
     """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     project: Path
     root: Path
-    host: str
+    shell_root: str
     machine: str
     kernel: str
     user: int
@@ -51,7 +52,7 @@ def read(words: Iterator[str]) -> Facts:
         environment=environment,
         project=Path(facts["project"]),
         root=Path(facts["root"] or "/"),
-        host=facts["host"],
+        shell_root=facts["shell_root"],
         machine=facts["machine"],
         kernel=facts["kernel"],
         user=int(facts["user"]),

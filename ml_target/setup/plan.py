@@ -133,7 +133,7 @@ def _look_over(talk: Talk, chosen: Chosen, there: Containers, noted: str) -> Pla
     yield say(", ".join([f"container {container.NAME}", f"port {chosen.port}", *image, " ".join(chosen.words)]))
     yield from settings.require_valid(facts, options, chosen)
     if not options.no_start:
-        yield from container.require_port(chosen.port, there, facts.host)
+        yield from container.require_port(chosen.port, there, facts.shell_root)
 
 
 def _card(facts: Facts, chosen: Chosen, using: Using | None) -> list[str]:

@@ -35,11 +35,11 @@ def start(talk: Talk, wanted: Wanted) -> Plan[None]:
         if same and (yield from _keep(talk, wanted, ours, containers)):
             return
         yield from talk.permit()
-        yield from require_port(wanted.port, containers, talk.facts.host)
+        yield from require_port(wanted.port, containers, talk.facts.shell_root)
         yield from _set_aside(talk, ours)
     else:
         yield from talk.permit()
-        yield from require_port(wanted.port, containers, talk.facts.host)
+        yield from require_port(wanted.port, containers, talk.facts.shell_root)
     yield say(f"starting {NAME}")
     if talk.options.dry:
         yield shown(wanted.call)
@@ -63,7 +63,7 @@ def _keep(talk: Talk, wanted: Wanted, ours: Ours, containers: Containers) -> Pla
         return False
     yield from talk.permit()
     yield say(f"starting {NAME} again")
-    yield from require_port(wanted.port, containers, talk.facts.host)
+    yield from require_port(wanted.port, containers, talk.facts.shell_root)
     if (yield from talk.change(("docker", "start", NAME), "captured")).code:
         raise Refusal("it could not be started.", MEND)
     return True

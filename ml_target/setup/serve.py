@@ -68,7 +68,7 @@ def seen() -> Facts:
         environment=os.environ,
         project=PROJECT,
         root=Path("/"),
-        host="",
+        shell_root="",
         machine="",
         kernel="",
         user=os.getuid(),

@@ -24,7 +24,7 @@ class Route(NamedTuple):
 
 def closing(facts: Facts, options: Options, chosen: Chosen, image: str, chip: str, incomplete: bool) -> Plan[None]:
     """`chip`: "" for none; `incomplete`: model files are missing."""
-    address = (yield from host_address(facts.host)) or "THIS-HOST"
+    address = (yield from host_address(facts.shell_root)) or "THIS-HOST"
     if options.dry:
         yield Out("\nNothing was changed. The worker would then be found here:\n")
     elif options.no_start:
@@ -48,12 +48,12 @@ def closing(facts: Facts, options: Options, chosen: Chosen, image: str, chip: st
         yield say("Card, driver, link, files:      docker exec immich-ml-hailo python3 -m ml_target doctor")
 
 
-def host_address(host: str) -> Plan[str]:
-    """Of this host in its network, the one beside the default route; else its name, or nothing. `host`: of `Facts`."""
-    table = (yield Run(("cat", "--", f"{host}/proc/net/route"), "quiet")).text
-    addresses = (yield Run(("cat", "--", f"{host}/proc/net/fib_trie"), "quiet")).text
+def host_address(root: str) -> Plan[str]:
+    """Of this host in its network, the one beside the default route; else its name, or nothing. `root`: the shell's."""
+    table = (yield Run(("cat", "--", f"{root}/proc/net/route"), "quiet")).text
+    addresses = (yield Run(("cat", "--", f"{root}/proc/net/fib_trie"), "quiet")).text
     found = address_beside(table, addresses)
-    return found or (yield Run(("cat", "--", f"{host}/proc/sys/kernel/hostname"), "quiet")).text.strip()
+    return found or (yield Run(("cat", "--", f"{root}/proc/sys/kernel/hostname"), "quiet")).text.strip()
 
 
 def address_beside(table: str, addresses: str) -> str:

@@ -74,13 +74,13 @@ def test_a_shell_that_has_gone_ends_the_planner() -> None:
 
 
 def test_what_was_seen_is_read() -> None:
-    facts = ["project=/a b", "root=", "host=", "machine=x86_64", "kernel=6", "user=7", "asks=1", "sees="]
+    facts = ["project=/a b", "root=", "shell_root=/other", "machine=x86_64", "kernel=6", "user=7", "asks=1", "sees="]
     facts += ["nodes=/dev/hailo0 660 44\n/dev/hailo1 666 0\n", "built=an:image"]
     words = [str(len(facts)), *facts, "2", "--cpu", "a b", "NAME=a=b\nc", "EMPTY=", ""]
     found = read(iter(words))
     assert found.arguments == ("--cpu", "a b")
     assert found.environment == {"NAME": "a=b\nc", "EMPTY": ""}
-    assert str(found.root) == "/"
+    assert (str(found.root), found.shell_root) == ("/", "/other")
     assert (found.user, found.asks, found.sees, found.built) == (7, True, False, "an:image")
     assert found.nodes == (Node("/dev/hailo0", 0o660, "44"), Node("/dev/hailo1", 0o666, "0"))
 

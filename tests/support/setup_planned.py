@@ -76,7 +76,7 @@ class PlannedHost(SetupHost):
             environment=environment,
             project=self.checkout,
             root=self.root,
-            host=str(self.root),
+            shell_root=str(self.root),
             machine=self.machine,
             kernel=self.kernel,
             user=self.user,
