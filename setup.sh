@@ -12,8 +12,8 @@ Usage: ./setup.sh [OPTION…]                from a bare host to a running conta
        ./setup.sh --help                   print this
 
 Without a command it checks Docker, card, driver and HailoRT's packages, builds the images, fetches models,
-starts the container immich-ml-hailo, tests it, and says what to type into Immich. It asks before it
-changes anything, and what Immich has indexed already; it can be run again at any time, and touches no
+starts the container immich-ml-hailo, tests it, and says what to type into Immich. It asks before changing
+anything, and asks what Immich has already indexed; it can be run again at any time, and touches no
 container that it did not make.
   --cpu                    on the processor; needs neither a card nor HailoRT's packages
   --image NAME             build nothing: take or fetch the image that fits every driver, such as immich-ml-hailo:any

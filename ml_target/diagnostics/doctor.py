@@ -100,7 +100,7 @@ def _card(settings: Settings, root: Path, open_device: bool, report: CardReport)
     """The card that runs the networks."""
     before = checks(root, settings=settings)
     if not before:
-        yield Finding(False, "card", "this machine has no Hailo card; ENGINE=hailo cannot be", SEAT)
+        yield Finding(False, "card", "this machine has no Hailo card, so ENGINE=hailo cannot work", SEAT)
         return
     yield from before
     if is_barred(before):
@@ -111,7 +111,7 @@ def _card(settings: Settings, root: Path, open_device: bool, report: CardReport)
             yield report.open()
     words = kernel_words(root)
     if words is None:
-        yield Finding(None, "kernel log", "it may not be read here", f"On the host: {DMESG}", looked=False)
+        yield Finding(None, "kernel log", "this user cannot read it", f"On the host: {DMESG}", looked=False)
     else:
         yield from words or [Finding(True, "kernel log", "no trouble with the card since its driver was loaded")]
 

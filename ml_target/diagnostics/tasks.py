@@ -158,7 +158,7 @@ def memory_check(needed: int, root: Path = Path("/")) -> Finding:
     free = re.search(r"MemAvailable:\s+(\d+) kB", fact(root / "proc/meminfo"))
     left = memory_left(root)
     if free is None:
-        detail = f"{needed / GIB:.2f} GiB are needed for weights; what is free cannot be told"
+        detail = f"{needed / GIB:.2f} GiB are needed for weights; how much is free is unknown"
         return Finding(None, "memory", detail, looked=False)
     available = int(free.group(1)) * 1024
     bound = ""

@@ -30,7 +30,7 @@ def place(candidates: Sequence[Path] = ()) -> Path:
         if not fault:
             return folder
         wrong.append(f"{folder} {fault}")
-    raise SettingsError(f"HailoRT's library can be unpacked nowhere: {'; '.join(wrong)}", ADVICE)
+    raise SettingsError(f"There is nowhere to unpack HailoRT's library: {'; '.join(wrong)}", ADVICE)
 
 
 def _fault(folder: Path) -> str:

@@ -114,7 +114,7 @@ class Images:
 
 
 def require_space(megabytes: int, folder: str, what: str) -> Plan[None]:
-    """Raises Refusal where the disk has less. One that cannot be told is left to what writes there."""
+    """Raises Refusal where the disk has less. Where the space is unknown, what writes there has to tell."""
     told = yield Run(("df", "-Pk", "--", folder), "quiet")
     row = (told.text.splitlines() or [""])[-1].split()
     if told.code or len(row) < 4 or not row[3].isdecimal():

@@ -36,7 +36,7 @@ def closing(facts: Facts, options: Options, chosen: Chosen, image: str, chip: st
     try:
         yield from say_all(told(chosen.environment(facts), next((each for each in CHIPS if each == chip), None)))
     except SettingsError as error:
-        yield say(f"CLIP model  cannot be told: {error}")
+        yield say(f"CLIP model  unknown: {error}")
     yield say("            Coming from another model or worker: README, What switching costs.")
     yield Out("")
     yield say(f"Its log:    docker logs -f {NAME}")

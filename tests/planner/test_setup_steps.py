@@ -126,5 +126,5 @@ def test_the_words_of_a_wrong_name_are_said(host: PlannedHost, monkeypatch: pyte
     monkeypatch.setattr("ml_target.setup.words.told", second)
     done = host.run("--yes")
     assert done.code == 0
-    assert "CLIP model  cannot be told: CLIP_BACKEND=x. Correct it" in done.out
+    assert "CLIP model  unknown: CLIP_BACKEND=x. Correct it" in done.out
     assert calls[0]["CLIP_BACKEND"] == Settings().clip_backend

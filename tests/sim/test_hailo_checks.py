@@ -266,7 +266,7 @@ def test_a_slow_link(host: Host) -> None:
 @pytest.mark.parametrize("link", [{"current_link_speed": "Unknown"}, {"max_link_width": ""}])
 def test_an_unknown_link(host: Host, link: dict[str, str]) -> None:
     finding = looked(host.card(link=link).node().write(LOADED), "PCIe link")
-    assert finding == Finding(None, "PCIe link", "speed and width cannot be told", looked=False)
+    assert finding == Finding(None, "PCIe link", "speed and width are unknown", looked=False)
 
 
 def test_large_pages(host: Host) -> None:

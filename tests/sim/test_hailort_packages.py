@@ -284,6 +284,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(spoil: Spoil, which: s
 def test_says_of_each_place_why_nothing_can_be_unpacked_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not there is not there") as refused:
         place.place([tmp_path / "not there"])
+    assert refused.value.reason.startswith("There is nowhere to unpack HailoRT's library: /")
     assert "--tmpfs /run/hailort:exec" in refused.value.remedy
 
 

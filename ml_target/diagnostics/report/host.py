@@ -59,12 +59,12 @@ def host(root: Path = Path("/")) -> Section:
         f"page size      {os.sysconf('SC_PAGE_SIZE')} bytes",
         f"processor      {_processor(root)}{f' ({model})' if model else ''}",
         f"cores          {os.cpu_count()} on the machine, {available_cores()} for this process",
-        f"memory         {of_memory or 'cannot be told'}",
-        f"C library      {' '.join(platform.libc_ver()) or 'cannot be told'}",
+        f"memory         {of_memory or 'unknown'}",
+        f"C library      {' '.join(platform.libc_ver()) or 'unknown'}",
         f"runs           {_container(root)}, as user {os.getuid()}, groups {' '.join(map(str, os.getgroups()))}",
         *(f"{'limits' if n == 0 else '':13}  {words}" for n, words in enumerate(_limits(root / "sys/fs/cgroup"))),
         f"disk           {_disk('project', PROJECT)}, {_disk('/tmp', Path('/tmp'))}",
-        f"load           {_read(root / 'proc/loadavg') or 'cannot be told'}",
+        f"load           {_read(root / 'proc/loadavg') or 'unknown'}",
     ]
     killed = re.search(r"^oom_kill (\d+)$", _read(root / "sys/fs/cgroup/memory.events"), re.MULTILINE)
     wrong = []
@@ -112,7 +112,7 @@ def _decoders() -> str:
 
 def _os(root: Path) -> str:
     found = re.search(r'^PRETTY_NAME="?([^"\n]*)', _read(root / "etc/os-release"), re.MULTILINE)
-    return found.group(1) if found else "cannot be told"
+    return found.group(1) if found else "unknown"
 
 
 def _processor(root: Path) -> str:

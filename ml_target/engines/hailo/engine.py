@@ -186,7 +186,7 @@ class HailoEngine:
         found = [Finding(True, "chip", CHIP_NAMES[chip])] if chip else []
         found += [firmware_check(firmware, library)] if firmware else []
         found.append(library_check(library, driver_version()))
-        found.append(Finding(True, "driver", driver_version() or "its version cannot be told", looked=False))
+        found.append(Finding(True, "driver", driver_version() or "version unknown", looked=False))
         return [*found, *(each for card in self._card.cards() for each in link(card))]
 
     def health(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ def link(card: Card) -> Iterator[Finding]:
     best = (fact(card.folder / "max_link_speed"), fact(card.folder / "max_link_width"))
     have, could = bandwidth(*now), bandwidth(*best)
     if not have or not could:
-        yield Finding(None, "PCIe link", "speed and width cannot be told", looked=False)
+        yield Finding(None, "PCIe link", "speed and width are unknown", looked=False)
         return
     detail = f"{now[0]} x{now[1]}, {have:.1f} GB/s"
     if have >= could * 0.99:

@@ -43,7 +43,7 @@ def characters_in(file: Path) -> bytes:
         raise damaged(f"{file.name} cannot be read ({error})") from error
     if found is None:
         raise ModelError(
-            f"{file.name} carries no list of characters, so it cannot be told what its classes stand for",
+            f"{file.name} carries no list of characters, so what its classes stand for is unknown",
             "It is an export of another kind: replace it with the catalogue's file.",
         )
     return found

@@ -84,7 +84,7 @@ def test_what_was_not_looked_at_is_told(host: Host, run: Run, library: Library, 
     host.healthy()
     code, out = run()
     assert code == 0
-    assert "note kernel log it may not be read here -> On the host: sudo dmesg" in " ".join(out.split())
+    assert "note kernel log this user cannot read it -> On the host: sudo dmesg" in " ".join(out.split())
     assert out.endswith("\n\nnothing wrong was found; not looked at: kernel log\n")
 
 
