@@ -114,7 +114,7 @@ class _ProxyTransport(httpx2.BaseTransport):
         if proxy and "://" not in proxy:
             proxy = f"http://{proxy}"
         if proxy and not proxy.startswith(("http://", "https://")):
-            raise httpx2.ProxyError(f"a proxy of the kind {proxy.partition(':')[0]} is not spoken here")
+            raise httpx2.ProxyError(f"{proxy.partition(':')[0]} proxies are not supported")
         if proxy not in self._known:
             self._known[proxy] = httpx2.HTTPTransport(verify=_tls_context(), proxy=proxy)
         return self._known[proxy].handle_request(request)
@@ -267,7 +267,7 @@ def _refusal(code: int, server: str) -> SourceError:
         case 416:
             return PastEndError(f"{server} has less of it than there should be (HTTP 416); try again")
         case _ if code in TRANSIENT:
-            return CutError(f"{server} has a problem of its own (HTTP {code}); try again later")
+            return CutError(f"{server} reports a server error (HTTP {code}); try again later")
     return SourceError(f"{server} answered HTTP {code}; try again later or use a mirror")
 
 

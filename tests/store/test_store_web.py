@@ -208,7 +208,7 @@ def test_redirects_keep_the_range(server: FileServer, part: Path) -> None:
         (403, r"refuses it \(HTTP 403\): the file may not be there any more", 1),
         (407, r"the proxy wants a login \(HTTP 407\); set HTTPS_PROXY", 1),
         (418, r"answered HTTP 418; try again later or use a mirror", 1),
-        (503, r"has a problem of its own \(HTTP 503\); try again later", 4),
+        (503, r"reports a server error \(HTTP 503\); try again later", 4),
         (416, r"has less of it than there should be \(HTTP 416\)", 4),
     ],
 )
@@ -345,9 +345,7 @@ def test_the_proxy_that_the_environment_names(server: FileServer, part: Path, mo
         get(server, part)
         assert part.read_bytes() == CONTENT[:10]
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
-    with pytest.raises(
-        SourceError, match=r"models\.example cannot be reached \(a proxy of the kind socks5 is not spoken"
-    ):
+    with pytest.raises(SourceError, match=r"models\.example cannot be reached \(socks5 proxies are not supported\)"):
         download(Web(0), "http://models.example/file", part, SILENT, "x")
 
 
