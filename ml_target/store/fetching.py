@@ -16,7 +16,7 @@ from ml_target.store.record import Record, ReplacedFileError
 from ml_target.store.sources import Sources
 from ml_target.transfer.download import discard, resumable, writing
 from ml_target.transfer.progress import Progress
-from ml_target.transfer.web import SourceError
+from ml_target.transfer.web import SourceError, Web
 
 log = logging.getLogger("ml_target.store")
 
@@ -30,11 +30,11 @@ class Fetching:
     Raises SettingsError for a mirror that is not an address.
     """
 
-    def __init__(self, record: Record, mirror: str, hub: str, progress: Progress) -> None:
+    def __init__(self, record: Record, mirror: str, hub: str, progress: Progress, web: Web | None) -> None:
         self._record = record
         self._mirror = Mirror.at(mirror) if mirror else None
         self._hub = hub
-        self._sources = Sources(progress)
+        self._sources = Sources(progress, web)
 
     def fetch(self, file: ModelFile, target: Path, by_hand: str) -> Path:
         """The path of the file, fetched into `target` and verified. `by_hand`: what to do where nothing has it.

@@ -91,8 +91,8 @@ class Wheels:
 class Sources:
     """Fetches offers; one for each store."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._web, self._progress, self._wheels = Web(), progress, Wheels(progress)
+    def __init__(self, progress: Progress, web: Web | None = None) -> None:
+        self._web, self._progress, self._wheels = web or Web(), progress, Wheels(progress)
 
     def bring(self, offer: Offer, part: Path, mapped: Mapping[str, Path], label: str) -> None:
         """Writes the offered file to `part`; arrays of a checkpoint that are `mapped` go to their own files.

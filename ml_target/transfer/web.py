@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -24,10 +24,14 @@ CONNECT_S = 10.0
 READ_S = 60.0
 REMEMBER_S = 300.0
 TRIES = 4
+PAUSE_S = 1.0
+"""Before the second try; before each further one twice as long."""
+
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 CHUNK = 1 << 20
 
 Answer = httpx2.Response
+Sleep = Callable[[float], object]
 
 
 class SourceError(Exception):
@@ -70,10 +74,10 @@ class Version:
 
 
 class Retries:
-    """Lets attempts fail with CutError, up to TRIES in a row without progress."""
+    """Lets attempts fail with CutError, up to TRIES in a row without progress. `pause`: waits for so many seconds."""
 
-    def __init__(self, pause_s: float) -> None:
-        self._pause_s = pause_s
+    def __init__(self, pause: Sleep) -> None:
+        self._pause = pause
         self._failed = 0
 
     @contextmanager
@@ -85,7 +89,7 @@ class Retries:
             self._failed += 1
             if self._failed == TRIES:
                 raise
-            time.sleep(self._pause_s * 2 ** (self._failed - 1))
+            self._pause(PAUSE_S * 2 ** (self._failed - 1))
 
     def progressed(self) -> None:
         """Resets the count: some bytes have arrived."""
@@ -124,10 +128,16 @@ class Web:
     """Opens URLs, through the proxy that the environment names, if any.
 
     A server that could not be reached is not tried again for some minutes, so that a run without
-    internet fails once instead of once for each file.
+    internet fails once instead of once for each file. `clock`: in seconds; `sleep`: how it waits between two tries.
     """
 
-    def __init__(self, pause_s: float = 1.0, transport: httpx2.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        transport: httpx2.BaseTransport | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Sleep = time.sleep,
+    ) -> None:
         self._client = httpx2.Client(
             transport=transport or _ProxyTransport(),
             follow_redirects=True,
@@ -135,7 +145,7 @@ class Web:
             event_hooks={"response": [_refuse_downgrade]},
         )
         self._out_of_reach: dict[str, tuple[float, str]] = {}
-        self._pause_s = pause_s
+        self._clock, self._sleep = clock, sleep
 
     def open(self, url: str, first: int = 0, last: int | None = None, tag: str | None = None) -> Answer:
         """The answer to GET, from byte `first` to byte `last` (included); status 200 or 206.
@@ -145,7 +155,7 @@ class Web:
         """
         server = server_of(url)
         at, reason = self._out_of_reach.get(server, (0.0, ""))
-        if reason and time.monotonic() - at < REMEMBER_S:
+        if reason and self._clock() - at < REMEMBER_S:
             raise SourceError(reason)
         headers = {}
         if first or last is not None:
@@ -159,7 +169,7 @@ class Web:
             )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             reason = _out_of_reach(server, error)
-            self._out_of_reach[server] = (time.monotonic(), reason)
+            self._out_of_reach[server] = (self._clock(), reason)
             raise SourceError(reason) from error
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, ValueError) as error:
             raise _unusable(url, error) from None
@@ -174,7 +184,7 @@ class Web:
 
     def retries(self) -> Retries:
         """For one transfer."""
-        return Retries(self._pause_s)
+        return Retries(self._sleep)
 
 
 def server_of(url: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import store_files
-from file_server import FileServer
+from file_server import FileServer, hasty
 from store_files import RNG, TEXT, file, network, zipped
 
 from ml_target.catalogue.types import HubFile, ZooFile, ZooZip
@@ -54,7 +54,7 @@ def test_an_interrupted_fetch_leaves_its_part_and_the_next_goes_on(folder: Path,
     served = server.add("/a/words.txt", content, cuts=[400_000, 0, 0, 0, 0])
     entry = file(ZooFile("a/words.txt"), content=content)
     with pytest.raises(FetchError, match="cut the connection after 400,000 of 1,000,000 bytes"):
-        Store(folder).fetch(entry)
+        Store(folder, web=hasty()).fetch(entry)
     assert Store(folder).find(entry) is None
     served.cuts = []
     assert Store(folder).fetch(entry).read_bytes() == content
@@ -79,7 +79,7 @@ def test_only_the_member_of_a_zip_is_transferred(folder: Path, server: FileServe
 def test_the_whole_zip_where_ranges_are_not_served(folder: Path, server: FileServer) -> None:
     server.add("/a.zip", zipped("up.onnx", network(), 200_000), ranges=False, cuts=[100, 100_000])
     entry = file(ZooZip("a.zip", "up.onnx"), name="net.onnx", content=None)
-    assert Store(folder).fetch(entry).read_bytes() == network()
+    assert Store(folder, web=hasty()).fetch(entry).read_bytes() == network()
     assert sorted(p.name for p in folder.iterdir()) == [".fetching", "checksums.json", "net.onnx"]
 
 

@@ -11,7 +11,7 @@ import file_server
 import httpx2
 import numpy as np
 import pytest
-from file_server import FileServer
+from file_server import FileServer, hasty
 
 from ml_target.errors import FetchError
 from ml_target.transfer import web
@@ -35,7 +35,7 @@ def part(tmp_path: Path) -> Path:
 
 
 def get(server: FileServer, part: Path, path: str = "/file", use: Web | None = None) -> None:
-    download(use or Web(0), server.url + path, part, SILENT, "file")
+    download(use or hasty(), server.url + path, part, SILENT, "file")
 
 
 # ------------------------------------------------------------------- download
@@ -61,7 +61,7 @@ def test_the_next_run_goes_on_where_the_last_one_ended(server: FileServer, part:
     with pytest.raises(CutError, match=r"127\.0\.0\.1 cut the connection after 1,200,000 of 3,000,000 bytes"):
         get(server, part)
     served.cuts = []
-    get(server, part, use=Web(0))
+    get(server, part, use=hasty())
     assert part.read_bytes() == CONTENT
     assert server.total == len(CONTENT)
 
@@ -119,7 +119,7 @@ def test_a_server_that_ignores_the_edition_asked_for(part: Path) -> None:
         body = content[:40] if content == CONTENT[:100] else content[first:]  # the first answer is cut
         return httpx2.Response(206 if first else 200, headers=headers, content=iter([body]))
 
-    get(FileServer("http://x"), part, use=Web(0, httpx2.MockTransport(answer)))
+    get(FileServer("http://x"), part, use=hasty(httpx2.MockTransport(answer)))
     assert part.read_bytes() == CONTENT[100:200]
 
 
@@ -254,12 +254,31 @@ def test_a_name_that_is_not_known_fails_at_once_and_only_once(part: Path, monkey
     assert asked == ["models.example"]
 
 
-def test_a_host_out_of_reach_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    use = Web()
-    use._out_of_reach["127.0.0.1"] = (-1e9, "was away")
-    with file_server.serving() as server:
-        server.add("/file", b"x")
-        use.open(f"{server.url}/file").close()
+def test_a_host_out_of_reach_is_asked_again_after_a_while() -> None:
+    now, asked = [1000.0], [0]
+
+    def away_at_first(request: httpx2.Request) -> httpx2.Response:
+        asked[0] += 1
+        if asked[0] == 1:
+            raise httpx2.ConnectError("away")
+        return httpx2.Response(200)
+
+    use = Web(httpx2.MockTransport(away_at_first), clock=lambda: now[0])
+    for later, requests in ((0, 1), (0, 1), (299, 1)):
+        now[0] += later
+        with pytest.raises(SourceError, match=r"h cannot be reached \(away\)"):
+            use.open("http://h/file")
+        assert asked[0] == requests
+    now[0] += 2
+    use.open("http://h/file").close()
+
+
+def test_each_further_try_waits_twice_as_long_and_bytes_begin_anew(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT, cuts=[0, 0, 1_000_000, 0, 0, 0, 0])
+    waited: list[float] = []
+    with pytest.raises(CutError):
+        get(server, part, use=Web(sleep=waited.append))
+    assert waited == [1, 2, 1, 2, 4], "the fourth in a row ends it"
 
 
 def test_a_server_that_is_down(part: Path) -> None:
@@ -293,7 +312,7 @@ def test_a_server_that_hangs_up_before_it_answers(part: Path) -> None:
         thread.start()
         try:
             with pytest.raises(CutError, match=r"broke off before it answered .*try again later"):
-                download(Web(0), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
+                download(hasty(), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
         finally:
             stop.set()
             thread.join()
@@ -313,7 +332,7 @@ def test_a_server_that_falls_silent(server: FileServer, part: Path, monkeypatch:
         thread = threading.Thread(target=start_only)
         thread.start()
         with pytest.raises(CutError, match=r"broke off \(no byte for too long\)"):
-            download(Web(0), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
+            download(hasty(), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
         thread.join()
         for connection in connections:
             connection.close()
@@ -340,13 +359,13 @@ def test_the_proxy_that_the_environment_names(server: FileServer, part: Path, mo
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for proxy in (server.url, server.url.removeprefix("http://")):
         monkeypatch.setenv("http_proxy", proxy)
-        download(Web(0), "http://models.example/file", part, SILENT, "x")
+        download(hasty(), "http://models.example/file", part, SILENT, "x")
         assert part.read_bytes() == CONTENT
         get(server, part)
         assert part.read_bytes() == CONTENT[:10]
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
     with pytest.raises(SourceError, match=r"models\.example cannot be reached \(socks5 proxies are not supported\)"):
-        download(Web(0), "http://models.example/file", part, SILENT, "x")
+        download(hasty(), "http://models.example/file", part, SILENT, "x")
 
 
 def test_a_proxy_that_wants_a_login(server: FileServer, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +376,7 @@ def test_a_proxy_that_wants_a_login(server: FileServer, part: Path, monkeypatch:
     with pytest.raises(
         SourceError, match=r"the proxy wants a login \(HTTP 407\); set HTTPS_PROXY=http://user:password"
     ):
-        download(Web(0), "https://models.example/file", part, SILENT, "x")
+        download(hasty(), "https://models.example/file", part, SILENT, "x")
 
 
 @pytest.mark.parametrize("address", ["http://[::1/file", "http://host:port/file", "nonsense"])

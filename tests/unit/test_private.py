@@ -104,7 +104,7 @@ def test_no_fault_of_the_store_tells_a_password(address: str, monkeypatch: pytes
         lambda: Store(tmp_path, mirror=address).fetch(FILE),
         lambda: Store(tmp_path, hf_endpoint=address).fetch(FILE),
         lambda: server_of(address),
-        lambda: Web(0).open(address),
+        lambda: Web().open(address),
         lambda: Mirror.at(address),
     )
     for attempt in attempts:
