@@ -46,9 +46,9 @@ class Fetching:
             if path := self._try(file, offer, target, attempts):
                 return path
         if not attempts:
-            raise FetchError(f"nobody publishes it; {by_hand}")
-        lines = "".join(f"\n - {attempt}" for attempt in attempts)
-        raise FetchError(f"{lines}\nOtherwise, {by_hand}")
+            raise FetchError("nobody publishes it", by_hand, separator="; ")
+        lines = "".join(f"\n - {attempt}" for attempt in attempts)  # each with what helps there
+        raise FetchError(lines, f"Otherwise, {by_hand}", separator="\n")
 
     def _try(self, file: ModelFile, offer: Offer, target: Path, attempts: list[str]) -> Path | None:
         try:

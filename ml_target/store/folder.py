@@ -171,10 +171,10 @@ class Store:
                 found, damage = self._look(file)
                 return found or self._fetching.fetch(file, target, self._put(file))
         except FetchError as error:
+            what = f"{file.name} could not be fetched"
             if damage:
-                words = f"{damage.reason}. A good one could not be fetched, and the damaged one stays"
-                raise FetchError(f"{words}: {error}") from error
-            raise FetchError(f"{file.name} could not be fetched: {error}") from error
+                what = f"{damage.reason}. A good one could not be fetched, and the damaged one stays"
+            raise FetchError(f"{what}: {error.reason}", error.remedy, separator=error.separator) from error
 
     def _look(self, file: ModelFile) -> tuple[Path | None, DamagedFileError | None]:
         """A sound copy, if there is one; otherwise what is wrong with a damaged one."""

@@ -243,7 +243,7 @@ def test_a_task_that_is_off_is_a_503_that_says_why() -> None:
     with live(lambda _: services) as (client, _worker):
         answer = ask(client, FACES)
         assert answer.status_code == 503
-        assert answer.json()["detail"].startswith("facial-recognition is off: no such file.")
+        assert answer.json()["detail"] == "facial-recognition is off: no such file. Put it into the models folder."
         assert search(client, "a cat").status_code == 503
         assert ask(client, OCR).status_code == 200
         assert ask(client, {**OCR, **FACES}).status_code == 503, "half an answer is no answer"

@@ -40,6 +40,8 @@ def test_sources_in_turn_and_every_attempt_is_told(folder: Path, server: FileSer
         f"Otherwise, put words.txt into {folder}, or point MODELS_MIRROR at a folder or address that has it."
     )
     assert not [p for p in folder.iterdir() if p.name != ".fetching"], "nothing half done stays"
+    assert caught.value.remedy == lines[4]
+    assert caught.value.reason == "\n".join(lines[:4])
     server.add("/good/words.txt", TEXT)
     assert Store(folder).fetch(file(*entry.sources, ZooFile("good/words.txt"))).read_bytes() == TEXT
 

@@ -226,7 +226,7 @@ def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with (
         (tmp_path / "a.zip").open("rb") as file,
-        pytest.raises(SourceError, match="damaged or not a zip, get it again"),
+        pytest.raises(SourceError, match="damaged or not a zip; get it again"),
     ):
         unpacked(file, "wanted.onnx")
 

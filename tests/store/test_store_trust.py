@@ -49,7 +49,7 @@ def test_a_redirect_away_from_https_is_refused(tmp_path: Path, location: str) ->
         WebFile,
     )
     for attempt in attempts:
-        with pytest.raises(SourceError, match=r"models\.example leads from https to .*: refused\. Use a mirror, or an"):
+        with pytest.raises(SourceError, match=r"models\.example leads from https to .*: refused; use a mirror, or an"):
             attempt(redirecting(location), "https://models.example/file")
     assert not part.exists()
 

@@ -208,6 +208,7 @@ def test_redirects_keep_the_range(server: FileServer, part: Path) -> None:
         (403, r"refuses it \(HTTP 403\): the file may not be there any more", 1),
         (407, r"the proxy wants a login \(HTTP 407\); set HTTPS_PROXY", 1),
         (418, r"answered HTTP 418; try again later or use a mirror", 1),
+        (429, r"does not answer this now \(HTTP 429\); try again later", 4),
         (503, r"reports a server error \(HTTP 503\); try again later", 4),
         (416, r"has less of it than there should be \(HTTP 416\)", 4),
     ],
@@ -249,7 +250,9 @@ def test_a_name_that_is_not_known_fails_at_once_and_only_once(part: Path, monkey
         monkeypatch.delenv(proxy, raising=False)
     use = Web()
     for path in ("a", "b", "c"):
-        with pytest.raises(SourceError, match=r"models\.example cannot be found: no internet connection"):
+        with pytest.raises(
+            SourceError, match=r"models\.example cannot be found: no internet connection.*; check the network"
+        ):
             download(use, f"https://models.example/{path}", part, SILENT, "x")
     assert asked == ["models.example"]
 
@@ -285,7 +288,7 @@ def test_a_server_that_is_down(part: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/file"
-        with pytest.raises(SourceError, match=r"127\.0\.0\.1 refuses connections: .*is the server up"):
+        with pytest.raises(SourceError, match=r"127\.0\.0\.1 refuses connections; check that .*the server is up"):
             download(Web(), address, part, SILENT, "x")
 
 
@@ -294,7 +297,7 @@ def test_a_server_that_does_not_answer(part: Path, monkeypatch: pytest.MonkeyPat
         raise TimeoutError("timed out")
 
     monkeypatch.setattr(socket, "create_connection", silence)
-    with pytest.raises(SourceError, match=r"did not answer within 10 s: .*a firewall drops it"):
+    with pytest.raises(SourceError, match=r"did not answer within 10 s: .*a firewall drops it; check the network"):
         download(Web(), "http://192.0.2.1/file", part, SILENT, "x")
 
 
@@ -344,11 +347,11 @@ def test_a_certificate_that_is_not_trusted() -> None:
 
     error = ssl.SSLCertVerificationError(1, "x")
     error.verify_message = "self-signed certificate"
-    assert "a certificate that is not trusted (self-signed certificate): check the clock" in web._out_of_reach(
-        "h", error
-    )
-    assert "h cannot be reached (odd): check the network" in web._out_of_reach("h", httpx2.ProxyError("odd"))
-    assert "h cannot be reached (No route to host)" in web._out_of_reach("h", OSError(113, "No route to host"))
+    told = web._out_of_reach("h", error)
+    assert told.reason == "h shows a certificate that is not trusted (self-signed certificate)"
+    assert told.remedy.startswith("check the clock, and SSL_CERT_FILE")
+    assert str(web._out_of_reach("h", httpx2.ProxyError("odd"))).startswith("h cannot be reached (odd); check the")
+    assert "h cannot be reached (No route to host);" in str(web._out_of_reach("h", OSError(113, "No route to host")))
 
 
 def test_the_proxy_that_the_environment_names(server: FileServer, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
