@@ -136,9 +136,9 @@ def damaged(reason: str, *arguments: str, first: str = "", cause: str = "a model
     return DamagedFileError(reason, remedy, cause, first)
 
 
-def unreadable(path: Path, error: OSError) -> DamagedFileError:
+def unreadable(file: Path | str, error: OSError) -> DamagedFileError:
     """The error for a file that exists but does not open, or fails while it is read."""
-    reason = f"{path} cannot be read: {error.strerror or error}"
+    reason = f"{file} cannot be read: {error.strerror or error}"
     if isinstance(error, FileNotFoundError):
         return DamagedFileError(reason, "Check that it is there")
     return damaged(reason, first="Check its permissions and the disk")

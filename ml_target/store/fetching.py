@@ -12,7 +12,7 @@ from ml_target.catalogue.types import ModelFile
 from ml_target.errors import DamagedFileError, FetchError, ModelError
 from ml_target.store import verify
 from ml_target.store.offers import Mirror, Offer, upstream
-from ml_target.store.record import Record, ReplacedFileError
+from ml_target.store.record import Record
 from ml_target.store.sources import Sources
 from ml_target.transfer.download import discard, resumable, writing
 from ml_target.transfer.progress import Progress
@@ -94,13 +94,9 @@ class Fetching:
         except ModelError as error:
             for refused in (part, *parts.values()):
                 discard(refused)
-            # The remedy is dropped: the user does not have this file, as it has been deleted again.
-            words = error.reason if isinstance(error, DamagedFileError) else str(error)
-            if isinstance(error, ReplacedFileError):
-                words = f"{words}. {self._record.replaced_remedy(part)}"
-            for path in (home, *mapped.values()):
-                words = words.replace(f"{path}.part", path.name)
-            raise SourceError(f"what came from there is refused: {words}") from error
+            # Without "fetch it again": this file has been deleted, and another source is asked.
+            remedy = error.first or "" if isinstance(error, DamagedFileError) else error.remedy
+            raise SourceError(f"what came from there is refused: {error.reason}", remedy, separator=". ") from error
         with writing(target):
             if home.exists():
                 _set_aside(home)

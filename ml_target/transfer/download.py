@@ -154,8 +154,8 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
             version = replace(version, promised=known.promised)
         blocks = blocks_of(answer, server, counted=version.size is not None)
         beginning = next(blocks, b"")
-        if start == 0 and (problem := wrong_content(beginning)):
-            raise SourceError(f"{server} gives {problem}")
+        if start == 0 and (wrong := wrong_content(beginning)):
+            raise SourceError(f"{server} gives {wrong.what}", wrong.first, separator=". ")
         make_room(part.parent, (version.size or start) - start)
         transfer.expect(version.size, start)
         with writing(part.parent):

@@ -195,7 +195,7 @@ def test_a_pinned_file_is_examined_once(folder: Path, monkeypatch: pytest.Monkey
     path.write_bytes(network())
     store.pin(onnx, path)
     store.check(onnx, path)
-    monkeypatch.setattr("ml_target.transfer.content.sha256_of", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("ml_target.transfer.content.sha256_of", lambda *_: pytest.fail("read again"))
     store.check(onnx, path)
 
 

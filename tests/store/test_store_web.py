@@ -223,9 +223,15 @@ def test_statuses_in_words(server: FileServer, part: Path, status: int, words: s
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\n<!DOCTYPE html><html>Please log in</html>", "a web page instead of the file: a login page"),
+        (
+            b"\n<!DOCTYPE html><html>Please log in</html>",
+            r"a web page instead of the file: a login page .*in between\. Log in there, or set HTTPS_PROXY",
+        ),
         (b"<HTML><body>", "a web page instead of the file"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n", "a Git LFS pointer .*git lfs pull"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n",
+            r"a Git LFS pointer .*itself\. Fetch .* git lfs pull",
+        ),
     ],
 )
 def test_what_comes_in_place_of_a_file(server: FileServer, part: Path, content: bytes, words: str) -> None:
