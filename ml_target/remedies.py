@@ -35,6 +35,9 @@ IN_PROJECT = "on the host, in this project's folder"
 DECIDING = tuple(name for name, value in vars(Choice).items() if isinstance(value, property))
 """The settings that decide which files are wanted."""
 
+WRONG_ENTRY = "Its entry in the catalogue is wrong: correct it in ml_target/catalogue/networks.py, or report this."
+"""For a network that, by its entry, a task cannot use: no other file would help."""
+
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -123,6 +126,11 @@ def fetch_again(*arguments: str) -> str:
 def check_file() -> str:
     """For answers that an intact file never gives."""
     return f"Check its file: `{command('models verify', **_given())}`."
+
+
+def not_the_catalogues() -> str:
+    """For a file that is intact, but of a shape that its task cannot use; a sentence without its full stop."""
+    return f"It is not the catalogue's file: {replace()}"
 
 
 def selfcheck_faces() -> str:

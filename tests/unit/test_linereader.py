@@ -320,9 +320,9 @@ def test_no_lines_ask_nobody(threads: tuple[ThreadPool, Arbiter]) -> None:
 def test_networks_that_take_no_pictures_are_refused(threads: tuple[ThreadPool, Arbiter]) -> None:
     model = Model(OCR_DETECTION, threads[1].queue(slow(), OCR_DETECTION.name), Provenance("fake", "", "fake"))
     text = replace(model, network=TINYCLIP.textual)
-    with pytest.raises(ModelError, match="cannot read text"):
+    with pytest.raises(ModelError, match=r"cannot read text\. Its entry in the catalogue is wrong: correct it"):
         LineReader(text, LETTERS, threads[0])
-    with pytest.raises(ModelError, match="cannot find text"):
+    with pytest.raises(ModelError, match=r"cannot find text\. Its entry in the catalogue is wrong: correct it"):
         LineFinder(text, threads[0], 1000, 16)
-    with pytest.raises(ModelError, match="no output 'classes'"):
+    with pytest.raises(ModelError, match=r"no output 'classes', .*\. Its entry in the catalogue is wrong: correct it"):
         LineReader(model, LETTERS, threads[0])
