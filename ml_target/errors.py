@@ -33,15 +33,18 @@ class WorkerError(Exception):
     """Base of every error this project raises on purpose.
 
     `reason`: what is wrong, without a full stop. `remedy`: what to do about it, with its full stop, or without one
-    where it ends in a command; may be "". `cause`: a short form of the reason, for where space is tight; may be "".
+    where it ends in a command; may be "". `separator`: what stands between the two; an error that takes over another's
+    remedy takes over this as well. `cause`: a short form of the reason, for where space is tight; may be "".
     `kind`: what monitoring counts it as.
     """
 
     kind: ClassVar[Reason] = "internal"
-    separator: ClassVar[str] = ". "
+    separator: str = ". "
     cause: str = ""
 
-    def __init__(self, reason: str, remedy: str = "") -> None:
+    def __init__(self, reason: str, remedy: str = "", *, separator: str | None = None) -> None:
+        if separator is not None:
+            self.separator = separator
         super().__init__(f"{reason}{self.separator}{remedy}" if remedy else reason)
         self.reason = reason
         self.remedy = remedy

@@ -35,6 +35,9 @@ IN_PROJECT = "on the host, in this project's folder"
 DECIDING = tuple(name for name, value in vars(Choice).items() if isinstance(value, property))
 """The settings that decide which files are wanted."""
 
+WRONG_ENTRY = "Its entry in the catalogue is wrong: correct it in ml_target/catalogue/networks.py, or report this."
+"""For a network that, by its entry, a task cannot use: no other file would help."""
+
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -125,6 +128,11 @@ def check_file() -> str:
     return f"Check its file: `{command('models verify', **_given())}`."
 
 
+def not_the_catalogues() -> str:
+    """For a file that is intact, but of a shape that its task cannot use; a sentence without its full stop."""
+    return f"It is not the catalogue's file: {replace()}"
+
+
 def selfcheck_faces() -> str:
     """The command that compares the face networks with the processor's, with this worker's settings."""
     return command("selfcheck", "--task", "faces", **_given())
@@ -136,9 +144,9 @@ def damaged(reason: str, *arguments: str, first: str = "", cause: str = "a model
     return DamagedFileError(reason, remedy, cause, first)
 
 
-def unreadable(path: Path, error: OSError) -> DamagedFileError:
+def unreadable(file: Path | str, error: OSError) -> DamagedFileError:
     """The error for a file that exists but does not open, or fails while it is read."""
-    reason = f"{path} cannot be read: {error.strerror or error}"
+    reason = f"{file} cannot be read: {error.strerror or error}"
     if isinstance(error, FileNotFoundError):
         return DamagedFileError(reason, "Check that it is there")
     return damaged(reason, first="Check its permissions and the disk")

@@ -39,7 +39,7 @@ def lines(backends: str) -> list[str]:
     found = [f"CLIP model  {chosen.immich_name}  ({chosen.width} numbers)"]
     if chosen.borrows_name:
         who = f"{chosen.name} hides behind this name"
-        found += _indented(f"{who}: let no other worker, Immich's own neither, serve this library.")
+        found += _indented(f"{who}: let no other worker, not even Immich's own, serve this library.")
         found += _indented(for_new_libraries(chosen))
     return found
 

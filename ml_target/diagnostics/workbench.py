@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from ml_target.config import Settings
 from ml_target.engines.select import thread_plan
-from ml_target.errors import Unavailable
 from ml_target.runtime.assembly import Loader, Place
 from ml_target.runtime.place import open_places
 from ml_target.scheduling.threads import ThreadPool
@@ -52,12 +51,12 @@ class Workbench:
     def load(self, offered: Callable[[Loader], Offer[T]]) -> T:
         """The object that serves what is offered, on the places of its networks.
 
-        Raises Unavailable if the task is off, ModelError for a wrong file, DeviceError.
+        Raises TaskOff, ModelError for a wrong file, DeviceError.
         """
         offer = offered(self.loader)
         for network in offer.networks:
             self.start(self.loader.place(network))
         service = self.loader.service(offer)
         if service.serves is None:
-            raise Unavailable(f"{service.label} is off: {service.why_off}")
+            raise service.refusal()
         return service.serves

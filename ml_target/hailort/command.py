@@ -120,7 +120,7 @@ def fetch(wanted: Wanted, ask: Ask, web: Web | None = None) -> int:
         wanted.folder.mkdir(parents=True, exist_ok=True)
         for name in missing:
             _fetch(name, wanted, ask, web or Web())
-    except (WorkerError, SourceError) as error:
+    except WorkerError as error:
         print(f"{error}", file=sys.stderr)
         return INCOMPLETE
     print(f"HailoRT {wanted.version} is complete in {wanted.folder}")
@@ -140,13 +140,15 @@ def _require_writable(folder: Path) -> None:
 
 
 def _fetch(name: str, wanted: Wanted, ask: Ask, web: Web) -> None:
-    """One file, under its name only once it is examined and accepted. Raises SourceError, WorkerError."""
+    """One file, under its name only once it is examined and accepted. Raises WorkerError."""
     part = wanted.folder / f"{name}.part"
     url = f"{wanted.server.rstrip('/')}/{name}"
     try:
         download(web, url, part, Progress(sys.stderr), name)
     except SourceError as error:
-        raise FetchError(f"{name} could not be fetched: {error}", _by_hand(wanted)) from error
+        remedy = ". ".join(filter(None, (error.remedy, _by_hand(wanted))))
+        separator = error.separator if error.remedy else None
+        raise FetchError(f"{name} could not be fetched: {error.reason}", remedy, separator=separator) from error
     try:
         _examine(part, wanted)
         sha256 = _accepted(part, name, wanted.folder, ask)

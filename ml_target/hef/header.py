@@ -93,22 +93,23 @@ LAYOUTS = {
 }
 
 
-def read_header(path: Path) -> HefHeader:
+def read_header(path: Path, known_as: str = "") -> HefHeader:
     """The header of the HEF at `path`, the file's length checked; quick, as it reads only a few bytes.
 
     Raises DamagedFileError, each case with its own message, for: not a HEF, a container version that is
-    too new, a cut or overlong file, a header without an architecture.
+    too new, a cut or overlong file, a header without an architecture. `known_as`: what they call it, by default its
+    path.
     """
     try:
         with path.open("rb") as file:
-            return _read_header(file, path)
+            return _read_header(file, known_as or str(path))
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable(known_as or path, error) from error
 
 
-def verify(path: Path) -> HefHeader:
-    """Reads the whole file and compares it with the checksum it carries. Raises DamagedFileError."""
-    header = read_header(path)
+def verify(path: Path, known_as: str = "") -> HefHeader:
+    """Reads the whole file and compares it with the checksum it carries. Raises DamagedFileError as `read_header`."""
+    header = read_header(path, known_as)
     layout = LAYOUTS[header.container]
     computed = layout.hash()
     try:
@@ -117,52 +118,52 @@ def verify(path: Path) -> HefHeader:
             while block := file.read(BLOCK):
                 computed.update(block)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable(known_as or path, error) from error
     if computed.digest() != header.checksum:
         raise damaged(
-            f"{path} is damaged: its {layout.checksum_name} is {computed.digest().hex()}, "
+            f"{known_as or path} is damaged: its {layout.checksum_name} is {computed.digest().hex()}, "
             f"its header says {header.checksum.hex()}"
         )
     return header
 
 
-def require_chip(header: HefHeader, chip: Chip, path: Path) -> None:
-    """Raises ModelError when the file at `path` was compiled for a chip whose programs `chip` cannot run."""
+def require_chip(header: HefHeader, chip: Chip, file: Path | str) -> None:
+    """Raises ModelError when the file, called `file`, was compiled for a chip whose programs `chip` cannot run."""
     if header.architecture not in RUNS_ON[chip]:
         raise ModelError(
-            f"{path} was compiled for {header.chip}, a {CHIP_NAMES[chip]} cannot run it",
+            f"{file} was compiled for {header.chip}, a {CHIP_NAMES[chip]} cannot run it",
             f"Replace it by the build for {CHIP_NAMES[chip]}: {replace('--engine', 'hailo', '--chip', chip)}",
         )
 
 
-def _read_header(file: BinaryIO, path: Path) -> HefHeader:
+def _read_header(file: BinaryIO, name: str) -> HefHeader:
     prefix = file.read(PREFIX.size)
     if len(prefix) < PREFIX.size or PREFIX.unpack(prefix)[0] != MAGIC:
-        raise damaged(f"{path} is not a HEF: it does not begin with 01 48 45 46")
+        raise damaged(f"{name} is not a HEF: it does not begin with 01 48 45 46")
     _, container, message_size = PREFIX.unpack(prefix)
     layout = LAYOUTS.get(container)
     if layout is None:
         raise DamagedFileError(
-            f"{path} is a HEF of container version {container}; versions 0 to 3 can be read",
+            f"{name} is a HEF of container version {container}; versions 0 to 3 can be read",
             f"Take the build the catalogue names ({fetch()}), or a newer release of this worker.",
         )
     raw = file.read(layout.fields.size)
     start = PREFIX.size + layout.fields.size
     actual = file.seek(0, 2)
     if len(raw) < layout.fields.size:
-        raise damaged(f"{path} is cut off: its header is not complete after {actual:,} bytes")
+        raise damaged(f"{name} is cut off: its header is not complete after {actual:,} bytes")
     values = layout.fields.unpack(raw)
     expected = start + message_size + sum(values[i] for i in layout.rest)
     if actual != expected:
         what = "cut off" if actual < expected else "too long"
-        raise damaged(f"{path} is {what}: {actual:,} bytes instead of {expected:,}")
+        raise damaged(f"{name} is {what}: {actual:,} bytes instead of {expected:,}")
     file.seek(start)
-    architecture, compiler = _identity(file.read(min(message_size, BLOCK)), path)
+    architecture, compiler = _identity(file.read(min(message_size, BLOCK)), name)
     checksum: bytes = values[0] if container else values[1]
     return HefHeader(container, architecture, compiler, start, message_size, checksum)
 
 
-def _identity(message: bytes, path: Path) -> tuple[int, str]:
+def _identity(message: bytes, name: str) -> tuple[int, str]:
     """Architecture and compiler version from the header field, which compilers write first."""
     try:
         number, header = next(walk(message))
@@ -170,7 +171,7 @@ def _identity(message: bytes, path: Path) -> tuple[int, str]:
             raise ValueError("the first field is not the header")
         fields = dict(walk(header))
     except (ValueError, StopIteration) as error:
-        raise damaged(f"{path} is a HEF without a readable header ({error})") from error
+        raise damaged(f"{name} is a HEF without a readable header ({error})") from error
     architecture, version = fields.get(1, 0), fields.get(3, b"")
     text = version.decode("utf-8", "replace") if isinstance(version, bytes) else ""
     found = re.search(r"\d+(\.\d+)+", text)

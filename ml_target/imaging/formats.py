@@ -28,8 +28,10 @@ def _is_tga(head: bytes) -> bool:
     )
 
 
-# In the order in which Pillow tries them; the first that fits is the format.
-_FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[Source], Structure]]] = {
+# Everything Pillow decodes by itself, in the order in which it tries them; the first that fits is the format. Left out
+# are formats that start other programs (EPS) or hold no raster of their own (WMF, PDF), and those that Pillow decodes
+# on opening (ICO).
+FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[Source], Structure]]] = {
     "JPEG": (lambda head: head.startswith(b"\xff\xd8\xff"), jpeg.probe),
     "WEBP": (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", webp.probe),
     "PNG": (lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), png.probe),
@@ -43,9 +45,6 @@ _FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[Source], Structure]
     "TGA": (_is_tga, plain.probe_tga),
     "PCX": (lambda head: head[:1] == b"\x0a" and head[1:2] in (b"\0", b"\2", b"\3", b"\5"), plain.probe_pcx),
 }
-FORMATS = tuple(_FORMATS)
-"""Everything Pillow decodes by itself. Left out are formats that start other programs (EPS) or hold no raster of
-their own (WMF, PDF), and those that Pillow decodes on opening (ICO)."""
 
 
 def probe(data: bytes | BinaryIO, max_pixels: int) -> Structure:
@@ -66,7 +65,7 @@ def probe_at_once(data: bytes | BinaryIO, max_pixels: int) -> Structure | None:
 
 def _structure(source: Source, max_pixels: int) -> Structure:
     head = source.at(0, HEAD)
-    reader = next((reader for fits, reader in _FORMATS.values() if fits(head)), None)
+    reader = next((reader for fits, reader in FORMATS.values() if fits(head)), None)
     if reader is None:
         raise not_a_picture("its format is unknown")
     structure = reader(source)

@@ -65,7 +65,7 @@ def _served(request: dict[str, Any], files: list[int]) -> dict[str, Any]:
         height, width = _decoded(request, files)
         answer: dict[str, Any] = {"height": height, "width": width}
     except WorkerError as error:
-        answer = {"ours": isinstance(error, Unavailable), "words": str(error)}
+        answer = {"ours": isinstance(error, Unavailable), "reason": error.reason, "remedy": error.remedy}
     finally:
         for file in files:
             os.close(file)

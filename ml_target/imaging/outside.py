@@ -92,8 +92,8 @@ class Helper:
                 await self._end()
             else:
                 self._retiring = asyncio.get_running_loop().call_later(IDLE_S, self._retire)
-            if "words" in answer:
-                raise (Unavailable if answer["ours"] else UnusableInput)(answer["words"])
+            if "reason" in answer:
+                raise (Unavailable if answer["ours"] else UnusableInput)(answer["reason"], answer["remedy"])
             return _pixels(room, answer["height"], answer["width"]), answer["cpu_ms"]
 
     async def _converse(self, request: dict[str, Any], files: list[int]) -> dict[str, Any]:

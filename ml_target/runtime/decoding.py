@@ -84,7 +84,7 @@ class Decoder:
         if alone > budget.largest:
             raise TooLarge(
                 f"The picture ({structure.format}, {structure.width} x {structure.height}) takes {alone // MIB} MiB to "
-                f"decode, and {budget.largest // MIB} MiB are there for one",
+                f"decode, but one picture may use at most {budget.largest // MIB} MiB",
                 f"Send a smaller one, or set MEMORY_MB to "
                 f"{self.memory.setting_for(alone)} or more if the machine has the memory.",
             )

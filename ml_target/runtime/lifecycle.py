@@ -157,9 +157,16 @@ class Worker:
         """
         await self._loaded.wait()
         if self._pipeline is None or self._resting is None:
-            raise Unavailable(f"The worker could not start: {self.failure}")
+            raise self._not_started()
         async with self._resting.request():
             yield self._pipeline
+
+    def _not_started(self) -> Unavailable:
+        reason = f"The worker could not start: {self.failure}"
+        if isinstance(self.failure, WorkerError) and self.failure.remedy:
+            reason = f"The worker could not start: {self.failure.reason}"
+            return Unavailable(reason, self.failure.remedy, separator=self.failure.separator)
+        return Unavailable(reason, "Its log has the details: please report it.")
 
     @property
     def state(self) -> State:

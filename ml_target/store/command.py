@@ -123,7 +123,7 @@ def _pinned(store: Store, file: ModelFile, path: Path) -> str:
     try:
         store.pin(file, path)
     except DamagedFileError as damage:
-        return damage.reason  # the remedy would be a command inside the build
+        return ". ".join(filter(None, (damage.reason, damage.first)))  # then would come a command inside the build
     except ModelError as error:
         return "" if file.chip else error.reason
     return ""

@@ -12,11 +12,11 @@ from ml_target.catalogue.types import ModelFile
 from ml_target.errors import DamagedFileError, FetchError, ModelError
 from ml_target.store import verify
 from ml_target.store.offers import Mirror, Offer, upstream
-from ml_target.store.record import Record, ReplacedFileError
+from ml_target.store.record import Record
 from ml_target.store.sources import Sources
 from ml_target.transfer.download import discard, resumable, writing
 from ml_target.transfer.progress import Progress
-from ml_target.transfer.web import SourceError
+from ml_target.transfer.web import SourceError, Web
 
 log = logging.getLogger("ml_target.store")
 
@@ -30,11 +30,11 @@ class Fetching:
     Raises SettingsError for a mirror that is not an address.
     """
 
-    def __init__(self, record: Record, mirror: str, hub: str, progress: Progress) -> None:
+    def __init__(self, record: Record, mirror: str, hub: str, progress: Progress, web: Web | None) -> None:
         self._record = record
         self._mirror = Mirror.at(mirror) if mirror else None
         self._hub = hub
-        self._sources = Sources(progress)
+        self._sources = Sources(progress, web)
 
     def fetch(self, file: ModelFile, target: Path, by_hand: str) -> Path:
         """The path of the file, fetched into `target` and verified. `by_hand`: what to do where nothing has it.
@@ -46,9 +46,9 @@ class Fetching:
             if path := self._try(file, offer, target, attempts):
                 return path
         if not attempts:
-            raise FetchError(f"nobody publishes it; {by_hand}")
-        lines = "".join(f"\n - {attempt}" for attempt in attempts)
-        raise FetchError(f"{lines}\nOtherwise, {by_hand}")
+            raise FetchError("nobody publishes it", by_hand, separator="; ")
+        lines = "".join(f"\n - {attempt}" for attempt in attempts)  # each with what helps there
+        raise FetchError(lines, f"Otherwise, {by_hand}", separator="\n")
 
     def _try(self, file: ModelFile, offer: Offer, target: Path, attempts: list[str]) -> Path | None:
         try:
@@ -94,13 +94,9 @@ class Fetching:
         except ModelError as error:
             for refused in (part, *parts.values()):
                 discard(refused)
-            # The remedy is dropped: the user does not have this file, as it has been deleted again.
-            words = error.reason if isinstance(error, DamagedFileError) else str(error)
-            if isinstance(error, ReplacedFileError):
-                words = f"{words}. {self._record.replaced_remedy(part)}"
-            for path in (home, *mapped.values()):
-                words = words.replace(f"{path}.part", path.name)
-            raise SourceError(f"what came from there is refused: {words}") from error
+            # Without "fetch it again": this file has been deleted, and another source is asked.
+            remedy = error.first or "" if isinstance(error, DamagedFileError) else error.remedy
+            raise SourceError(f"what came from there is refused: {error.reason}", remedy, separator=". ") from error
         with writing(target):
             if home.exists():
                 _set_aside(home)

@@ -16,6 +16,7 @@ from ml_target.store.record import Record, exclusive
 from ml_target.system.folders import writable
 from ml_target.transfer.download import writing
 from ml_target.transfer.progress import Progress
+from ml_target.transfer.web import Web
 
 log = logging.getLogger("ml_target.store")
 
@@ -26,7 +27,8 @@ class Store:
     """The folder with the model files, and the ways to fill it.
 
     `spare`: a second folder that is read too, and written when `folder` is read-only. `mirror`: a
-    folder or address that is tried before the internet. `progress` None: transfers are silent.
+    folder or address that is tried before the internet. `progress` None: transfers are silent. `web`: what opens
+    addresses.
     """
 
     def __init__(
@@ -37,11 +39,12 @@ class Store:
         mirror: str = "",
         hf_endpoint: str = HUB,
         progress: Progress | None = None,
+        web: Web | None = None,
     ) -> None:
         self.folder = folder
         self._spare = spare if spare != folder else None
         self._record = Record(lambda: self.target)
-        self._fetching = Fetching(self._record, mirror, hf_endpoint, progress or Progress(None))
+        self._fetching = Fetching(self._record, mirror, hf_endpoint, progress or Progress(None), web)
         self._warned: set[str] = set()
 
     @property
@@ -168,10 +171,10 @@ class Store:
                 found, damage = self._look(file)
                 return found or self._fetching.fetch(file, target, self._put(file))
         except FetchError as error:
+            what = f"{file.name} could not be fetched"
             if damage:
-                words = f"{damage.reason}. A good one could not be fetched, and the damaged one stays"
-                raise FetchError(f"{words}: {error}") from error
-            raise FetchError(f"{file.name} could not be fetched: {error}") from error
+                what = f"{damage.reason}. A good one could not be fetched, and the damaged one stays"
+            raise FetchError(f"{what}: {error.reason}", error.remedy, separator=error.separator) from error
 
     def _look(self, file: ModelFile) -> tuple[Path | None, DamagedFileError | None]:
         """A sound copy, if there is one; otherwise what is wrong with a damaged one."""

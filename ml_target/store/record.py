@@ -14,8 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ml_target.catalogue.types import ModelFile
-from ml_target.errors import DamagedFileError, ModelError
-from ml_target.remedies import fetch_again
+from ml_target.errors import ModelError
+from ml_target.remedies import damaged
 from ml_target.store import verify
 from ml_target.system.folders import writable
 from ml_target.system.record import write_json
@@ -81,10 +81,6 @@ class Ledger:
             ) from error
 
 
-class ReplacedFileError(DamagedFileError):
-    """Not the file that is on record."""
-
-
 class Record:
     """Verifies files and keeps the record of their checksums.
 
@@ -133,23 +129,25 @@ class Record:
     def examine(self, file: ModelFile, path: Path, home: Path) -> str:
         """Reads every byte of the file at `path`, whose final path is `home`; returns its SHA-256.
 
-        Raises DamagedFileError: damaged, not the published file, not the one on record. ModelError: for another chip.
+        One that is not there yet goes by its final name in errors. Raises DamagedFileError: damaged, not the published
+        file, not the one on record. ModelError: for another chip.
         """
-        sha256 = content.sha256_of(path)
+        name = str(path) if path == home else home.name
+        sha256 = content.sha256_of(path, name)
         if sha256 != file.sha256:
-            verify.require_sound(file, path)
-            verify.require_published(file, path, sha256)
-            self._require_recorded(path, sha256, self._recall(home, file.chip or ""))
-        verify.require_chip(file, path)
+            verify.require_sound(file, path, name)
+            verify.require_published(file, path, sha256, name)
+            self._require_recorded(path, sha256, self._recall(home, file.chip or ""), name)
+        verify.require_chip(file, path, name)
         return sha256
 
     def compare(self, path: Path, home: Path) -> str:
         """SHA-256 (hex) of the file at `path`, which is in no catalogue and whose final path is `home`.
 
-        Raises ReplacedFileError if it is not the one on record.
+        Raises DamagedFileError, which calls it by its final name, if it is not the one on record.
         """
-        sha256 = content.sha256_of(path)
-        self._require_recorded(path, sha256, self._recall(home, ""))
+        sha256 = content.sha256_of(path, home.name)
+        self._require_recorded(path, sha256, self._recall(home, ""), home.name)
         return sha256
 
     def enter(self, file: ModelFile | None, path: Path, sha256: str, *, examined: bool = True) -> None:
@@ -178,11 +176,6 @@ class Record:
             log.info("no folder to record checksums in: they are taken again at every start")
             self._no_folder_logged = True
 
-    def replaced_remedy(self, path: Path) -> str:
-        """The remedy if the file at `path` was replaced on purpose, so that it no longer matches the record."""
-        where = " or ".join(str(ledger.path) for ledger in self._ledgers(path) if ledger.path.exists())
-        return f"If it was replaced on purpose, delete its entry in {where}"
-
     def _pin(self, file: ModelFile | None, path: Path, kind: str, *, fresh: bool) -> None:
         """Records the checksum without examining the file."""
         entry = self._recall(path, kind)
@@ -195,14 +188,13 @@ class Record:
         # The published checksum is as good as an examination; of other files only the record can tell.
         self.enter(file, path, sha256, examined=file is None or file.sha256 is not None)
 
-    def _require_recorded(self, path: Path, sha256: str, entry: Entry | None) -> None:
+    def _require_recorded(self, path: Path, sha256: str, entry: Entry | None, name: str = "") -> None:
         if entry is not None and entry.sha256 != sha256:
-            remedy = self.replaced_remedy(path)
-            raise ReplacedFileError(
-                f"{path} is not the file that was first used under this name: its SHA-256 is {sha256}, on record is "
-                f"{entry.sha256}",
-                f"{remedy}. {fetch_again()}",
-                first=remedy,
+            where = " or ".join(str(ledger.path) for ledger in self._ledgers(path) if ledger.path.exists())
+            raise damaged(
+                f"{name or path} is not the file that was first used under this name: its SHA-256 is {sha256}, on "
+                f"record is {entry.sha256}",
+                first=f"If it was replaced on purpose, delete its entry in {where}",
             )
 
     def _recall(self, path: Path, kind: str) -> Entry | None:

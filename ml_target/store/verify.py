@@ -30,8 +30,10 @@ def mapped_files(file: ModelFile) -> dict[str, str]:
     return {array: f"{Path(file.name).stem}.{array}.npy" for cut in cuts for array in cut.mapped}
 
 
-def require_published(file: ModelFile, path: Path, sha256: str) -> None:
+def require_published(file: ModelFile, path: Path, sha256: str, known_as: str = "") -> None:
     """Raises DamagedFileError when the catalogue has another checksum for this file.
+
+    `known_as`, here and below: what the error calls the file, by default its path.
 
     The size alone does not decide: only HEFs have a size and no checksum there. They are recompiled
     under the same name, and carry a checksum of their own.
@@ -39,40 +41,40 @@ def require_published(file: ModelFile, path: Path, sha256: str) -> None:
     if file.sha256 is not None and sha256 != file.sha256:
         size = path.stat().st_size
         lengths = f" ({size:,} bytes instead of {file.size:,})" if file.size not in (None, size) else ""
-        raise damaged(f"{path} is not the published {file.name}: its SHA-256 is {sha256}, not {file.sha256}{lengths}")
+        name = known_as or path
+        raise damaged(f"{name} is not the published {file.name}: its SHA-256 is {sha256}, not {file.sha256}{lengths}")
 
 
-def require_content(path: Path) -> None:
+def require_content(path: Path, known_as: str = "") -> None:
     """Raises DamagedFileError for an empty file, a web page and an LFS pointer. Quick."""
     with path.open("rb") as opened:
         head = opened.read(512)
     if not head:
-        raise damaged(f"{path} is empty")
-    if problem := wrong_content(head):
-        raise damaged(f"{path} holds {problem}")
+        raise damaged(f"{known_as or path} is empty")
+    if wrong := wrong_content(head):
+        raise damaged(f"{known_as or path} holds {wrong.what}", first=wrong.first)
 
 
-def require_sound(file: ModelFile, path: Path) -> None:
+def require_sound(file: ModelFile, path: Path, known_as: str = "") -> None:
     """Checks the content of the file at `path`, by its type. Raises DamagedFileError that says what is wrong."""
-    require_content(path)
-    if look := _LOOKS.get(Path(file.name).suffix):
-        try:
+    require_content(path, known_as)
+    name, suffix = known_as or str(path), Path(file.name).suffix
+    try:
+        if suffix == ".hef":  # it carries a checksum of its own
+            hef.verify(path, name)
+        elif look := _LOOKS.get(suffix):
             look(file, path)
-        except (DamagedFileError, MemoryError):
-            raise
-        except Exception as error:  # third-party parsers may raise anything
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise damaged(f"{path} is damaged or not a {Path(file.name).suffix} file: {reason}") from error
+    except (DamagedFileError, MemoryError):
+        raise
+    except Exception as error:  # third-party parsers may raise anything, and name the file by its path
+        reason = str(error).strip().partition("\n")[0].replace(str(path), name) or type(error).__name__
+        raise damaged(f"{name} is damaged or not a {suffix} file: {reason}") from error
 
 
-def require_chip(file: ModelFile, path: Path) -> None:
+def require_chip(file: ModelFile, path: Path, known_as: str = "") -> None:
     """Raises ModelError for a HEF that the chip of `file` cannot run. Quick."""
     if file.chip is not None:
-        hef.require_chip(hef.read_header(path), file.chip, path)
-
-
-def _hef(file: ModelFile, path: Path) -> None:
-    hef.verify(path)
+        hef.require_chip(hef.read_header(path, known_as), file.chip, known_as or path)
 
 
 def _fields(path: Path) -> tuple[set[int], str]:
@@ -113,15 +115,15 @@ def _npz(file: ModelFile, path: Path) -> None:
         raise ValueError("it is no archive, or was cut short")
     with path.open("rb") as opened, cast(Any, np.load(opened, allow_pickle=False)) as arrays:
         inside = set(arrays.files)
-        for name in wanted & inside:
-            if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
-                raise ValueError(f"{name} does not hold finite floating-point numbers")
-    for name in sorted(wanted - inside):
-        if name not in mapped:
-            raise ValueError(f"it has no array {name}")
-        beside = path.with_name(mapped[name])
+        for array in wanted & inside:
+            if arrays[array].dtype.kind != "f" or not np.isfinite(arrays[array]).all():
+                raise ValueError(f"{array} does not hold finite floating-point numbers")
+    for array in sorted(wanted - inside):
+        if array not in mapped:
+            raise ValueError(f"it has no array {array}")
+        beside = path.with_name(mapped[array])
         if not beside.exists():
-            raise ValueError(f"it has no array {name}, nor is {beside.name} beside it")
+            raise ValueError(f"it has no array {array}, nor is {beside.name} beside it")
         np.load(beside, mmap_mode="r", allow_pickle=False)
 
 
@@ -150,7 +152,6 @@ def _sentencepiece(file: ModelFile, path: Path) -> None:
 
 
 _LOOKS: dict[str, Callable[[ModelFile, Path], None]] = {
-    ".hef": _hef,
     ".onnx": _onnx,
     ".npz": _npz,
     ".json": _json,

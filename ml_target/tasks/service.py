@@ -48,8 +48,15 @@ class Service(Generic[T]):
     def get(self) -> T:
         """What serves. Raises TaskOff when it is off."""
         if self.serves is None or self.why_off:
-            raise TaskOff(f"{self.label} is off: {self.why_off}")
+            raise self.refusal()
         return self.serves
+
+    def refusal(self) -> TaskOff:
+        """The error for whoever asks while it is off."""
+        if self.never is None:
+            return TaskOff(f"{self.label} is off: {self.why_off}")
+        reason = f"{self.label} is off: {self.never.reason}"
+        return TaskOff(reason, self.never.remedy, separator=self.never.separator)
 
     def describe(self) -> dict[str, Any]:
         """For the log and the status page."""

@@ -33,6 +33,7 @@ from ml_target.transfer.web import (
 
 MB = 1_000_000
 ROOM_TO_SPARE = 16 * MB
+FREE_SOME = "Free some, or point MODELS_DIR at a folder on a larger disk."
 
 
 @contextmanager
@@ -42,15 +43,16 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (ENOSPC, EDQUOT):
-            reason = f"no space left in {folder}. Free some, or point MODELS_DIR at a folder on a larger disk."
-        elif error.errno in (EACCES, EPERM, EROFS):
-            reason = (
-                f"{folder} cannot be written ({error.strerror}). Give the worker's user write permission "
-                "(chown or chmod, or mount it writable), or point MODELS_DIR at a folder that it may write."
-            )
-        else:
-            reason = f"{folder}: {error.strerror or error}. Check the disk, or point MODELS_DIR at another folder."
-        raise FetchError(reason) from error
+            raise FetchError(f"no space left in {folder}", FREE_SOME) from error
+        if error.errno in (EACCES, EPERM, EROFS):
+            raise FetchError(
+                f"{folder} cannot be written ({error.strerror})",
+                "Give the worker's user write permission (chown or chmod, or mount it writable), or point MODELS_DIR "
+                "at a folder that it may write.",
+            ) from error
+        raise FetchError(
+            f"{folder}: {error.strerror or error}", "Check the disk, or point MODELS_DIR at another folder."
+        ) from error
 
 
 @contextmanager
@@ -78,7 +80,7 @@ def make_room(folder: Path, size: int) -> None:
         if free < size + ROOM_TO_SPARE:
             raise FetchError(
                 f"no space left in {folder}: {size / MB:.0f} MB are needed, {free / MB:.0f} MB are free",
-                "Free some, or point MODELS_DIR at a folder on a larger disk.",
+                FREE_SOME,
             )
 
 
@@ -147,13 +149,13 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
         version, start = Version.of(answer), first_byte(answer)
         if start and (start != done or known is None or (version.tag, version.size) != (known.tag, known.size)):
             discard(part)
-            raise CutError(f"the file on {server} has changed; try again")
+            raise CutError(f"the file on {server} has changed", "try again")
         if start and known and not version.promised:
             version = replace(version, promised=known.promised)
         blocks = blocks_of(answer, server, counted=version.size is not None)
         beginning = next(blocks, b"")
-        if start == 0 and (problem := wrong_content(beginning)):
-            raise SourceError(f"{server} gives {problem}")
+        if start == 0 and (wrong := wrong_content(beginning)):
+            raise SourceError(f"{server} gives {wrong.what}", wrong.first, separator=". ")
         make_room(part.parent, (version.size or start) - start)
         transfer.expect(version.size, start)
         with writing(part.parent):
@@ -165,7 +167,7 @@ def _attempt(web: Web, url: str, part: Path, transfer: Transfer) -> Version:
             file.seek(start)
             write(chain((beginning,), blocks), file, part.parent, transfer)
         if version.size is not None and (length := _length(part)) < version.size:
-            raise CutError(f"{server} cut the connection after {length:,} of {version.size:,} bytes; try again")
+            raise CutError(f"{server} cut the connection after {length:,} of {version.size:,} bytes", "try again")
         return version
 
 
@@ -183,8 +185,8 @@ def _require_promised(part: Path, promised: str, server: str) -> None:
         )
     if found != promised:
         raise SourceError(
-            f"what came is not the file that {server} announces: its {kind} is {found}, not {promised}; "
-            "try again later, or use a mirror"
+            f"what came is not the file that {server} announces: its {kind} is {found}, not {promised}",
+            "try again later, or use a mirror",
         )
 
 

@@ -13,6 +13,7 @@ from typing import IO, Protocol
 
 from ml_target.transfer.web import (
     CHUNK,
+    LATER,
     Answer,
     CutError,
     NoRangesError,
@@ -104,7 +105,7 @@ class WebFile(io.RawIOBase):
         while self._flow_at + len(self._here) < end:
             block = next(self._flow, b"")
             if not block:  # abandoned earlier
-                raise CutError(f"{self._server} cut the connection; try again later")
+                raise CutError(f"{self._server} cut the connection", LATER)
             self._here += block
         data = bytes(self._here[start - self._flow_at : end - self._flow_at])
         del self._here[: end - self._flow_at]
@@ -131,7 +132,7 @@ class WebFile(io.RawIOBase):
                 version = Version.of(answer)
                 same = (version.tag, version.size) == (self._tag, self.size)
                 if answer.status_code != 206 or first_byte(answer) != start or not same:
-                    raise SourceError(f"the file on {self._server} changed while it was read; start again")
+                    raise SourceError(f"the file on {self._server} changed while it was read", "start again")
                 for block in self._received(answer, end - start):
                     start += len(block)
                     retries.progressed()
@@ -155,7 +156,7 @@ class WebFile(io.RawIOBase):
             size -= len(block)
             if size <= 0:
                 return
-        raise CutError(f"{self._server} cut the connection; try again later")
+        raise CutError(f"{self._server} cut the connection", LATER)
 
 
 class DiskFile(io.BufferedReader):
@@ -192,7 +193,7 @@ def pieces(file: Readable, size: int) -> Iterator[bytes]:
     while size > 0:
         block = file.read(min(CHUNK, size))
         if not block:
-            raise SourceError(f"the file ends {size:,} bytes too early; get it again")
+            raise SourceError(f"the file ends {size:,} bytes too early", "get it again")
         size -= len(block)
         yield block
 
@@ -202,7 +203,8 @@ def open_archive(file: Readable) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise SourceError(f"the archive cannot be read ({error}); it is damaged or not a zip, get it again") from error
+        reason = f"the archive cannot be read ({error}): it is damaged or not a zip"
+        raise SourceError(reason, "get it again") from error
 
 
 def find(archive: zipfile.ZipFile, base_name: str) -> zipfile.ZipInfo:
@@ -228,9 +230,9 @@ def opened(
     try:
         member = archive.open(info)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise SourceError(f"the {what}'s directory is wrong about {name}; get the {what} again") from error
+        raise SourceError(f"the {what}'s directory is wrong about {name}", f"get the {what} again") from error
     try:
         with member:
             yield member
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise SourceError(f"{name} in the {what} is damaged ({error}); get the {what} again") from error
+        raise SourceError(f"{name} in the {what} is damaged ({error})", f"get the {what} again") from error

@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,20 +18,35 @@ from urllib.parse import urlsplit
 import httpx2
 
 from ml_target import __version__
+from ml_target.errors import WorkerError
 from ml_target.log.private import without_login
 
 CONNECT_S = 10.0
 READ_S = 60.0
 REMEMBER_S = 300.0
 TRIES = 4
-TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+PAUSE_S = 1.0
+"""Before the second try; before each further one twice as long."""
+
+BUSY = (408, 425, 429)
+BROKEN = (500, 502, 503, 504)
 CHUNK = 1 << 20
 
+LATER = "try again later"
+LATER_OR_MIRROR = f"{LATER} or use a mirror"
+NETWORK = "check the network, or use a mirror"
+
 Answer = httpx2.Response
+Sleep = Callable[[float], object]
 
 
-class SourceError(Exception):
-    """This source cannot provide the file; the text says why. Another one may."""
+class SourceError(WorkerError):
+    """This source cannot provide the file; another one may.
+
+    The remedy is what helps with this source, as part of a sentence: "" where only another one does.
+    """
+
+    separator = "; "
 
 
 class CutError(SourceError):
@@ -70,10 +85,10 @@ class Version:
 
 
 class Retries:
-    """Lets attempts fail with CutError, up to TRIES in a row without progress."""
+    """Lets attempts fail with CutError, up to TRIES in a row without progress. `pause`: waits for so many seconds."""
 
-    def __init__(self, pause_s: float) -> None:
-        self._pause_s = pause_s
+    def __init__(self, pause: Sleep) -> None:
+        self._pause = pause
         self._failed = 0
 
     @contextmanager
@@ -85,7 +100,7 @@ class Retries:
             self._failed += 1
             if self._failed == TRIES:
                 raise
-            time.sleep(self._pause_s * 2 ** (self._failed - 1))
+            self._pause(PAUSE_S * 2 ** (self._failed - 1))
 
     def progressed(self) -> None:
         """Resets the count: some bytes have arrived."""
@@ -114,7 +129,7 @@ class _ProxyTransport(httpx2.BaseTransport):
         if proxy and "://" not in proxy:
             proxy = f"http://{proxy}"
         if proxy and not proxy.startswith(("http://", "https://")):
-            raise httpx2.ProxyError(f"a proxy of the kind {proxy.partition(':')[0]} is not spoken here")
+            raise httpx2.ProxyError(f"{proxy.partition(':')[0]} proxies are not supported")
         if proxy not in self._known:
             self._known[proxy] = httpx2.HTTPTransport(verify=_tls_context(), proxy=proxy)
         return self._known[proxy].handle_request(request)
@@ -124,18 +139,24 @@ class Web:
     """Opens URLs, through the proxy that the environment names, if any.
 
     A server that could not be reached is not tried again for some minutes, so that a run without
-    internet fails once instead of once for each file.
+    internet fails once instead of once for each file. `clock`: in seconds; `sleep`: how it waits between two tries.
     """
 
-    def __init__(self, pause_s: float = 1.0, transport: httpx2.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        transport: httpx2.BaseTransport | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Sleep = time.sleep,
+    ) -> None:
         self._client = httpx2.Client(
             transport=transport or _ProxyTransport(),
             follow_redirects=True,
             headers={"User-Agent": f"immich-ml-hailo/{__version__}", "Accept-Encoding": "identity"},
             event_hooks={"response": [_refuse_downgrade]},
         )
-        self._out_of_reach: dict[str, tuple[float, str]] = {}
-        self._pause_s = pause_s
+        self._out_of_reach: dict[str, tuple[float, SourceError]] = {}
+        self._clock, self._sleep = clock, sleep
 
     def open(self, url: str, first: int = 0, last: int | None = None, tag: str | None = None) -> Answer:
         """The answer to GET, from byte `first` to byte `last` (included); status 200 or 206.
@@ -144,9 +165,9 @@ class Web:
         Raises SourceError; CutError where another try may help.
         """
         server = server_of(url)
-        at, reason = self._out_of_reach.get(server, (0.0, ""))
-        if reason and time.monotonic() - at < REMEMBER_S:
-            raise SourceError(reason)
+        at, known = self._out_of_reach.get(server, (0.0, None))
+        if known is not None and self._clock() - at < REMEMBER_S:
+            raise SourceError(known.reason, known.remedy)
         headers = {}
         if first or last is not None:
             headers["Range"] = f"bytes={first}-{'' if last is None else last}"
@@ -158,15 +179,15 @@ class Web:
                 self._client.build_request("GET", url, headers=headers, timeout=timeout), stream=True
             )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
-            reason = _out_of_reach(server, error)
-            self._out_of_reach[server] = (time.monotonic(), reason)
-            raise SourceError(reason) from error
+            away = _out_of_reach(server, error)
+            self._out_of_reach[server] = (self._clock(), SourceError(away.reason, away.remedy))
+            raise away from error
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, ValueError) as error:
             raise _unusable(url, error) from None
         except httpx2.TooManyRedirects as error:
-            raise SourceError(f"{server} redirects without end; try again later or use a mirror") from error
+            raise SourceError(f"{server} redirects without end", LATER_OR_MIRROR) from error
         except httpx2.TransportError as error:
-            raise CutError(f"{server} broke off before it answered ({_words(error)}); try again later") from error
+            raise CutError(f"{server} broke off before it answered ({_words(error)})", LATER) from error
         if not answer.is_success:
             answer.close()
             raise _refusal(answer.status_code, server)
@@ -174,7 +195,7 @@ class Web:
 
     def retries(self) -> Retries:
         """For one transfer."""
-        return Retries(self._pause_s)
+        return Retries(self._sleep)
 
 
 def server_of(url: str) -> str:
@@ -191,7 +212,7 @@ def first_byte(answer: Answer) -> int:
         return 0
     start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
     if not start.isdigit():
-        raise SourceError("the server sent a part without saying which; try again later or use a mirror")
+        raise SourceError("the server sent a part without saying which", LATER_OR_MIRROR)
     return int(start)
 
 
@@ -205,7 +226,7 @@ def blocks_of(answer: Answer, server: str, *, counted: bool) -> Iterator[bytes]:
     except httpx2.TransportError as error:
         if counted and isinstance(error, httpx2.RemoteProtocolError):
             return
-        raise CutError(f"{server} broke off ({_words(error)}); try again later, what has come is kept") from error
+        raise CutError(f"{server} broke off ({_words(error)})", f"{LATER}, what has come is kept") from error
 
 
 def shown(url: str) -> str:
@@ -229,7 +250,8 @@ def _refuse_downgrade(answer: Answer) -> None:
             if target.scheme != "https":
                 raise SourceError(
                     f"{answer.url.host} leads from https to {target.scheme}://{target.host}, where the file could be "
-                    "changed on its way: refused. Use a mirror, or an address that stays with https"
+                    "changed on its way: refused",
+                    "use a mirror, or an address that stays with https",
                 )
 
 
@@ -247,49 +269,54 @@ def _unusable(url: str, error: Exception) -> SourceError:
     # The fault may be in a password, of this URL or of the proxy, and the error would quote it.
     secrets = any("@" in address for address in (url, *urllib.request.getproxies().values()))
     reason = "" if secrets else f" ({error})"
-    return SourceError(f"{without_login(url)} is not a usable address{reason}; correct it")
+    return SourceError(f"{without_login(url)} is not a usable address{reason}", "correct it")
 
 
 def _refusal(code: int, server: str) -> SourceError:
     """An HTTP status in words."""
     match code:
         case 404 | 410:
-            return SourceError(f"{server} does not have it (HTTP {code}); it may have moved, a mirror may help")
+            return SourceError(f"{server} does not have it (HTTP {code})", "it may have moved, a mirror may help")
         case 401:
-            return SourceError(f"{server} refuses it (HTTP 401): it wants a login; a mirror may help")
+            return SourceError(f"{server} refuses it (HTTP 401): it wants a login", "a mirror may help")
         case 403:  # what a storage bucket says of a file that it does not have
             return SourceError(
                 f"{server} refuses it (HTTP 403): the file may not be there any more, it may want a login, "
-                "or something between here and there blocks it; a mirror may help"
+                "or something between here and there blocks it",
+                "a mirror may help",
             )
         case 407:
-            return SourceError("the proxy wants a login (HTTP 407); set HTTPS_PROXY=http://user:password@proxy:port")
+            return SourceError("the proxy wants a login (HTTP 407)", "set HTTPS_PROXY=http://user:password@proxy:port")
         case 416:
-            return PastEndError(f"{server} has less of it than there should be (HTTP 416); try again")
-        case _ if code in TRANSIENT:
-            return CutError(f"{server} has a problem of its own (HTTP {code}); try again later")
-    return SourceError(f"{server} answered HTTP {code}; try again later or use a mirror")
+            return PastEndError(f"{server} has less of it than there should be (HTTP 416)", "try again")
+        case _ if code in BUSY:
+            return CutError(f"{server} does not answer this now (HTTP {code})", LATER)
+        case _ if code in BROKEN:
+            return CutError(f"{server} reports a server error (HTTP {code})", LATER)
+    return SourceError(f"{server} answered HTTP {code}", LATER_OR_MIRROR)
 
 
-def _out_of_reach(server: str, error: BaseException) -> str:
+def _out_of_reach(server: str, error: BaseException) -> SourceError:
     """Why there is no connection, in words; the system's own error is at the end of the chain of causes."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     match error:
         case socket.gaierror():
-            return f"{server} cannot be found: no internet connection, or the name server does not answer"
+            reason = f"{server} cannot be found: no internet connection, or the name server does not answer"
+            return SourceError(reason, NETWORK)
         case ssl.SSLCertVerificationError():
-            return (
-                f"{server} shows a certificate that is not trusted ({error.verify_message}): "
-                "check the clock, and SSL_CERT_FILE if a proxy re-signs connections"
+            return SourceError(
+                f"{server} shows a certificate that is not trusted ({error.verify_message})",
+                "check the clock, and SSL_CERT_FILE if a proxy re-signs connections",
             )
         case TimeoutError():
-            return f"{server} did not answer within {CONNECT_S:.0f} s: no internet connection, or a firewall drops it"
+            reason = f"{server} did not answer within {CONNECT_S:.0f} s: no internet connection, or a firewall drops it"
+            return SourceError(reason, NETWORK)
         case ConnectionRefusedError():
-            return f"{server} refuses connections: is the address right, is the server up?"
+            return SourceError(f"{server} refuses connections", "check that the address is right and the server is up")
     if str(error).startswith("407"):  # the proxy's answer to CONNECT
-        return str(_refusal(407, server))
-    return f"{server} cannot be reached ({_words(error)}): check the network and HTTPS_PROXY"
+        return _refusal(407, server)
+    return SourceError(f"{server} cannot be reached ({_words(error)})", "check the network and HTTPS_PROXY")
 
 
 def _words(error: BaseException) -> str:

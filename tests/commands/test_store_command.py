@@ -252,10 +252,12 @@ def test_pin_records_what_no_checksum_is_published_for(models: Path, capsys: pyt
     assert on_record["tokenizer.json"]["sha256"] == hashlib.sha256(b"{}").hexdigest()
     (models / "tokenizer.json").write_bytes(b'{"a": 1}')
     (models / "scrfd_10g.hef").write_bytes(b"")
+    (models / "ppocrv5_dict.txt").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     assert run("pin") == 1
     err = capsys.readouterr().err
     assert err.count("scrfd_10g.hef") == 1, "said once, though both chips have such a file"
     assert "tokenizer.json is not the file that was first used" in err
+    assert "a Git LFS pointer instead of the file itself. Fetch the content with git lfs pull, or download it\n" in err
     assert "models fetch" not in err, "that would be a command inside the build; scripts/bake_models.py says what to do"
     assert json.loads((models / "checksums.json").read_text()) == on_record
 

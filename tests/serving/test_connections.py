@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from serving import FakeTasks, fake_services, live
 from slow_worker import slow_worker
 from wire import CLIP, FACES, OCR, ask, form_body
 
+from ml_target.api.connections import Connection
 from ml_target.api.serve import DESCRIPTORS, KEPT_IDLE, most_connections
 from ml_target.config import Settings
 from ml_target.tasks.faces.finder import Face
@@ -177,7 +179,13 @@ def test_a_refused_body_is_dropped_and_the_connection_goes_on() -> None:
 
 def test_who_takes_no_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml_target.api.connections.UNREAD_S", 0.5)
-    tasks = FakeTasks()
+    tasks, cut_off, abort = FakeTasks(), threading.Event(), Connection.abort
+
+    def noted(connection: Connection) -> None:
+        abort(connection)
+        cut_off.set()
+
+    monkeypatch.setattr(Connection, "abort", noted)
 
     async def crowd(*_: Any) -> list[Face]:
         face = Face((1, 1, 5, 5), 0.9, np.zeros((5, 2), np.float32), np.random.default_rng(1).random(512, np.float32))
@@ -186,7 +194,7 @@ def test_who_takes_no_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(tasks, "find", crowd)
     body = form_body("b", [('name="entries"', json.dumps(FACES).encode()), ('name="image"; filename="i"', picture())])
     with live(lambda _: fake_services(tasks)) as (client, _worker), connect(client, request(body)) as deaf:
-        time.sleep(3)
+        assert cut_off.wait(WAIT_S)
         head, _, content = deaf.recv(2**20).partition(b"\r\n\r\n")
         announced = int(head.lower().partition(b"content-length:")[2].split()[0])
         came = len(content)
@@ -269,9 +277,9 @@ def test_without_descriptors_it_neither_spins_nor_floods_the_log() -> None:
         address = ("127.0.0.1", process.port)
         for _ in range(150):
             opened.enter_context(socket.create_connection(address, timeout=WAIT_S))
-        time.sleep(1)
+        time.sleep(1)  # until it has met them all: nothing tells that
         before = processor_seconds(process.process.pid)
-        time.sleep(3)
+        time.sleep(3)  # real seconds, in which a process that spins takes processor time, and writes lines
         assert processor_seconds(process.process.pid) - before < 1.5
         assert process.log.count("no connection can be accepted") == 1
         assert process.log.count("\n") < 40, process.log

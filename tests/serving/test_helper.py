@@ -100,8 +100,10 @@ def test_damaged_pictures_are_refused_as_in_the_worker_and_cost_no_process() -> 
     cut = data[: len(data) * 2 // 3]
 
     async def use(helper: Helper) -> None:
-        with pytest.raises(UnusableInput, match=r"damaged|not a picture"):
+        with pytest.raises(UnusableInput, match=r"damaged|not a picture") as caught:
             await ask(helper, cut)
+        assert caught.value.remedy
+        assert str(caught.value) == f"{caught.value.reason}. {caught.value.remedy}"
         first = process(helper)
         assert (await ask(helper, data)).shape == (200, 300, 3)
         assert process(helper) == first

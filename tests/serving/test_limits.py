@@ -20,7 +20,7 @@ from serving import FakeTasks, fake_services, live
 from wire import CLIP, FACES, OCR, ask, form_body, search
 
 from ml_target.config import Settings
-from ml_target.errors import EngineFault, ModelError, Unavailable
+from ml_target.errors import DeviceError, EngineFault, ModelError, Unavailable
 from ml_target.runtime.budget import Budget
 from ml_target.runtime.lifecycle import Worker
 from ml_target.runtime.registry import Services
@@ -243,7 +243,7 @@ def test_a_task_that_is_off_is_a_503_that_says_why() -> None:
     with live(lambda _: services) as (client, _worker):
         answer = ask(client, FACES)
         assert answer.status_code == 503
-        assert answer.json()["detail"].startswith("facial-recognition is off: no such file.")
+        assert answer.json()["detail"] == "facial-recognition is off: no such file. Put it into the models folder."
         assert search(client, "a cat").status_code == 503
         assert ask(client, OCR).status_code == 200
         assert ask(client, {**OCR, **FACES}).status_code == 503, "half an answer is no answer"
@@ -263,6 +263,33 @@ def test_a_worker_that_serves_nothing_is_not_ready() -> None:
         assert client.get("/ping").status_code == 503
         assert client.get("/status").json()["state"] == "idle"
         assert ask(client, OCR).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "remedy"),
+    [
+        (DeviceError("the card is held", "Stop what holds it."), "the card is held", "Stop what holds it."),
+        (ModelError("a file is of another network"), "a file is of another network", "Its log has the details: please"),
+        (ZeroDivisionError("division by zero"), "division by zero", "Its log has the details: please report it."),
+    ],
+)
+def test_a_worker_that_could_not_start_says_why_and_what_to_do(fault: Exception, reason: str, remedy: str) -> None:
+    def broken(_: Worker) -> Services:
+        raise fault
+
+    async def asked() -> None:
+        worker = Worker(Settings(engine="cpu"), broken)
+        try:
+            await worker.load()
+            with pytest.raises(Unavailable) as caught:
+                async with worker.pipeline():
+                    pass
+        finally:
+            worker.close()
+        assert caught.value.reason == f"The worker could not start: {reason}"
+        assert caught.value.remedy.startswith(remedy)
+
+    asyncio.run(asked())
 
 
 def test_an_engine_fault_is_a_500_and_an_accident_hides_nothing_but_its_words(

@@ -61,6 +61,8 @@ def test_a_picture_that_the_memory_could_never_hold_is_refused_with_the_setting(
         answer = ask(client, CLIP, hostile.png_header(6000, 5000) + hostile.png_chunk(b"IDAT", b""))
         assert answer.status_code == 413
         assert "PNG, 6000 x 5000" in answer.json()["detail"]
+        most = worker.memory.pictures.largest // 2**20
+        assert f"MiB to decode, but one picture may use at most {most} MiB. Send a smaller" in answer.json()["detail"]
         wanted = int(answer.json()["detail"].partition("MEMORY_MB to ")[2].split()[0])
         assert worker.memory.of(wanted, 64).pictures.largest >= 30_000_000 * 7 > worker.memory.pictures.largest
         assert worker.helper.process is None

@@ -26,6 +26,7 @@ from checkpoint_files import (
     torch_archive,
     torch_zip,
 )
+from file_server import hasty
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.errors import FetchError, ModelError
@@ -34,7 +35,7 @@ from ml_target.store.weights.checkpoints import open_checkpoint
 from ml_target.store.weights.text import cut, load_text_weights
 from ml_target.transfer.partial import WebFile
 from ml_target.transfer.progress import Progress
-from ml_target.transfer.web import SourceError, Web
+from ml_target.transfer.web import SourceError
 
 RNG = np.random.default_rng(8)
 
@@ -150,7 +151,7 @@ def test_only_what_is_wanted_is_transferred(folder: Path, server: file_server.Fi
             {"a": ("F32", other), "model.tokens": ("F32", TOKENS), "model.head": ("F32", HEAD), "b": ("F32", other)}
         )
     server.add("/checkpoint", content)
-    with WebFile(Web(0), f"{server.url}/checkpoint") as file, Progress(None).transfer("x") as transfer:
+    with WebFile(hasty(), f"{server.url}/checkpoint") as file, Progress(None).transfer("x") as transfer:
         cut(file, PLAN, folder / "w.npz", {}, transfer)
     assert np.array_equal(load_text_weights(folder / "w.npz")["tokens"], TOKENS)
     assert len(content) > 16_000_000
@@ -161,7 +162,7 @@ def test_a_cut_in_the_middle_of_a_tensor_is_taken_up_again(folder: Path, server:
     big = RNG.standard_normal((500_000,)).astype(np.float32)
     content = safetensors({"t": ("F32", big)})
     served = server.add("/checkpoint", content)
-    with WebFile(Web(0), f"{server.url}/checkpoint") as file, Progress(None).transfer("x") as transfer:
+    with WebFile(hasty(), f"{server.url}/checkpoint") as file, Progress(None).transfer("x") as transfer:
         served.cuts = [700_001, 300_002]
         cut(file, CheckpointCut((), {"t": ("t",)}, dtype="float32"), folder / "w.npz", {}, transfer)
     assert np.array_equal(load_text_weights(folder / "w.npz")["t"], big)
@@ -176,7 +177,7 @@ def test_without_space_nothing_is_transferred(
     plan = CheckpointCut((), {"t": ("t",)})
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 18_000_000}))
     with (
-        WebFile(Web(0), f"{server.url}/checkpoint") as file,
+        WebFile(hasty(), f"{server.url}/checkpoint") as file,
         Progress(None).transfer("x") as transfer,
         pytest.raises(FetchError, match=r"no space left in .*: 4 MB are needed, 18 MB are free\. Free some"),
     ):

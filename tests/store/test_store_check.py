@@ -32,7 +32,7 @@ def test_check_returns_the_hash_and_reads_a_file_once(folder: Path, monkeypatch:
     path.write_bytes(TEXT)
     read: list[Path] = []
     plain = content.sha256_of
-    monkeypatch.setattr(content, "sha256_of", lambda path: read.append(path) or plain(path))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(content, "sha256_of", lambda path, *name: read.append(path) or plain(path, *name))  # type: ignore[func-returns-value]
     for entry in (file(), file(content=None)):
         for _ in range(3):
             assert Store(folder).check(entry, path) == hashlib.sha256(TEXT).hexdigest()

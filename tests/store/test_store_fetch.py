@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import store_files
-from file_server import FileServer
+from file_server import FileServer, hasty
+from hef_container import container, message
 from store_files import RNG, TEXT, file, network, zipped
 
 from ml_target.catalogue.types import HubFile, ZooFile, ZooZip
@@ -39,14 +40,38 @@ def test_sources_in_turn_and_every_attempt_is_told(folder: Path, server: FileSer
     assert lines[4] == (
         f"Otherwise, put words.txt into {folder}, or point MODELS_MIRROR at a folder or address that has it."
     )
+    assert caught.value.remedy == lines[4]
+    assert caught.value.reason == "\n".join(lines[:4])
     assert not [p for p in folder.iterdir() if p.name != ".fetching"], "nothing half done stays"
     server.add("/good/words.txt", TEXT)
     assert Store(folder).fetch(file(*entry.sources, ZooFile("good/words.txt"))).read_bytes() == TEXT
 
 
 def test_nobody_publishes_it(folder: Path) -> None:
-    with pytest.raises(FetchError, match=r"could not be fetched: nobody publishes it; put words\.txt into"):
+    with pytest.raises(FetchError, match=r"could not be fetched: nobody publishes it; put words\.txt into") as caught:
         Store(folder).fetch(file())
+    assert caught.value.remedy.startswith("put words.txt into")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("net.onnx", b"", "net.onnx is empty"),
+        ("net.onnx", network().replace(b"Relu", b"Rela"), "net.onnx is damaged or not a .onnx file: .*net.onnx failed"),
+        ("net.hef", b"no HEF", "net.hef is not a HEF"),
+        ("net.hef", container(2)[:-1], "net.hef is cut off"),
+        ("net.hef", container(2, message(4)), "net.hef was compiled for Hailo-15M"),
+    ],
+)
+def test_what_is_refused_goes_by_its_final_name(
+    folder: Path, server: FileServer, name: str, content: bytes, words: str
+) -> None:
+    """Though it lies under another one, which the libraries that read it tell, too."""
+    server.add(f"/a/{name}", content)
+    chip = "hailo8" if name == "net.hef" else None
+    with pytest.raises(FetchError, match=f"what came from there is refused: {words}") as caught:
+        Store(folder).fetch(file(ZooFile(f"a/{name}"), name=name, content=None, chip=chip))
+    assert ".part" not in str(caught.value)
 
 
 def test_an_interrupted_fetch_leaves_its_part_and_the_next_goes_on(folder: Path, server: FileServer) -> None:
@@ -54,7 +79,7 @@ def test_an_interrupted_fetch_leaves_its_part_and_the_next_goes_on(folder: Path,
     served = server.add("/a/words.txt", content, cuts=[400_000, 0, 0, 0, 0])
     entry = file(ZooFile("a/words.txt"), content=content)
     with pytest.raises(FetchError, match="cut the connection after 400,000 of 1,000,000 bytes"):
-        Store(folder).fetch(entry)
+        Store(folder, web=hasty()).fetch(entry)
     assert Store(folder).find(entry) is None
     served.cuts = []
     assert Store(folder).fetch(entry).read_bytes() == content
@@ -79,7 +104,7 @@ def test_only_the_member_of_a_zip_is_transferred(folder: Path, server: FileServe
 def test_the_whole_zip_where_ranges_are_not_served(folder: Path, server: FileServer) -> None:
     server.add("/a.zip", zipped("up.onnx", network(), 200_000), ranges=False, cuts=[100, 100_000])
     entry = file(ZooZip("a.zip", "up.onnx"), name="net.onnx", content=None)
-    assert Store(folder).fetch(entry).read_bytes() == network()
+    assert Store(folder, web=hasty()).fetch(entry).read_bytes() == network()
     assert sorted(p.name for p in folder.iterdir()) == [".fetching", "checksums.json", "net.onnx"]
 
 
@@ -143,7 +168,10 @@ def test_a_file_without_source_comes_from_the_mirror(folder: Path, tmp_path: Pat
 def test_a_bad_file_on_the_mirror_is_told_and_passed_over(folder: Path, tmp_path: Path, server: FileServer) -> None:
     (tmp_path / "words.txt").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     entry = file(ZooFile("a/words.txt"))
-    with pytest.raises(FetchError, match=rf"{tmp_path}/words.txt: what came from there is refused: .* Git LFS pointer"):
+    with pytest.raises(
+        FetchError,
+        match=rf"{tmp_path}/words.txt: what came from there is refused: .* Git LFS pointer .*itself\. Fetch .*lfs pull",
+    ):
         Store(folder, mirror=str(tmp_path)).fetch(entry)
     server.add("/a/words.txt", TEXT)
     assert Store(folder, mirror=str(tmp_path)).fetch(entry).read_bytes() == TEXT

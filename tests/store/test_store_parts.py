@@ -11,14 +11,14 @@ import httpx2
 import numpy as np
 import pytest
 import store_files
-from file_server import FileServer
+from file_server import FileServer, hasty
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.store.offers import Offer
 from ml_target.store.sources import Sources
 from ml_target.transfer.partial import Readable, WebFile, expect, find, open_archive, opened, pieces
 from ml_target.transfer.progress import Progress
-from ml_target.transfer.web import CutError, NoRangesError, SourceError, Web
+from ml_target.transfer.web import CutError, NoRangesError, SourceError
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
 
@@ -48,7 +48,7 @@ def partial(request: pytest.FixtureRequest, server: FileServer, tmp_path: Path) 
     else:
         where = tmp_path / "file"
         where.write_bytes(CONTENT)
-    with WebFile(Web(0), where) if isinstance(where, str) else where.open("rb") as file:
+    with WebFile(hasty(), where) if isinstance(where, str) else where.open("rb") as file:
         yield file
 
 
@@ -72,7 +72,7 @@ def test_partial_files_read_like_files(partial: Readable) -> None:
 
 def test_small_reads_are_kept(server: FileServer) -> None:
     server.add("/file", CONTENT)
-    with WebFile(Web(0), f"{server.url}/file") as file:
+    with WebFile(hasty(), f"{server.url}/file") as file:
         for at in (0, 10, 60_000, 100, 0):
             file.seek(at)
             assert file.read(4) == CONTENT[at : at + 4]
@@ -82,7 +82,7 @@ def test_small_reads_are_kept(server: FileServer) -> None:
 def test_reading_on_past_the_cache(server: FileServer) -> None:
     content = CONTENT * 3
     server.add("/file", content)
-    with WebFile(Web(0), f"{server.url}/file") as file:
+    with WebFile(hasty(), f"{server.url}/file") as file:
         assert file.read() == content
         file.seek(0)
         assert file.read(10) == content[:10]
@@ -91,12 +91,12 @@ def test_reading_on_past_the_cache(server: FileServer) -> None:
 def test_a_server_without_ranges_says_so(server: FileServer) -> None:
     server.add("/file", CONTENT, ranges=False)
     with pytest.raises(NoRangesError, match="does not send parts"):
-        WebFile(Web(0), f"{server.url}/file")
+        WebFile(hasty(), f"{server.url}/file")
 
 
 def test_a_file_that_changes_while_it_is_read(server: FileServer) -> None:
     served = server.add("/file", CONTENT)
-    with WebFile(Web(0), f"{server.url}/file") as file:
+    with WebFile(hasty(), f"{server.url}/file") as file:
         served.etag = '"edition-2"'
         with pytest.raises(SourceError, match="changed while it was read; start again"):
             at(file, 1_000_000, 10)
@@ -112,7 +112,7 @@ def test_a_server_that_sends_parts_of_two_editions(other: dict[str, str]) -> Non
         return httpx2.Response(206, headers=headers | (other if first else {}), content=iter([bytes(65536)]))
 
     with (
-        WebFile(Web(0, httpx2.MockTransport(answer)), "http://x/file") as file,
+        WebFile(hasty(httpx2.MockTransport(answer)), "http://x/file") as file,
         pytest.raises(SourceError, match="changed while it was read; start again"),
     ):
         at(file, 65536, 10)
@@ -121,7 +121,7 @@ def test_a_server_that_sends_parts_of_two_editions(other: dict[str, str]) -> Non
 def test_parts_of_no_edition_are_not_put_together(server: FileServer) -> None:
     server.add("/file", CONTENT, etag="")
     with pytest.raises(NoRangesError, match="does not tell which edition"):
-        WebFile(Web(0), f"{server.url}/file")
+        WebFile(hasty(), f"{server.url}/file")
 
 
 def test_a_fault_of_the_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_fault_of_the_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_cut_range_is_gone_on_with_and_a_dead_one_given_up(server: FileServer) -> None:
     served = server.add("/file", CONTENT)
-    with WebFile(Web(0), f"{server.url}/file") as file:
+    with WebFile(hasty(), f"{server.url}/file") as file:
         served.cuts = [100_000, 1]
         assert at(file, 0, len(CONTENT)) == CONTENT
         served.cuts = [0] * 9
@@ -150,7 +150,7 @@ def test_a_cut_range_is_gone_on_with_and_a_dead_one_given_up(server: FileServer)
 
 def test_the_first_answer_is_waited_for(server: FileServer) -> None:
     server.add("/file", CONTENT, statuses=[503, 503])
-    WebFile(Web(0), f"{server.url}/file").close()
+    WebFile(hasty(), f"{server.url}/file").close()
 
 
 def test_a_file_on_the_disk_that_is_not_there(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def archive(packing: int = zipfile.ZIP_DEFLATED) -> bytes:
 def test_a_member_is_found_by_its_base_name_and_read_alone(server: FileServer, packing: int) -> None:
     content = archive(packing)
     server.add("/a.zip", content)
-    with WebFile(Web(0), f"{server.url}/a.zip") as file:
+    with WebFile(hasty(), f"{server.url}/a.zip") as file:
         opened = open_archive(file)
         info = find(opened, "wanted.onnx")
         assert b"".join(unpacked(file, "wanted.onnx")) == CONTENT[:100_000] + bytes(2_000_000)
@@ -226,7 +226,7 @@ def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with (
         (tmp_path / "a.zip").open("rb") as file,
-        pytest.raises(SourceError, match="damaged or not a zip, get it again"),
+        pytest.raises(SourceError, match="damaged or not a zip; get it again"),
     ):
         unpacked(file, "wanted.onnx")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import store_files
-from file_server import FileServer
+from file_server import FileServer, hasty
 from store_files import TEXT, file, hef_file, network
 
 from ml_target.catalogue.types import HubFile, ZooFile
@@ -38,7 +38,7 @@ def redirecting(location: str) -> Web:
             return httpx2.Response(302, headers={"Location": location})
         return httpx2.Response(200, stream=httpx2.ByteStream(TEXT))
 
-    return Web(0, httpx2.MockTransport(answer))
+    return hasty(httpx2.MockTransport(answer))
 
 
 @pytest.mark.parametrize("location", ["http://files.example/x", "HTTP://models.example/x", "ftp://files.example/x"])
@@ -49,7 +49,7 @@ def test_a_redirect_away_from_https_is_refused(tmp_path: Path, location: str) ->
         WebFile,
     )
     for attempt in attempts:
-        with pytest.raises(SourceError, match=r"models\.example leads from https to .*: refused\. Use a mirror, or an"):
+        with pytest.raises(SourceError, match=r"models\.example leads from https to .*: refused; use a mirror, or an"):
             attempt(redirecting(location), "https://models.example/file")
     assert not part.exists()
 
@@ -128,7 +128,7 @@ def test_the_hubs_hash_outlives_a_cut(folder: Path, server: FileServer) -> None:
     """What the first answer told is held against the whole file, though a later one tells nothing."""
     served = server.add(ASKED, TEXT, cuts=[5, 0, 0, 0, 0], headers={"X-Linked-Etag": f'"{"0" * 64}"'})
     with pytest.raises(FetchError, match="cut the connection"):
-        Store(folder, hf_endpoint=server.url).fetch(file(HUB, content=None))
+        Store(folder, hf_endpoint=server.url, web=hasty()).fetch(file(HUB, content=None))
     served.cuts, served.headers = [], {}
     with pytest.raises(FetchError, match="is not the file that"):
         Store(folder, hf_endpoint=server.url).fetch(file(HUB, content=None))
@@ -195,7 +195,7 @@ def test_a_pinned_file_is_examined_once(folder: Path, monkeypatch: pytest.Monkey
     path.write_bytes(network())
     store.pin(onnx, path)
     store.check(onnx, path)
-    monkeypatch.setattr("ml_target.transfer.content.sha256_of", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("ml_target.transfer.content.sha256_of", lambda *_: pytest.fail("read again"))
     store.check(onnx, path)
 
 

@@ -11,7 +11,7 @@ import file_server
 import httpx2
 import numpy as np
 import pytest
-from file_server import FileServer
+from file_server import FileServer, hasty
 
 from ml_target.errors import FetchError
 from ml_target.transfer import web
@@ -35,7 +35,7 @@ def part(tmp_path: Path) -> Path:
 
 
 def get(server: FileServer, part: Path, path: str = "/file", use: Web | None = None) -> None:
-    download(use or Web(0), server.url + path, part, SILENT, "file")
+    download(use or hasty(), server.url + path, part, SILENT, "file")
 
 
 # ------------------------------------------------------------------- download
@@ -61,7 +61,7 @@ def test_the_next_run_goes_on_where_the_last_one_ended(server: FileServer, part:
     with pytest.raises(CutError, match=r"127\.0\.0\.1 cut the connection after 1,200,000 of 3,000,000 bytes"):
         get(server, part)
     served.cuts = []
-    get(server, part, use=Web(0))
+    get(server, part, use=hasty())
     assert part.read_bytes() == CONTENT
     assert server.total == len(CONTENT)
 
@@ -119,7 +119,7 @@ def test_a_server_that_ignores_the_edition_asked_for(part: Path) -> None:
         body = content[:40] if content == CONTENT[:100] else content[first:]  # the first answer is cut
         return httpx2.Response(206 if first else 200, headers=headers, content=iter([body]))
 
-    get(FileServer("http://x"), part, use=Web(0, httpx2.MockTransport(answer)))
+    get(FileServer("http://x"), part, use=hasty(httpx2.MockTransport(answer)))
     assert part.read_bytes() == CONTENT[100:200]
 
 
@@ -208,7 +208,8 @@ def test_redirects_keep_the_range(server: FileServer, part: Path) -> None:
         (403, r"refuses it \(HTTP 403\): the file may not be there any more", 1),
         (407, r"the proxy wants a login \(HTTP 407\); set HTTPS_PROXY", 1),
         (418, r"answered HTTP 418; try again later or use a mirror", 1),
-        (503, r"has a problem of its own \(HTTP 503\); try again later", 4),
+        (429, r"does not answer this now \(HTTP 429\); try again later", 4),
+        (503, r"reports a server error \(HTTP 503\); try again later", 4),
         (416, r"has less of it than there should be \(HTTP 416\)", 4),
     ],
 )
@@ -222,9 +223,15 @@ def test_statuses_in_words(server: FileServer, part: Path, status: int, words: s
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\n<!DOCTYPE html><html>Please log in</html>", "a web page instead of the file: a login page"),
+        (
+            b"\n<!DOCTYPE html><html>Please log in</html>",
+            r"a web page instead of the file: a login page .*in between\. Log in there, or set HTTPS_PROXY",
+        ),
         (b"<HTML><body>", "a web page instead of the file"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n", "a Git LFS pointer .*git lfs pull"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n",
+            r"a Git LFS pointer .*itself\. Fetch .* git lfs pull",
+        ),
     ],
 )
 def test_what_comes_in_place_of_a_file(server: FileServer, part: Path, content: bytes, words: str) -> None:
@@ -249,24 +256,45 @@ def test_a_name_that_is_not_known_fails_at_once_and_only_once(part: Path, monkey
         monkeypatch.delenv(proxy, raising=False)
     use = Web()
     for path in ("a", "b", "c"):
-        with pytest.raises(SourceError, match=r"models\.example cannot be found: no internet connection"):
+        with pytest.raises(
+            SourceError, match=r"models\.example cannot be found: no internet connection.*; check the network"
+        ):
             download(use, f"https://models.example/{path}", part, SILENT, "x")
     assert asked == ["models.example"]
 
 
-def test_a_host_out_of_reach_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    use = Web()
-    use._out_of_reach["127.0.0.1"] = (-1e9, "was away")
-    with file_server.serving() as server:
-        server.add("/file", b"x")
-        use.open(f"{server.url}/file").close()
+def test_a_host_out_of_reach_is_asked_again_after_a_while() -> None:
+    now, asked = [1000.0], [0]
+
+    def away_at_first(request: httpx2.Request) -> httpx2.Response:
+        asked[0] += 1
+        if asked[0] == 1:
+            raise httpx2.ConnectError("away")
+        return httpx2.Response(200)
+
+    use = Web(httpx2.MockTransport(away_at_first), clock=lambda: now[0])
+    for later, requests in ((0, 1), (0, 1), (299, 1)):
+        now[0] += later
+        with pytest.raises(SourceError, match=r"h cannot be reached \(away\)"):
+            use.open("http://h/file")
+        assert asked[0] == requests
+    now[0] += 2
+    use.open("http://h/file").close()
+
+
+def test_each_further_try_waits_twice_as_long_and_bytes_begin_anew(server: FileServer, part: Path) -> None:
+    server.add("/file", CONTENT, cuts=[0, 0, 1_000_000, 0, 0, 0, 0])
+    waited: list[float] = []
+    with pytest.raises(CutError):
+        get(server, part, use=Web(sleep=waited.append))
+    assert waited == [1, 2, 1, 2, 4], "the fourth in a row ends it"
 
 
 def test_a_server_that_is_down(part: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/file"
-        with pytest.raises(SourceError, match=r"127\.0\.0\.1 refuses connections: .*is the server up"):
+        with pytest.raises(SourceError, match=r"127\.0\.0\.1 refuses connections; check that .*the server is up"):
             download(Web(), address, part, SILENT, "x")
 
 
@@ -275,7 +303,7 @@ def test_a_server_that_does_not_answer(part: Path, monkeypatch: pytest.MonkeyPat
         raise TimeoutError("timed out")
 
     monkeypatch.setattr(socket, "create_connection", silence)
-    with pytest.raises(SourceError, match=r"did not answer within 10 s: .*a firewall drops it"):
+    with pytest.raises(SourceError, match=r"did not answer within 10 s: .*a firewall drops it; check the network"):
         download(Web(), "http://192.0.2.1/file", part, SILENT, "x")
 
 
@@ -293,7 +321,7 @@ def test_a_server_that_hangs_up_before_it_answers(part: Path) -> None:
         thread.start()
         try:
             with pytest.raises(CutError, match=r"broke off before it answered .*try again later"):
-                download(Web(0), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
+                download(hasty(), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
         finally:
             stop.set()
             thread.join()
@@ -313,7 +341,7 @@ def test_a_server_that_falls_silent(server: FileServer, part: Path, monkeypatch:
         thread = threading.Thread(target=start_only)
         thread.start()
         with pytest.raises(CutError, match=r"broke off \(no byte for too long\)"):
-            download(Web(0), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
+            download(hasty(), f"http://127.0.0.1:{listening.getsockname()[1]}/file", part, SILENT, "x")
         thread.join()
         for connection in connections:
             connection.close()
@@ -325,11 +353,11 @@ def test_a_certificate_that_is_not_trusted() -> None:
 
     error = ssl.SSLCertVerificationError(1, "x")
     error.verify_message = "self-signed certificate"
-    assert "a certificate that is not trusted (self-signed certificate): check the clock" in web._out_of_reach(
-        "h", error
-    )
-    assert "h cannot be reached (odd): check the network" in web._out_of_reach("h", httpx2.ProxyError("odd"))
-    assert "h cannot be reached (No route to host)" in web._out_of_reach("h", OSError(113, "No route to host"))
+    told = web._out_of_reach("h", error)
+    assert told.reason == "h shows a certificate that is not trusted (self-signed certificate)"
+    assert told.remedy.startswith("check the clock, and SSL_CERT_FILE")
+    assert str(web._out_of_reach("h", httpx2.ProxyError("odd"))).startswith("h cannot be reached (odd); check the")
+    assert "h cannot be reached (No route to host);" in str(web._out_of_reach("h", OSError(113, "No route to host")))
 
 
 def test_the_proxy_that_the_environment_names(server: FileServer, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,15 +368,13 @@ def test_the_proxy_that_the_environment_names(server: FileServer, part: Path, mo
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for proxy in (server.url, server.url.removeprefix("http://")):
         monkeypatch.setenv("http_proxy", proxy)
-        download(Web(0), "http://models.example/file", part, SILENT, "x")
+        download(hasty(), "http://models.example/file", part, SILENT, "x")
         assert part.read_bytes() == CONTENT
         get(server, part)
         assert part.read_bytes() == CONTENT[:10]
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
-    with pytest.raises(
-        SourceError, match=r"models\.example cannot be reached \(a proxy of the kind socks5 is not spoken"
-    ):
-        download(Web(0), "http://models.example/file", part, SILENT, "x")
+    with pytest.raises(SourceError, match=r"models\.example cannot be reached \(socks5 proxies are not supported\)"):
+        download(hasty(), "http://models.example/file", part, SILENT, "x")
 
 
 def test_a_proxy_that_wants_a_login(server: FileServer, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +385,7 @@ def test_a_proxy_that_wants_a_login(server: FileServer, part: Path, monkeypatch:
     with pytest.raises(
         SourceError, match=r"the proxy wants a login \(HTTP 407\); set HTTPS_PROXY=http://user:password"
     ):
-        download(Web(0), "https://models.example/file", part, SILENT, "x")
+        download(hasty(), "https://models.example/file", part, SILENT, "x")
 
 
 @pytest.mark.parametrize("address", ["http://[::1/file", "http://host:port/file", "nonsense"])

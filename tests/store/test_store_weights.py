@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import store_files
 from checkpoint_files import safetensors
-from file_server import FileServer
+from file_server import FileServer, hasty
 from store_files import RNG, file, npz
 
 from ml_target.catalogue.types import CheckpointCut, HubFile, ModelFile
@@ -120,10 +120,9 @@ def test_a_good_table_outlives_one_that_is_cut_or_another(folder: Path, server: 
     whole = table.read_bytes()
     source.statuses = [404] * 9
     server.add("/text_weights.npz", good)
-    mirror = Store(folder, mirror=server.url, hf_endpoint=server.url)
+    mirror = Store(folder, mirror=server.url, hf_endpoint=server.url, web=hasty())
     path.unlink()
     served = server.add("/text_weights.tokens.npy", whole, cuts=[1000, 0, 0, 0, 0])
-    mirror._fetching._sources._web._pause_s = 0
     assert mirror.fetch(weights()) == path
     assert table.read_bytes() == whole
     path.unlink()

@@ -7,6 +7,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 
+import httpx2
+
+from ml_target.transfer.web import Web
+
+
+def hasty(transport: httpx2.BaseTransport | None = None) -> Web:
+    """What opens addresses, without a pause between two tries."""
+    return Web(transport, sleep=lambda seconds: None)
+
 
 @dataclass
 class Served:

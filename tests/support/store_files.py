@@ -54,8 +54,7 @@ def zipped(member: str, content: bytes, padding: int) -> bytes:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    """A server that also stands for the Model Zoo; nobody pauses between attempts."""
-    monkeypatch.setattr("ml_target.transfer.web.time.sleep", lambda seconds: None)
+    """A server that also stands for the Model Zoo."""
     with file_server.serving() as state:
         monkeypatch.setattr(offers, "ZOO", state.url)
         yield state

@@ -24,7 +24,7 @@ def test_a_turn_that_comes_as_its_holder_leaves_goes_to_the_next() -> None:
 
         async with budget.hold(1) as first:
             leaves, stays = asyncio.create_task(use("leaves")), asyncio.create_task(use("stays"))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             first.shrink(0)
             leaves.cancel()
             await asyncio.gather(leaves, stays, return_exceptions=True)
@@ -36,24 +36,25 @@ def test_a_turn_that_comes_as_its_holder_leaves_goes_to_the_next() -> None:
 
 def test_ordinary_ones_pass_the_patient_ones_within_their_kept_room() -> None:
     async def scenario() -> None:
-        budget, order = Budget(100, kept=20), []
+        budget, order, enough = Budget(100, kept=20), [], asyncio.Event()
 
         async def use(name: str, amount: int, patient: bool = False) -> None:
             async with budget.hold(amount, patient):
                 order.append(name)
-                await asyncio.sleep(0.01)
+                await enough.wait()
 
         assert budget.largest == 80
         async with budget.hold(70, patient=True) as large:
-            users = [asyncio.create_task(use("large", 500, patient=True))]
+            last = asyncio.create_task(use("large", 500, patient=True))
             await asyncio.sleep(0)
-            users += [asyncio.create_task(use(f"small {n}", 10)) for n in range(4)]
+            users = [asyncio.create_task(use(f"small {n}", 10)) for n in range(4)]
             await asyncio.sleep(0)
             assert order == ["small 0", "small 1"], "the large one that waits keeps nobody from the kept room"
-            await asyncio.sleep(0.1)
+            enough.set()
+            await asyncio.gather(*users)
             assert order == ["small 0", "small 1", "small 2", "small 3"]
             large.shrink(0)
-            await asyncio.gather(*users)
+            await last
         assert order[-1] == "large"
         assert budget.free == 100
 

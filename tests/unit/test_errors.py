@@ -12,6 +12,7 @@ from ml_target.catalogue.files import SCRFD_2_5G_HEF
 from ml_target.config import Settings
 from ml_target.errors import DamagedFileError, MissingFileError, SettingsError, WorkerError
 from ml_target.store import Store
+from ml_target.tasks.service import Service
 
 
 def test_the_text_is_both_fields() -> None:
@@ -30,12 +31,21 @@ def test_every_kind_takes_both() -> None:
         assert (error.reason, error.remedy) == ("a", "b")
 
 
+def test_what_takes_over_a_remedy_says_it_in_the_same_words() -> None:
+    never = MissingFileError("a.onnx is not there", "run this, or put it there.", "a.onnx is missing")
+    service: Service[object] = Service("ocr", never=never)
+    off = service.refusal()
+    assert (off.reason, off.remedy) == ("ocr is off: a.onnx is not there", never.remedy)
+    assert str(off) == f"ocr is off: {never}"
+
+
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_a_copy_says_the_same(again: Callable[[WorkerError], WorkerError]) -> None:
     for error in (
         WorkerError("a", "B."),
         MissingFileError("a", "b", "c"),
         DamagedFileError("a", "B.", "c", "d"),
+        WorkerError("a", "b", separator="; "),
     ):
         copied = again(error)
         assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))

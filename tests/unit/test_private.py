@@ -16,7 +16,7 @@ from ml_target.log.private import without_addresses, without_login, without_logi
 from ml_target.log.requests import set_up
 from ml_target.store import Store
 from ml_target.store.offers import Mirror
-from ml_target.transfer.web import SourceError, Web, server_of, shown
+from ml_target.transfer.web import Web, server_of, shown
 
 FILE = ModelFile(name="words.txt", sources=(HubFile("org/repo", "words.txt"),), licence="MIT")
 
@@ -104,11 +104,11 @@ def test_no_fault_of_the_store_tells_a_password(address: str, monkeypatch: pytes
         lambda: Store(tmp_path, mirror=address).fetch(FILE),
         lambda: Store(tmp_path, hf_endpoint=address).fetch(FILE),
         lambda: server_of(address),
-        lambda: Web(0).open(address),
+        lambda: Web().open(address),
         lambda: Mirror.at(address),
     )
     for attempt in attempts:
-        with suppress(WorkerError, SourceError), telling(said):
+        with suppress(WorkerError), telling(said):
             attempt()
     assert said
     assert not [words for words in said if "hunter2" in words or "ter2" in words], said

@@ -250,6 +250,6 @@ def test_boxes_inside_out_are_no_trouble() -> None:
 @pytest.mark.parametrize("crowd", [lambda n: random_boxes(n, 8), lambda n: np.repeat(random_boxes(1, 8), n, 0)])
 def test_many_candidates_are_fast(crowd: Callable[[int], Float32]) -> None:
     boxes = crowd(MAX_CANDIDATES)
-    start = time.perf_counter()
+    start = time.thread_time()  # processor time, to which nothing else that runs adds
     suppress(boxes, 500)
-    assert time.perf_counter() - start < 2, "a fraction of a tenth of a second where nothing else runs"
+    assert time.thread_time() - start < 2, "it is a fraction of a tenth of a second"

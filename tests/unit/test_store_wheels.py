@@ -123,7 +123,7 @@ def test_pip_has_one_retry_unless_the_user_says_otherwise(
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        ("/usr/bin/python3: No module named pip", "this Python has no pip: install it"),
+        ("/usr/bin/python3: No module named pip", "this Python has no pip; install it"),
         ("WARNING: Retrying NewConnectionError('Name or service not known')\nERROR: No matching distribution found",
          "pip cannot reach its package index: no internet connection, or pip wants a proxy or a mirror"),
         ("ERROR: Could not install: [Errno 28] No space left on device", "pip found no space left in"),

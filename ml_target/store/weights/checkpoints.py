@@ -25,6 +25,7 @@ TORCH_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02")
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 MAX_PICKLE = 64 << 20
 KINDS = {"FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16"}
+AGAIN = "get it again"
 OTHER_STORAGES = ("Double", "Long", "Int", "Short", "Char", "Byte", "Bool")
 
 
@@ -64,7 +65,7 @@ class SafetensorsFile:
         file.seek(0)
         size = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if not 0 < size <= min(MAX_HEADER, whole - LENGTH_BYTES):
-            raise SourceError("this is not a safetensors file: its header does not fit into it")
+            raise SourceError("this is not a safetensors file: its header does not fit into it", AGAIN)
         try:
             header = json.loads(file.read(size))
             self._tensors = {
@@ -73,7 +74,7 @@ class SafetensorsFile:
                 if name != "__metadata__" and entry["dtype"] in FLOATS
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SourceError(f"this is not a safetensors file, or it is damaged ({error})") from error
+            raise SourceError(f"this is not a safetensors file, or it is damaged ({error})", AGAIN) from error
         self.names = frozenset(self._tensors)
 
     def tensor(self, name: str) -> StoredTensor:
@@ -185,8 +186,8 @@ class TorchFile:
         file.seek(0)
         if file.read(len(LEGACY_MAGIC)) == LEGACY_MAGIC:
             raise SourceError(
-                "the checkpoint is in PyTorch's old format (before 1.6), which is one single program and is not read; "
-                "save it again with a current PyTorch, or as safetensors"
+                "the checkpoint is in PyTorch's old format (before 1.6), which is one single program and is not read",
+                "save it again with a current PyTorch, or as safetensors",
             )
         self._file = file
         self._archive = open_archive(file)
@@ -197,7 +198,9 @@ class TorchFile:
         self._root = pickles[0].removesuffix("data.pkl")
         order = self._listing.get(f"{self._root}byteorder")
         if order and self._read(order) != b"little":
-            raise SourceError("the checkpoint is from a big-endian machine, which is not read; save it as safetensors")
+            raise SourceError(
+                "the checkpoint is from a big-endian machine, which is not read", "save it as safetensors"
+            )
         content = self._listing[pickles[0]]
         if content.file_size > MAX_PICKLE:
             raise SourceError(
@@ -213,9 +216,11 @@ class TorchFile:
         info = self._listing.get(f"{self._root}data/{storage.key}")
         sizes = (view.offset, *shape) if isinstance(shape, tuple) else (None,)
         if info is None or not all(isinstance(n, int) and n >= 0 for n in sizes):
-            raise SourceError(f"{name} is described in an unknown way; the checkpoint is damaged")
+            raise SourceError(f"{name} is described in an unknown way; the checkpoint is damaged", AGAIN)
         if not _row_by_row(shape, view.stride):
-            raise SourceError(f"{name} is not stored row by row, which is not read; save the checkpoint as safetensors")
+            raise SourceError(
+                f"{name} is not stored row by row, which is not read", "save the checkpoint as safetensors"
+            )
         offset = view.offset * FLOATS[storage.kind]
 
         def blocks() -> Iterator[bytes]:
@@ -226,7 +231,7 @@ class TorchFile:
 
         tensor = StoredTensor(name, storage.kind, shape, blocks)
         if info.compress_type != zipfile.ZIP_STORED or offset + tensor.nbytes > info.file_size:
-            raise SourceError(f"{name} is packed, or reaches beyond its storage; the checkpoint is damaged")
+            raise SourceError(f"{name} is packed, or reaches beyond its storage; the checkpoint is damaged", AGAIN)
         return tensor
 
     def _read(self, info: zipfile.ZipInfo) -> bytes:
@@ -239,8 +244,8 @@ def _unpickled(data: bytes) -> Any:
         return _InertUnpickler(data).load()
     except Exception as error:  # a pickle can fail in any way it likes
         raise SourceError(
-            f"the checkpoint is refused: {error}. Only lists of tensors are read, nothing of it was run; "
-            "save it as safetensors if you trust it"
+            f"the checkpoint is refused: {error}. Only lists of tensors are read, nothing of it was run",
+            "save it as safetensors if you trust it",
         ) from error
 
 

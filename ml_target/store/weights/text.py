@@ -12,7 +12,7 @@ import numpy as np
 
 from ml_target.catalogue.types import CheckpointCut
 from ml_target.remedies import damaged
-from ml_target.store.weights.checkpoints import FLOATS, Checkpoint, StoredTensor, open_checkpoint
+from ml_target.store.weights.checkpoints import AGAIN, FLOATS, Checkpoint, StoredTensor, open_checkpoint
 from ml_target.tensors import Array
 from ml_target.transfer.download import filling, make_room, writing
 from ml_target.transfer.partial import Readable
@@ -81,7 +81,7 @@ def _converted(tensor: StoredTensor, raw: bytes, dtype: str) -> Array:
     else:
         values = np.frombuffer(raw, "<f4" if tensor.kind == "F32" else "<f2")
     if not np.isfinite(values).all():
-        raise SourceError(f"{tensor.name} holds numbers that are not finite; the checkpoint is damaged")
+        raise SourceError(f"{tensor.name} holds numbers that are not finite; the checkpoint is damaged", AGAIN)
     if np.abs(values).max(initial=0) > np.finfo(dtype).max:
         raise SourceError(f"{tensor.name} holds numbers that do not fit {dtype}")
     return values.astype(dtype)

@@ -6,7 +6,7 @@ from ml_target.catalogue.networks import EMBEDDING
 from ml_target.catalogue.types import Decoding, PictureInput, Resize, TextInput
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
-from ml_target.remedies import command, replace
+from ml_target.remedies import command, not_the_catalogues
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
@@ -110,5 +110,5 @@ def _side(model: Model) -> int:
             return height
     raise ModelError(
         f"{model.network.name} takes frames of {shape}, a square picture is wanted",
-        f"It is not the catalogue's file: {replace()}",
+        not_the_catalogues(),
     )

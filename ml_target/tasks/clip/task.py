@@ -68,7 +68,7 @@ class ClipTask(Task[_Entry, Float32]):
 
     def jobs(self, entry: _Entry) -> list[Job]:
         if entry.visual and entry.textual:
-            raise MalformedRequest("clip has one result a request: ask for visual or for textual, not for both.")
+            raise MalformedRequest("clip has one result a request", "Ask for visual or for textual, not for both.")
         if entry.visual:
             return [Job(self, VISUAL, entry.visual.modelName)]
         return [Job(self, TEXTUAL, entry.textual.modelName, takes_text=True)] if entry.textual else []

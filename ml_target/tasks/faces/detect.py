@@ -5,6 +5,7 @@ from typing import Literal
 from ml_target.catalogue.types import PictureInput
 from ml_target.errors import ModelError
 from ml_target.log.trace import Trace
+from ml_target.remedies import WRONG_ENTRY
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.faces.letterbox import letterbox
@@ -65,6 +66,6 @@ def frame_size(model: Model) -> tuple[int, int]:
     """Height and width of the model's frames: the file's, or the catalogue's where the file takes any size."""
     spec = model.network.input
     if not isinstance(spec, PictureInput) or spec.colour != "RGB":
-        raise ModelError(f"{model.network.name} does not take RGB pictures, so it cannot serve faces.")
+        raise ModelError(f"{model.network.name} does not take RGB pictures, so it cannot serve faces", WRONG_ENTRY)
     height, width = model.intake.shape[:2]
     return height or spec.height, width or spec.width

@@ -7,7 +7,7 @@ import numpy as np
 from ml_target.catalogue.networks import EMBEDDING
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
-from ml_target.remedies import check_file
+from ml_target.remedies import check_file, not_the_catalogues
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.faces.align import align
@@ -48,7 +48,10 @@ class FaceFinder:
         self._search = FaceDetector(detector, pool, max_faces, search)
         self._crop, width = frame_size(recognizer)
         if self._crop != width:
-            raise ModelError(f"{recognizer.network.name} takes {self._crop} x {width}, a square is wanted for faces.")
+            raise ModelError(
+                f"{recognizer.network.name} takes {self._crop} x {width}, a square is wanted for faces",
+                not_the_catalogues(),
+            )
 
     async def find(self, picture: UInt8, min_score: float, trace: Trace) -> list[Face]:
         """The faces whose score is at least `min_score`, best first.

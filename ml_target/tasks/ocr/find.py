@@ -4,7 +4,7 @@ from ml_target.catalogue.networks import PROBABILITY
 from ml_target.catalogue.types import PictureInput
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
-from ml_target.remedies import check_file
+from ml_target.remedies import WRONG_ENTRY, check_file
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.ctc import SLACK
@@ -22,7 +22,7 @@ class LineFinder:
 
     def __init__(self, detector: Model, pool: ThreadPool, max_lines: int, max_tiles: int) -> None:
         if not isinstance(detector.network.input, PictureInput):
-            raise ModelError(f"{detector.network.name} does not take pictures, so it cannot find text.")
+            raise ModelError(f"{detector.network.name} does not take pictures, so it cannot find text", WRONG_ENTRY)
         self._detector = detector
         self._spec = detector.network.input
         self._pool = pool

@@ -9,6 +9,7 @@ from ml_target.catalogue.networks import CLASS_SCORES
 from ml_target.catalogue.types import PictureInput, StepSequence
 from ml_target.errors import ModelError
 from ml_target.log.trace import Trace
+from ml_target.remedies import WRONG_ENTRY
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.ocr.crop import cut_line, line_width, pad_right
@@ -39,7 +40,7 @@ class LineReader:
 
     def __init__(self, recognizer: Model, alphabet: Alphabet, pool: ThreadPool) -> None:
         if not isinstance(recognizer.network.input, PictureInput):
-            raise ModelError(f"{recognizer.network.name} does not take pictures, so it cannot read text.")
+            raise ModelError(f"{recognizer.network.name} does not take pictures, so it cannot read text", WRONG_ENTRY)
         self._recognizer = recognizer
         self._spec = recognizer.network.input
         self._alphabet = alphabet
@@ -172,4 +173,4 @@ def _step(recognizer: Model, classes: int) -> int:
                 f"{recognizer.network.name} has {output.classes:,} classes and the dictionary stands for {classes:,}",
                 "Replace the dictionary with the catalogue's file.",
             )
-    raise ModelError(f"{recognizer.network.name} has no output '{CLASS_SCORES}', so it cannot read text.")
+    raise ModelError(f"{recognizer.network.name} has no output '{CLASS_SCORES}', so it cannot read text", WRONG_ENTRY)
