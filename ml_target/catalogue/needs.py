@@ -57,7 +57,7 @@ def chosen(choice: Choice) -> list[Network]:
 def engine_of(network: Network, settings: Choice, engine: EngineName) -> EngineName:
     """What runs this network on a host with that engine: the processor, where the settings choose it so.
 
-    They do by CLIP_TEXT_ENGINE, and by choosing a network that no card has a file of.
+    They do by CLIP_TEXT_ENGINE, and by choosing a network with no HEF.
     """
     return "cpu" if beside_card(network, settings) else engine
 

@@ -1,4 +1,4 @@
-"""Networks that run on the processor beside the card, because the owner chose ones that no card has a file of.
+"""Networks that run on the processor beside the card, because the owner chose ones with no HEF.
 
 Faces by Immich's own `buffalo_l`: the detector on the simulated card, the recogniser on the processor.
 """
