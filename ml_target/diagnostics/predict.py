@@ -5,6 +5,7 @@ import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ml_target.catalogue.types import ClipBackend
 from ml_target.config import Settings
 from ml_target.diagnostics.drawing import check_target, draw
+from ml_target.diagnostics.own_words import OWN_WORDS
 from ml_target.diagnostics.workbench import Workbench
 from ml_target.errors import UnusableInput, WorkerError
 from ml_target.imaging.picture import decode
@@ -19,10 +21,9 @@ from ml_target.log.terminal import printable_json
 from ml_target.log.trace import Trace
 from ml_target.runtime.protocol import encode
 from ml_target.tasks.clip.task import CLIP, chosen_backends
-from ml_target.tasks.faces.finder import Face
+from ml_target.tasks.contract import Task
 from ml_target.tasks.faces.task import FACES
-from ml_target.tasks.ocr.reader import Line, ReadOptions
-from ml_target.tasks.ocr.task import MAX_RESOLUTION, OCR, chosen_models
+from ml_target.tasks.ocr.task import MAX_RESOLUTION, OCR
 from ml_target.tasks.register import TASKS
 from ml_target.tensors import UInt8
 
@@ -118,8 +119,7 @@ class _Command:
         self._bench = bench
         self._failed = 0
         self._backend: ClipBackend = chosen_backends(bench.loader)[0]
-        self._seen_faces: list[Face] = []
-        self._seen_lines: list[Line] = []
+        self._seen: dict[str, Any] = {}
 
     async def answer(self, picture: UInt8 | None) -> int:
         if self._arguments.text is not None:
@@ -132,11 +132,12 @@ class _Command:
         answer: dict[str, Any] = {}
         for task in TASKS:
             if not self._arguments.task or task.short in self._arguments.task:
-                answer |= await self._attempt(partial(ANSWERS[task.name], self, picture))
+                answer |= await self._attempt(partial(self._look, task, picture))
         if answer:
             self._print_json({**answer, "imageHeight": picture.shape[0], "imageWidth": picture.shape[1]})
         if self._arguments.draw:
-            draw(picture, self._seen_faces, self._seen_lines, self._arguments.draw)
+            faces, lines = (self._seen.get(task.name, ()) for task in (FACES, OCR))
+            draw(picture, faces, lines, self._arguments.draw)
             self._print_words(f"drawn: {self._arguments.draw}")
 
     async def _attempt(self, work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
@@ -156,26 +157,18 @@ class _Command:
         self._print_words(f"query: {vector.size} numbers in space {self._backend.name}")
         return {CLIP.name: CLIP.encode(vector)}
 
-    async def clip(self, picture: UInt8) -> dict[str, Any]:
-        encoder = self._bench.load(lambda loader: CLIP.pictures(self._backend))
-        vector = await encoder.embed(picture, Trace())
-        self._print_words(f"clip: {vector.size} numbers in space {self._backend.name}")
-        return {CLIP.name: CLIP.encode(vector)}
-
-    async def faces(self, picture: UInt8) -> dict[str, Any]:
-        finder = self._bench.load(FACES.offer)
-        found = self._seen_faces = await finder.find(picture, self._arguments.min_face_score, Trace())
-        boxes = [f"  {face.score:.3f}  {' '.join(f'{n:.0f}' for n in face.box)}" for face in found]
-        self._print_words(f"faces: {len(found)}" + (" (score, left, top, right, bottom)" if found else ""), *boxes)
-        return {FACES.name: FACES.encode(found)}
-
-    async def ocr(self, picture: UInt8) -> dict[str, Any]:
-        reader = self._bench.load(lambda loader: OCR.offer(chosen_models(loader)[0]))
-        chosen = self._arguments
-        options = ReadOptions(chosen.min_box_score, chosen.max_resolution, chosen.min_text_score)
-        found = self._seen_lines = await reader.read(picture, options, Trace())
-        self._print_words(f"lines of text: {len(found)}", *(f"  {line.text_score:.3f}  {line.text}" for line in found))
-        return {OCR.name: OCR.encode(found)}
+    async def _look(self, task: Task[Any, Any], picture: UInt8) -> dict[str, Any]:
+        """What the task's first variant answers for the picture."""
+        offer, own = task.offers(self._bench.loader)[0], OWN_WORDS.get(task.name)
+        job = task.plain_job()
+        if own and own.options:
+            job = replace(job, options=own.options(self._arguments))
+        result = await task.run(job, self._bench.load(lambda loader: offer), picture, Trace())
+        answer = task.encode(result)
+        self._seen[task.name] = result
+        plain = [f"{task.short}: {printable_json(encode(answer).decode())}"]
+        self._print_words(*(own.lines(result, offer.variant) if own else plain))
+        return {task.name: answer}
 
     # ----------------------------------------------------------------- output
 
@@ -186,14 +179,6 @@ class _Command:
     def _print_json(self, answer: dict[str, Any]) -> None:
         if self._arguments.json and answer:
             print(printable_json(encode(answer).decode()))
-
-
-ANSWERS: dict[str, Callable[[_Command, UInt8], Awaitable[dict[str, Any]]]] = {
-    CLIP.name: _Command.clip,
-    FACES.name: _Command.faces,
-    OCR.name: _Command.ocr,
-}
-"""What answers for a photo, by the task's name on the wire."""
 
 
 def _score(text: str) -> float:

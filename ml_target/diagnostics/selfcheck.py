@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ml_target.config import Settings
 from ml_target.diagnostics.checks.header import header
-from ml_target.diagnostics.checks.register import CHECKS
+from ml_target.diagnostics.checks.register import checks_of
 from ml_target.diagnostics.checks.report import Report, UsedFile, as_json, as_text
 from ml_target.diagnostics.checks.result import Check, NotChecked
 from ml_target.diagnostics.checks.samples import Samples
@@ -79,7 +79,7 @@ async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = ()) -
     else:
         for task in TASKS:
             if task.short in (tasks or _names()):
-                for what, work in CHECKS[task.name](bench, loader, samples):
+                for what, work in checks_of(task, bench, loader, samples):
                     _tell(what)
                     checks += await work.run()
     files = [UsedFile(origin.file, origin.engine, origin.sha256, origin.note) for origin in bench.used.values()]

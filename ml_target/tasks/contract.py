@@ -1,8 +1,8 @@
 """What a task is: the contract that the worker uses, instead of deciding by a task's name.
 
 To add one: its networks in `catalogue/networks.py`, a package beside this module with a class that implements
-`Task`, a line in `register.py`, a line with its checks in `diagnostics/checks/register.py`, and one in
-`diagnostics/predict.py`. Tasks know nothing of each other.
+`Task`, a line in `register.py`, and one with its checks in `diagnostics/checks/register.py`. Tasks know nothing of each
+other.
 """
 
 from abc import ABC, abstractmethod
@@ -140,6 +140,10 @@ class Task(ABC, Generic[Entry, Result]):
     @abstractmethod
     def jobs(self, entry: Entry) -> Sequence[Job]:
         """The jobs of one request. Raises MalformedRequest, UnusableInput."""
+
+    @abstractmethod
+    def plain_job(self) -> Job:
+        """The job of a picture with the options that an entry has by default and no model's name, for `predict`."""
 
     def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
         """The service that answers, of those of this task. Raises UnusableInput where none of them may."""

@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import Field, StrictInt
 from serving import live
 
+from ml_target.__main__ import main
 from ml_target.catalogue import files
 from ml_target.catalogue.needs import needs, whole_catalogue
 from ml_target.catalogue.networks import CLIP_BACKENDS, NETWORKS, picture_tower, text_tower
@@ -79,6 +80,9 @@ class Colours(Task[_Entry, list[float]]):
 
     def jobs(self, entry: _Entry) -> list[Job]:
         return [Job(self, self.name, entry.mean.modelName, entry.mean.options.decimals)]
+
+    def plain_job(self) -> Job:
+        return Job(self, self.name, "", _Options().decimals)
 
     def memory(self, pixels: int) -> int:
         return 0
@@ -349,13 +353,45 @@ def test_the_lists_of_files_and_the_summary_know_both(folder: Path) -> None:
     assert "  Colour model       any" in lines
 
 
-def test_selfcheck_looks_at_it(folder: Path) -> None:
-    async def checked() -> list[Check]:
+@pytest.mark.parametrize("json_alone", [False, True])
+def test_predict_answers_for_it(
+    json_alone: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its JSON, beside a task that `predict` has words for."""
+    for name, value in (("ENGINE", "cpu"), ("CLIP_BACKEND", "halves"), ("MODELS_DIR", str(folder))):
+        monkeypatch.setenv(name, value)
+    photo = tmp_path / "stripes.png"
+    photo.write_bytes(stripes())
+    assert main(["predict", str(photo), "--task", "colours", "--task", "clip", *["--json"][: int(json_alone)]]) == 0
+    out = capsys.readouterr().out
+    if json_alone:
+        answer = json.loads(out)
+        assert answer["colours"] == {"red": 0.5, "green": 0.5, "blue": 0.0}
+        assert len(json.loads(answer["clip"])) == 6
+    else:
+        assert out == 'clip: 6 numbers in space halves\ncolours: {"red":0.5,"green":0.5,"blue":0.0}\n'
+
+
+def checked(folder: Path) -> Check:
+    async def examined() -> list[Check]:
         bench = Bench(settings_for(folder))
         try:
             return list((await examine(bench, Samples.load({}), ["colours"])).checks)
         finally:
             bench.close()
 
-    (check,) = asyncio.run(checked())
+    (check,) = asyncio.run(examined())
+    return check
+
+
+def test_selfcheck_says_so_where_it_has_no_checks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(CHECKS, COLOURS.name)
+    check = checked(folder)
+    assert (check.name, check.verdict) == ("colours", "not checked")
+    assert check.reason == "nobody has written a check of this task"
+    assert check.remedy
+
+
+def test_selfcheck_looks_at_it(folder: Path) -> None:
+    check = checked(folder)
     assert (check.name, check.verdict, check.files) == ("colours", "right", ("colours.onnx",))

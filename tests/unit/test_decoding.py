@@ -47,7 +47,7 @@ class Asks(Task[Any, Any]):
     async def _finish(self, content: Any, trace: Trace) -> Any:
         return content
 
-    offers = jobs = run = encode = labels = cast(Any, None)
+    offers = jobs = plain_job = run = encode = labels = cast(Any, None)
 
 
 def decoded(data: bytes, *tasks: Task[Any, Any]) -> tuple[Picture, int, Trace]:

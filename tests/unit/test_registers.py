@@ -14,7 +14,7 @@ from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, NETWORKS, SIGLIP, 
 from ml_target.catalogue.types import EITHER_CHIP, ClipBackend
 from ml_target.config import Settings
 from ml_target.diagnostics.checks.register import CHECKS
-from ml_target.diagnostics.predict import ANSWERS
+from ml_target.diagnostics.own_words import OWN_WORDS
 from ml_target.tasks.clip.encoders import HALF_FROM
 from ml_target.tasks.clip.resize import shortest_side_crop, squash
 from ml_target.tasks.clip.task import CLIP
@@ -24,10 +24,10 @@ USAGE = r"^  (--[a-z-]+) +NAME +(.*(?:\n {27}.*)*)"
 """An option of setup.sh that takes a name, and what it says of it."""
 
 
-def test_every_task_has_networks_checks_and_an_answer_of_predict() -> None:
+def test_every_task_has_networks_checks_and_words_of_predict() -> None:
     names = [task.name for task in TASKS]
     assert list(CHECKS) == names
-    assert list(ANSWERS) == names
+    assert list(OWN_WORDS) == names
     assert list(dict.fromkeys(network.task for network in NETWORKS)) == names
 
 

@@ -73,6 +73,9 @@ class ClipTask(Task[_Entry, Float32]):
             return [Job(self, VISUAL, entry.visual.modelName)]
         return [Job(self, TEXTUAL, entry.textual.modelName, takes_text=True)] if entry.textual else []
 
+    def plain_job(self) -> Job:
+        return Job(self, VISUAL, "")
+
     def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
         stage = {service.variant: service for service in services if service.name == job.service}
         return stage[backend_for(job.model_name, [CLIP_BACKENDS[name] for name in stage]).name]

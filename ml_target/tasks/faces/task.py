@@ -96,6 +96,9 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
         assert entry.detection is not None
         return [Job(self, self.name, entry.detection.modelName, float(entry.detection.options.minScore))]
 
+    def plain_job(self) -> Job:
+        return Job(self, self.name, "", float(_DetectionOptions().minScore))
+
     def served_by(self, job: Job, service: Service[Any]) -> str:
         """Immich's name where both networks are Immich's own."""
         immich = bool(service.models) and all(model.network.asked_as == FACES_IMMICH_NAME for model in service.models)

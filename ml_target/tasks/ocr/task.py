@@ -108,6 +108,9 @@ class OcrTask(Task[_Entry, Sequence[Line]]):
         )
         return [Job(self, self.name, entry.recognition.modelName, options)]
 
+    def plain_job(self) -> Job:
+        return Job(self, self.name, "", ReadOptions())
+
     def pick(self, job: Job, services: Sequence[Service[Any]]) -> Service[Any]:
         by_name = {_model(service).name: service for service in services}
         return by_name[text_model(job.model_name, [TEXT_MODELS[name] for name in by_name]).name]
