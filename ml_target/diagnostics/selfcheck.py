@@ -13,11 +13,13 @@ from pathlib import Path
 
 from ml_target.config import Settings
 from ml_target.diagnostics.checks.header import header
+from ml_target.diagnostics.checks.output import as_json, as_text
 from ml_target.diagnostics.checks.register import checks_of
-from ml_target.diagnostics.checks.report import Report, UsedFile, as_json, as_text
+from ml_target.diagnostics.checks.report import Report, UsedFile, content_of
 from ml_target.diagnostics.checks.result import Check, NotChecked
 from ml_target.diagnostics.checks.samples import Samples
 from ml_target.diagnostics.checks.sides import Bench
+from ml_target.diagnostics.progress import CHECKING, tell
 from ml_target.errors import SettingsError, WorkerError
 from ml_target.imaging.picture import decode
 from ml_target.log.requests import set_up
@@ -61,8 +63,9 @@ async def _run(settings: Settings, samples: Samples, tasks: Collection[str], mac
     bench = Bench(settings)
     try:
         report = await examine(bench, samples, tasks)
+        content = content_of(report)
         # Before anything is closed: if releasing the card hangs, the report must be out already.
-        print(printable_json(as_json(report)) if machine_readable else as_text(report), flush=True)
+        print(printable_json(as_json(content)) if machine_readable else as_text(content), flush=True)
         return report.exit_code
     finally:
         bench.close()
@@ -72,7 +75,7 @@ async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = ()) -
     """Runs every check for these settings, or only those of `tasks` (by the names that commands use)."""
     checks: list[Check] = []
     try:
-        _tell("opening the engine")
+        tell(CHECKING, "opening the engine")
         loader = await bench.open()
     except NotChecked as missing:
         checks.append(Check("engine", gap=missing.gap))
@@ -80,7 +83,7 @@ async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = ()) -
         for task in TASKS:
             if task.short in (tasks or _names()):
                 for what, work in checks_of(task, bench, loader, samples):
-                    _tell(what)
+                    tell(CHECKING, what)
                     checks += await work.run()
     files = [UsedFile(origin.file, origin.engine, origin.sha256, origin.note) for origin in bench.used.values()]
     return Report(header(bench), checks, files, bench.compares)
@@ -88,7 +91,3 @@ async def examine(bench: Bench, samples: Samples, tasks: Collection[str] = ()) -
 
 def _names() -> list[str]:
     return [task.short for task in TASKS]
-
-
-def _tell(what: str) -> None:
-    print(f"checking: {what}", file=sys.stderr, flush=True)

@@ -1,19 +1,15 @@
-"""The whole report: as text for people, as JSON for programs."""
+"""The whole report, and the plain data that it is made of; `output.py` writes that."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from ml_target.diagnostics.checks.bounds import Verdict
+from ml_target.diagnostics.checks.output import SCHEMA
 from ml_target.diagnostics.checks.result import Check, Figure
 
-SCHEMA = 1
 SHORT_HASH = 12
-WIDTH, INDENT = 118, 13
 
 EXIT_CODES: Mapping[Verdict, int] = {"right": 0, "near": 0, "WRONG": 1, "not checked": 3}
 """2 is for settings and arguments that cannot be read."""
@@ -61,25 +57,9 @@ class Report:
         return f"{self.verdict}: {', '.join(parts)}{how}"
 
 
-def as_text(report: Report) -> str:
-    """Header, files, a line for each check with its remedy, the verdict."""
-    width = max(len(name) for name in (*report.header, "files"))
-    lines = [f"{name.ljust(width)}  {words}" for name, words in report.header.items()]
-    lines += [f"{'files' if n == 0 else '':{width}}  {_file(file)}" for n, file in enumerate(report.files)]
-    lines.append("")
-    name_width = max((len(check.name) for check in report.checks), default=0)
-    said: set[str] = set()
-    for check in report.checks:
-        lines += _check(check, name_width)
-        if check.remedy:  # in one line, so that a command in it can be copied
-            lines.append(f"{'':{INDENT}}-> {'as above' if check.remedy in said else check.remedy}")
-        said.add(check.remedy)
-    return _tidy("\n".join([*lines, "", report.summary]))
-
-
-def as_json(report: Report) -> str:
-    """The same for programs."""
-    content = {
+def content_of(report: Report) -> dict[str, Any]:
+    """The report as plain data."""
+    return {
         "schema": SCHEMA,
         "verdict": report.verdict,
         "summary": report.summary,
@@ -91,26 +71,6 @@ def as_json(report: Report) -> str:
             {"file": f.name, "engine": f.engine, "sha256": f.sha256[:SHORT_HASH], "note": f.note} for f in report.files
         ],
     }
-    return _tidy(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _check(check: Check, name_width: int) -> Iterator[str]:
-    told = "; ".join([*filter(None, [check.reason]), *(figure.words for figure in check.figures)])
-    start = f"{check.verdict.ljust(INDENT)}{check.name.ljust(name_width)}  {_times(check).ljust(21)}  "
-    if len(start) + len(told) <= WIDTH:
-        yield f"{start}{told}".rstrip()
-    else:
-        yield start.rstrip()
-        lines = wrap(told, WIDTH - INDENT, break_long_words=False, break_on_hyphens=False)
-        yield from (f"{'':{INDENT}}{line}" for line in lines)
-
-
-def _times(check: Check) -> str:
-    if check.served_ms is None:
-        return ""
-    if check.twin_ms is None:
-        return f"{check.served_ms:.1f} ms"
-    return f"{check.served_ms:.1f} ms, CPU {check.twin_ms:.1f}"
 
 
 def _entry(check: Check) -> dict[str, Any]:
@@ -138,19 +98,9 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "near": bound.near,
         "better": "higher" if bound.higher else "lower",
         "verdict": figure.verdict,
+        "words": figure.words,
     }
 
 
 def _rounded(ms: float | None) -> float | None:
     return None if ms is None else round(ms, 2)
-
-
-def _file(file: UsedFile) -> str:
-    note = f" ({file.note})" if file.note else ""
-    return f"{file.sha256[:SHORT_HASH]}  {file.engine:5}  {file.name}{note}"
-
-
-def _tidy(text: str) -> str:
-    """Replaces a home folder that contains the user's name: /home/NAME, but not /root or a container's /app."""
-    home = Path.home()
-    return text.replace(str(home), "~") if len(home.parts) > 2 else text

@@ -36,7 +36,10 @@ _running: "set[subprocess.Popen[bytes]]" = set()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a process ended. `code` None: it was stopped at its time limit. `seconds`: how long it took."""
+    """How a process ended. `code` None: it was stopped at its time limit. `err`: without lines of progress.
+
+    `seconds`: how long it took.
+    """
 
     code: int | None
     out: str
@@ -65,7 +68,7 @@ def run_module(
     tell: Tell,
     progress: str = "",
 ) -> Outcome:
-    """`python -m module` in a process of its own; standard error's lines that begin with `progress` go to `tell`.
+    """`python -m module` in a process of its own; standard error's lines that begin with `progress` go to `tell` alone.
 
     The module may hang in the driver forever or crash; this process is not affected.
     """
@@ -126,7 +129,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 class _Reader:
-    """Reads a stream to its end in a thread, and keeps the last part of it."""
+    """Reads a stream to its end in a thread, and keeps the last part of it, without lines of progress."""
 
     def __init__(self, stream: IO[bytes], tell: Tell | None = None, progress: str = "") -> None:
         self._kept = bytearray()
@@ -137,12 +140,13 @@ class _Reader:
 
     def _read(self, stream: IO[bytes]) -> None:
         for line in iter(lambda: stream.readline(LINE), b""):
-            self._kept += line
-            if len(self._kept) > 2 * OUTPUT:
-                del self._kept[:-OUTPUT]
             words = line.decode("utf-8", "replace").strip()
             if self._tell is not None and self._progress and words.startswith(self._progress):
                 self._tell(words)
+                continue
+            self._kept += line
+            if len(self._kept) > 2 * OUTPUT:
+                del self._kept[:-OUTPUT]
         stream.close()
 
     def text(self) -> str:

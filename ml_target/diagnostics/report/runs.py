@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ml_target.diagnostics.checks import output
 from ml_target.diagnostics.findings import as_text, from_json, verdict
+from ml_target.diagnostics.progress import CHECKING, TIMING
 from ml_target.diagnostics.report.process import Outcome, Tell, run_module
 from ml_target.diagnostics.report.section import Section
 from ml_target.diagnostics.report.times import read, table
@@ -40,18 +42,22 @@ class Runs:
 
     def selfcheck(self) -> Section:
         """Its report, with the verdict for the summary."""
-        outcome = self._run("ml_target", SELFCHECK_S, "selfcheck", progress="checking:")
-        section = _section("Selfcheck", outcome, 7000)
-        verdict = _last(outcome.out)
-        if outcome.code == 0:
-            section.right.append(f"selfcheck: {verdict}")
-        elif outcome.code is not None and outcome.code > 0:
-            section.wrong.append(f"selfcheck: {verdict or _last(outcome.err)}")
+        outcome = self._run("ml_target", SELFCHECK_S, "selfcheck", "--json", progress=CHECKING)
+        try:
+            content = output.from_json(outcome.out)
+        except ValueError:  # it did not finish
+            section = _section("Selfcheck", outcome, 7000)
+            if not outcome.ended:
+                section.wrong.append(f"selfcheck: exit code {outcome.code}: {_last(outcome.err)}")
+            return section
+        section = _section("Selfcheck", replace(outcome, out=output.as_text(content)), 7000)
+        if not outcome.ended:
+            (section.wrong if outcome.code else section.right).append(f"selfcheck: {content['summary']}")
         return section
 
     def times(self) -> Section:
         """A line for each network."""
-        outcome = self._run("ml_target.diagnostics.report.timing", TIMES_S, progress="timing:")
+        outcome = self._run("ml_target.diagnostics.report.timing", TIMES_S, progress=TIMING)
         times = read(outcome.out)
         section = _section("Times of the networks", replace(outcome, out=table(times)), 4000)
         section.wrong += [f"times: {each.network} {each.engine} FAILED: {each.failed}" for each in times if each.failed]
@@ -69,7 +75,7 @@ def left_out(title: str, why: str) -> Section:
 def _section(title: str, outcome: Outcome, most: int) -> Section:
     """What a process printed and, if it did not exit by itself, how it ended."""
     section = Section(title, outcome.out or "(it printed nothing)", most=most)
-    said = "\n".join(line for line in outcome.err.splitlines() if not line.startswith(("checking:", "timing:")))
+    said = outcome.err
     if outcome.ended:
         section.wrong.append(f"{title}: {outcome.ended}")
         section.text += f"\n\n{outcome.ended}"

@@ -17,6 +17,7 @@ import numpy as np
 from ml_target.catalogue.needs import chosen, settled
 from ml_target.catalogue.types import DEFAULT_CHIP, Network, PictureInput
 from ml_target.config import Settings, choose_engine
+from ml_target.diagnostics.progress import TIMING, tell
 from ml_target.diagnostics.report.times import BURST, Times
 from ml_target.engines import Engine, LoadedNetwork
 from ml_target.engines.select import REFERENCE, choose_engines, processor
@@ -62,17 +63,17 @@ def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
                 continue
             path = next(filter(None, map(store.find, place.engine.files(network))), None)
             if path is None:
-                _tell(Times(network.name, name))
+                _line(Times(network.name, name))
                 continue
-            print(f"timing: {network.name} on {name}", file=sys.stderr, flush=True)
+            tell(TIMING, f"{network.name} on {name}")
             try:
-                _tell(_time_network(place.engine, network, path, seconds))
+                _line(_time_network(place.engine, network, path, seconds))
             except WorkerError as error:
                 failed = True
-                _tell(Times(network.name, name, failed=str(error)))
+                _line(Times(network.name, name, failed=str(error)))
     except WorkerError as error:
         failed = True
-        _tell(Times("the engine", name, failed=str(error)))
+        _line(Times("the engine", name, failed=str(error)))
     finally:
         if place is not None:
             place.arbiter.close()
@@ -80,7 +81,7 @@ def _time_engine(settings: Settings, name: str, seconds: float) -> bool:
     return failed
 
 
-def _tell(times: Times) -> None:
+def _line(times: Times) -> None:
     print(times.line(), flush=True)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ml_target.config import Settings, own_host, own_url
+from ml_target.diagnostics.progress import TIMING
 from ml_target.diagnostics.report.process import Tell
 from ml_target.diagnostics.report.section import Section
 from ml_target.diagnostics.speed import CLIENTS, PHOTO, measure
@@ -93,7 +94,7 @@ def request_times(settings: Settings, answer: Answer, tell: Tell) -> Section:
     for row in measure(url, answer.status, pictures, CLIENTS, CELL_S, together=False, slowest_s=SLOW_S, most_s=MOST_S):
         if row.task != said:
             said = row.task
-            tell(f"timing: requests of {said}")
+            tell(f"{TIMING}requests of {said}")
         task, clients, rate, p50, p95 = row.cells()
         lines.append(f"{task:20}  {clients:>7}  {rate:>16}  {p50:>8}  {p95:>8}".rstrip())
         if row.failed and not row.left_out:

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from worker_process import environment
 
+from ml_target.diagnostics.checks import output
+from ml_target.diagnostics.checks.bounds import least
+from ml_target.diagnostics.checks.report import Report, UsedFile, content_of
+from ml_target.diagnostics.checks.result import Check, Figure
 from ml_target.diagnostics.findings import as_json
 from ml_target.diagnostics.report import process
 from ml_target.diagnostics.report import runs as report_runs
@@ -20,7 +24,24 @@ from ml_target.system.cards import Finding
 
 FOUND = [Finding(True, "a", ""), Finding(False, "driver", "is old", "update it")]
 
+BAD_SETTING = "import sys\nprint('error: bad', file=sys.stderr)\nprint('checking: nothing', file=sys.stderr)\nexit(2)"
+CRASHED = "ended by SIGABRT: it crashed, or memory ran out"
 FAILED = Times("scrfd", "hailo", failed="no card")
+
+
+def checked(value: float) -> str:
+    """What `selfcheck --json` prints of one figure, 0.9 of which is wanted."""
+    check = Check("clip.visual", ("x.hef",), (Figure("x", value, least("cosine", 0.9, 0.8)),))
+    return output.as_json(content_of(Report({"worker": "x"}, [check], [UsedFile("x.hef", "hailo", "ab")], True)))
+
+
+def test_the_selfchecks_report_is_the_text_that_people_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = module(tmp_path, f"print({checked(0.85)!r})")
+    monkeypatch.setattr(report_runs, "run_module", lambda _, *rest: run_module("victim", *rest))
+    lines = Runs(variables, print).selfcheck().text.splitlines()
+    assert lines[:2] == ["worker  x", "files   ab  hailo  x.hef"]
+    assert " ".join(lines[3].split()) == "near clip.visual cosine 0.85 (at least 0.9 is wanted)"
+    assert "near: 1 near" in lines
 
 
 def test_a_section_that_fails_or_hangs_says_so() -> None:
@@ -54,7 +75,7 @@ def test_a_process_tells_its_progress_and_what_it_printed(tmp_path: Path) -> Non
     )
     told: list[str] = []
     outcome = run_module("victim", [], module(tmp_path, text), 60, told.append, "checking:")
-    assert (outcome.code, outcome.out, outcome.err, outcome.ended) == (3, "out", "checking: a\nnoise", "")
+    assert (outcome.code, outcome.out, outcome.err, outcome.ended) == (3, "out", "noise", "")
     assert told == ["checking: a"]
 
 
@@ -115,8 +136,10 @@ def test_ctrl_c_ends_what_runs(tmp_path: Path) -> None:
         ),
         ("doctor", f"print({as_json(FOUND[:1])!r})", [], ["doctor: nothing is wrong"]),
         ("doctor", "raise ImportError('x.so.4')", ["doctor: exit code 1: ImportError: x.so.4"], []),
-        ("selfcheck", "print('x\\n\\nright: 9 right')", [], ["selfcheck: right: 9 right"]),
-        ("selfcheck", "print('x\\n\\nWRONG: 1 WRONG')\nexit(1)", ["selfcheck: WRONG: 1 WRONG"], []),
+        ("selfcheck", f"print('noise\\n', {checked(1.0)!r}, '\\nmore', sep='')", [], ["selfcheck: right: 1 right"]),
+        ("selfcheck", f"print({checked(0.1)!r})\nexit(1)", ["selfcheck: WRONG: 1 WRONG"], []),
+        ("selfcheck", BAD_SETTING, ["selfcheck: exit code 2: error: bad"], []),
+        ("selfcheck", "print('the end is missing')\nimport os\nos.abort()", [f"Selfcheck: {CRASHED}"], []),
         ("times", f"print({FAILED.line()!r})\nexit(1)", ["times: scrfd hailo FAILED: no card"], []),
     ],
 )  # fmt: skip

@@ -47,7 +47,7 @@ def test_right_files_are_right_and_the_report_has_its_form(check: Check, folder:
         assert (entry["reason"], entry["remedy"]) == ("", "")
         assert all((folder / name).exists() for name in entry["files"])
         for figure in entry["figures"]:
-            assert set(figure) == {"key", "what", "of", "value", "right", "near", "better", "verdict"}
+            assert set(figure) == {"key", "what", "of", "value", "right", "near", "better", "verdict", "words"}
             assert figure["better"] in ("higher", "lower")
             assert "%" not in figure["what"]
         served, cpu = entry["ms"]["served"], entry["ms"]["cpu"]

@@ -19,7 +19,8 @@ from ml_target.config import Settings
 from ml_target.diagnostics.checks import bounds, measures, samples
 from ml_target.diagnostics.checks.bounds import Bound, least, most
 from ml_target.diagnostics.checks.header import ALWAYS, LISTED
-from ml_target.diagnostics.checks.report import Report, as_text
+from ml_target.diagnostics.checks.output import as_text
+from ml_target.diagnostics.checks.report import Report, content_of
 from ml_target.diagnostics.checks.result import NEAR, Check, Figure, Gap, figures
 from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, FINDS, LABELS, PARTS, SIZE, Samples, cell
 from ml_target.engines.select import processor
@@ -154,14 +155,14 @@ def test_the_overall_verdict(verdicts: list[float | None], overall: str, code: i
     checks = [Check("a", gap=GAP) if v is None else Check("a", ("f",), (figure(v),)) for v in verdicts]
     report = Report({"worker": "x"}, checks, [], True)
     assert (report.verdict, report.exit_code, report.summary) == (overall, code, summary)
-    assert as_text(report).endswith(f"\n{summary}")
+    assert as_text(content_of(report)).endswith(f"\n{summary}")
 
 
 def test_a_remedy_of_several_checks_is_printed_once() -> None:
     """Many lack the same files, and the commands that bring them are long."""
     gaps = [Gap("no twin", "fetch it"), Gap("no twin", "fetch it"), Gap("no card"), Gap("no twin", "fetch another")]
     report = Report({"worker": "x"}, [Check(f"clip.{n}", gap=gap) for n, gap in enumerate(gaps)], [], True)
-    told = [line.strip() for line in as_text(report).splitlines() if "->" in line]
+    told = [line.strip() for line in as_text(content_of(report)).splitlines() if "->" in line]
     assert told == ["-> fetch it", "-> as above", "-> fetch another"]
 
 
