@@ -67,6 +67,17 @@ def beside_card(network: Network, settings: Choice) -> bool:
     return not network.hef or (network.takes_text and settings.clip_text_engine == "cpu")
 
 
+def runs_itself(network: Network, engine: EngineName) -> bool:
+    """Whether this engine has a file of the network."""
+    return bool(network.onnx if engine == "cpu" else network.hef)
+
+
+def may_stand_in(network: Network, settings: Choice, engine: EngineName) -> Network | None:
+    """What serves in its place where only that is there: on the processor alone, and where nobody named the network."""
+    on_processor = engine_of(network, settings, engine) == "cpu"
+    return network.stand_in if on_processor and not _setting(settings, network) else None
+
+
 def needs(settings: Choice, engine: EngineName, chip: Chip = DEFAULT_CHIP) -> list[Need]:
     """What the chosen networks need on a host with that engine, task by task."""
     return [

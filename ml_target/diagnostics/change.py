@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from ml_target.catalogue.immich import WIDTHS
-from ml_target.catalogue.needs import EngineName, chosen, engine_of
+from ml_target.catalogue.needs import EngineName, chosen, engine_of, may_stand_in
 from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, backend_names
 from ml_target.catalogue.types import Network
 from ml_target.config import Settings, as_today, planned_engine, setting_names
@@ -101,10 +101,7 @@ def _faces(old: Side, new: Side) -> Iterator[str]:
 
 def _stand_in(was: Network, old: Side, will: Network, new: Side) -> Iterator[str]:
     """Nobody can tell from settings whether the processor took a stand-in, as it does where no network is named."""
-    may = [
-        side[0].face_recognizer == "" and _runs(network, side) == "cpu" and network.stand_in
-        for network, side in ((was, old), (will, new))
-    ]
+    may = [may_stand_in(network, *side) for network, side in ((was, old), (will, new))]
     if was is will and may[0] != may[1] and (stand_in := may[0] or may[1]):
         yield f"Where {stand_in.onnx[0].name} is in the models folder and {was.onnx[0].name} is not, this stand-in"
         yield "serves while FACE_RECOGNIZER is not set (the log and /status say so), and its vectors are others:"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 from ml_target.catalogue.immich import IMMICH_DEFAULT, WIDTHS, clean_name
-from ml_target.catalogue.needs import EngineName
+from ml_target.catalogue.needs import EngineName, runs_itself
 from ml_target.catalogue.networks import BUFFALO_RECOGNIZER, CLIP_BACKENDS, FACE_DETECTORS, FACES_IMMICH_NAME
 from ml_target.catalogue.types import CHIPS, Chip
 from ml_target.config import Settings, planned_engine, setting_names
@@ -80,9 +80,9 @@ def question(environment: Mapping[str, str], engine: EngineName) -> str:
 
 
 def _faces(engine: EngineName) -> dict[str, str]:
-    """Immich's recogniser, and the detector that goes with it there: on the processor Immich's own, too."""
-    beside = BUFFALO_RECOGNIZER.goes_with
-    detector = beside if engine == "hailo" and beside else FACE_DETECTORS[FACES_IMMICH_NAME]
+    """Immich's recogniser, and Immich's own detector; where the engine has no file of that, the one beside it."""
+    own = FACE_DETECTORS[FACES_IMMICH_NAME]
+    detector = own if runs_itself(own, engine) else BUFFALO_RECOGNIZER.goes_with or own
     return {"FACE_RECOGNIZER": BUFFALO_RECOGNIZER.choice, "FACE_DETECTOR": detector.choice}
 
 

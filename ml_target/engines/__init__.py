@@ -49,6 +49,7 @@ class Capabilities:
     `beside_host`: it computes on a device of its own, beside the processor.
     `text_layout`: its text towers take token embeddings and leave the rest to the host, in a layout that the file
     does not record: it has to be found by trial, which takes the text weights.
+    `compiled`: what its files compute cannot be read from them, as they are compiled for it; the catalogue says it.
 
     `Engine.files` lists the files it opens.
     """
@@ -60,6 +61,7 @@ class Capabilities:
     unloads: bool = False
     beside_host: bool = False
     text_layout: bool = False
+    compiled: bool = False
 
 
 class LoadedNetwork(Protocol):

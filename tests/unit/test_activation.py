@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ml_target.catalogue.networks import VIT_B_32
 from ml_target.catalogue.types import ModelFile, Network
+from ml_target.engines import Capabilities
 from ml_target.errors import MissingFileError
 from ml_target.tasks.clip.activation import activation_of
 from ml_target.tasks.clip.text_tower import _say_other_activation
@@ -91,10 +93,11 @@ class Files:
     def __init__(self, *files: Path) -> None:
         self.files = dict(zip(("visual", "textual"), files, strict=True))
 
-    def engine(self, network: Network) -> None:
-        """Not asked for anything."""
+    def engine(self, network: Network) -> Any:
+        """Named by nothing: it says whether its files are compiled."""
+        return SimpleNamespace(capabilities=Capabilities(compiled=self.files[network.stage].stem == "card"))
 
-    def network_file(self, network: Network, engine: None) -> Path:
+    def network_file(self, network: Network, engine: Any) -> Path:
         return self.files[network.stage]
 
     def file(self, file: ModelFile) -> Path:
@@ -107,9 +110,9 @@ class Files:
     ("pictures", "texts", "words"),
     [
         ("erf.onnx", "quick.onnx", "computes GELU and the text tower (quick.onnx) QuickGELU"),
-        ("card.hef", "erf.onnx", "(card.hef) computes QuickGELU and the text tower (erf.onnx) GELU"),
+        ("card.bin", "erf.onnx", "(card.bin) computes QuickGELU and the text tower (erf.onnx) GELU"),
         ("quick.onnx", "quick.onnx", ""),
-        ("card.hef", "card.hef", ""),
+        ("card.bin", "card.bin", ""),
         ("gate.onnx", "erf.onnx", ""),
     ],
 )
@@ -129,6 +132,6 @@ def test_a_file_of_the_card_that_differs_from_immich_s_is_told(
 ) -> None:
     immich = tmp_path / VIT_B_32.visual.onnx[0].name
     onnx.save(own(), immich)
-    _say_other_activation(VIT_B_32, Files(tmp_path / "card.hef", tmp_path / "card.hef"))  # type: ignore[arg-type]
-    words = f"(card.hef) computes QuickGELU and Immich's own ({immich.name}) GELU, so its vectors may be too far"
+    _say_other_activation(VIT_B_32, Files(tmp_path / "card.bin", tmp_path / "card.bin"))  # type: ignore[arg-type]
+    words = f"(card.bin) computes QuickGELU and Immich's own ({immich.name}) GELU, so its vectors may be too far"
     assert (words in caplog.text) == bool(caplog.text) == (own is erf)

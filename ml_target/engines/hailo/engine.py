@@ -80,7 +80,12 @@ class HailoEngine:
         self._models: dict[str, Any] = {}
         # HailoRT spreads the bursts: one on each card, and one more in its queue for the card that finishes first.
         self.capabilities = Capabilities(
-            lanes=settings.cards, fuller_pays=True, queues_ahead=True, beside_host=True, text_layout=True
+            lanes=settings.cards,
+            fuller_pays=True,
+            queues_ahead=True,
+            beside_host=True,
+            text_layout=True,
+            compiled=True,
         )
 
     @property

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from ml_target.catalogue.types import ClipBackend
 from ml_target.engines.select import processor
@@ -11,7 +10,7 @@ from ml_target.errors import DamagedFileError, MissingFileError, ModelError
 from ml_target.remedies import command
 from ml_target.scheduling.model import Model
 from ml_target.store import load_text_weights
-from ml_target.tasks.clip.activation import Activation, activation_of
+from ml_target.tasks.clip.activation import activation_of
 from ml_target.tasks.clip.encoders import TextEncoder
 from ml_target.tasks.clip.text_head import TextHead, TextLayout
 from ml_target.tasks.clip.text_layouts import LayoutCache
@@ -50,24 +49,25 @@ def _say_other_activation(backend: ClipBackend, loading: Loading) -> None:
 
     Also where the card's picture tower and Immich's own file do not, if that is there.
     """
-
-    def computed(file: Path) -> Activation | str:
-        return backend.hef_activation if file.suffix == ".hef" else activation_of(file)
-
     measures = command("compare URL PHOTOS")
     with suppress(MissingFileError, DamagedFileError):  # that tower is off, and says so
-        files = [loading.network_file(each, loading.engine(each)) for each in (backend.visual, backend.textual)]
-        visual, textual = map(computed, files)
+        towers = (backend.visual, backend.textual)
+        engines = [loading.engine(tower) for tower in towers]
+        files = [loading.network_file(*each) for each in zip(towers, engines, strict=True)]
+        visual, textual = (
+            backend.hef_activation if engine.capabilities.compiled else activation_of(file)
+            for engine, file in zip(engines, files, strict=True)
+        )
         if visual and textual and visual != textual:
             log.warning(
                 "%s: the picture tower (%s) computes %s and the text tower (%s) %s, so searches may rank worse than "
                 "with two of one kind; `%s` measures it against another worker",
                 *(backend.name, files[0].name, visual, files[1].name, textual, measures),
             )
-        if not backend.hef_activation or files[0].suffix != ".hef":
+        if not engines[0].capabilities.compiled or not visual:
             return
         immich = loading.file(backend.visual.onnx[0])  # not served, and mostly not there
-        if (theirs := computed(immich)) and theirs != visual:
+        if (theirs := activation_of(immich)) and theirs != visual:
             log.warning(
                 "%s: the picture tower (%s) computes %s and Immich's own (%s) %s, so its vectors may be too far from "
                 "those of a library that Immich's worker has indexed; `%s` measures it against that worker",
