@@ -122,7 +122,7 @@ PAGE: dict[int | str, dict[str, Any]] = {
                         remedy=TEXT,
                     )
                 ),
-                "immich": _list(_record(field=TEXT, value=TEXT)),
+                "immich": _list(_record(field=TEXT, value=TEXT, note=TEXT)),
                 "names": _list(
                     _record(
                         task=TEXT,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ml_target.catalogue.types import ModelFile, Network
+from ml_target.errors import TaskOff
 from ml_target.figures.observer import RecoveryKind
 from ml_target.system.cards import Finding
 from ml_target.tensors import Array, Outputs
@@ -109,8 +110,8 @@ class Engine(Protocol):
     def health(self) -> dict[str, float]:
         """The device's own readings, such as `temperature_c`; blocking, cached for some seconds."""
 
-    def doubt(self, network: LoadedNetwork) -> str:
-        """Why a network's answers cannot be trusted, with the remedy; "" while they can. May change at any time."""
+    def doubt(self, network: LoadedNetwork) -> TaskOff | None:
+        """Why a network's answers cannot be trusted, with the remedy; None while they can. May change at any time."""
 
     def recover(self, network: LoadedNetwork) -> RecoveryKind:
         """Gets a network that lost a burst going again, blocking; says what that took.

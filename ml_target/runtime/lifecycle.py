@@ -38,6 +38,7 @@ from ml_target.store.command import open_store
 from ml_target.system import allocator
 from ml_target.system.cgroups import available_cores
 from ml_target.system.process import resident_bytes
+from ml_target.tasks.contract import ImmichSetting
 from ml_target.tasks.register import TASKS
 
 log = logging.getLogger("ml_target.worker")  # a documented log name, independent of where this file is
@@ -239,7 +240,7 @@ class Worker:
             **({} if services is None else overview(services, self.names, self._address())),
         }
 
-    def _address(self) -> str:
+    def _address(self) -> ImmichSetting:
         return address(self.settings.host, self.settings.port)
 
     def present(self, devices: Sequence[Mapping[str, Any]]) -> Present:

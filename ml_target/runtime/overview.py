@@ -9,16 +9,16 @@ from ml_target.runtime.assembly import Place
 from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import listed, to_type
-from ml_target.tasks.contract import Task
+from ml_target.tasks.contract import ImmichSetting, Task
 from ml_target.tasks.register import TASKS
 from ml_target.tasks.service import Service
 
 
-def overview(services: Services, names: NamesSeen, url: str) -> dict[str, Any]:
+def overview(services: Services, names: NamesSeen, address: ImmichSetting) -> dict[str, Any]:
     """Each task on or off with its remedy, what to type into Immich, and whether what it asks for is that."""
     return {
         "tasks": [_task(services, *each) for each in listed(services)],
-        "immich": [{"field": field, "value": value} for field, value in to_type(services, url)],
+        "immich": [asdict(setting) for setting in to_type(services, address)],
         "names": list(_names(services, names)),
     }
 
@@ -38,18 +38,17 @@ def about(places: Sequence[Place]) -> list[dict[str, Any]]:
 
 
 def _task(services: Services, label: str, service: Service[Any], served_by: str) -> dict[str, Any]:
-    """`why` with the remedy in it where the two cannot be told apart."""
-    never = service.never
+    off = service.off
     return {
         "name": service.name,
         "label": label,
-        "on": service.on,
+        "on": service.serves is not None and not off,
         "fault": service.fault,
         "served_by": served_by,
         "choose": next((_choice(task, service) for task in TASKS if service in services.of[task.name]), ""),
         "engines": list(dict.fromkeys(model.provenance.engine for model in service.models)),
-        "why": never.reason if never else service.why_off,
-        "remedy": never.remedy if never else "",
+        "why": off.reason if off else "",
+        "remedy": off.remedy if off else "",
     }
 
 
@@ -71,7 +70,7 @@ def _names(services: Services, names: NamesSeen) -> Iterator[dict[str, Any]]:
 def _choice(task: Task[Any, Any], service: Service[Any]) -> str:
     """The name to choose in Immich for this service; "" where another one of its task says it."""
     setting = task.immich_setting(service)
-    return setting[1].partition(" ")[0] if setting else ""
+    return setting.value if setting else ""
 
 
 def _answered(status: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_target.remedies import in_image
 from ml_target.runtime.registry import Services
+from ml_target.tasks.contract import ImmichSetting
 from ml_target.tasks.register import TASKS
 from ml_target.tasks.service import Service
 
@@ -34,7 +35,7 @@ class Summary:
         return "\n".join(self.lines)
 
 
-def summarise(services: Services, engine: str, address: str) -> Summary:
+def summarise(services: Services, engine: str, address: ImmichSetting) -> Summary:
     """The summary. `engine`: what the tasks run on, in words; `address`: where Immich finds the worker."""
     tasks = list(listed(services))
     on = sum(service.on for _, service, _ in tasks)
@@ -50,21 +51,22 @@ def summarise(services: Services, engine: str, address: str) -> Summary:
         lines += _row("", "     The lines above and /status say what to do.", hang=5)
     if on:
         lines += ["", f"{MARGIN}In Immich, Administration > Settings > Machine Learning Settings:"]
-        lines += [line for name, value in to_type(services, address) for line in _row(name, value)]
+        lines += [line for each in to_type(services, address) for line in _row(each.field, each.text)]
     return Summary((*lines, ""), frozenset(red))
 
 
-def address(host: str, port: int) -> str:
+def address(host: str, port: int) -> ImmichSetting:
     """The URL to type into Immich, as far as it can be known from here. `host`: what the worker listens on."""
     bare = host.strip("[]")
     host = f"[{bare}]" if ":" in bare else bare
+    note = ""
     if contained():
-        return f"http://{UNKNOWN_HOST}:{port} (or the port it is published on)"
-    if bare in LOCAL:
-        return f"http://{host}:{port} (from this machine alone: IMMICH_HOST={host})"
-    if bare not in ("::", "0.0.0.0", ""):
-        return f"http://{host}:{port}"
-    return f"http://{own_address() or UNKNOWN_HOST}:{port}"
+        host, note = UNKNOWN_HOST, "(or the port it is published on)"
+    elif bare in LOCAL:
+        note = f"(from this machine alone: IMMICH_HOST={host})"
+    elif bare in ("::", "0.0.0.0", ""):
+        host = own_address() or UNKNOWN_HOST
+    return ImmichSetting("URL", f"http://{host}:{port}", note)
 
 
 def contained() -> bool:
@@ -93,13 +95,13 @@ def listed(services: Services) -> Iterator[tuple[str, Service[Any], str]]:
             yield f"{name} {service.variant}" if several else name, service, served_by
 
 
-def to_type(services: Services, address: str) -> Iterator[tuple[str, str]]:
-    """The fields of Immich's settings, and what to type there."""
-    yield "URL", address
+def to_type(services: Services, address: ImmichSetting) -> Iterator[ImmichSetting]:
+    """What to type into Immich: the address, then each task's."""
+    yield address
     for task in TASKS:
         for service in services.of[task.name]:
-            if service.on and (field := task.immich_setting(service)):
-                yield field
+            if service.on and (setting := task.immich_setting(service)):
+                yield setting
 
 
 def _row(name: str, text: str, hang: int = 0) -> Sequence[str]:

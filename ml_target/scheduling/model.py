@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ml_target.catalogue.types import Network
 from ml_target.engines import Intake, LoadedNetwork
+from ml_target.errors import TaskOff
 from ml_target.scheduling.queue import ModelQueue
 from ml_target.tensors import Array, Outputs
 
@@ -25,13 +26,13 @@ class Model:
     """One network on one engine: `await model.infer(frames)`, and `coming` to announce frames.
 
     `queue`: where its frames wait, from the arbiter of its device. `doubt`: why its answers cannot be trusted now,
-    "" while they can.
+    None while they can.
     """
 
     network: Network
     queue: ModelQueue
     provenance: Provenance
-    doubt: Callable[[], str] = lambda: ""
+    doubt: Callable[[], TaskOff | None] = lambda: None
 
     @property
     def loaded(self) -> LoadedNetwork:

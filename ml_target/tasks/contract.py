@@ -82,6 +82,20 @@ class Offer(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class ImmichSetting:
+    """What to type into Immich: a field of its settings and the value. `note`: what to know of it; "" for nothing."""
+
+    field: str
+    value: str
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """Value and note in one line, for people."""
+        return f"{self.value} {self.note}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """What one request asks of one task.
 
@@ -186,8 +200,8 @@ class Task(ABC, Generic[Entry, Result]):
     def labels(self, service: Service[Any]) -> tuple[str, str]:
         """For the summary at start: a label for the service, and one for what serves it."""
 
-    def immich_setting(self, service: Service[Any]) -> tuple[str, str] | None:
-        """A field of Immich's settings and what to type there, where this service is on."""
+    def immich_setting(self, service: Service[Any]) -> ImmichSetting | None:
+        """What to type into Immich where this service is on; None where another one of its task says it."""
         return None
 
     def status(self, services: Sequence[Service[Any]]) -> Mapping[str, Any]:

@@ -35,10 +35,19 @@ class Service(Generic[T]):
         return self.serves is not None and not self.why_off
 
     @property
+    def off(self) -> WorkerError | None:
+        """Why it is off, with the remedy; None while it is on. May change at any time."""
+        doubted = (
+            TaskOff(f"{model.network.name}: {doubt.reason}", doubt.remedy)
+            for model in self.models
+            if (doubt := model.doubt())
+        )
+        return self.never or next(doubted, None)
+
+    @property
     def why_off(self) -> str:
-        """The reason, with the remedy; "" while it is on. May change at any time."""
-        doubted = (f"{model.network.name}: {doubt}" for model in self.models if (doubt := model.doubt()))
-        return str(self.never) if self.never else next(doubted, "")
+        """The same in words; "" while it is on."""
+        return str(self.off or "")
 
     @property
     def fault(self) -> bool:
@@ -47,16 +56,14 @@ class Service(Generic[T]):
 
     def get(self) -> T:
         """What serves. Raises TaskOff when it is off."""
-        if self.serves is None or self.why_off:
+        if self.serves is None or self.off:
             raise self.refusal()
         return self.serves
 
     def refusal(self) -> TaskOff:
         """The error for whoever asks while it is off."""
-        if self.never is None:
-            return TaskOff(f"{self.label} is off: {self.why_off}")
-        reason = f"{self.label} is off: {self.never.reason}"
-        return TaskOff(reason, self.never.remedy, separator=self.never.separator)
+        off = self.off or TaskOff("it came back only now", "Ask again.")
+        return TaskOff(f"{self.label} is off: {off.reason}", off.remedy, separator=off.separator)
 
     def describe(self) -> dict[str, Any]:
         """For the log and the status page."""

@@ -193,12 +193,19 @@ def test_card_and_immich(chrome: Chrome, card: Running) -> None:
     assert "ViT-B-32__openai" in immich
     assert "buffalo_l Faces fits" in immich
     for here, told in (("http://nas:3003/status", "http://nas:3003"), ("https://ml.lan/a/status", "https://ml.lan/a/")):
-        assert chrome.execute_script("return ownAddress('', new URL(arguments[0]))", here) == [told], (
-            "Immich keeps a path"
-        )
+        found = chrome.execute_script("return ownAddress({ field: 'URL' }, new URL(arguments[0]))", here)
+        assert found == {"field": "URL", "value": told, "note": ""}, "Immich keeps a path"
     last = chrome.find_elements(By.CSS_SELECTOR, "#requests tbody tr")
     assert len(last) == len(mixed(2))
     assert all("answered" in each.text for each in last)
+
+
+def test_a_task_that_the_page_has_no_words_for_goes_by_its_name_on_the_wire(chrome: Chrome, card: Running) -> None:
+    opened(chrome, card.client)
+    page = card.client.get("/status/page").json()
+    made_up = {**page["tasks"][0], "name": "colours", "label": "colours", "served_by": "three numbers", "on": True}
+    chrome.execute_script("showTasks(arguments[0])", {**page, "tasks": [made_up]})
+    assert text(chrome, "tasks").split("\n") == ["colours", "On", "three numbers"]
 
 
 def test_nothing_is_asked_while_nobody_looks(chrome: Chrome, card: Running) -> None:

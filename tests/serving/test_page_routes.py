@@ -163,7 +163,7 @@ def test_the_overview_tells_what_is_off_and_what_to_do(client: httpx.Client) -> 
     page = client.get("/status/page").json()
     off = next(task for task in page["tasks"] if task["name"] == "ocr")
     assert (off["on"], off["why"], off["remedy"]) == (False, "no such file", "Put it into the models folder.")
-    assert {"field": "Facial recognition", "value": "buffalo_l"} in page["immich"]
+    assert {"field": "Facial recognition", "value": "buffalo_l", "note": ""} in page["immich"]
     seen = {name["asked"]: name for name in page["names"]}
     assert seen["ViT-B-32__openai"]["fits"]
     assert page["try_it"] is True

@@ -37,7 +37,7 @@ from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import summarise
 from ml_target.scheduling.model import Model
 from ml_target.tasks.clip.tokenizer import open_tokenizer
-from ml_target.tasks.contract import Job, Loading, Offer, Task
+from ml_target.tasks.contract import ImmichSetting, Job, Loading, Offer, Task
 from ml_target.tasks.register import TASKS
 from ml_target.tasks.service import Service
 from ml_target.tasks.wire import Strict
@@ -98,8 +98,8 @@ class Colours(Task[_Entry, list[float]]):
     def labels(self, service: Service[Any]) -> tuple[str, str]:
         return "colours", "three numbers"
 
-    def immich_setting(self, service: Service[Any]) -> tuple[str, str]:
-        return "Colour model", "any"
+    def immich_setting(self, service: Service[Any]) -> ImmichSetting:
+        return ImmichSetting("Colour model", "any")
 
 
 COLOURS = Colours()
@@ -315,6 +315,15 @@ def test_the_status_page_knows_both(client: httpx.Client) -> None:
     ]
 
 
+def test_the_page_has_its_name_on_the_wire_where_it_knows_no_other(client: httpx.Client) -> None:
+    ask(client, colours())
+    page, live_figures = (client.get(f"/status/{part}").json() for part in ("page", "live"))
+    (task,) = (each for each in page["tasks"] if each["name"] == "colours")
+    assert (task["on"], task["label"], task["served_by"], task["choose"]) == (True, "colours", "three numbers", "any")
+    assert {"field": "Colour model", "value": "any", "note": ""} in page["immich"]
+    assert "colours" in live_figures["tasks"]
+
+
 def test_without_its_file_the_task_is_off_and_says_why(wheel_models: Path, tmp_path: Path) -> None:
     partly = write_models(tmp_path / "partly", wheel_models)
     (partly / COLOUR_FILE.name).unlink()
@@ -346,7 +355,7 @@ def test_the_lists_of_files_and_the_summary_know_both(folder: Path) -> None:
         assert {"halves_image.onnx", "colours.onnx"} <= {need.files[0].name for need in whole_catalogue()}
         services = worker._services
         assert isinstance(services, Services)
-        lines = summarise(services, "x", "http://h:1").lines
+        lines = summarise(services, "x", ImmichSetting("URL", "http://h:1")).lines
     assert "  search             on   halves, 6 numbers" in lines
     assert "  colours            on   three numbers" in lines
     assert "  CLIP model         Halves__made-up" in lines

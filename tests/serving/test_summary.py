@@ -17,8 +17,10 @@ from ml_target.runtime import summary
 from ml_target.runtime.registry import Services
 from ml_target.runtime.summary import address, summarise
 from ml_target.tasks.clip.task import CLIP
+from ml_target.tasks.contract import ImmichSetting
 from ml_target.tasks.service import Service
 
+URL = ImmichSetting("URL", "http://h:1")
 BACKENDS = ("tinyclip", "siglip", "siglip2", "auto")
 
 
@@ -35,7 +37,9 @@ def services_with(**faces: Any) -> Services:
 
 
 def test_all_that_a_person_wants_to_know() -> None:
-    text = str(summarise(fake_services(FakeTasks()), "the Hailo-8 card", "http://192.168.7.5:3003"))
+    text = str(
+        summarise(fake_services(FakeTasks()), "the Hailo-8 card", ImmichSetting("URL", "http://192.168.7.5:3003"))
+    )
     assert text.splitlines() == [
         "4 of 4 tasks are on, running on the Hailo-8 card.",
         "",
@@ -66,23 +70,21 @@ def test_the_status_page_recommends_a_name_and_says_why() -> None:
 
 
 def test_what_is_missing_is_told_in_short_and_what_is_a_fault_in_red() -> None:
-    missing = summarise(
-        services_with(never=MissingFileError("long", "long", "arcface_r50.hef is missing")), "x", "http://h:1"
-    )
+    missing = summarise(services_with(never=MissingFileError("long", "long", "arcface_r50.hef is missing")), "x", URL)
     assert "  faces              OFF  arcface_r50.hef is missing" in missing.lines
     assert not missing.red
     assert "The lines above and /status say what to do." in str(missing)
     assert "3 of 4 tasks are on" in str(missing)
     assert "Facial recognition" not in str(missing)
     damage = DamagedFileError("long", "long", "arcface_r50.hef is damaged")
-    fault = summarise(services_with(never=damage, broken=True), "x", "http://h:1")
+    fault = summarise(services_with(never=damage, broken=True), "x", URL)
     assert [fault.lines[n] for n in fault.red] == ["  faces              OFF  arcface_r50.hef is damaged"]
 
 
 def test_a_reason_without_a_short_form_is_told_in_full_over_several_lines() -> None:
     """As when the card's answers change and its task is turned off."""
     long = "the card answered the same frame twice in different ways, which it never may, and is left alone. " * 3
-    told = summarise(services_with(never=Unavailable(long), broken=True), "x", "http://h:1")
+    told = summarise(services_with(never=Unavailable(long), broken=True), "x", URL)
     assert " ".join(" ".join(told.lines[n].split()) for n in sorted(told.red)) == f"faces OFF {long.strip()}"
     assert len(told.red) > 3
 
@@ -120,7 +122,7 @@ def test_it_fits_eighty_columns(backend: str, off: tuple[str, ...], monkeypatch:
     ],
 )
 def test_the_address_to_type(host: str, shown: str) -> None:
-    assert address(host, 3003) == shown
+    assert address(host, 3003).text == shown
 
 
 def test_a_container_does_not_know_its_hosts_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_a_container_does_not_know_its_hosts_address(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert not summary.contained()
     monkeypatch.setenv("IMMICH_ML_IMAGE", "1")
-    assert address("[::]", 3003) == "http://THIS-MACHINE:3003 (or the port it is published on)"
+    assert address("[::]", 3003) == ImmichSetting("URL", "http://THIS-MACHINE:3003", "(or the port it is published on)")
     monkeypatch.delenv("IMMICH_ML_IMAGE")
     (tmp_path / "PODMAN_MARK").touch()
     assert summary.contained()
@@ -138,7 +140,7 @@ def test_a_container_does_not_know_its_hosts_address(monkeypatch: pytest.MonkeyP
 @pytest.mark.usefixtures("outside")
 def test_a_machine_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "own_address", lambda: "")
-    assert address("[::]", 3003) == "http://THIS-MACHINE:3003"
+    assert address("[::]", 3003).text == "http://THIS-MACHINE:3003"
 
 
 def test_its_own_address_is_one() -> None:

@@ -12,20 +12,27 @@ from serving import FakeTasks, fake_services, live
 
 from ml_target.catalogue.networks import ARCFACE_R50, TINYCLIP
 from ml_target.engines.hailo import engine as hailo
-from ml_target.errors import Unavailable
+from ml_target.errors import TaskOff, Unavailable
 from ml_target.runtime.registry import Services
-from ml_target.scheduling.model import Model
+from ml_target.scheduling.model import Model, Provenance
 from ml_target.tasks.service import Service
+
+TWO_WAYS = TaskOff("the card answered in two ways", "Cool it.")
 
 
 class Doubted:
     """A model of which this is to be said."""
 
     def __init__(self) -> None:
-        self.words = ""
+        self.why: TaskOff | None = None
 
     def service(self, label: str) -> Service[Any]:
-        model = SimpleNamespace(network=ARCFACE_R50, doubt=lambda: self.words)
+        model = SimpleNamespace(
+            network=ARCFACE_R50,
+            provenance=Provenance("arcface_r50.hef", "ab", "hailo"),
+            loaded=SimpleNamespace(roles={"embedding": (512,)}),
+            doubt=lambda: self.why,
+        )
         return Service(label, cast(Any, FakeTasks()), (cast(Model, model),), variant="tinyclip" if "." in label else "")
 
 
@@ -34,12 +41,15 @@ def test_a_task_goes_off_and_on_while_it_is_served() -> None:
     service = doubted.service("facial-recognition")
     assert service.on
     assert service.get()
-    doubted.words = "the card answered in two ways. Cool it"
+    doubted.why = TWO_WAYS
     assert (service.on, service.fault) == (False, True)
-    assert service.why_off == "arcface_r50: the card answered in two ways. Cool it"
+    assert service.why_off == "arcface_r50: the card answered in two ways. Cool it."
+    assert service.off is not None
+    assert (service.off.reason, service.off.remedy) == ("arcface_r50: the card answered in two ways", "Cool it.")
     with pytest.raises(Unavailable, match=r"^facial-recognition is off: arcface_r50: the card answered in two ways"):
         service.get()
-    doubted.words = ""
+    assert service.refusal().remedy == "Cool it."
+    doubted.why = None
     assert service.on
 
 
@@ -51,9 +61,13 @@ def test_a_worker_that_serves_nothing_now_is_not_ready() -> None:
         while worker.state == "loading":
             time.sleep(0.01)
         assert client.get("/ping").text == "pong"
-        doubted.words = "the card answered in two ways. Cool it"
+        doubted.why = TWO_WAYS
+        page = client.get("/status/page").json()
+        assert {(task["on"], task["why"], task["remedy"]) for task in page["tasks"]} == {
+            (False, "arcface_r50: the card answered in two ways", "Cool it.")
+        }
         assert (client.get("/ping").status_code, worker.state) == (503, "idle"), "another worker is asked first"
-        doubted.words = ""
+        doubted.why = None
         assert client.get("/ping").text == "pong"
 
 

@@ -271,8 +271,8 @@ def test_answers_that_differ_turn_the_network_off_and_it_comes_back(
 ) -> None:
     rig.faults.change_answers("small", flickers=True, until_reopened=False)
     engine, small, big = engines.both()
-    assert "in different ways" in engine.doubt(small)
-    assert engine.doubt(big) == ""
+    assert "in different ways" in str(engine.doubt(small))
+    assert engine.doubt(big) is None
     with pytest.raises(Unavailable, match=r"small: the card answered the same frame twice.*restart the worker"):
         small.run(pictures(1))
     assert big.run(pictures(2)), "the others go on"
@@ -281,7 +281,7 @@ def test_answers_that_differ_turn_the_network_off_and_it_comes_back(
     rig.faults.abort_device()
     lose(big)
     engine.recover(big)
-    assert engine.doubt(small) == ""
+    assert engine.doubt(small) is None
     assert small.run(pictures(1))
     assert "its task is on" in caplog.text
 
@@ -301,6 +301,6 @@ def test_answers_that_differ_from_those_before_the_loss(
     if until_reopened:
         np.testing.assert_array_equal(small.run(pictures(1))[0]["embedding"].values, expected)
         return
-    assert "differently than before it was lost" in engine.doubt(small)
+    assert "differently than before it was lost" in str(engine.doubt(small))
     with pytest.raises(Unavailable):
         small.run(pictures(1))

@@ -25,7 +25,7 @@ from ml_target.runtime.names_seen import NamesSeen
 from ml_target.runtime.overview import overview
 from ml_target.runtime.protocol import parse_entries
 from ml_target.tasks.clip.names import backend_for
-from ml_target.tasks.contract import Job
+from ml_target.tasks.contract import ImmichSetting, Job
 from ml_target.tasks.faces.task import FACES
 from ml_target.tasks.service import Service
 
@@ -101,7 +101,9 @@ def test_the_page_sends_nobody_away_from_the_name_that_was_recommended(backend: 
     """And says of every other that a change deletes all vectors."""
     names = NamesSeen()
     names.note("clip.visual", asked, backend.name)
-    (row,) = overview(fake_services(FakeTasks(), backend=backend.name), names, "http://h:1")["names"]
+    (row,) = overview(fake_services(FakeTasks(), backend=backend.name), names, ImmichSetting("URL", "http://h:1"))[
+        "names"
+    ]
     assert (row["fits"], row["choose"]) == (fits, ["ViT-B-32__openai"])
     assert "a change of name deletes all of them" in row["costs"]
 

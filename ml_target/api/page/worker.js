@@ -101,9 +101,9 @@ const fault = ({ at, network, kind }) => ({ at, words: [...breakable(network), `
 
 function showImmich(page) {
   const { immich = [], names = [] } = page, none = page.immich ? "No task is on." : "It is not known until the models are loaded.";
-  show("choose", [immich, none], () => (immich.length ? el("dl", {}, immich.flatMap(({ field, value }) => {
-    const [name, ...rest] = field === "URL" ? ownAddress(value) : value.split(" ");
-    return row(field, el("span", {}, el("code", { class: "copy" }, name), rest.length ? el("span", { class: "quiet small" }, ` ${rest.join(" ")}`) : null));
+  show("choose", [immich, none], () => (immich.length ? el("dl", {}, immich.flatMap((setting) => {
+    const { field, value, note: more } = setting.field === "URL" ? ownAddress(setting) : setting;
+    return row(field, el("span", {}, el("code", { class: "copy" }, value), more ? el("span", { class: "quiet small" }, ` ${more}`) : null));
   })) : el("p", { class: "quiet" }, none)));
   const first = names.slice(0, FIRST), more = names.slice(FIRST);  // anybody who reaches the worker can ask for many
   show("names", names, () => (names.length ? [el("ul", { class: "list" }, first.map(asked)), more.length ? el("details", { "data-key": "names" },
@@ -112,9 +112,9 @@ function showImmich(page) {
 
 /** Where this page was found, Immich finds the worker too; unless that is this machine itself. Immich keeps a path that ends in a slash. */
 function ownAddress(told, here = location) {
-  if (["localhost", "127.0.0.1", "[::1]"].includes(here.hostname)) return told.split(" ");
+  if (["localhost", "127.0.0.1", "[::1]"].includes(here.hostname)) return told;
   const found = new URL(".", here.href);
-  return [found.pathname === "/" ? found.origin : found.href];
+  return { ...told, value: found.pathname === "/" ? found.origin : found.href, note: "" };
 }
 
 function asked({ task, asked, served_by, choose, costs, fits, why }) {

@@ -41,7 +41,7 @@ from ml_target.engines.hailo.status import (
 from ml_target.engines.hailo.turns import Turns
 from ml_target.engines.hailo.versions import OF_VERSIONS, both, firmware_check, library_check
 from ml_target.engines.hailo.watchdog import bounded, with_file
-from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DamagedFileError, DeviceError, EngineFault
+from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DamagedFileError, DeviceError, EngineFault, TaskOff
 from ml_target.figures.observer import RecoveryKind
 from ml_target.hef.header import CHIP_NAMES
 from ml_target.system.cards import Finding, driver_version
@@ -198,9 +198,9 @@ class HailoEngine:
         """`temperature_c` and `power_w`, where the card reports them; read rarely. Blocks."""
         return self._card.health.readings()
 
-    def doubt(self, network: LoadedNetwork) -> str:
-        """Why the card's answers cannot be trusted, with the remedy; "" while they can."""
-        return network.distrust if isinstance(network, HailoNetwork) else ""
+    def doubt(self, network: LoadedNetwork) -> TaskOff | None:
+        """Why the card's answers cannot be trusted, with the remedy; None while they can."""
+        return network.distrust if isinstance(network, HailoNetwork) else None
 
     # ---------------------------------------------------------------- recovery
 
@@ -251,7 +251,7 @@ class HailoEngine:
             return False
         if network.distrust:
             log.warning("%s cannot be trusted after reconfiguring; opening the card again", network.network.name)
-        return not network.distrust
+        return network.distrust is None
 
     # ---------------------------------------------------------------- teardown
 

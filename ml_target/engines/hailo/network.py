@@ -58,7 +58,7 @@ class HailoNetwork:
         self._turns = turns
         self._cost = BurstCost()
         self._trust = Trust()
-        self.distrust = ""
+        self.distrust: TaskOff | None = None
         self._counts = threading.Condition()
         self._submission = threading.Lock()
         self.network = network
@@ -105,7 +105,7 @@ class HailoNetwork:
         current.blank = current.slot()
         current.blank.take(self.fit.input.name, self._frames.blank(), self._frames.answers(current.spare))
 
-    def _believe(self, doubt: str) -> None:
+    def _believe(self, doubt: TaskOff | None) -> None:
         if doubt:
             log.error("%s: %s", self.network.name, doubt)
         elif self.distrust:
@@ -143,7 +143,7 @@ class HailoNetwork:
         if current is None or not current.alive:
             raise BurstLost(f"{self.network.name} is not configured on the card")
         if self.distrust:
-            raise TaskOff(f"{self.network.name}: {self.distrust}.")
+            raise TaskOff(f"{self.network.name}: {self.distrust.reason}", self.distrust.remedy)
         self._make_room(self, len(buffers))
         return [self._frames.named(answers) for answers in self._burst(current, buffers)]
 

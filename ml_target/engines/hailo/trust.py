@@ -11,12 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from ml_target.catalogue.types import Network, PictureInput
+from ml_target.errors import TaskOff
 from ml_target.tensors import Array
 
 SEED = 7
 REMEDY = (
     "Its task is off until the card has been reopened and answers alike: restart the worker. If it comes back, "
-    "cool the card, check its seat and its power supply, then replace it"
+    "cool the card, check its seat and its power supply, then replace it."
 )
 
 
@@ -35,15 +36,15 @@ class Trust:
     def __init__(self) -> None:
         self._first: str | None = None
 
-    def doubt(self, first: str, again: str) -> str:
-        """Why two answers to the fixed frame cannot be trusted; "" if they can."""
+    def doubt(self, first: str, again: str) -> TaskOff | None:
+        """Why two answers to the fixed frame cannot be trusted; None if they can."""
         if first != again:
-            return f"the card answered the same frame twice in different ways. {REMEDY}"
+            return TaskOff("the card answered the same frame twice in different ways", REMEDY)
         if self._first is None:
             self._first = first
         if first != self._first:
-            return f"the card answers the same frame differently than before it was lost. {REMEDY}"
-        return ""
+            return TaskOff("the card answers the same frame differently than before it was lost", REMEDY)
+        return None
 
 
 def digest(arrays: Mapping[str, Array]) -> str:

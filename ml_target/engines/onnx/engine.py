@@ -99,9 +99,8 @@ class OnnxEngine:
         """The processor has no readings."""
         return {}
 
-    def doubt(self, network: LoadedNetwork) -> str:
+    def doubt(self, network: LoadedNetwork) -> None:
         """The processor's answers are always trusted."""
-        return ""
 
     def recover(self, network: LoadedNetwork) -> RecoveryKind:
         """Nothing to do: a session loses nothing."""

@@ -16,7 +16,7 @@ from ml_target.scheduling.model import Model
 from ml_target.tasks.clip.encoders import PictureEncoder, TextEncoder
 from ml_target.tasks.clip.names import backend_for
 from ml_target.tasks.clip.text_tower import open_text_encoder
-from ml_target.tasks.contract import MIB, Job, Loading, Offer, Steps, Task
+from ml_target.tasks.contract import MIB, ImmichSetting, Job, Loading, Offer, Steps, Task
 from ml_target.tasks.service import Service
 from ml_target.tasks.wire import VECTOR_TEXT, ModelEntry, Strict, vector_text
 from ml_target.tensors import Float32
@@ -106,14 +106,14 @@ class ClipTask(Task[_Entry, Float32]):
             return "search", f"{backend.name}, {backend.width} numbers"
         return "queries", backend.name
 
-    def immich_setting(self, service: Service[Any]) -> tuple[str, str] | None:
+    def immich_setting(self, service: Service[Any]) -> ImmichSetting | None:
         if service.name != VISUAL:
             return None
         backend = CLIP_BACKENDS[service.variant]
         if not backend.borrows_name:
-            return "CLIP model", backend.immich_name
-        hidden = f"{backend.immich_name} (hides TinyCLIP: keep other workers off)."
-        return "CLIP model", f"{hidden} {for_new_libraries(backend)}"
+            return ImmichSetting("CLIP model", backend.immich_name)
+        note = f"(hides TinyCLIP: keep other workers off). {for_new_libraries(backend)}"
+        return ImmichSetting("CLIP model", backend.immich_name, note)
 
     def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:
         """Each vector space, and the names of Immich's models that have its width."""

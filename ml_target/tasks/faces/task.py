@@ -11,7 +11,7 @@ from ml_target.catalogue.networks import FACES_IMMICH_NAME
 from ml_target.catalogue.types import Network
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
+from ml_target.tasks.contract import MIB, ImmichSetting, Job, Loading, Offer, Task
 from ml_target.tasks.faces.finder import Face, FaceFinder
 from ml_target.tasks.service import Service
 from ml_target.tasks.wire import (
@@ -129,8 +129,8 @@ class FaceTask(Task[_Entry, Sequence[Face]]):
     def labels(self, service: Service[Any]) -> tuple[str, str]:
         return "faces", " + ".join(model.network.name for model in service.models)
 
-    def immich_setting(self, service: Service[Any]) -> tuple[str, str]:
-        return "Facial recognition", FACES_IMMICH_NAME
+    def immich_setting(self, service: Service[Any]) -> ImmichSetting:
+        return ImmichSetting("Facial recognition", FACES_IMMICH_NAME)
 
 
 def _recommend(detector: Network, recognizer: Network, loading: Loading) -> None:

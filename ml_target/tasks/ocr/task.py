@@ -12,7 +12,7 @@ from ml_target.catalogue.types import TextModel
 from ml_target.imaging.structure import CORE
 from ml_target.log.trace import Trace
 from ml_target.scheduling.model import Model
-from ml_target.tasks.contract import MIB, Job, Loading, Offer, Task
+from ml_target.tasks.contract import MIB, ImmichSetting, Job, Loading, Offer, Task
 from ml_target.tasks.ocr.alphabets import alphabet_of
 from ml_target.tasks.ocr.names import text_model
 from ml_target.tasks.ocr.reader import Line, ReadOptions, TextReader
@@ -137,8 +137,8 @@ class OcrTask(Task[_Entry, Sequence[Line]]):
     def labels(self, service: Service[Any]) -> tuple[str, str]:
         return "text", _model(service).immich_name
 
-    def immich_setting(self, service: Service[Any]) -> tuple[str, str]:
-        return "OCR model", _model(service).immich_name
+    def immich_setting(self, service: Service[Any]) -> ImmichSetting:
+        return ImmichSetting("OCR model", _model(service).immich_name)
 
     def status(self, services: Sequence[Service[Any]]) -> dict[str, Any]:
         """Each text model, and the names of Immich's models for which it answers."""
