@@ -23,22 +23,22 @@ class Workbench:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.host = ThreadPool(thread_plan(settings, available_cores())[0])
+        self.pool = ThreadPool(thread_plan(settings, available_cores())[0])
         self._started: list[Place] = []
 
     def __enter__(self) -> "Workbench":
         try:
             self.places = open_places(self.settings)
-            self.loader = Loader(self.settings, open_store(self.settings), self.host, *self.places)
+            self.loader = Loader(self.settings, open_store(self.settings), self.pool, *self.places)
         except BaseException:
-            self.host.close()
+            self.pool.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         for place in self.places:
             place.arbiter.close()
-        self.host.close()
+        self.pool.close()
         for place in self._started:
             place.engine.close()
 

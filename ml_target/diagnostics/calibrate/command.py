@@ -93,7 +93,7 @@ def _collected(photos: Sequence[Photo], bench: Workbench, wanted: Wanted) -> Col
             bar.set_postfix_str(f"{found.photos:,} of {len(photos):,} photos", refresh=False)
             bar.update(len(found.crops) - bar.n)
 
-        return asyncio.run(collect(photos, detector, bench.host, wanted, bench.settings.max_pixels, step))
+        return asyncio.run(collect(photos, detector, bench.pool, wanted, bench.settings.max_pixels, step))
 
 
 def _offer(loading: Loading) -> Offer[FaceDetector]:

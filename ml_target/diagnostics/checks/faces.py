@@ -68,7 +68,7 @@ class FaceChecks:
     def _finder(self, detector: Model, recognizer: Model) -> FaceFinder:
         """A finder with the same settings as the serving one."""
         settings = self._bench.settings
-        return FaceFinder(detector, recognizer, self._bench.host, settings.max_faces, settings.face_search)
+        return FaceFinder(detector, recognizer, self._bench.pool, settings.max_faces, settings.face_search)
 
     async def _find(self, finder: FaceFinder, times: list[float]) -> Found:
         return [await timed(finder.find(picture, SLACK, Trace()), times) for picture in self._pictures]

@@ -43,7 +43,7 @@ class Bench:
         self.settings = settings
         self.store = open_store(settings)
         self.engine_name = choose_engine(settings.engine)
-        self.host = ThreadPool(thread_plan(settings, available_cores())[0])
+        self.pool = ThreadPool(thread_plan(settings, available_cores())[0])
         self.used: dict[str, Provenance] = {}
         self._places: list[Place] = []
         self._silent = False
@@ -60,7 +60,7 @@ class Bench:
             self._places = [place] if place is beside else [place, beside]
             for each in self._places:
                 await asyncio.to_thread(each.engine.start)
-            return Loader(self.settings, self.store, self.host, place, beside, unproven=True)
+            return Loader(self.settings, self.store, self.pool, place, beside, unproven=True)
         except (DeviceError, SettingsError, ModelError) as error:
             raise NotChecked(self._why_closed(error)) from error
 
@@ -90,7 +90,7 @@ class Bench:
         except ModelError as error:
             return {}, Gap.of(error)
         try:
-            loader = Loader(self._named(), self.store, self.host, place, place)
+            loader = Loader(self._named(), self.store, self.pool, place, place)
             try:
                 twin = await asyncio.to_thread(load, loader)
             except NotChecked as missing:
@@ -147,7 +147,7 @@ class Bench:
         """Closes the pools and releases the device."""
         for place in self._places:
             place.arbiter.close()
-        self.host.close()
+        self.pool.close()
         for place in self._places:
             place.engine.close()
 
