@@ -15,7 +15,7 @@ from typing import Any, Literal, cast, get_args
 
 from ml_target.catalogue.needs import EngineName, refuse_clash
 from ml_target.catalogue.networks import ARCFACE_R50, AUTO, CHOICES, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
-from ml_target.catalogue.types import Decoding
+from ml_target.catalogue.types import Decoding, FaceDetectionMode, Resize
 from ml_target.errors import SettingsError
 from ml_target.log.private import without_login
 from ml_target.system.cards import nodes
@@ -156,9 +156,9 @@ class Settings:
     hailo_group_id: str = _setting(
         "", str, "shares the card with other programs through hailort_service, under this name"
     )
-    siglip_resize: Literal["squash", "shortest"] = _setting(
+    siglip_resize: Resize = _setting(
         "squash",
-        _choice("squash", "shortest"),
+        _choice(*get_args(Resize)),
         "picture preparation of the SigLIP family; shortest matches indexes made by Immich 3.2 and older",
     )
     clip_decoding: Decoding = _setting(
@@ -168,9 +168,9 @@ class Settings:
     face_recognizer: str = _setting(
         "", _choice(*FACE_RECOGNIZERS), f"network that describes faces; {ARCFACE_R50.name} when left out"
     )
-    face_search: Literal["official", "close", "tiny", "both"] = _setting(
+    face_search: FaceDetectionMode = _setting(
         "official",
-        _choice("official", "close", "tiny", "both"),
+        _choice(*get_args(FaceDetectionMode)),
         "close also finds faces that fill the picture, tiny small ones in a large picture, both does both",
     )
     ocr_model: str = _setting(

@@ -7,6 +7,9 @@ from typing import Literal, get_args
 Colour = Literal["RGB", "BGR"]
 Resize = Literal["squash", "shortest"]
 Decoding = Literal["exact", "scaled"]
+FaceDetectionMode = Literal["official", "close", "tiny", "both"]
+"""Which views of a picture the face detector sees."""
+
 Chip = Literal["hailo8", "hailo8l"]
 CHIPS: tuple[Chip, ...] = get_args(Chip)
 """The chips that this worker drives, by the names that HailoRT gives them in capitals."""

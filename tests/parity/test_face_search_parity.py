@@ -12,12 +12,13 @@ from pictures import read_rgb
 from remembered import Remembered
 
 from ml_target.catalogue.networks import SCRFD_2_5G
+from ml_target.catalogue.types import FaceDetectionMode
 from ml_target.engines.onnx.engine import OnnxEngine
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
-from ml_target.tasks.faces.detect import FaceDetectionMode, FaceDetector
+from ml_target.tasks.faces.detect import FaceDetector
 from ml_target.tasks.faces.scrfd import Detections
 from ml_target.tasks.faces.views import tiny_views
 from ml_target.tensors import UInt8

@@ -7,12 +7,13 @@ import pytest
 from scripted import Scripted
 
 from ml_target.catalogue.networks import SCRFD_2_5G
+from ml_target.catalogue.types import FaceDetectionMode
 from ml_target.engines import Intake
 from ml_target.log.trace import Trace
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
-from ml_target.tasks.faces.detect import FaceDetectionMode, FaceDetector
+from ml_target.tasks.faces.detect import FaceDetector
 from ml_target.tasks.faces.scrfd import Detections, combine
 from ml_target.tasks.faces.views import OVERLAP, TILES, View, close_view, tiny_views
 from ml_target.tensors import Array, Outputs, Tensor, UInt8
@@ -106,7 +107,7 @@ def face(score: float, left: float = 2, right: float = 2) -> Outputs:
     return outputs
 
 
-def search(mode: FaceDetectionMode, picture: UInt8, *answers: Outputs) -> tuple[Detections, Scripted]:
+def detect(mode: FaceDetectionMode, picture: UInt8, *answers: Outputs) -> tuple[Detections, Scripted]:
     """What is found when the frames are answered in this order, the last answer for all that follow."""
     waiting = list(answers)
 
@@ -124,11 +125,11 @@ def search(mode: FaceDetectionMode, picture: UInt8, *answers: Outputs) -> tuple[
 
 def test_a_close_look_is_taken_only_where_the_letterbox_shows_nobody() -> None:
     picture = np.full((640, 640, 3), 255, np.uint8)
-    found, network = search("close", picture, face(0.8), face(0.9))
+    found, network = detect("close", picture, face(0.8), face(0.9))
     assert found.scores.tolist() == pytest.approx([0.8])
     assert len(network.seen) == 1
     assert network.seen[0].all(), "the letterbox, not the half one"
-    found, network = search("close", picture, face(0.0), face(0.9))
+    found, network = detect("close", picture, face(0.0), face(0.9))
     assert found.scores.tolist() == pytest.approx([0.9])
     assert [bool(frame.all()) for frame in network.seen] == [True, False]
     assert found.boxes[0].tolist() == pytest.approx([1120, 256, 1248, 384]), "twice as far in the picture"
@@ -136,20 +137,20 @@ def test_a_close_look_is_taken_only_where_the_letterbox_shows_nobody() -> None:
 
 def test_both_takes_no_close_look_either_where_the_letterbox_shows_somebody() -> None:
     picture = np.full((1440, 1920, 3), 255, np.uint8)
-    assert len(search("both", picture, face(0.8), face(0.0))[1].seen) == 1 + 6
-    assert len(search("both", picture, face(0.0))[1].seen) == 2 + 6
-    assert len(search("official", picture, face(0.0))[1].seen) == 1
+    assert len(detect("both", picture, face(0.8), face(0.0))[1].seen) == 1 + 6
+    assert len(detect("both", picture, face(0.0))[1].seen) == 2 + 6
+    assert len(detect("official", picture, face(0.0))[1].seen) == 1
 
 
 def test_a_face_cut_by_a_border_of_tiles_is_left_to_the_neighbour() -> None:
     """Every tile shows a face; where it reaches the right border, only the tiles without a neighbour there count."""
     picture = np.full((1440, 1920, 3), 255, np.uint8)  # 1536 x 1152 in tiles: two rows of three
-    whole, _ = search("tiny", picture, face(0.0), face(0.9, right=2))
+    whole, _ = detect("tiny", picture, face(0.0), face(0.9, right=2))
     assert sorted(whole.boxes[:, 0]) == pytest.approx(sorted(2 * [700, 1260, 1820]))
-    cut, _ = search("tiny", picture, face(0.0), face(0.9, right=3))
+    cut, _ = detect("tiny", picture, face(0.0), face(0.9, right=3))
     assert cut.boxes[:, 0].tolist() == pytest.approx([1820, 1820])
     assert cut.boxes[:, 2].tolist() == pytest.approx([1920, 1920])
-    large, _ = search("tiny", picture, face(0.0), face(0.9, left=7, right=2))
+    large, _ = detect("tiny", picture, face(0.0), face(0.9, left=7, right=2))
     assert not len(large.scores), "144 pixels: the letterbox shows it large enough"
 
 

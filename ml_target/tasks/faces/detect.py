@@ -1,8 +1,6 @@
 """Face detection: in the official worker's letterbox, and on request in views that show what it cannot."""
 
-from typing import Literal
-
-from ml_target.catalogue.types import PictureInput
+from ml_target.catalogue.types import FaceDetectionMode, PictureInput
 from ml_target.errors import ModelError
 from ml_target.log.trace import Trace
 from ml_target.remedies import WRONG_ENTRY
@@ -12,8 +10,6 @@ from ml_target.tasks.faces.letterbox import letterbox
 from ml_target.tasks.faces.scrfd import Detections, combine, decode
 from ml_target.tasks.faces.views import View, close_view, tiny_views
 from ml_target.tensors import Outputs, UInt8
-
-FaceDetectionMode = Literal["official", "close", "tiny", "both"]
 
 
 class FaceDetector:

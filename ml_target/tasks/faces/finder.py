@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_target.catalogue.networks import EMBEDDING
+from ml_target.catalogue.types import FaceDetectionMode
 from ml_target.errors import EngineFault, ModelError
 from ml_target.log.trace import Trace
 from ml_target.remedies import check_file, not_the_catalogues
 from ml_target.scheduling.model import Model
 from ml_target.scheduling.threads import ThreadPool
 from ml_target.tasks.faces.align import align
-from ml_target.tasks.faces.detect import FaceDetectionMode, FaceDetector, frame_size
+from ml_target.tasks.faces.detect import FaceDetector, frame_size
 from ml_target.tensors import Float32, Outputs, UInt8
 
 CROPS_AT_ONCE = 32  # the crops of a crowd need not all be in memory at once
@@ -40,12 +41,12 @@ class FaceFinder:
         recognizer: Model,
         pool: ThreadPool,
         max_faces: int,
-        search: FaceDetectionMode = "official",
+        mode: FaceDetectionMode = "official",
     ) -> None:
         self._detector = detector
         self._recognizer = recognizer
         self._pool = pool
-        self._search = FaceDetector(detector, pool, max_faces, search)
+        self._detection = FaceDetector(detector, pool, max_faces, mode)
         self._crop, width = frame_size(recognizer)
         if self._crop != width:
             raise ModelError(
@@ -59,7 +60,7 @@ class FaceFinder:
         `picture`: H x W x 3 uint8 RGB. Raises EngineFault when a network gives impossible values.
         """
         with self._recognizer.coming(None):  # most pictures sent for face recognition show a face
-            found = await self._search.find(picture, min_score, trace)
+            found = await self._detection.find(picture, min_score, trace)
         trace.count("faces", len(found.scores))
         if found.unseen:
             trace.warn(
