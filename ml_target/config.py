@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from ml_target.catalogue.needs import EngineName, refuse_clash
+from ml_target.catalogue.needs import EngineName, EngineSetting, refuse_clash
 from ml_target.catalogue.networks import ARCFACE_R50, AUTO, CHOICES, FACE_DETECTORS, FACE_RECOGNIZERS, SCRFD_2_5G
 from ml_target.catalogue.types import Decoding, FaceDetectionMode, Resize
 from ml_target.errors import SettingsError
@@ -136,8 +136,8 @@ def _setting(default: Any, parse: Callable[[str], Any], help: str, *names: str) 
 class Settings:
     """Each field is an environment variable of the same name in capitals, unless it lists others."""
 
-    engine: Literal["auto", "hailo", "cpu"] = _setting(
-        "auto", _choice("auto", "hailo", "cpu"), "what runs the networks; auto takes a Hailo card where there is one"
+    engine: EngineSetting = _setting(
+        "auto", _choice(*get_args(EngineSetting)), "what runs the networks; auto takes a Hailo card where there is one"
     )
     clip_backend: str = _setting(
         "tinyclip",

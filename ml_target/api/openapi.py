@@ -6,7 +6,7 @@ It is put together when it is first asked for: nobody else pays for it.
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 from fastapi import FastAPI, Response
@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 
 from ml_target import __version__
 from ml_target.api.form import MAX_TEXT
+from ml_target.catalogue.needs import EngineName
 from ml_target.errors import REASONS
 from ml_target.figures.observer import FAULTS, RECOVERIES
 from ml_target.figures.ring import STEP_S, STEPS
@@ -75,7 +76,7 @@ STATUS: dict[int | str, dict[str, Any]] = {
                 "state": {"enum": ["loading", "ready", "recovering", "idle", "failed"]},
                 "ready": {"type": "boolean"},
                 "failure": TEXT,
-                "engine": {"enum": ["cpu", "hailo"]},
+                "engine": {"enum": list(get_args(EngineName))},
                 "networks": {"enum": ["loaded", "unloaded", "loading"]},
                 "uptime_s": COUNT,
                 "tasks": _map({"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}),

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from ml_target.catalogue.networks import AUTO, CHOICES, NETWORKS, clashing, service_label, short_name
 from ml_target.catalogue.types import DEFAULT_CHIP, Chip, ModelFile, Network
 from ml_target.errors import SettingsError
 
-EngineName = Literal["cpu", "hailo"]
+EngineName = Literal["hailo", "cpu"]
+EngineSetting = Literal["auto", EngineName]
+"""The values of ENGINE; `config.choose_engine` says what `auto` means on this machine."""
+
 Chosen = TypeVar("Chosen", bound=Any)
 
 
@@ -89,11 +92,10 @@ def needs(settings: Choice, engine: EngineName, chip: Chip = DEFAULT_CHIP) -> li
 
 def whole_catalogue(chip: Chip = DEFAULT_CHIP) -> list[Need]:
     """Every file once, each a need of its own; of the HEFs those for `chip`."""
-    engines: tuple[EngineName, ...] = ("hailo", "cpu")
     single: dict[str, Need] = {}
     for network in NETWORKS:
-        for engine in engines:
-            if engine == "hailo" and not network.hef:
+        for engine in get_args(EngineName):
+            if not runs_itself(network, engine):
                 continue
             for need in _of(network, engine, chip, named=True):
                 for file in need.files:

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from ml_target.catalogue.needs import EngineSetting
 from ml_target.setup.facts import Facts
 from ml_target.setup.steps import Answer, Ask, Mode, Plan, Refusal, Run, say, shown
 
@@ -51,7 +53,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         else:
             raise Refusal(f"there is no option '{option}{equals}{value}'.", "./setup.sh --help lists those there are.")
     engine = environment.get("ENGINE", "")
-    if engine not in ("", "auto", "hailo", "cpu"):
+    if engine not in ("", *get_args(EngineSetting)):
         raise Refusal(f"ENGINE={engine} is not known.", "Leave it out, or ENGINE=cpu, which is the same as --cpu.")
     options.cpu |= engine == "cpu"
     for option in ("chip", "fetch_hailort"):

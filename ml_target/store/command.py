@@ -8,8 +8,9 @@ import signal
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
-from ml_target.catalogue.needs import Need, needs, settled, whole_catalogue
+from ml_target.catalogue.needs import EngineSetting, Need, needs, settled, whole_catalogue
 from ml_target.catalogue.networks import AUTO, CLIP_BACKENDS, with_baked
 from ml_target.catalogue.types import CHIPS, DEFAULT_CHIP, Chip, ModelFile
 from ml_target.config import PROJECT, Settings, choose_engine
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument("action", nargs="?", choices=("list", "fetch", "missing", "verify", "pin"), default="list")
     parser.add_argument("names", nargs="*", metavar="FILE", help="fetch these files only (names as in the list)")
-    parser.add_argument("--engine", choices=("auto", "cpu", "hailo"), help="fetch for this engine (default: ENGINE)")
+    parser.add_argument("--engine", choices=get_args(EngineSetting), help="fetch for this engine (default: ENGINE)")
     parser.add_argument("--chip", choices=CHIPS, default=DEFAULT_CHIP, help=f"which HEFs (default: {DEFAULT_CHIP})")
     parser.add_argument(
         "--clip-backend",
