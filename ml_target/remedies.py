@@ -133,9 +133,12 @@ def not_the_catalogues() -> str:
     return f"It is not the catalogue's file: {replace()}"
 
 
-def selfcheck_faces() -> str:
-    """The command that compares the face networks with the processor's, with this worker's settings."""
-    return command("selfcheck", "--task", "faces", **_given())
+def selfcheck(task: str) -> str:
+    """The command that compares a task's networks with the processor's, with this worker's settings.
+
+    `task`: by the name that commands use.
+    """
+    return command("selfcheck", "--task", task, **_given())
 
 
 def damaged(reason: str, *arguments: str, first: str = "", cause: str = "a model file is damaged") -> DamagedFileError:

@@ -134,6 +134,8 @@ W600K_R50 = Network(
     setting="face_recognizer",
     goes_with=SCRFD_10G,
     template=ARCFACE_R50,
+    twin=BUFFALO_RECOGNIZER,
+    calibrated_on="faces",
 )
 """The same on the card, from a HEF that its owner has compiled. It has a name of its own, so that a file that comes or
 goes never moves the recogniser between processor and card."""

@@ -190,7 +190,8 @@ class Network:
 
     `template`: the network whose compiler script makes the HEF, where nobody publishes one and its owner compiles it.
     The file may carry that network's name, so only its answers show what it is: it is served once selfcheck has found
-    them near those of `onnx`.
+    them near those of `onnx`. `twin`: the same network under a choice of its own, which the processor runs;
+    `calibrated_on`: what its owner's calibration set holds, in words.
     """
 
     name: str
@@ -211,6 +212,8 @@ class Network:
     asked_as: str = ""
     goes_with: "Network | None" = None
     template: "Network | None" = None
+    twin: "Network | None" = None
+    calibrated_on: str = ""
 
     @property
     def choice(self) -> str:

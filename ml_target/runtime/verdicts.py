@@ -7,17 +7,16 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ml_target.catalogue.networks import BUFFALO_RECOGNIZER
+from ml_target.catalogue.networks import short_name
 from ml_target.catalogue.types import Network
+from ml_target.config import setting_names
 from ml_target.errors import DamagedFileError, ModelError
-from ml_target.remedies import selfcheck_faces
+from ml_target.remedies import selfcheck
 from ml_target.system.folders import writable
 from ml_target.system.record import write_json
 
 NAME = "verdicts.json"
 PAGE = "docs/compiling.md"
-INSTEAD = f"FACE_RECOGNIZER={BUFFALO_RECOGNIZER.choice} runs the same network on the processor"
-COMPILE_AGAIN = f"Compile it again, with more faces of your own ({PAGE}); or {INSTEAD}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +47,13 @@ class Verdicts:
         if verdict is None or published not in (None, verdict.onnx):
             raise DamagedFileError(
                 f"{path.name} was compiled by its owner, and has not been compared with {network.onnx[0].name} yet",
-                f"Run {selfcheck_faces()}, then restart the worker ({PAGE}); or {INSTEAD}",
+                f"Run {selfcheck(short_name(network.task))}, then restart the worker ({PAGE}){_or_twin(network)}",
                 f"{path.name} waits for selfcheck",
             )
         if not verdict.passed:
             raise DamagedFileError(
                 f"{path.name} is too far from {network.onnx[0].name}, as selfcheck found: {verdict.found}",
-                COMPILE_AGAIN,
+                compile_again(network),
                 f"{path.name} failed selfcheck",
             )
 
@@ -77,6 +76,18 @@ class Verdicts:
     def _get(self, path: Path, sha256: str) -> Verdict | None:
         records = (_read(folder / NAME) for folder in dict.fromkeys((path.parent, self._spare)))
         return next((record[sha256] for record in records if sha256 in record), None)
+
+
+def compile_again(network: Network) -> str:
+    """What to do about a HEF that is too far from its ONNX; a sentence without its full stop."""
+    return f"Compile it again, with more {network.calibrated_on} of your own ({PAGE}){_or_twin(network)}"
+
+
+def _or_twin(network: Network) -> str:
+    twin = network.twin
+    if twin is None:
+        return ""
+    return f"; or {setting_names(twin.setting)[0]}={twin.choice} runs the same network on the processor"
 
 
 def _read(record: Path) -> dict[str, Verdict]:

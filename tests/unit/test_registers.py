@@ -40,6 +40,15 @@ def test_every_network_stands_there_once_and_is_chosen_by_a_setting_that_decides
         assert network in chosen(Settings(**named))
 
 
+def test_a_network_that_its_owner_compiles_says_what_takes_its_place_and_what_it_is_calibrated_on() -> None:
+    own = [network for network in NETWORKS if network.template]
+    assert own
+    for network in own:
+        assert network.calibrated_on
+        assert network.twin is not None
+        assert (network.twin.onnx, network.twin.hef, network.twin.setting) == (network.onnx, {}, network.setting)
+
+
 @pytest.mark.parametrize("backend", CLIP_BACKENDS.values(), ids=lambda b: b.name)
 def test_both_towers_of_a_backend_belong_to_it(backend: ClipBackend) -> None:
     for tower in (backend.visual, backend.textual):

@@ -25,7 +25,7 @@ from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, Sam
 from ml_target.diagnostics.checks.sides import Bench, timed
 from ml_target.log.trace import Trace
 from ml_target.runtime.assembly import Loader
-from ml_target.runtime.verdicts import COMPILE_AGAIN, Verdict, Verdicts
+from ml_target.runtime.verdicts import Verdict, Verdicts, compile_again
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.tasks.clip.encoders import unit
 from ml_target.tasks.faces.align import ARCFACE_SIZE, align
@@ -136,7 +136,7 @@ class FaceChecks:
         check = Check.of(name, [recognizer], bounds, values | measured, gap, times)
         if not own or not compared:
             return check
-        return self._recorded(replace(check, own_remedy=COMPILE_AGAIN), recognizer, compared[0])
+        return self._recorded(replace(check, own_remedy=compile_again(recognizer.network)), recognizer, compared[0])
 
     def _photos_crops(self) -> list[UInt8]:
         """The faces of the user's own photos, as far as they are large enough."""

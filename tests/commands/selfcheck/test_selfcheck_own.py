@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,14 @@ from wire import FACES as ASKED
 from wire import ask
 
 from ml_target.__main__ import main
-from ml_target.catalogue.networks import ARCFACE_MOBILEFACENET, ARCFACE_R50, SCRFD_2_5G, W600K_R50
+from ml_target.catalogue.networks import (
+    ARCFACE_MOBILEFACENET,
+    ARCFACE_R50,
+    OCR_DETECTION,
+    PPOCRV5_MOBILE,
+    SCRFD_2_5G,
+    W600K_R50,
+)
 from ml_target.config import Settings
 from ml_target.diagnostics.checks.bounds import OWN_RECOGNITION, least
 from ml_target.diagnostics.tasks import task_findings
@@ -199,6 +207,22 @@ def test_a_verdict_holds_for_two_files_alone(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="as selfcheck found: cosine mean"):
         verdicts.require(W600K_R50, path, SAME)
     verdicts.require(SCRFD_2_5G, path, OTHER)
+
+
+def test_what_to_do_follows_from_the_network(tmp_path: Path) -> None:
+    """From its task, its choice on the processor and what it is calibrated on: it need not be one of faces."""
+    own = replace(OCR_DETECTION, name="own_det", template=OCR_DETECTION, calibrated_on="pages")
+    path, proofs = tmp_path / "own_det.hef", Verdicts(tmp_path)
+    with pytest.raises(ModelError, match="has not been compared") as refused:
+        proofs.require(own, path, SAME)
+    assert "selfcheck --task ocr" in refused.value.remedy
+    proofs.put(path, SAME, verdict(str(own.onnx[0].sha256), passed=False))
+    with pytest.raises(ModelError, match="as selfcheck found: cosine mean") as refused:
+        proofs.require(own, path, SAME)
+    assert refused.value.remedy == "Compile it again, with more pages of your own (docs/compiling.md)"
+    with pytest.raises(ModelError) as refused:
+        proofs.require(replace(own, twin=PPOCRV5_MOBILE.detection), path, SAME)
+    assert refused.value.remedy.endswith("; or OCR_MODEL=ppocrv5_mobile runs the same network on the processor")
 
 
 def test_in_a_read_only_folder_the_verdict_lies_in_the_spare_one(tmp_path: Path) -> None:
