@@ -16,7 +16,8 @@ from ml_target.engines.hailo.status import explain, status_of
 from ml_target.engines.hailo.versions import firmware_check, library_check
 from ml_target.hailort.load import import_hailort
 from ml_target.hailort.packages import FOLDER
-from ml_target.system.cards import OTHER_CHIP, Finding, driver_version, id_choices
+from ml_target.system.cards import OTHER_CHIP, driver_version, id_choices
+from ml_target.system.finding import Finding
 
 WARM_C, HOT_C = 85.0, 104.0
 """Above the first, a note; at the second (as reported for Hailo-8), the card lowers its clock."""

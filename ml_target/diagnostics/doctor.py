@@ -20,7 +20,8 @@ from ml_target.engines.hailo.kernel_log import DMESG, kernel_words
 from ml_target.engines.hailo.package import PYTHON
 from ml_target.engines.select import REFERENCE, passed_over
 from ml_target.log.terminal import printable_json
-from ml_target.system.cards import Finding, cards, nodes
+from ml_target.system.cards import cards, nodes
+from ml_target.system.finding import Finding
 
 NOTHING_WRONG, WRONG, BAD_SETTING = 0, 1, 2
 SEAT = "Seat the card and look at lspci -d 1e60:; or ENGINE=cpu"

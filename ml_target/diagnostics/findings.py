@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 
 MARKS = {True: "ok   ", False: "WRONG", None: "note "}
 

@@ -17,8 +17,9 @@ from ml_target.remedies import fetch, folder_words
 from ml_target.runtime.verdicts import Verdicts
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
-from ml_target.system.cards import Finding, fact
+from ml_target.system.cards import fact
 from ml_target.system.cgroups import memory_left
+from ml_target.system.finding import Finding
 
 GIB = 1 << 30
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from ml_target.catalogue.types import ModelFile, Network
 from ml_target.errors import TaskOff
 from ml_target.figures.observer import RecoveryKind
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 from ml_target.tensors import Array, Outputs
 
 

@@ -11,8 +11,9 @@ from ml_target.catalogue.networks import AUTO, short_name
 from ml_target.catalogue.types import Network
 from ml_target.config import Settings, choose_engine, setting_names
 from ml_target.engines import Engine
-from ml_target.system.cards import FIRST_NODE, NODES, Finding, cards, locations, nodes
+from ml_target.system.cards import FIRST_NODE, NODES, cards, locations, nodes
 from ml_target.system.cgroups import available_cores
+from ml_target.system.finding import Finding
 
 log = logging.getLogger(__name__)
 

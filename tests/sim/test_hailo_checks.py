@@ -10,7 +10,8 @@ from standin_host import LOADED, MEMORY, Host, find
 
 from ml_target.diagnostics.tasks import memory_check
 from ml_target.engines.hailo.checks import host_checks
-from ml_target.system.cards import Finding, cards, driver_version, holders, id_choices, nodes, within_reach
+from ml_target.system.cards import cards, driver_version, holders, id_choices, nodes, within_reach
+from ml_target.system.finding import Finding
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from ml_target.engines.hailo.engine import HailoEngine
 from ml_target.engines.hailo.kernel_log import kernel_words
 from ml_target.errors import DeviceError
 from ml_target.runtime.place import open_places
-from ml_target.system.cards import Finding, id_choices, nodes
+from ml_target.system.cards import id_choices, nodes
+from ml_target.system.finding import Finding
 
 FIRST, SECOND, THIRD = (f"0000:0{bus}:00.0" for bus in (1, 2, 3))
 Start = Callable[..., HailoEngine]

@@ -15,7 +15,7 @@ from hailo_sim.sysfs import make_root
 from project import PROJECT
 
 from ml_target.engines.hailo.checks import host_checks
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 
 SITE = PROJECT / "tests" / "support" / "hailo_sim" / "site"
 OPEN = """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 
 LOADED = {"sys/module/hailo_pci/version": "4.23.0"}
 MEMORY = {"proc/meminfo": "MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n"}

@@ -9,7 +9,7 @@ from ml_target.engines.hailo.checks import host_checks
 from ml_target.engines.hailo.kernel_log import TABLE, kernel_words
 from ml_target.engines.hailo.versions import firmware_check, library_check
 from ml_target.system import kernel_log as system_kernel_log
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 from ml_target.system.kernel_log import Message, kernel_messages
 
 OTHER_LINES = (

@@ -18,7 +18,6 @@ from ml_target.system.cards import (
     OTHER_CHIP,
     VENDOR,
     Card,
-    Finding,
     board,
     cards,
     driver_version,
@@ -28,6 +27,7 @@ from ml_target.system.cards import (
     nodes,
     within_reach,
 )
+from ml_target.system.finding import Finding
 
 
 def host_checks(

@@ -44,7 +44,8 @@ from ml_target.engines.hailo.watchdog import bounded, with_file
 from ml_target.errors import EXIT_HUNG, BurstLost, CardHangs, DamagedFileError, DeviceError, EngineFault, TaskOff
 from ml_target.figures.observer import RecoveryKind
 from ml_target.hef.header import CHIP_NAMES
-from ml_target.system.cards import Finding, driver_version
+from ml_target.system.cards import driver_version
+from ml_target.system.finding import Finding
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml_target.hailort.driver import plain
-from ml_target.system.cards import Finding, driver_version, fact
+from ml_target.system.cards import driver_version, fact
+from ml_target.system.finding import Finding
 
 UNLOCKED = ("4.21.0", "4.23.0")
 """Drivers that look a buffer's memory up without the lock (`find_vma`); 4.22.0 takes it."""

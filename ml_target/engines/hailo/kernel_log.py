@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_target.system.cards import RELOAD, Finding, cards
+from ml_target.system.cards import RELOAD, cards
+from ml_target.system.finding import Finding
 from ml_target.system.kernel_log import kernel_messages
 
 DMESG = "sudo dmesg | grep -iE 'hailo|AER|DMAR|IO_PAGE_FAULT'"

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from ml_target.system.cards import Card, Finding, fact
+from ml_target.system.cards import Card, fact
+from ml_target.system.finding import Finding
 
 
 def link(card: Card) -> Iterator[Finding]:

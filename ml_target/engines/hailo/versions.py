@@ -1,7 +1,7 @@
 """Whether driver, library and firmware have the same version, as HailoRT demands."""
 
 from ml_target.hailort.driver import numbers, plain, shortcoming
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 
 OF_VERSIONS = (7, 16, 76, 78, 79, 86)
 """HailoRT's statuses of parts that do not fit each other; it names no version."""

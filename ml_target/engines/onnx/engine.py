@@ -12,8 +12,8 @@ from ml_target.engines.onnx.sharing import Cores
 from ml_target.errors import DamagedFileError, EngineFault, ModelError
 from ml_target.figures.observer import RecoveryKind
 from ml_target.remedies import damaged
-from ml_target.system.cards import Finding
 from ml_target.system.cgroups import available_cores
+from ml_target.system.finding import Finding
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from ml_target.diagnostics.findings import as_json, as_text, from_json, verdict
 from ml_target.diagnostics.hints import hints
 from ml_target.remedies import command
 from ml_target.system import cards as hailo_host
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 
 KERNEL = {"dev/kmsg": "5,1,1,-;hailo: Init module. driver version 4.23.0"}
 

@@ -9,7 +9,7 @@ from standin_host import Host, Library, find, status
 
 from ml_target.diagnostics import doctor
 from ml_target.diagnostics.doctor import checks
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 
 KERNEL = {"dev/kmsg": "5,1,1,-;hailo: Init module. driver version 4.23.0"}
 

@@ -20,7 +20,7 @@ from ml_target.diagnostics.report.process import run_module, stop_running
 from ml_target.diagnostics.report.runs import Runs
 from ml_target.diagnostics.report.section import Section, guarded
 from ml_target.diagnostics.report.times import Times
-from ml_target.system.cards import Finding
+from ml_target.system.finding import Finding
 
 FOUND = [Finding(True, "a", ""), Finding(False, "driver", "is old", "update it")]
 
