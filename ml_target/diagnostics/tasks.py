@@ -14,7 +14,7 @@ from ml_target.engines.hailo.fit import check_fit
 from ml_target.engines.select import REFERENCE, processor
 from ml_target.errors import DamagedFileError, ModelError, SettingsError
 from ml_target.remedies import fetch, folder_words
-from ml_target.runtime.verdicts import Verdicts
+from ml_target.runtime.verdicts import Parities
 from ml_target.store import Store, all_damaged
 from ml_target.store.command import open_store
 from ml_target.system.cards import fact
@@ -115,7 +115,7 @@ def _inspect(store: Store, need: Need, file: ModelFile, path: Path, chip: Chip |
     if need.engine in CHIPS:
         network = next(each for each in NETWORKS if file in each.hef.values())
         warnings = check_fit(path, network, chip, library).warnings
-        Verdicts(store.target).require(network, path, sha256)
+        Parities(store.target).require(network, path, sha256)
         return warnings
     return (f"{path.name} is a {file.note}",) if file in STAND_IN_EMBEDDER.onnx else ()
 

@@ -17,7 +17,7 @@ from ml_target.engines import Engine
 from ml_target.errors import DamagedFileError, MissingFileError, Unavailable
 from ml_target.runtime.registry import Services
 from ml_target.runtime.shelf import Shelf, Taken
-from ml_target.runtime.verdicts import Verdicts
+from ml_target.runtime.verdicts import Parities
 from ml_target.scheduling.arbiter import Arbiter
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.scheduling.threads import ThreadPool
@@ -59,7 +59,7 @@ class Loader:
         self.pool = pool
         self.folder = store.target
         self._shelf = Shelf(store)
-        self._verdicts = None if unproven else Verdicts(store.target)
+        self._parities = None if unproven else Parities(store.target)
         self._place = place
         self._beside = beside
         self._to_load: list[str] = []
@@ -132,8 +132,8 @@ class Loader:
         """The file that its engine serves. Raises as `file` does, also for a HEF whose verdict is missing or bad."""
         engine = self.engine(network)
         taken = self._shelf.network(engine, network)
-        if self._verdicts is not None and any(file.chip for file in engine.files(network)):
-            self._verdicts.require(network, taken.path, taken.sha256)
+        if self._parities is not None and any(file.chip for file in engine.files(network)):
+            self._parities.require(network, taken.path, taken.sha256)
         return taken
 
     def _say_loading(self, network: Network) -> None:

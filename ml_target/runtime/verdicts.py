@@ -20,8 +20,11 @@ PAGE = "docs/compiling.md"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """`onnx`: SHA-256 (hex) of the file that the HEF was compared with; `found`: the figures, in words."""
+class Parity:
+    """How near a HEF is to its ONNX: whether selfcheck has `passed` it, and the figures that it `found`, in words.
+
+    `onnx`: SHA-256 (hex) of the file that the HEF was compared with.
+    """
 
     file: str
     onnx: str
@@ -29,7 +32,7 @@ class Verdict:
     found: str
 
 
-class Verdicts:
+class Parities:
     """The verdicts by the SHA-256 of the HEF. They lie beside it or, if its folder is read-only, in `spare`."""
 
     def __init__(self, spare: Path) -> None:
@@ -42,28 +45,28 @@ class Verdicts:
         """
         if network.template is None:
             return
-        verdict = self._get(path, sha256)
+        parity = self._get(path, sha256)
         published = network.onnx[0].sha256
-        if verdict is None or published not in (None, verdict.onnx):
+        if parity is None or published not in (None, parity.onnx):
             raise DamagedFileError(
                 f"{path.name} was compiled by its owner, and has not been compared with {network.onnx[0].name} yet",
                 f"Run {selfcheck(short_name(network.task))}, then restart the worker ({PAGE}){_or_twin(network)}",
                 f"{path.name} waits for selfcheck",
             )
-        if not verdict.passed:
+        if not parity.passed:
             raise DamagedFileError(
-                f"{path.name} is too far from {network.onnx[0].name}, as selfcheck found: {verdict.found}",
+                f"{path.name} is too far from {network.onnx[0].name}, as selfcheck found: {parity.found}",
                 compile_again(network),
                 f"{path.name} failed selfcheck",
             )
 
-    def put(self, path: Path, sha256: str, verdict: Verdict) -> Path:
+    def put(self, path: Path, sha256: str, parity: Parity) -> Path:
         """Records the verdict about the HEF at `path`, atomically; returns the record's path.
 
         Raises ModelError if nothing can be written, or if an older record cannot be read.
         """
         record = (path.parent if writable(path.parent) else self._spare) / NAME
-        entries = {**_read(record), sha256: verdict}
+        entries = {**_read(record), sha256: parity}
         try:
             write_json(record, {key: asdict(each) for key, each in entries.items()})
         except OSError as error:
@@ -73,7 +76,7 @@ class Verdicts:
             ) from error
         return record
 
-    def _get(self, path: Path, sha256: str) -> Verdict | None:
+    def _get(self, path: Path, sha256: str) -> Parity | None:
         records = (_read(folder / NAME) for folder in dict.fromkeys((path.parent, self._spare)))
         return next((record[sha256] for record in records if sha256 in record), None)
 
@@ -90,11 +93,11 @@ def _or_twin(network: Network) -> str:
     return f"; or {setting_names(twin.setting)[0]}={twin.choice} runs the same network on the processor"
 
 
-def _read(record: Path) -> dict[str, Verdict]:
+def _read(record: Path) -> dict[str, Parity]:
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
         return {
-            str(key): Verdict(str(each["file"]), str(each["onnx"]), each["passed"] is True, str(each["found"]))
+            str(key): Parity(str(each["file"]), str(each["onnx"]), each["passed"] is True, str(each["found"]))
             for key, each in content.items()
         }
     except FileNotFoundError:

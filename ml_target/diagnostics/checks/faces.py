@@ -25,7 +25,7 @@ from ml_target.diagnostics.checks.samples import FACE_BOXES, FACE_LANDMARKS, Sam
 from ml_target.diagnostics.checks.sides import Bench, timed
 from ml_target.log.trace import Trace
 from ml_target.runtime.assembly import Loader
-from ml_target.runtime.verdicts import Verdict, Verdicts, compile_again
+from ml_target.runtime.verdicts import Parities, Parity, compile_again
 from ml_target.scheduling.model import Model, Provenance
 from ml_target.tasks.clip.encoders import unit
 from ml_target.tasks.faces.align import ARCFACE_SIZE, align
@@ -152,8 +152,8 @@ class FaceChecks:
         network, store = recognizer.network, self._bench.store
         path = self._loader.network_file(network, self._loader.engine(network))
         found = "; ".join(figure.words for figure in check.figures)
-        verdict = Verdict(path.name, twin.sha256, check.verdict != "WRONG", found)
-        Verdicts(store.target).put(path, recognizer.provenance.sha256, verdict)
+        parity = Parity(path.name, twin.sha256, check.verdict != "WRONG", found)
+        Parities(store.target).put(path, recognizer.provenance.sha256, parity)
         return check
 
     # ------------------------------------------------------------ end to end

@@ -13,11 +13,11 @@ from ml_target.catalogue.immich import PERSON_DISTANCE
 from ml_target.config import Settings, own_url
 from ml_target.diagnostics.compare import faces, search, text
 from ml_target.diagnostics.compare.asking import FACES, OURS, QUERY, SEARCH, SIDES, TEXT, THEIRS, Answers, Asker, Worker
+from ml_target.diagnostics.compare.comparison import Comparison, open_where_one_is_silent, open_without_own_photos
 from ml_target.diagnostics.compare.names import CLIP, OCR, alike, announced, choose, status
 from ml_target.diagnostics.compare.output import Result, as_json, words
 from ml_target.diagnostics.compare.page import page
 from ml_target.diagnostics.compare.photos import Photo, bundled, in_folder
-from ml_target.diagnostics.compare.verdict import Finding, open_where_one_is_silent, open_without_own_photos
 from ml_target.errors import UnusableInput
 from ml_target.log.private import without_login
 
@@ -77,15 +77,15 @@ def run(arguments: Namespace, settings: Settings) -> int:
         _check_target(file)
     workers, names = _named(ours, tasks, arguments)
     answers = _asked(workers, photos, queries, tasks, arguments)
-    findings = [each for task in tasks for each in _compared(task, answers, photos, queries, arguments.distance)]
+    comparisons = [each for task in tasks for each in _compared(task, answers, photos, queries, arguments.distance)]
     if not arguments.photos:
-        findings = list(map(open_without_own_photos, findings))
+        comparisons = list(map(open_without_own_photos, comparisons))
     result = Result(
         workers,
         names,
         len(photos),
         of,
-        tuple(findings),
+        tuple(comparisons),
         answers.refused,
         bundled=not arguments.photos,
     )
@@ -95,7 +95,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
     if arguments.html:
         _write(arguments.html, page(result, answers, photos))
         print(f"\nwritten: {arguments.html}")
-    return COMPARED if len(findings) == len(tasks) else SOMETHING_NOT
+    return COMPARED if len(comparisons) == len(tasks) else SOMETHING_NOT
 
 
 def _named(ours: str, tasks: Sequence[str], chosen: Namespace) -> tuple[dict[str, Worker], tuple[str, ...]]:
@@ -143,22 +143,22 @@ def _asked(
 
 def _compared(
     task: str, answers: Answers, photos: Sequence[Photo], queries: Sequence[str], distance: float
-) -> Sequence[Finding]:
-    """The finding of a task; none where no photo was answered by both."""
+) -> Sequence[Comparison]:
+    """The comparison of a task; none where no photo was answered by both."""
     shared = answers.both(task, len(photos))
     if not shared:
         return ()
     ours, theirs = (answers.of(side, task, shared) for side in SIDES)
     alone = [(answers.either(task, len(photos)), len(shared), "photos")]
     if task == FACES:
-        finding = faces.compare(ours, theirs, distance)
+        comparison = faces.compare(ours, theirs, distance)
     elif task == TEXT:
-        finding = text.compare(ours, theirs)
+        comparison = text.compare(ours, theirs)
     else:
         asked = answers.both(QUERY, len(queries))
         alone.append((answers.either(QUERY, len(queries)), len(asked), "queries"))
-        finding = search.compare(ours, theirs, tuple(answers.of(side, QUERY, asked) for side in SIDES))
-    return (open_where_one_is_silent(finding, alone),)
+        comparison = search.compare(ours, theirs, tuple(answers.of(side, QUERY, asked) for side in SIDES))
+    return (open_where_one_is_silent(comparison, alone),)
 
 
 def _queries(file: Path) -> list[str]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ml_target.diagnostics.checks.measures import match
 from ml_target.diagnostics.compare.answers import SeenFace
+from ml_target.diagnostics.compare.comparison import Comparison, Likeness, count, number, share
 from ml_target.diagnostics.compare.measures import near_pairs, spread
-from ml_target.diagnostics.compare.verdict import Finding, Verdict, count, number, share
 
 TASK = "faces"
 SAME_FACE = 0.5
@@ -32,7 +32,7 @@ REFRESH = (
 """What Refresh does: the Immich server's person service, which keeps the vector of each face that is found again."""
 
 
-def compare(ours: Sequence[Sequence[SeenFace]], theirs: Sequence[Sequence[SeenFace]], distance: float) -> Finding:
+def compare(ours: Sequence[Sequence[SeenFace]], theirs: Sequence[Sequence[SeenFace]], distance: float) -> Comparison:
     """`ours`, `theirs`: the faces of the same photos; `distance`: the largest between two faces of one person."""
     told = f"{len(ours)} photos, {sum(map(len, ours))} faces by us, {sum(map(len, theirs))} by them"
     pairs: list[tuple[SeenFace, SeenFace]] = []
@@ -42,14 +42,14 @@ def compare(ours: Sequence[Sequence[SeenFace]], theirs: Sequence[Sequence[SeenFa
             pairs.append((mine[i], others[j]))
             overlaps.append(overlap)
     found = [len(pairs) / max(1, sum(map(len, side))) for side in (theirs, ours)]
-    figures = [
+    measures = [
         share("found", "their faces that we find", found[0]),
         share("theirs", "our faces that they find", found[1]),
     ]
     if not pairs:
-        return Finding(TASK, told, tuple(figures), *_without_faces(ours, theirs))
+        return Comparison(TASK, told, tuple(measures), *_without_faces(ours, theirs))
     if len({len(face.vector) for pair in pairs for face in pair}) > 1:
-        return Finding(TASK, told, tuple(figures), Verdict.OTHER, "the vectors are of different widths", RESET)
+        return Comparison(TASK, told, tuple(measures), Likeness.OTHER, "the vectors are of different widths", RESET)
     a, b = np.stack([x.vector for x, _ in pairs]), np.stack([y.vector for _, y in pairs])
     moved = spread(a, b)
     before = both = either = 0
@@ -61,7 +61,7 @@ def compare(ours: Sequence[Sequence[SeenFace]], theirs: Sequence[Sequence[SeenFa
         )
     people = both / either if either else 1.0
     kept = float(np.mean(np.einsum("nd,nd->n", a, b) >= 1 - distance))
-    figures += [
+    measures += [
         number("iou_mean", "overlap of their boxes and ours (IoU), mean", float(np.mean(overlaps))),
         number("cosine_mean", "one face's two vectors: cosine, mean", moved.mean),
         number("cosine_low", "          5 % are below", moved.low),
@@ -70,30 +70,30 @@ def compare(ours: Sequence[Sequence[SeenFace]], theirs: Sequence[Sequence[SeenFa
         count("pairs", "pairs of faces of one person, by them", before),
         share("people", "  the same with one vector of each worker", people),
     ]
-    return Finding(TASK, told, tuple(figures), *_verdict(len(pairs), moved.low, found, people, kept))
+    return Comparison(TASK, told, tuple(measures), *_likeness(len(pairs), moved.low, found, people, kept))
 
 
 def _without_faces(
     ours: Sequence[Sequence[SeenFace]], theirs: Sequence[Sequence[SeenFace]]
-) -> tuple[Verdict, str, str]:
+) -> tuple[Likeness, str, str]:
     if sum(map(len, ours)) + sum(map(len, theirs)) >= ENOUGH:
         look = "Look at the photos (--html) and at both workers' logs before anything is run in Immich."
-        return Verdict.OPEN, "not one face was found by both, so no vectors can be compared", look
-    return Verdict.OPEN, "no face was found by both", "Name photos with people in them."
+        return Likeness.OPEN, "not one face was found by both, so no vectors can be compared", look
+    return Likeness.OPEN, "no face was found by both", "Name photos with people in them."
 
 
-def _verdict(faces: int, low: float, found: Sequence[float], people: float, kept: float) -> tuple[Verdict, str, str]:
+def _likeness(faces: int, low: float, found: Sequence[float], people: float, kept: float) -> tuple[Likeness, str, str]:
     """`found`: the share of their faces that we find, and of ours that they find. Only vectors make another space."""
     if faces < ENOUGH:
         why = f"a verdict needs at least {ENOUGH} faces found by both"
-        return Verdict.OPEN, why, "Name a folder of more photos with people in them."
+        return Likeness.OPEN, why, "Name a folder of more photos with people in them."
     if low >= SAME_COSINE and min(found) >= SAME_FOUND and people >= SAME_PEOPLE:
-        return Verdict.SAME, "the same faces, the same people", "Change at will: nothing has to run again."
+        return Likeness.SAME, "the same faces, the same people", "Change at will: nothing has to run again."
     if kept < KEPT:
-        return Verdict.OTHER, f"{100 * (1 - kept):.1f} % of faces would not be taken for the same person again", RESET
+        return Likeness.OTHER, f"{100 * (1 - kept):.1f} % of faces would not be taken for the same person again", RESET
     if people < ALIKE_PEOPLE:
-        return Verdict.OTHER, "other people are told apart", RESET
+        return Likeness.OTHER, "other people are told apart", RESET
     if min(found) < ALIKE_FOUND:
         why = f"people are told apart alike, but we find {found[0]:.0%} of their faces, and they {found[1]:.0%} of ours"
-        return Verdict.ALIKE, why, STAY + REFRESH
-    return Verdict.ALIKE, "people are told apart alike, but not every face is found, or vectors moved", STAY + MERGE
+        return Likeness.ALIKE, why, STAY + REFRESH
+    return Likeness.ALIKE, "people are told apart alike, but not every face is found, or vectors moved", STAY + MERGE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ml_target import __version__
 from ml_target.diagnostics.compare.asking import OURS, SIDES, THEIRS, Worker
-from ml_target.diagnostics.compare.verdict import Finding
+from ml_target.diagnostics.compare.comparison import Comparison
 from ml_target.log.private import without_login
 
 MOST_REASONS = 3
@@ -23,7 +23,7 @@ class Result:
     names: tuple[str, ...]
     photos: int
     of: int
-    findings: tuple[Finding, ...]
+    comparisons: tuple[Comparison, ...]
     refused: Mapping[tuple[str, str], Mapping[str, int]]
     bundled: bool
 
@@ -36,7 +36,7 @@ def words(result: Result) -> str:
         blocks.append("These are bundled pictures: they show cosines. Name a folder of your own photos for verdicts.")
     elif result.of > result.photos:
         blocks.append(f"{result.photos:,} of {result.of:,} photos, spread over the folder; --most takes more")
-    blocks += ["\n".join(_finding(finding)) for finding in result.findings]
+    blocks += ["\n".join(_comparison(comparison)) for comparison in result.comparisons]
     blocks += ["\n".join(told)] if (told := refusals(result)) else []
     return "\n\n".join(blocks)
 
@@ -50,12 +50,12 @@ def as_json(result: Result) -> str:
             "photos": result.photos,
             "tasks": {
                 each.task: {
-                    "verdict": each.verdict.value,
+                    "verdict": each.likeness.value,
                     "why": each.why,
                     "advice": each.advice,
-                    "figures": {figure.key: figure.value for figure in each.figures},
+                    "figures": {measure.key: measure.value for measure in each.measures},
                 }
-                for each in result.findings
+                for each in result.comparisons
             },
             "refused": [
                 {"worker": side, "task": task, "why": why, "times": times}
@@ -68,11 +68,11 @@ def as_json(result: Result) -> str:
     )
 
 
-def _finding(finding: Finding) -> list[str]:
-    wide = max([len(figure.label) for figure in finding.figures], default=0)
-    figures = [f"  {figure.label:{wide}}  {figure.shown}" for figure in finding.figures]
-    verdict = f"  => {finding.verdict.value}: {finding.why}."
-    return [f"{finding.task}: {finding.compared}", *figures, verdict, f"     {finding.advice}"]
+def _comparison(comparison: Comparison) -> list[str]:
+    wide = max([len(measure.label) for measure in comparison.measures], default=0)
+    measures = [f"  {measure.label:{wide}}  {measure.shown}" for measure in comparison.measures]
+    verdict = f"  => {comparison.likeness.value}: {comparison.why}."
+    return [f"{comparison.task}: {comparison.compared}", *measures, verdict, f"     {comparison.advice}"]
 
 
 def refusals(result: Result) -> list[str]:

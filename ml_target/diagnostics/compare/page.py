@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw, ImageOps
 from ml_target.diagnostics.checks.measures import match
 from ml_target.diagnostics.compare.answers import SeenFace, SeenLine
 from ml_target.diagnostics.compare.asking import FACES, OURS, SEARCH, SIDES, THEIRS, Answers
+from ml_target.diagnostics.compare.comparison import Comparison, Likeness
 from ml_target.diagnostics.compare.faces import SAME_FACE
 from ml_target.diagnostics.compare.output import Result, refusals
 from ml_target.diagnostics.compare.photos import Photo
-from ml_target.diagnostics.compare.verdict import Finding, Verdict
 from ml_target.errors import WorkerError
 from ml_target.imaging.picture import decode
 from ml_target.log.private import without_login
@@ -29,7 +29,7 @@ SIDE = 320
 
 MAX_PIXELS = 100_000_000
 OURS_INK, THEIRS_INK = "#e76f00", "#0077b6"
-TONES = {Verdict.SAME: "good", Verdict.ALIKE: "fair", Verdict.OTHER: "bad", Verdict.OPEN: "open"}
+TONES = {Likeness.SAME: "good", Likeness.ALIKE: "fair", Likeness.OTHER: "bad", Likeness.OPEN: "open"}
 
 STYLE = f"""
 :root {{ color-scheme: light dark }}
@@ -61,9 +61,9 @@ def page(result: Result, answers: Answers, photos: Sequence[Photo]) -> str:
         )
     names = "<br>".join(escape(each) for each in result.names)
     parts.append(f"</table><p>{names}</p><p>{_asked(result)}</p>")
-    for finding in result.findings:
-        parts.append(_section(finding))
-        shown = list(_photos(finding.task, answers, photos))
+    for comparison in result.comparisons:
+        parts.append(_section(comparison))
+        shown = list(_photos(comparison.task, answers, photos))
         if shown:
             parts.append(f'<h3>The photos that differ most</h3><div class="photos">{"".join(shown)}</div>')
     told = refusals(result)
@@ -78,12 +78,14 @@ def _asked(result: Result) -> str:
     return f"{result.photos:,} of {result.of:,} photos, spread over the folder."
 
 
-def _section(finding: Finding) -> str:
-    rows = "".join(f"<tr><td>{escape(each.label)}</td><td>{escape(each.shown)}</td></tr>" for each in finding.figures)
+def _section(comparison: Comparison) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(each.label)}</td><td>{escape(each.shown)}</td></tr>" for each in comparison.measures
+    )
     return (
-        f"<h2>{escape(finding.task.capitalize())}</h2><p>{escape(finding.compared)}</p>"
-        f'<div class="verdict {TONES[finding.verdict]}"><b>{escape(finding.verdict.value.capitalize())}</b>: '
-        f"{escape(finding.why)}.<br>{escape(finding.advice)}</div><table>{rows}</table>"
+        f"<h2>{escape(comparison.task.capitalize())}</h2><p>{escape(comparison.compared)}</p>"
+        f'<div class="verdict {TONES[comparison.likeness]}"><b>{escape(comparison.likeness.value.capitalize())}</b>: '
+        f"{escape(comparison.why)}.<br>{escape(comparison.advice)}</div><table>{rows}</table>"
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ml_target.diagnostics.compare.comparison import Comparison, Likeness, Measure, count, number, share
 from ml_target.diagnostics.compare.measures import NEAREST, Spread, near_pairs, same_ranking, spread
-from ml_target.diagnostics.compare.verdict import Figure, Finding, Verdict, count, number, share
 from ml_target.tensors import Float32
 
 TASK = "search"
@@ -37,22 +37,22 @@ QUERIES = (
 )
 
 
-def compare(ours: Sequence[Float32], theirs: Sequence[Float32], queries: tuple[Sequence[Float32], ...]) -> Finding:
+def compare(ours: Sequence[Float32], theirs: Sequence[Float32], queries: tuple[Sequence[Float32], ...]) -> Comparison:
     """`ours`, `theirs`: unit vectors of the same photos in the same order, at least one; `queries`: ours and theirs."""
     told = f"{len(ours)} photos, {len(queries[0])} queries"
     widths = [{len(vector) for vector in side} for side in (ours, theirs)]
     if widths[0] != widths[1] or len(widths[0]) != 1:
         why = f"vectors of {_words(widths[0])} and of {_words(widths[1])} numbers cannot share an index"
-        return Finding(TASK, told, (), Verdict.OTHER, why, AGAIN)
+        return Comparison(TASK, told, (), Likeness.OTHER, why, AGAIN)
     a, b = np.stack(ours), np.stack(theirs)
     asked = tuple(np.stack(side) if len(side) else np.empty((0, a.shape[1]), np.float32) for side in queries)
     moved = spread(a, b)
     neighbours, finds = same_ranking(a, b, b, itself=True), same_ranking(asked[0], asked[1], b, itself=False)
     before, *pairs = _duplicates(a, b)
-    figures = [*_cosines("cosine", "one photo's two vectors: cosine", moved)]
+    measures = [*_cosines("cosine", "one photo's two vectors: cosine", moved)]
     if len(asked[0]):
-        figures += _cosines("query_cosine", "one query's two vectors: cosine", spread(*asked))
-    figures += [
+        measures += _cosines("query_cosine", "one query's two vectors: cosine", spread(*asked))
+    measures += [
         share("neighbours_shared", f"nearest {NEAREST} photos of a photo, shared", neighbours),
         share("queries_shared", f"first {NEAREST} photos of a query in the old index, shared", finds),
         share(
@@ -63,7 +63,7 @@ def compare(ours: Sequence[Float32], theirs: Sequence[Float32], queries: tuple[S
         count("pairs_differ_mixed", "  judged differently where one vector is ours and one theirs", pairs[1]),
     ]
     ranks = (neighbours, finds) if len(asked[0]) else None
-    return Finding(TASK, told, tuple(figures), *_verdict(len(ours), moved, ranks, any(pairs)))
+    return Comparison(TASK, told, tuple(measures), *_likeness(len(ours), moved, ranks, any(pairs)))
 
 
 def _duplicates(a: Float32, b: Float32) -> tuple[int, int, int]:
@@ -75,29 +75,29 @@ def _duplicates(a: Float32, b: Float32) -> tuple[int, int, int]:
     return before, differ, mixed
 
 
-def _verdict(
+def _likeness(
     photos: int, moved: Spread, shared: tuple[float, float] | None, pairs_differ: bool
-) -> tuple[Verdict, str, str]:
+) -> tuple[Likeness, str, str]:
     """`shared`: of the nearest ten of photos, and of queries."""
     if moved.mean < UNLIKE_COSINE:
-        return Verdict.OTHER, f"the mean cosine is below {UNLIKE_COSINE:g}: these are different networks", AGAIN
+        return Likeness.OTHER, f"the mean cosine is below {UNLIKE_COSINE:g}: these are different networks", AGAIN
     if shared is None:
-        return Verdict.OPEN, "no query was answered by both", "Let both workers answer queries, and compare again."
+        return Likeness.OPEN, "no query was answered by both", "Let both workers answer queries, and compare again."
     if photos < ENOUGH:
         why = f"a verdict on ranking needs at least {ENOUGH} photos; these tell only cosines"
-        return Verdict.OPEN, why, f"Name a folder of at least {ENOUGH} photos, better a thousand."
+        return Likeness.OPEN, why, f"Name a folder of at least {ENOUGH} photos, better a thousand."
     same_photos, ranks = moved.low >= SAME_COSINE and shared[0] >= SAME_RANKING, min(shared)
     if same_photos and ranks < ALIKE_RANKING:
-        return Verdict.OTHER, "photos have the same vectors, but queries find others: the text towers differ", QUERIES
+        return Likeness.OTHER, "photos have the same vectors, but queries find others: the text towers differ", QUERIES
     if ranks < ALIKE_RANKING:
-        return Verdict.OTHER, f"less than {ALIKE_RANKING:.0%} of the nearest ten are shared", AGAIN
+        return Likeness.OTHER, f"less than {ALIKE_RANKING:.0%} of the nearest ten are shared", AGAIN
     if same_photos and ranks >= SAME_RANKING and not pairs_differ:
         why = f"95 % of photos moved by less than {DUPLICATE:g}, and no pair of duplicates is judged differently"
-        return Verdict.SAME, why, "Change at will: nothing has to run again."
+        return Likeness.SAME, why, "Change at will: nothing has to run again."
     why = (
         f"at least {ALIKE_RANKING:.0%} of the nearest ten are shared, but vectors moved, or duplicates are judged anew"
     )
-    return Verdict.ALIKE, why, ALIKE_ADVICE
+    return Likeness.ALIKE, why, ALIKE_ADVICE
 
 
 def _own(asked: tuple[Float32, ...], a: Float32, b: Float32) -> float:
@@ -111,7 +111,7 @@ def _own(asked: tuple[Float32, ...], a: Float32, b: Float32) -> float:
     return float(np.mean([len({*x} & {*y}) / most for x, y in zip(*map(np.ndarray.tolist, firsts), strict=True)]))
 
 
-def _cosines(key: str, label: str, of: Spread) -> list[Figure]:
+def _cosines(key: str, label: str, of: Spread) -> list[Measure]:
     blank = " " * len(label.partition(":")[0])
     return [
         number(f"{key}_mean", f"{label}, mean", of.mean),

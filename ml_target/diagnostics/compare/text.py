@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ml_target.diagnostics.checks.measures import error_rate, match
 from ml_target.diagnostics.compare.answers import SeenLine
-from ml_target.diagnostics.compare.verdict import Finding, Verdict, share
+from ml_target.diagnostics.compare.comparison import Comparison, Likeness, share
 
 TASK = "text"
 SAME_LINE = 0.5
@@ -17,7 +17,7 @@ SAME_FOUND, SAME_LETTERS = 0.97, 0.01
 ALIKE_FOUND, ALIKE_LETTERS = 0.85, 0.1
 
 
-def compare(ours: Sequence[Sequence[SeenLine]], theirs: Sequence[Sequence[SeenLine]]) -> Finding:
+def compare(ours: Sequence[Sequence[SeenLine]], theirs: Sequence[Sequence[SeenLine]]) -> Comparison:
     """`ours`, `theirs`: the lines of the same photos."""
     counts = [sum(map(len, side)) for side in (ours, theirs)]
     told = f"{len(ours)} photos, {counts[0]} lines by us, {counts[1]} by them"
@@ -27,21 +27,21 @@ def compare(ours: Sequence[Sequence[SeenLine]], theirs: Sequence[Sequence[SeenLi
         read += [(mine[i].text, others[j].text) for i, j, _ in pairs]
     found = [len(read) / count if count else 1.0 for count in reversed(counts)]
     letters = error_rate(read)
-    figures = (
+    measures = (
         share("found", "their lines that we find", found[0]),
         share("theirs", "our lines that they find", found[1]),
         share("letters_differ", "letters that differ in lines found by both", letters),
     )
-    return Finding(TASK, told, figures, *_verdict(counts, min(found), letters))
+    return Comparison(TASK, told, measures, *_likeness(counts, min(found), letters))
 
 
-def _verdict(lines: Sequence[int], found: float, letters: float) -> tuple[Verdict, str, str]:
+def _likeness(lines: Sequence[int], found: float, letters: float) -> tuple[Likeness, str, str]:
     if max(lines) < ENOUGH or (min(lines) < ENOUGH and found > ALIKE_FOUND):
-        return Verdict.OPEN, f"a verdict needs at least {ENOUGH} lines", "Name photos with text in them."
+        return Likeness.OPEN, f"a verdict needs at least {ENOUGH} lines", "Name photos with text in them."
     if found >= SAME_FOUND and letters <= SAME_LETTERS:
-        return Verdict.SAME, "the same lines, the same letters", "Change at will: nothing has to run again."
+        return Likeness.SAME, "the same lines, the same letters", "Change at will: nothing has to run again."
     if found >= ALIKE_FOUND and letters <= ALIKE_LETTERS:
         why = "most lines are found by both, and most letters are the same"
-        return Verdict.ALIKE, why, "Old and new texts can be searched side by side; nothing has to run again."
+        return Likeness.ALIKE, why, "Old and new texts can be searched side by side; nothing has to run again."
     again = "Administration > Jobs > Text Recognition (OCR) > All, if the new worker reads better than the old one."
-    return Verdict.OTHER, "other lines are found, or they are read otherwise", again
+    return Likeness.OTHER, "other lines are found, or they are read otherwise", again

@@ -30,7 +30,7 @@ from ml_target.diagnostics.checks.bounds import OWN_RECOGNITION, least
 from ml_target.diagnostics.tasks import task_findings
 from ml_target.engines.hailo import engine as hailo
 from ml_target.errors import ModelError
-from ml_target.runtime.verdicts import NAME, Verdict, Verdicts
+from ml_target.runtime.verdicts import NAME, Parities, Parity
 
 OWN = {"FACE_RECOGNIZER": "w600k_r50"}
 SAME, OTHER = "ab" * 32, "cd" * 32
@@ -189,39 +189,39 @@ def test_on_a_host_without_a_card_the_same_setting_runs_immich_s_file(
 # ----------------------------------------------------------------- the record
 
 
-def verdict(onnx: str, passed: bool = True) -> Verdict:
-    return Verdict("w600k_r50.hef", onnx, passed, "cosine mean 0.99")
+def parity(onnx: str, passed: bool = True) -> Parity:
+    return Parity("w600k_r50.hef", onnx, passed, "cosine mean 0.99")
 
 
 def test_a_verdict_holds_for_two_files_alone(tmp_path: Path) -> None:
     path, published = tmp_path / "w600k_r50.hef", str(W600K_R50.onnx[0].sha256)
-    verdicts = Verdicts(tmp_path)
-    verdicts.put(path, SAME, verdict(published))
-    verdicts.require(W600K_R50, path, SAME)
+    parities = Parities(tmp_path)
+    parities.put(path, SAME, parity(published))
+    parities.require(W600K_R50, path, SAME)
     with pytest.raises(ModelError, match="has not been compared"):
-        verdicts.require(W600K_R50, path, OTHER)
-    verdicts.put(path, SAME, verdict(OTHER))
+        parities.require(W600K_R50, path, OTHER)
+    parities.put(path, SAME, parity(OTHER))
     with pytest.raises(ModelError, match="has not been compared"):
-        verdicts.require(W600K_R50, path, SAME)
-    verdicts.put(path, SAME, verdict(published, passed=False))
+        parities.require(W600K_R50, path, SAME)
+    parities.put(path, SAME, parity(published, passed=False))
     with pytest.raises(ModelError, match="as selfcheck found: cosine mean"):
-        verdicts.require(W600K_R50, path, SAME)
-    verdicts.require(SCRFD_2_5G, path, OTHER)
+        parities.require(W600K_R50, path, SAME)
+    parities.require(SCRFD_2_5G, path, OTHER)
 
 
 def test_what_to_do_follows_from_the_network(tmp_path: Path) -> None:
     """From its task, its choice on the processor and what it is calibrated on: it need not be one of faces."""
     own = replace(OCR_DETECTION, name="own_det", template=OCR_DETECTION, calibrated_on="pages")
-    path, proofs = tmp_path / "own_det.hef", Verdicts(tmp_path)
+    path, parities = tmp_path / "own_det.hef", Parities(tmp_path)
     with pytest.raises(ModelError, match="has not been compared") as refused:
-        proofs.require(own, path, SAME)
+        parities.require(own, path, SAME)
     assert "selfcheck --task ocr" in refused.value.remedy
-    proofs.put(path, SAME, verdict(str(own.onnx[0].sha256), passed=False))
+    parities.put(path, SAME, parity(str(own.onnx[0].sha256), passed=False))
     with pytest.raises(ModelError, match="as selfcheck found: cosine mean") as refused:
-        proofs.require(own, path, SAME)
+        parities.require(own, path, SAME)
     assert refused.value.remedy == "Compile it again, with more pages of your own (docs/compiling.md)"
     with pytest.raises(ModelError) as refused:
-        proofs.require(replace(own, twin=PPOCRV5_MOBILE.detection), path, SAME)
+        parities.require(replace(own, twin=PPOCRV5_MOBILE.detection), path, SAME)
     assert refused.value.remedy.endswith("; or OCR_MODEL=ppocrv5_mobile runs the same network on the processor")
 
 
@@ -231,12 +231,12 @@ def test_in_a_read_only_folder_the_verdict_lies_in_the_spare_one(tmp_path: Path)
         folder.mkdir()
     models.chmod(0o555)
     path, published = models / "w600k_r50.hef", str(W600K_R50.onnx[0].sha256)
-    assert Verdicts(spare).put(path, SAME, verdict(published)).parent == spare
-    Verdicts(spare).require(W600K_R50, path, SAME)
+    assert Parities(spare).put(path, SAME, parity(published)).parent == spare
+    Parities(spare).require(W600K_R50, path, SAME)
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"a": 1}', '{"a": {"file": "x"}}'])
 def test_a_record_that_cannot_be_read_is_refused_with_the_remedy(tmp_path: Path, content: str) -> None:
     (tmp_path / NAME).write_text(content)
     with pytest.raises(ModelError, match="restore it, or delete it and run selfcheck again"):
-        Verdicts(tmp_path).require(W600K_R50, tmp_path / "w600k_r50.hef", SAME)
+        Parities(tmp_path).require(W600K_R50, tmp_path / "w600k_r50.hef", SAME)

@@ -12,25 +12,25 @@ from ml_target.diagnostics.compare.answers import SeenFace, SeenLine, UnusableAn
 from ml_target.diagnostics.compare.answers import faces as read_faces
 from ml_target.diagnostics.compare.answers import lines as read_lines
 from ml_target.diagnostics.compare.answers import vector as read_vector
-from ml_target.diagnostics.compare.verdict import Finding, Verdict
+from ml_target.diagnostics.compare.comparison import Comparison, Likeness
 from ml_target.tensors import Float32
 
 PHOTOS, QUERIES = 100, 40
 
 
-def found(ours: Float32, theirs: Float32, ours_asked: Float32, theirs_asked: Float32) -> Finding:
+def found(ours: Float32, theirs: Float32, ours_asked: Float32, theirs_asked: Float32) -> Comparison:
     return search.compare(list(ours), list(theirs), (list(ours_asked), list(theirs_asked)))
 
 
 # -------------------------------------------------------------------- search
 
 
-@pytest.mark.parametrize(("cosine", "verdict"), [(0.9995, Verdict.SAME), (0.97, Verdict.ALIKE)])
-def test_vectors_that_moved_a_little(cosine: float, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("cosine", "likeness"), [(0.9995, Likeness.SAME), (0.97, Likeness.ALIKE)])
+def test_vectors_that_moved_a_little(cosine: float, likeness: Likeness) -> None:
     theirs, asked = space(1, PHOTOS), space(2, QUERIES)
-    finding = found(moved(theirs, cosine), theirs, moved(asked, cosine, 4), asked)
-    assert finding.verdict is verdict, finding
-    assert {f.key: round(f.value, 4) for f in finding.figures}["cosine_mean"] == cosine
+    comparison = found(moved(theirs, cosine), theirs, moved(asked, cosine, 4), asked)
+    assert comparison.likeness is likeness, comparison
+    assert {f.key: round(f.value, 4) for f in comparison.measures}["cosine_mean"] == cosine
 
 
 def test_a_duplicate_that_is_judged_differently_is_told() -> None:
@@ -38,25 +38,25 @@ def test_a_duplicate_that_is_judged_differently_is_told() -> None:
     theirs[1] = moved(theirs[:1], 1 - 0.9 * search.DUPLICATE)[0]
     ours = theirs.copy()
     ours[1] = moved(theirs[:1], 1 - 1.1 * search.DUPLICATE)[0]
-    finding = found(ours, theirs, asked, asked)
-    figures = {f.key: f.value for f in finding.figures}
-    assert (figures["pairs"], figures["pairs_differ"]) == (1, 1)
-    assert finding.verdict is Verdict.ALIKE
-    assert "Duplicate Detection" in finding.advice
+    comparison = found(ours, theirs, asked, asked)
+    measures = {f.key: f.value for f in comparison.measures}
+    assert (measures["pairs"], measures["pairs_differ"]) == (1, 1)
+    assert comparison.likeness is Likeness.ALIKE
+    assert "Duplicate Detection" in comparison.advice
 
 
 def test_another_space() -> None:
-    finding = found(space(5, PHOTOS), space(1, PHOTOS), space(6, QUERIES), space(2, QUERIES))
-    assert finding.verdict is Verdict.OTHER
-    assert "Smart Search > All" in finding.advice
+    comparison = found(space(5, PHOTOS), space(1, PHOTOS), space(6, QUERIES), space(2, QUERIES))
+    assert comparison.likeness is Likeness.OTHER
+    assert "Smart Search > All" in comparison.advice
 
 
 def test_pictures_alike_but_queries_of_another_space() -> None:
     """A worker whose text tower is wrong: its pictures say nothing about its searches."""
     theirs = space(1, PHOTOS)
-    finding = found(moved(theirs, 0.9995), theirs, space(6, QUERIES), space(2, QUERIES))
-    assert finding.verdict is Verdict.OTHER
-    assert "Smart Search > All would change nothing" in finding.advice
+    comparison = found(moved(theirs, 0.9995), theirs, space(6, QUERIES), space(2, QUERIES))
+    assert comparison.likeness is Likeness.OTHER
+    assert "Smart Search > All would change nothing" in comparison.advice
 
 
 @pytest.mark.parametrize("old", [0, 1])
@@ -66,29 +66,29 @@ def test_a_duplicate_that_only_a_mixed_index_misses_is_told_whichever_of_the_two
     ours = theirs.copy()
     ours[1 - old] = unit(theirs[1 - old] + 0.4 * (theirs[1 - old] - theirs[old]))
     ours[old] = unit(theirs[old] + 0.4 * (theirs[1 - old] - theirs[old]))
-    finding = found(ours, theirs, asked, asked)
-    figures = {f.key: f.value for f in finding.figures}
-    assert (figures["pairs"], figures["pairs_differ"], figures["pairs_differ_mixed"]) == (1, 0, 1)
-    assert finding.verdict is Verdict.ALIKE
+    comparison = found(ours, theirs, asked, asked)
+    measures = {f.key: f.value for f in comparison.measures}
+    assert (measures["pairs"], measures["pairs_differ"], measures["pairs_differ_mixed"]) == (1, 0, 1)
+    assert comparison.likeness is Likeness.ALIKE
 
 
 def test_other_widths_cannot_share_an_index() -> None:
-    finding = search.compare([np.ones(768, np.float32)], [np.ones(512, np.float32)], ([], []))
-    assert finding.verdict is Verdict.OTHER
-    assert "768" in finding.why
-    assert "512" in finding.why
+    comparison = search.compare([np.ones(768, np.float32)], [np.ones(512, np.float32)], ([], []))
+    assert comparison.likeness is Likeness.OTHER
+    assert "768" in comparison.why
+    assert "512" in comparison.why
 
 
 def test_few_photos_give_no_verdict_on_ranking() -> None:
     theirs, asked = space(1, search.ENOUGH - 1), space(2, QUERIES)
-    finding = found(theirs, theirs, asked, asked)
-    assert finding.verdict is Verdict.OPEN
-    assert str(search.ENOUGH) in finding.why
+    comparison = found(theirs, theirs, asked, asked)
+    assert comparison.likeness is Likeness.OPEN
+    assert str(search.ENOUGH) in comparison.why
 
 
 def test_without_queries_there_is_no_verdict() -> None:
     theirs = space(1, PHOTOS)
-    assert found(theirs, theirs, theirs[:0], theirs[:0]).verdict is Verdict.OPEN
+    assert found(theirs, theirs, theirs[:0], theirs[:0]).likeness is Likeness.OPEN
 
 
 # --------------------------------------------------------------------- faces
@@ -106,29 +106,29 @@ def beside(face: SeenFace) -> SeenFace:
 
 
 @pytest.mark.parametrize(
-    ("ours", "verdict"),
+    ("ours", "likeness"),
     [
-        (people(40, 1, 0.99), Verdict.SAME),
-        (people(40, 1, 0.85), Verdict.ALIKE),
-        (people(40, 2), Verdict.OTHER),
-        ([*people(40, 1)[:30], *[[]] * 10], Verdict.ALIKE),
-        ([[each[0], beside(each[0])] for each in people(40, 1)], Verdict.ALIKE),
+        (people(40, 1, 0.99), Likeness.SAME),
+        (people(40, 1, 0.85), Likeness.ALIKE),
+        (people(40, 2), Likeness.OTHER),
+        ([*people(40, 1)[:30], *[[]] * 10], Likeness.ALIKE),
+        ([[each[0], beside(each[0])] for each in people(40, 1)], Likeness.ALIKE),
     ],
     ids=["moved little", "moved", "another recogniser", "a quarter not found", "twice as many found"],
 )
-def test_faces(ours: list[list[SeenFace]], verdict: Verdict) -> None:
+def test_faces(ours: list[list[SeenFace]], likeness: Likeness) -> None:
     """Names are lost by another recogniser alone, not by another detector."""
-    finding = faces.compare(ours, people(40, 1), 0.5)
-    assert finding.verdict is verdict, finding
-    assert ("Reset" in finding.advice) == (verdict is Verdict.OTHER)
-    assert ("Refresh" in finding.advice) == (sum(map(len, ours)) != 40)
+    comparison = faces.compare(ours, people(40, 1), 0.5)
+    assert comparison.likeness is likeness, comparison
+    assert ("Reset" in comparison.advice) == (likeness is Likeness.OTHER)
+    assert ("Refresh" in comparison.advice) == (sum(map(len, ours)) != 40)
 
 
 def test_where_no_face_is_found_by_both_nobody_is_told_to_delete_names() -> None:
     """The one that finds nothing may be broken."""
-    finding = faces.compare([[]] * 40, people(40, 1), 0.5)
-    assert finding.verdict is Verdict.OPEN
-    assert "before anything is run in Immich" in finding.advice
+    comparison = faces.compare([[]] * 40, people(40, 1), 0.5)
+    assert comparison.likeness is Likeness.OPEN
+    assert "before anything is run in Immich" in comparison.advice
 
 
 def test_faces_of_several_widths_are_told_apart() -> None:
@@ -138,8 +138,8 @@ def test_faces_of_several_widths_are_told_apart() -> None:
 
 
 def test_few_faces_give_no_verdict() -> None:
-    assert faces.compare(people(4, 1), people(4, 1), 0.5).verdict is Verdict.OPEN
-    assert faces.compare([[]], [[]], 0.5).verdict is Verdict.OPEN
+    assert faces.compare(people(4, 1), people(4, 1), 0.5).likeness is Likeness.OPEN
+    assert faces.compare([[]], [[]], 0.5).likeness is Likeness.OPEN
 
 
 # ---------------------------------------------------------------------- text
@@ -152,23 +152,23 @@ def pages(wrong: int, missing: int = 0) -> list[list[SeenLine]]:
 
 
 @pytest.mark.parametrize(
-    ("ours", "verdict"),
+    ("ours", "likeness"),
     [
-        (pages(0), Verdict.SAME),
-        (pages(1), Verdict.ALIKE),
-        (pages(0, missing=4), Verdict.ALIKE),
-        (pages(3), Verdict.OTHER),
-        (pages(0, missing=20), Verdict.OTHER),
+        (pages(0), Likeness.SAME),
+        (pages(1), Likeness.ALIKE),
+        (pages(0, missing=4), Likeness.ALIKE),
+        (pages(3), Likeness.OTHER),
+        (pages(0, missing=20), Likeness.OTHER),
     ],
 )
-def test_text(ours: list[list[SeenLine]], verdict: Verdict) -> None:
-    assert text.compare(ours, pages(0)).verdict is verdict
+def test_text(ours: list[list[SeenLine]], likeness: Likeness) -> None:
+    assert text.compare(ours, pages(0)).likeness is likeness
 
 
 def test_little_text_gives_no_verdict() -> None:
-    assert text.compare([[]], [[]]).verdict is Verdict.OPEN
-    assert text.compare([[]], [pages(0)[0][:5]]).verdict is Verdict.OPEN
-    assert text.compare([[]], pages(0)).verdict is Verdict.OTHER
+    assert text.compare([[]], [[]]).likeness is Likeness.OPEN
+    assert text.compare([[]], [pages(0)[0][:5]]).likeness is Likeness.OPEN
+    assert text.compare([[]], pages(0)).likeness is Likeness.OTHER
 
 
 # ------------------------------------------------------------------- answers
