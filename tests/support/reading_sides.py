@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from hailo_sim.build import fingerprint
-from hailo_sim.costs import TABLE
+from hailo_sim.costs import TABLE, cost_of
 from pictures import read_rgb
 from rapidocr_reference import RapidOcrReader
 from simulated_card import Card, hef_path, open_card, write_text_files
@@ -34,23 +34,26 @@ PHOTOS = ("page_portrait", "invoice", "long_lines", "screenshot_tall", "vertical
 
 @dataclass
 class Work:
-    """What some pages cost the card. `bursts`: how many of each size, by network."""
+    """What some pages cost the card. `bursts`: how many of each size, by network; of the face detector's, those that
+    keep the card busy until a burst is there."""
 
     pages: int = 0
     bursts: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def device_ms(self, link: str) -> float:
         """Milliseconds a page on a card by the tables; `link`: fast or slow."""
-        total = 0.0
+        seconds = 0.0
         for (network, frames), count in self.bursts.items():
             row = TABLE[network]
-            per_frame, overhead = row.fast if link == "fast" else row.slow
-            total += count * (overhead + frames * per_frame)
-        return total / max(1, self.pages)
+            cost = cost_of(network, row.contexts, row.hef_bytes, chip="hailo8", link=link)
+            small = cost.latency + cost.switch if row.contexts == 1 else 0.0
+            seconds += count * (small or cost.overhead + frames * cost.per_frame)
+        return 1000 * seconds / max(1, self.pages)
 
     @property
     def bursts_a_page(self) -> float:
-        return sum(self.bursts.values()) / max(1, self.pages)
+        """Of the networks for text."""
+        return sum(count for (network, _), count in self.bursts.items() if "ocr" in network) / max(1, self.pages)
 
 
 class Measured(BurstCost):
@@ -94,21 +97,24 @@ class OnCard:
         work.pages += 1
         for name, model in models.items():
             new = model.bursts - before.get(name, Counter())
-            work.bursts.update({(name, size): count for size, count in new.items() if "ocr" in name})
+            work.bursts.update({(name, size): count for size, count in new.items()})
         size = np.array(page.picture.shape[1::-1], np.float32)
         return [Reading(line.text, line.corners * size) for line in lines]
 
 
 @contextlib.contextmanager
-def card_sides(folder: Path, models: Path, budgets: Sequence[int]) -> Iterator[dict[int, OnCard]]:
+def card_sides(
+    folder: Path, models: Path, budgets: Sequence[int], clock: str = "virtual"
+) -> Iterator[dict[int, OnCard]]:
     """A reader for each budget of tiles, on one simulated card.
 
-    `folder`: an empty one; `models`: the plain networks.
+    `folder`: an empty one; `models`: the plain networks. `clock`: the card's; where it is slow enough, a small frame
+    keeps the card busy until the whole burst behind it is there, as on a real card.
     """
     write_text_files(folder, models)
     hef_path(folder, SCRFD_2_5G).write_bytes(fingerprint(SCRFD_2_5G))
     alphabet = Alphabet.from_file(folder / "ppocrv5_dict.txt")
-    with open_card() as card:
+    with open_card(clock) as card:
         # The face detector is beside them as on every worker: its small frames hold bursts until they are full.
         found, read, _ = (card.model(folder, n) for n in (OCR_DETECTION, OCR_RECOGNITION, SCRFD_2_5G))
         found.queue.cost, read.queue.cost = (Measured(model.network.name) for model in (found, read))

@@ -47,9 +47,9 @@ class Card:
 
 
 @contextmanager
-def open_card() -> Iterator[Card]:
-    """One simulated card that takes no time, with the worker's queue for it."""
-    with simulated(Rig(clock="virtual")) as rig:
+def open_card(clock: str = "virtual") -> Iterator[Card]:
+    """One simulated card, with the worker's queue for it. By default it takes no time."""
+    with simulated(Rig(clock=clock)) as rig:
         engine, host = HailoEngine(CardSettings()), ThreadPool(2)
         engine.start()
         arbiter = Arbiter(1, patient=True, ahead=True, recover=engine.recover)
