@@ -99,6 +99,37 @@ def what_it_is(frame: Array) -> Outputs:
     return {CLASS_SCORES: Tensor(values)}
 
 
+def test_a_chunk_waits_while_the_one_before_it_is_read(
+    threads: tuple[ThreadPool, Arbiter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where frames have one size, as a card's have: between two chunks the device has nothing to wait for."""
+    network = slow()
+    lines, run = reader(network, threads), network.run
+
+    def held(frames: Sequence[Array]) -> list[Outputs]:
+        """The first burst ends once more than its own chunk's frames wait."""
+        end = time.monotonic() + 30
+        while not network.frames and len(lines._recognizer.queue.waiting) < FRAMES_A_CHUNK:
+            assert time.monotonic() < end, "the second chunk does not come"
+            time.sleep(0.001)
+        return run(frames)
+
+    monkeypatch.setattr(network, "run", held)
+    count = 3 * FRAMES_A_CHUNK
+    assert len(asyncio.run(lines.read(bars(count, 60), corners(count, 60), Trace()))) == count
+
+
+def test_chunks_that_are_read_in_another_order(threads: tuple[ThreadPool, Arbiter]) -> None:
+    """Two are on their way, and two threads read them: windows are joined by where they are."""
+    boxes, network = corners(2, 500), slow()
+    network.answer = what_it_is
+    lines = reader(network, threads)
+    parts = asyncio.run(lines._parts(coloured(boxes), boxes, 1.0, Trace()))
+    assert [len(line) > 2 for line in parts] == [True, True]
+    texts = asyncio.run(lines._texts(parts, Trace()))
+    assert asyncio.run(lines._texts([line[::-1] for line in parts], Trace())) == texts
+
+
 def test_long_and_short_lines_mix_and_every_line_gets_its_own_text(threads: tuple[ThreadPool, Arbiter]) -> None:
     boxes = corners(30, 500)
     boxes[np.arange(30) % 3 != 0, 1:3, 0] -= 440  # every third is many windows long

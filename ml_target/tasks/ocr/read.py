@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from ml_target.tensors import Float32, Outputs, UInt8
 WIDEST = 2560  # a free recogniser reads longer lines in windows, too: 24 MB of output each
 BUCKET = 64  # free widths are rounded up to a multiple, so that lines share batches; 2 % more to compute
 SQUASH = 1.05  # a line up to this many times too wide is squeezed: nothing is lost, and a window is saved
-CHUNK = 5120  # columns sent at a time, two bursts of eight windows: 47 MB of probabilities as floats
+CHUNK = 5120  # columns sent at a time, 16 windows: 47 MB of probabilities as floats
 DRAWN_TOGETHER = 0.4  # share of its width, for a line of letters 0.2 to 0.7 em apart; 0.5 loses some of the widest
 LESS_SURE = 0.1  # a reading without full-width letters is preferred if its score is at most this much lower
 
@@ -49,6 +50,7 @@ class LineReader:
         self._height = recognizer.intake.shape[0] or self._spec.height
         self._fixed_width = recognizer.intake.shape[1]
         self._widest = self._fixed_width or WIDEST
+        self._ahead = 2 if self._fixed_width else 1  # a card's outputs are bytes: two chunks take half of one's floats
 
     async def read(self, picture: UInt8, corners: Float32, trace: Trace) -> list[tuple[str, float]]:
         """Text and score of every line.
@@ -68,12 +70,12 @@ class LineReader:
     async def _parts(self, picture: UInt8, corners: Float32, share: float, trace: Trace) -> list[list[Part]]:
         """What the windows of every line show, with the line drawn at `share` of its width.
 
-        While one chunk is on the device the next is cut out; memory holds a few chunks of frames and one of outputs,
-        however many lines there are.
+        While chunks are on the device the next is cut out; memory holds a few chunks of frames, and of outputs as many
+        as are sent at a time, however many lines there are.
         """
         parts: list[list[Part]] = [[] for _ in corners]
         waiting: list[Piece] = []
-        sent: asyncio.Task[None] | None = None
+        sent: deque[asyncio.Task[None]] = deque()
         try:
             for group in await self._pool.run(lambda: list(self._groups(corners, share))):
                 with trace.stage("ocr.crop"), self._recognizer.coming(len(group)):
@@ -82,18 +84,24 @@ class LineReader:
                 if _columns(waiting) + self._frame(1) > CHUNK:  # also full
                     full, waiting = [*full, waiting], []
                 for chunk in full:
-                    if sent is not None:
-                        await sent
-                    sent = asyncio.create_task(self._recognise(chunk, parts, trace))
-            if sent is not None:
-                await sent
+                    await self._send(chunk, sent, parts, trace)
             if waiting:
-                await self._recognise(waiting, parts, trace)
+                await self._send(waiting, sent, parts, trace)
+            while sent:
+                await sent.popleft()
         finally:
-            if sent is not None:  # nobody waits for it any more: frames that have not been sent are dropped
-                sent.cancel()
-                await asyncio.gather(sent, return_exceptions=True)
+            for chunk_read in sent:  # nobody waits for them any more: frames that have not been sent are dropped
+                chunk_read.cancel()
+            await asyncio.gather(*sent, return_exceptions=True)
         return parts
+
+    async def _send(
+        self, chunk: Sequence[Piece], sent: "deque[asyncio.Task[None]]", parts: list[list[Part]], trace: Trace
+    ) -> None:
+        """Begins to read a chunk, once there is room for its outputs."""
+        if len(sent) == self._ahead:
+            await sent.popleft()
+        sent.append(asyncio.create_task(self._recognise(chunk, parts, trace)))
 
     def _groups(self, corners: Float32, share: float) -> Iterator[list[tuple[int, int]]]:
         """(line, width) by width, so that lines of one frame size share bursts; about a chunk at a time."""
@@ -139,7 +147,14 @@ class LineReader:
     async def _texts(self, parts: Sequence[Sequence[Part]], trace: Trace) -> list[tuple[str, float]]:
         space = len(self._alphabet) - 1
         with trace.stage("ocr.characters"):
-            return await self._pool.run(lambda: [decode(join(line, space), self._alphabet) for line in parts])
+            return await self._pool.run(
+                lambda: [decode(join(_in_place(line), space), self._alphabet) for line in parts]
+            )
+
+
+def _in_place(parts: Sequence[Part]) -> list[Part]:
+    """From left to right: of two chunks on their way the second may be read first."""
+    return sorted(parts, key=lambda part: part.start)
 
 
 def _worth(reading: tuple[str, float]) -> float:
