@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_target.catalogue.needs import EngineName, beside_card, chosen
 from ml_target.catalogue.networks import AUTO, short_name
-from ml_target.catalogue.types import Network
+from ml_target.catalogue.types import ModelFile, Network
 from ml_target.config import Settings, choose_engine, setting_names
 from ml_target.engines import Engine
 from ml_target.system.cards import FIRST_NODE, NODES, cards, locations, nodes
@@ -85,6 +85,11 @@ def _beside_the_card(network: Network, settings: Settings) -> str:
         why = f"{where} by {network.choice} runs on the processor if its file is there ({setting}={AUTO})"
     bounds = "CPU_THREADS and CPU_WORKERS bound what it takes of the processor"
     return f"{why}: nobody publishes a file of it for a card. {bounds}"
+
+
+def reference_files(network: Network) -> tuple[ModelFile, ...]:
+    """The files that `processor` would open, without ONNX Runtime."""
+    return network.onnx
 
 
 def processor(settings: Settings, workers: int | None = None) -> Engine:

@@ -13,6 +13,7 @@ import parity_table as parity
 import pytest
 from hailo_sim import Rig, simulated
 from hailo_sim.build import fingerprint
+from hailo_worker import apart, models_folder
 from light_towers import text_tower
 from project import TESTS
 from serving import live
@@ -154,3 +155,12 @@ def test_queries_stay_on_the_card_unless_told(wheel_models: Path, tmp_path: Path
         answer = search(client, "a photo of a cat")
     assert answer.status_code == 503
     assert TINYCLIP.textual.hef["hailo8"].name in answer.json()["detail"]
+
+
+def test_a_card_alone_does_without_onnx_runtime(wheel_models: Path, tmp_path: Path) -> None:
+    """It takes 19 MB of memory; there is no file of the processor's to compare queries with."""
+    models = models_folder(wheel_models, tmp_path)
+    with apart(tmp_path, models, HAILO_SIM_CLOCK="virtual") as worker:
+        assert worker.becomes_ready()
+        assert search(worker.client, "a photo of a cat").status_code == 200
+        assert "onnxruntime" not in Path(f"/proc/{worker.process.pid}/maps").read_text()
