@@ -27,6 +27,7 @@ def test_other_processes_stand_back_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(lowered) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "collected"), [((), False), (("-m", "slow"), True)])
 def test_a_word_picks_fast_tests_alone(words: tuple[str, ...], collected: bool) -> None:
     """Whoever calls pytest with `-k`: a folder of slow tests gives none, unless `-m` asks for them."""

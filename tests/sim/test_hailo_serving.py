@@ -157,6 +157,7 @@ def test_queries_stay_on_the_card_unless_told(wheel_models: Path, tmp_path: Path
     assert TINYCLIP.textual.hef["hailo8"].name in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_a_card_alone_does_without_onnx_runtime(wheel_models: Path, tmp_path: Path) -> None:
     """It takes 19 MB of memory; there is no file of the processor's to compare queries with."""
     models = models_folder(wheel_models, tmp_path)
